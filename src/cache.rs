@@ -1,0 +1,712 @@
+//! A thread's cache of idle objects in one pool: the hit path and the owner/visitor protocol.
+//!
+//! # The cast
+//! The *owner* is the thread whose place the cache is (`thread.rs`). A *visitor* is any other
+//! thread that empties it: `clear`, a trim pass, the pool's end. Visitors of one pool take turns
+//! (`Core::visits`), so there is at most one.
+//!
+//! # The protocol
+//! ```text
+//! owner:   busy = true; LIGHT; if gate > 0 { use the lists } else { slow path }; busy = false
+//! visitor: shut the gate; HEAVY; if !busy { use the lists }; open the gate
+//! ```
+//! LIGHT and HEAVY together act as two `SeqCst` fences (`fence.rs`), so at least one of the two
+//! sees the other's flag: they are never both at the lists (I2). Neither waits for the other on
+//! the hit path: an owner that finds the gate shut goes to the depot or creates, a visitor that
+//! finds the owner busy comes back later, or looks again if it must get in.
+//!
+//! # The gate
+//! Two tests that are one: the gate holds the *bar*, the weight from which on a return has to take
+//! the slow path, and is negative while it is shut. Shut, it lets nothing pass, whatever it
+//! weighs. Why it is shut (`reasons`: vacant, a visitor, pool closed or switched off) is nobody's
+//! business on the hit path. Zero is a vacant cache: nobody's, lists empty.
+//!
+//! # Who may touch what
+//! | field | written by | read by |
+//! |---|---|---|
+//! | `gate` | shut and opened under `Core::visits`; bar moved by whoever may touch `lists` (read-modify-write) | owner, visitors |
+//! | `reasons` | under `Core::visits` | owner's slow path |
+//! | `busy` | owner | visitors |
+//! | `home` | registration | any thread that holds a node |
+//! | `lists` | owner inside `busy` with the gate seen open; a visitor that saw `busy` clear | the same |
+//! | `next_listed` | under `Core::visits` | the same |
+//!
+//! Nothing is counted on a hit but returns, and those in a plain cell of the owner's line. What
+//! else users want to know is worked out from it when a visitor comes for the figures: hits are
+//! what came in less what is still there.
+//!
+//! # Orderings
+//! - gate: visitor's Release (`&= !WANTED`) pairs with the owner's Acquire load: the owner sees
+//!   what the visitor did to the lists.
+//! - busy: owner's Release (`= false`) pairs with the visitor's Acquire load: the visitor sees what
+//!   the owner did to them.
+//! - busy (`= true`) against gate, gate against busy: the fence pair.
+//!
+//! `models/cache.rs` has the model of each, and `ci/loom-mutants.sh` weakens each and sees a
+//! model fail.
+//!
+//! # What was tried
+//! An array of pointers instead of the intrusive list: 13–15 ns against 7–10 for the tight pair.
+//! A private hot slot before the list, as Go has one: nothing gained. (Prototypes, `design.md`.)
+
+use crate::core::Core;
+use crate::fence;
+use crate::limits::{Charge, Limits};
+use crate::node::{Batch, Link};
+use crate::sync::{
+    AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering, Patience, UnsafeCell, Wait,
+};
+use std::ptr;
+
+/// A reason: the cache has an owner. Alone, the gate is open.
+const OCCUPIED: u8 = 1;
+/// A reason: a visitor is at the cache, or wants to be.
+const WANTED: u8 = 2;
+/// A reason: the pool is closed or switched off.
+const BARRED: u8 = 4;
+
+/// Set in a gate that is shut: it makes the bar negative.
+const SHUT: isize = isize::MIN;
+/// Heavier objects are not kept: the gate needs the sign.
+pub(crate) const MAX_WEIGHT: usize = isize::MAX as usize - 1;
+
+/// Objects in a full list, where their weight allows. A cache holds two lists.
+pub(crate) const LIST_LEN: usize = if cfg!(repool_loom) { 2 } else { 32 };
+/// Bytes in a full list of more than one object. A cache holds two lists.
+pub(crate) const LIST_BYTES: usize = 128 << 10;
+/// What an owner takes back at a time from a list that a pass has set aside.
+const SIP: usize = if cfg!(repool_loom) { 1 } else { 4 };
+/// The bar of an unbounded pool's fresh cache: objects below need no look at the list's length.
+pub(crate) const FIRST_BAR: usize = LIST_BYTES / LIST_LEN + 1;
+
+/// Where a node was last idle: which thread's cache it was, and in which core.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Home {
+    /// The owner's number plus one; zero for a core's `orphan`, which is nobody's.
+    pub(crate) owner: AtomicUsize,
+    core: AtomicPtr<Core>,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self { owner: AtomicUsize::new(0), core: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Relaxed: written before any node had this home, and nodes travel with their own order.
+    #[inline(always)]
+    pub(crate) fn core(&self) -> *const Core {
+        self.core.load(Ordering::Relaxed)
+    }
+
+    /// Relaxed: as [`Home::core`].
+    pub(crate) fn set_core(&self, core: *const Core) {
+        self.core.store(core.cast_mut(), Ordering::Relaxed);
+    }
+}
+
+/// A thread's cache in one pool. All zero is a valid vacant cache (I9).
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Cache {
+    pub(crate) home: Home,
+    gate: AtomicIsize,
+    busy: AtomicBool,
+    reasons: AtomicU8,
+    lists: UnsafeCell<Lists>,
+    pub(crate) next_listed: AtomicPtr<Cache>,
+}
+
+const _: () = assert!(cfg!(repool_loom) || size_of::<Cache>() == 128, "two caches per 256 bytes");
+
+/// What the protocol guards. In this order: what a hit touches shares a line with the flags.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Lists {
+    /// The list that get and drop work on.
+    loaded: *mut Link,
+    /// How many more nodes `loaded` takes before the slow path has to look.
+    room: i32,
+    /// `loaded`'s length plus `room`; so its length is `base - room`.
+    base: i32,
+    /// Objects that came back to `loaded`.
+    returned: usize,
+    /// The other list: full, or set aside by a pass.
+    spare: Batch,
+    /// Objects that came and went by the batch, wrapping: in minus out.
+    moved: usize,
+    /// Objects that this cache is charged for in a bounded pool, each at `bar - 1` bytes.
+    grant: u32,
+    /// A pass has set `spare` aside, and what is still there at the next pass was not needed.
+    aside: bool,
+    seen: Seen,
+}
+
+/// What the last pass saw, to tell whether the owner was at work since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    returned: usize,
+    moved: u32,
+    idle: u32,
+}
+
+// SAFETY: the lists are reached only under the protocol (I2); every other field is atomic. The
+// objects that change threads with them are `Send` (a bound of `Pool<T>`).
+unsafe impl Send for Cache {}
+// SAFETY: as above.
+unsafe impl Sync for Cache {}
+
+/// What a return that took the slow path came to.
+#[derive(Debug)]
+pub(crate) enum Returned {
+    /// Kept; a full list may have had to leave for the depot.
+    Kept(Batch),
+    /// No room within the pool's limits; a full list may have had to leave all the same.
+    Refused(Batch),
+}
+
+/// The gate stays shut: the owner has to do without its cache this time.
+#[derive(Debug)]
+pub(crate) struct Shut;
+
+/// A cache's figures, for the statistics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) reused: usize,
+    pub(crate) returned: usize,
+    pub(crate) idle: usize,
+    pub(crate) idle_bytes: usize,
+}
+
+impl Cache {
+    /// Only for loom, where a page cannot be allocated as zeros.
+    #[cfg(repool_loom)]
+    pub(crate) fn vacant() -> Self {
+        Self {
+            home: Home::new(),
+            gate: AtomicIsize::new(0),
+            busy: AtomicBool::new(false),
+            reasons: AtomicU8::new(0),
+            lists: UnsafeCell::new(Lists {
+                loaded: ptr::null_mut(),
+                room: 0,
+                base: 0,
+                returned: 0,
+                spare: Batch::EMPTY,
+                moved: 0,
+                grant: 0,
+                aside: false,
+                seen: Seen { returned: 0, moved: 0, idle: 0 },
+            }),
+            next_listed: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    // ---------------------------------------------------------------- the hit path
+
+    /// Takes the top object; null when there is none or the gate is shut.
+    ///
+    /// Cost: two flag stores, two tests; no read-modify-write, no fence instruction.
+    ///
+    /// # Safety
+    /// The caller is the owner, and `fence` is its half of the fence pair.
+    #[inline(always)]
+    pub(crate) unsafe fn pop(&self, fence: impl FnOnce()) -> *mut Link {
+        // Relaxed: ordered against the gate by the fence pair.
+        self.busy.store(true, Ordering::Relaxed);
+        fence();
+        let mut link = ptr::null_mut();
+        // Acquire: pairs with the Release of whoever opened the gate.
+        if self.gate.load(Ordering::Acquire) > 0 /* mutant: owner-gate-pop */ {
+            // SAFETY: I2: the owner, busy, with the gate seen open.
+            link = self.lists.with_mut(|lists| unsafe { (*lists).pop_loaded() });
+        }
+        // Release: pairs with the visitor's Acquire in `try_enter`.
+        self.busy.store(false, Ordering::Release); // mutant: owner-leaves-pop
+        link
+    }
+
+    /// Puts an object on top; `false` when the slow path must look at it.
+    ///
+    /// Cost: as [`Cache::pop`].
+    ///
+    /// # Safety
+    /// The caller is the owner, `fence` is its half of the fence pair, the node is of this core,
+    /// and the caller holds it and, if this succeeds, gives it up. Its home is this cache, or the
+    /// orphan for pools that want the slow path. `weight` is at most [`MAX_WEIGHT`].
+    #[inline(always)]
+    pub(crate) unsafe fn push(
+        &self,
+        link: *mut Link,
+        weight: usize,
+        fence: impl FnOnce(),
+    ) -> bool {
+        debug_assert!(weight <= MAX_WEIGHT);
+        // Relaxed: ordered against the gate by the fence pair.
+        self.busy.store(true, Ordering::Relaxed);
+        fence();
+        let mut kept = false;
+        // Acquire: pairs with the Release of whoever opened the gate.
+        if self.gate.load(Ordering::Acquire) > weight as isize /* mutant: owner-gate-push */ {
+            // SAFETY: I2: the owner, busy, with the gate seen open; the caller holds the node.
+            kept = self.lists.with_mut(|lists| unsafe { (*lists).push_loaded(link, weight) });
+        }
+        // Release: pairs with the visitor's Acquire in `try_enter`.
+        self.busy.store(false, Ordering::Release); // mutant: owner-leaves-push
+        kept
+    }
+
+    // ---------------------------------------------------------------- the owner's slow path
+
+    /// Runs `work` as the owner.
+    ///
+    /// `work` moves pointers and nothing else: no user code, no allocation, no panic (I5).
+    ///
+    /// # Safety
+    /// The caller is the owner.
+    unsafe fn as_owner<R>(&self, work: impl FnOnce(&mut Lists) -> R) -> Result<R, Shut> {
+        let mut wait = Wait::new(Patience::Short);
+        loop {
+            // Relaxed: ordered against the gate by the fence pair.
+            self.busy.store(true, Ordering::Relaxed);
+            fence::slow();
+            // Acquire: pairs with the Release of whoever opened the gate.
+            if self.gate.load(Ordering::Acquire) > 0 /* mutant: owner-gate-slow */ {
+                // SAFETY: I2: the owner, busy, with the gate seen open.
+                let done = self.lists.with_mut(|lists| work(unsafe { &mut *lists }));
+                // Release: pairs with the visitor's Acquire in `try_enter`.
+                self.busy.store(false, Ordering::Release); // mutant: owner-leaves-slow
+                return Ok(done);
+            }
+            // Relaxed: nothing was touched.
+            self.busy.store(false, Ordering::Relaxed);
+            // Relaxed: a hint whether waiting is any use.
+            let passing = self.reasons.load(Ordering::Relaxed) & !WANTED == OCCUPIED;
+            if !passing || !wait.again() {
+                return Err(Shut);
+            }
+        }
+    }
+
+    /// [`Cache::pop`] with a look at the spare list.
+    ///
+    /// # Safety
+    /// The caller is the owner.
+    pub(crate) unsafe fn pop_slow(&self) -> Result<*mut Link, Shut> {
+        let work = |lists: &mut Lists| {
+            if lists.loaded.is_null() {
+                lists.turn(self.bar_of());
+            }
+            // SAFETY: I2: inside the critical section.
+            unsafe { lists.pop_loaded() }
+        };
+        // SAFETY: the caller is the owner.
+        unsafe { self.as_owner(work) }
+    }
+
+    /// Loads a batch from the depot into the empty lists. Gives back what could not be taken.
+    ///
+    /// # Safety
+    /// The caller is the owner, and the batch is settled here: its nodes have this cache's home
+    /// (or the orphan) and weigh at most `heaviest`.
+    pub(crate) unsafe fn load(&self, batch: Batch, heaviest: usize, limits: &Limits) -> Batch {
+        let mut batch = batch;
+        let work = |lists: &mut Lists| {
+            if lists.idle() != 0 {
+                return;
+            }
+            let with_it = Charge { objects: batch.len, bytes: batch.bytes };
+            let bar = limits.bar_for(heaviest);
+            let grant = lists.grant as usize + batch.len;
+            if !self.regrant(lists, limits, with_it, grant, bar)
+                && !self.regrant(lists, limits, with_it, batch.len, bar)
+            {
+                return;
+            }
+            lists.moved = lists.moved.wrapping_add(batch.len);
+            let batch = batch.take();
+            lists.load(batch.head, batch.len, bar);
+        };
+        // SAFETY: the caller is the owner.
+        let _ = unsafe { self.as_owner(work) };
+        batch
+    }
+
+    /// [`Cache::push`] with rotation, weights and limits.
+    ///
+    /// # Safety
+    /// As [`Cache::push`], except that the node is given up only on `Ok(Kept)`.
+    pub(crate) unsafe fn push_slow(
+        &self,
+        link: *mut Link,
+        weight: usize,
+        limits: &Limits,
+    ) -> Result<Returned, Shut> {
+        let work = |lists: &mut Lists| {
+            let mut leaving = Batch::EMPTY;
+            if weight >= self.bar_of() && !self.raise_bar(lists, weight, limits) {
+                return Returned::Refused(leaving);
+            }
+            if lists.room <= 0 && lists.loaded_len() >= full_len(self.bar_of()) {
+                leaving = self.rotate(lists, limits);
+            }
+            if lists.room <= 0 {
+                self.grow_grant(lists, limits);
+            }
+            // SAFETY: I2: inside the critical section; the caller holds the node.
+            if unsafe { lists.push_loaded(link, weight) } {
+                Returned::Kept(leaving)
+            } else {
+                Returned::Refused(leaving)
+            }
+        };
+        // SAFETY: the caller is the owner.
+        unsafe { self.as_owner(work) }
+    }
+
+    // ---------------------------------------------------------------- coming and going
+
+    /// Makes a vacant cache ready for its new owner.
+    ///
+    /// # Safety
+    /// The caller is about to be the owner, and holds `Core::visits`.
+    pub(crate) unsafe fn occupy(&self, limits: &Limits, barred: bool) {
+        // SAFETY: I2: vacant, so there is no owner yet; no visitor, since the visits are held.
+        self.lists.with_mut(|lists| self.start(unsafe { &mut *lists }, limits));
+        let reasons = if barred { OCCUPIED | BARRED } else { OCCUPIED };
+        // Relaxed: under `Core::visits`.
+        self.reasons.store(reasons, Ordering::Relaxed);
+        self.open_or_shut();
+    }
+
+    /// Takes everything out and makes the cache vacant: the owner is leaving.
+    ///
+    /// # Safety
+    /// The caller is the owner, does not use the cache again, and holds `Core::visits`.
+    pub(crate) unsafe fn vacate(&self, limits: &Limits) -> [Batch; 2] {
+        // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
+        let all = self.lists.with_mut(|lists| self.strip(unsafe { &mut *lists }, limits));
+        // Relaxed: under `Core::visits`.
+        self.reasons.store(0, Ordering::Relaxed);
+        self.open_or_shut();
+        all
+    }
+
+    // ---------------------------------------------------------------- the visitor
+    // All under `Core::visits`.
+
+    /// Asks the owner to keep off. The heavy fence comes next, once for all caches wanted.
+    pub(crate) fn want(&self) {
+        // Relaxed: under `Core::visits`.
+        self.reasons.fetch_or(WANTED, Ordering::Relaxed);
+        self.open_or_shut();
+    }
+
+    /// Runs `work` as the visitor, unless the owner is inside for longer than `wait` has patience.
+    ///
+    /// # Safety
+    /// The caller holds `Core::visits`, has called [`Cache::want`], and then passed the heavy
+    /// fence. `work` moves pointers and nothing else (I5).
+    pub(crate) unsafe fn try_enter<R>(
+        &self,
+        mut wait: Option<Wait>,
+        work: impl FnOnce(&mut Lists) -> R,
+    ) -> Option<R> {
+        // Acquire: pairs with the owner's Release when it leaves.
+        while self.busy.load(Ordering::Acquire) /* mutant: visitor-busy */ {
+            if !wait.as_mut().is_some_and(Wait::again) {
+                return None;
+            }
+        }
+        // SAFETY: I2: the gate is shut, and `busy` was clear after a heavy fence.
+        Some(self.lists.with_mut(|lists| work(unsafe { &mut *lists })))
+    }
+
+    /// Lets the owner in again.
+    pub(crate) fn let_go(&self) {
+        // Relaxed: under `Core::visits`.
+        self.reasons.fetch_and(!WANTED, Ordering::Relaxed);
+        self.open_or_shut();
+    }
+
+    /// Shuts the gate for as long as the pool is switched off, or for good.
+    pub(crate) fn set_barred(&self, barred: bool) {
+        // Relaxed: under `Core::visits`.
+        if barred {
+            self.reasons.fetch_or(BARRED, Ordering::Relaxed);
+        } else {
+            self.reasons.fetch_and(!BARRED, Ordering::Relaxed);
+        }
+        self.open_or_shut();
+    }
+
+    pub(crate) fn is_occupied(&self) -> bool {
+        // Relaxed: written under `Core::visits` by this cache's owner itself, or it is a hint.
+        self.reasons.load(Ordering::Relaxed) & OCCUPIED != 0
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        // Relaxed: under `Core::visits`.
+        self.reasons.load(Ordering::Relaxed) & WANTED != 0
+    }
+
+    /// Makes the gate say what the reasons say.
+    fn open_or_shut(&self) {
+        // Relaxed: under `Core::visits`.
+        if self.reasons.load(Ordering::Relaxed) == OCCUPIED {
+            // Release: pairs with the owner's Acquire: it sees what was done to the lists.
+            self.gate.fetch_and(!SHUT, Ordering::Release); // mutant: gate-opens
+        } else {
+            // Relaxed: ordered against `busy` by the fence pair.
+            self.gate.fetch_or(SHUT, Ordering::Relaxed);
+        }
+    }
+
+    // ---------------------------------------------------------------- work on the lists
+
+    /// Whether the owner was at work since the last call.
+    pub(crate) fn was_used(&self, lists: &mut Lists) -> bool {
+        let now = Seen {
+            returned: lists.returned,
+            moved: lists.moved as u32,
+            idle: lists.idle() as u32,
+        };
+        std::mem::replace(&mut lists.seen, now) != now
+    }
+
+    /// Takes everything out: the loaded list, and the spare one, which is colder.
+    pub(crate) fn strip(&self, lists: &mut Lists, limits: &Limits) -> [Batch; 2] {
+        let spare = lists.take_spare();
+        let loaded = lists.unload();
+        lists.moved = lists.moved.wrapping_sub(loaded.len);
+        lists.seen.moved = lists.moved as u32;
+        lists.seen.idle = 0;
+        let keep = Charge { objects: spare.len + loaded.len, bytes: spare.bytes + loaded.bytes };
+        self.shrink(lists, limits, keep, 0);
+        self.start(lists, limits);
+        [loaded, spare]
+    }
+
+    /// What a pass does to the cache of an active owner: what was set aside a pass ago and not
+    /// needed since leaves; what is idle now is set aside.
+    pub(crate) fn set_aside(&self, lists: &mut Lists, limits: &Limits) -> Batch {
+        let mut unneeded = Batch::EMPTY;
+        if lists.aside {
+            unneeded = lists.take_spare();
+            let keep = Charge { objects: unneeded.len, bytes: unneeded.bytes };
+            let idle = lists.idle();
+            self.shrink(lists, limits, keep, idle);
+        }
+        if lists.spare.is_empty() {
+            lists.spare = lists.unload();
+        }
+        lists.aside = !lists.spare.is_empty();
+        lists.make_room(self.bar_of());
+        lists.seen.idle = lists.idle() as u32;
+        lists.seen.moved = lists.moved as u32;
+        unneeded
+    }
+
+    /// For the statistics.
+    pub(crate) fn figures(&self, lists: &Lists) -> Figures {
+        let idle = lists.idle();
+        Figures {
+            reused: lists.returned.wrapping_add(lists.moved).wrapping_sub(idle),
+            returned: lists.returned,
+            idle,
+            idle_bytes: lists.spare.bytes + lists.loaded_bytes(),
+        }
+    }
+
+    /// `loaded` is full: it becomes the spare list, whose place it takes; what was there leaves.
+    fn rotate(&self, lists: &mut Lists, limits: &Limits) -> Batch {
+        let leaving = lists.take_spare();
+        let keep = Charge { objects: leaving.len, bytes: leaving.bytes };
+        let grant = (lists.grant as usize).saturating_sub(leaving.len);
+        self.shrink(lists, limits, keep, grant);
+        lists.spare = lists.unload();
+        lists.make_room(self.bar_of());
+        leaving
+    }
+
+    /// Accepts heavier objects from now on, and fewer of them; `false` when the limits forbid it.
+    fn raise_bar(&self, lists: &mut Lists, weight: usize, limits: &Limits) -> bool {
+        let bar = limits.bar_for(weight).max(self.bar_of());
+        let grant = lists.grant as usize;
+        let idle = lists.idle();
+        let raised = self.regrant(lists, limits, Charge::NONE, grant, bar)
+            // Give the unused part of the grant back, and try with what is really there.
+            || self.regrant(lists, limits, Charge::NONE, idle, bar);
+        if raised {
+            lists.make_room(bar);
+        }
+        raised
+    }
+
+    /// Asks for more to be charged for: slowly at first, so that many threads share a small
+    /// limit, then a list at a time.
+    fn grow_grant(&self, lists: &mut Lists, limits: &Limits) {
+        let (grant, bar) = (lists.grant as usize, self.bar_of());
+        let more = grant.clamp(1, full_len(bar));
+        if self.regrant(lists, limits, Charge::NONE, grant.saturating_add(more), bar)
+            || self.regrant(lists, limits, Charge::NONE, grant.saturating_add(1), bar)
+        {
+            lists.make_room(bar);
+        }
+    }
+
+    /// The bar, whether the gate is shut or not.
+    fn bar_of(&self) -> usize {
+        // Relaxed: the bar is moved only by whoever may touch the lists.
+        (self.gate.load(Ordering::Relaxed) & !SHUT) as usize
+    }
+
+    /// Moves the bar, and leaves the gate open or shut as it is.
+    fn set_bar(&self, bar: usize) {
+        let change = bar.min(MAX_WEIGHT + 1) as isize - self.bar_of() as isize;
+        if change != 0 {
+            // Relaxed: the order that matters comes with the gate's opening and with `busy`.
+            self.gate.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+
+    fn charge(&self, lists: &Lists) -> Charge {
+        Charge::of_objects(lists.grant as usize, self.bar_of())
+    }
+
+    /// Trades the present charge, and what came `with_it`, for one of `grant` objects below `bar`.
+    /// `false` and nothing changed when the limits do not allow it.
+    fn regrant(
+        &self,
+        lists: &mut Lists,
+        limits: &Limits,
+        with_it: Charge,
+        grant: usize,
+        bar: usize,
+    ) -> bool {
+        if limits.bounded() {
+            let need = Charge::of_objects(grant, bar);
+            if !limits.trade(self.charge(lists).plus(with_it), need) {
+                return false;
+            }
+            lists.grant = grant as u32;
+        }
+        self.set_bar(bar);
+        true
+    }
+
+    /// Lowers the charge to `grant` objects, and gives the rest back but what is to `keep`.
+    fn shrink(&self, lists: &mut Lists, limits: &Limits, keep: Charge, grant: usize) {
+        if limits.bounded() {
+            let before = self.charge(lists);
+            lists.grant = grant as u32;
+            let traded = limits.trade(before, self.charge(lists).plus(keep));
+            debug_assert!(traded, "I7: exact weights never exceed what was charged for them");
+        }
+    }
+
+    /// Empty lists, nothing charged for.
+    fn start(&self, lists: &mut Lists, limits: &Limits) {
+        lists.grant = if limits.bounded() { 0 } else { u32::MAX };
+        self.set_bar(limits.first_bar());
+        lists.make_room(self.bar_of());
+    }
+}
+
+/// The length of a full list below this bar. The heaviest that passes weighs one less than it.
+fn full_len(bar: usize) -> usize {
+    (LIST_BYTES / bar.saturating_sub(1).max(1)).clamp(1, LIST_LEN)
+}
+
+impl Lists {
+    /// # Safety
+    /// Inside the critical section (I2).
+    #[inline(always)]
+    unsafe fn pop_loaded(&mut self) -> *mut Link {
+        let link = self.loaded;
+        if !link.is_null() {
+            // SAFETY: I1: the list holds its nodes.
+            self.loaded = unsafe { Link::next(link) };
+            self.room += 1;
+        }
+        link
+    }
+
+    /// # Safety
+    /// Inside the critical section (I2); the caller holds the node and gives it up on `true`.
+    #[inline(always)]
+    unsafe fn push_loaded(&mut self, link: *mut Link, weight: usize) -> bool {
+        self.room -= 1;
+        if self.room < 0 {
+            self.undo_slow();
+            return false;
+        }
+        self.returned = self.returned.wrapping_add(1);
+        // SAFETY: the caller holds the node.
+        unsafe { Link::set_weight(link, weight) };
+        // SAFETY: as above.
+        unsafe { Link::set_next(link, self.loaded) };
+        self.loaded = link;
+        true
+    }
+
+    /// Out of line, so that the test above stays one decrement and one jump.
+    #[cold]
+    #[inline(never)]
+    fn undo_slow(&mut self) {
+        self.room += 1;
+    }
+
+    fn loaded_len(&self) -> usize {
+        (self.base - self.room) as usize
+    }
+
+    /// Objects in both lists.
+    fn idle(&self) -> usize {
+        self.loaded_len() + self.spare.len
+    }
+
+    fn loaded_bytes(&self) -> usize {
+        // SAFETY: I1, I2: whoever calls this may touch the lists.
+        unsafe { Link::weights(self.loaded) }
+    }
+
+    /// Makes `head`, of `len` nodes, the loaded list.
+    fn load(&mut self, head: *mut Link, len: usize, bar: usize) {
+        self.loaded = head;
+        (self.base, self.room) = (len as i32, 0);
+        self.make_room(bar);
+    }
+
+    /// Takes the loaded list out, with its figures. `make_room` is to follow.
+    fn unload(&mut self) -> Batch {
+        let (len, bytes) = (self.loaded_len(), self.loaded_bytes());
+        (self.base, self.room) = (0, 0);
+        Batch { head: std::mem::replace(&mut self.loaded, ptr::null_mut()), len, bytes }
+    }
+
+    /// Takes the spare list out of the cache.
+    fn take_spare(&mut self) -> Batch {
+        let spare = self.spare.take();
+        self.aside = false;
+        self.moved = self.moved.wrapping_sub(spare.len);
+        spare
+    }
+
+    /// `loaded` is empty: takes the spare list, or a sip of it when a pass has set it aside.
+    fn turn(&mut self, bar: usize) {
+        let count = if self.aside { SIP } else { usize::MAX };
+        let top = self.spare.split_top(count);
+        self.aside &= !self.spare.is_empty();
+        self.load(top.head, top.len, bar);
+    }
+
+    /// Works `room` out again.
+    fn make_room(&mut self, bar: usize) {
+        let len = self.loaded_len();
+        let by_length = full_len(bar).saturating_sub(len);
+        let by_grant = (self.grant as usize).saturating_sub(len + self.spare.len);
+        self.room = by_length.min(by_grant) as i32;
+        self.base = len as i32 + self.room;
+    }
+}

@@ -1,0 +1,704 @@
+//! One pool's inside: the caches, the depot, the limits, and how it closes.
+//!
+//! Everything here is untyped: nodes are [`Link`]s, and what needs `T` (dropping a node, freeing
+//! the core) goes through a [`VTable`]. `pool.rs` puts the typed part, the `create` and `reset`
+//! functions, behind this one in the same allocation.
+//!
+//! # The life of a core
+//! *Strong* references are the pool's handle and one for each node (I6). When the last is gone, the
+//! user's closures are dropped. *Weak* references are those of threads that have a cache here, of
+//! the janitor, and one for all strong ones together; with the last of them the memory goes.
+//!
+//! Dropping the pool closes the core: all gates are barred for good, caches and depot are emptied,
+//! which releases the nodes and so breaks the cycle. A guard that comes later finds the gate
+//! barred, then the depot closed, and frees its node.
+//!
+//! # Orderings
+//! - strong, weak: decrement Release, last one loads Acquire: whoever frees sees what all the
+//!   others did. Increments are Relaxed: they start from a reference that is held.
+//! - a bucket's pointer: publish Release, read Acquire: the reader sees vacant caches.
+//! - `state`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
+
+use crate::cache::{Cache, Figures, Home, Lists, Returned, Shut};
+use crate::depot::{Depot, End, Refused};
+use crate::fence;
+use crate::limits::{Charge, Limits};
+use crate::node::{Batch, Link};
+use crate::stats::{Counters, Reason, Trimmed};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Mutex, Ordering, Patience, Wait};
+use crate::thread::{self, BUCKETS, Number, Place};
+use std::ptr::{self, NonNull};
+
+/// What an untyped core asks of its type.
+#[derive(Debug)]
+pub(crate) struct VTable {
+    /// Drops the object, frees its node, and releases the node's reference; may panic.
+    pub(crate) drop_node: unsafe fn(*mut Link),
+    /// Drops the user's closures.
+    pub(crate) drop_payload: unsafe fn(*const Core),
+    /// Frees the memory.
+    pub(crate) free: unsafe fn(*const Core),
+}
+
+const CLOSED: u8 = 1;
+const SWITCHED_OFF: u8 = 2;
+
+/// The way from a thread's place to its cache.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Directory {
+    /// Null where nobody has come yet; the last one, [`thread::NO_BUCKET`], for ever.
+    buckets: [AtomicPtr<Cache>; BUCKETS + 1],
+}
+
+impl Directory {
+    /// The directory of a pool that nobody has used yet.
+    #[cfg(not(repool_loom))]
+    pub(crate) const EMPTY: Self =
+        Self { buckets: [const { AtomicPtr::new(ptr::null_mut()) }; BUCKETS + 1] };
+
+    fn new() -> Self {
+        Self { buckets: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())) }
+    }
+
+    /// The cache at this place; null: take the slow path.
+    #[inline(always)]
+    pub(crate) fn cache_at(&self, place: &Place) -> *const Cache {
+        debug_assert!(place.bucket() <= BUCKETS);
+        // SAFETY: a place's bucket is at most `NO_BUCKET`, the last index.
+        let bucket = unsafe { self.buckets.get_unchecked(place.bucket()) };
+        // Acquire: pairs with the Release in `bucket_slow`.
+        let first = bucket.load(Ordering::Acquire);
+        if first.is_null() {
+            return ptr::null();
+        }
+        // SAFETY: the offset is that of a cache in this bucket (I3).
+        unsafe { first.byte_add(place.offset()) }
+    }
+}
+
+/// A pool's inside. The directory comes first: the hit path finds it at the pool's pointer.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Core {
+    directory: Directory,
+    state: AtomicU8,
+    vtable: &'static VTable,
+    /// The home of nodes that were never on a cache of their own, and of all nodes of a pool
+    /// that wants every return on the slow path.
+    orphan: Home,
+    /// Returns must take the slow path, because the reset is not the type's own.
+    slow_returns: bool,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) limits: Limits,
+    pub(crate) depot: Depot,
+    /// Visitors take turns. Guards the list of registered caches as well.
+    visits: Mutex<Listed>,
+    pub(crate) counters: Counters,
+    strong: AtomicUsize,
+    weak: AtomicUsize,
+}
+
+/// The caches that ever had an owner, newest first. They stay on it when they become vacant.
+#[derive(Debug)]
+struct Listed {
+    newest: *const Cache,
+}
+
+// SAFETY: the list is walked only under `Core::visits`, and caches live as long as their core.
+unsafe impl Send for Listed {}
+
+impl Core {
+    /// A core with one strong reference (the pool's), which is to be finished with
+    /// [`Core::settle`] once it has its address.
+    pub(crate) fn new(
+        vtable: &'static VTable,
+        name: Option<Box<str>>,
+        limits: Limits,
+        slow_returns: bool,
+    ) -> Self {
+        Self {
+            directory: Directory::new(),
+            state: AtomicU8::new(0),
+            vtable,
+            orphan: Home::new(),
+            slow_returns,
+            name,
+            limits,
+            depot: Depot::new(),
+            visits: Mutex::new(Listed { newest: ptr::null() }),
+            counters: Counters::new(),
+            strong: AtomicUsize::new(1),
+            weak: AtomicUsize::new(1),
+        }
+    }
+
+    /// Tells the core where it lives: with the provenance of its whole allocation.
+    ///
+    /// # Safety
+    /// `core` is a live core that nobody else knows yet.
+    pub(crate) unsafe fn settle(core: *const Core) {
+        // SAFETY: the caller's.
+        unsafe { (*core).orphan.set_core(core) };
+    }
+
+    /// Where the core lives, with the provenance of its whole allocation.
+    pub(crate) fn address(&self) -> *const Core {
+        self.orphan.core()
+    }
+
+    pub(crate) fn orphan(&self) -> &Home {
+        &self.orphan
+    }
+
+    // ---------------------------------------------------------------- references
+
+    /// One more strong reference.
+    pub(crate) fn retain(&self) {
+        // Relaxed: the caller holds a reference.
+        let before = self.strong.fetch_add(1, Ordering::Relaxed);
+        if before > isize::MAX as usize {
+            std::process::abort(); // as `Arc`: beyond here the count could overflow
+        }
+    }
+
+    /// # Safety
+    /// The caller gives up one strong reference of its own.
+    pub(crate) unsafe fn release(core: *const Core) {
+        // Release: what this holder did happens before the closures are dropped.
+        // SAFETY: alive, since the caller holds a reference.
+        if unsafe { (*core).strong.fetch_sub(1, Ordering::Release) } == 1 /* mutant: release-strong */ {
+            // Acquire: pairs with every Release above. A load and not a fence, which ThreadSanitizer
+            // would not understand.
+            // SAFETY: the weak reference of all strong ones is still held.
+            let _ = unsafe { (*core).strong.load(Ordering::Acquire) }; // mutant: acquire-strong
+            // SAFETY: as above.
+            let drop_payload = unsafe { (*core).vtable.drop_payload };
+            // Dropped last, also when a closure's destructor panics.
+            // SAFETY: not null, being alive.
+            let _weak = WeakCore(unsafe { NonNull::new_unchecked(core.cast_mut()) });
+            // SAFETY: the last strong reference is gone: nobody calls the closures any more.
+            unsafe { drop_payload(core) };
+        }
+    }
+
+    // ---------------------------------------------------------------- state
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    pub(crate) fn is_barred(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != 0
+    }
+
+    /// Switches pooling off and on. Off, every gate is barred, so that every operation takes the
+    /// slow path and finds out there.
+    pub(crate) fn set_enabled(&self, on: bool) {
+        let Some(listed) = self.visits.lock_bounded(Patience::Long) else { return };
+        if on {
+            self.state.fetch_and(!SWITCHED_OFF, Ordering::Relaxed);
+        } else {
+            self.state.fetch_or(SWITCHED_OFF, Ordering::Relaxed);
+        }
+        listed.each(|cache| cache.set_barred(self.is_barred()));
+    }
+
+    // ---------------------------------------------------------------- get
+
+    /// An idle node, the long way round; null when none is in reach.
+    pub(crate) fn take(&self, number: Option<Number>) -> *mut Link {
+        if self.is_barred() {
+            return ptr::null_mut();
+        }
+        if let Some(cache) = number.and_then(|number| self.cache_of(number)) {
+            // SAFETY: `cache_of` gives the owner its cache.
+            match unsafe { cache.pop_slow() } {
+                Ok(link) if !link.is_null() => return link,
+                Ok(_) => return self.refill(cache),
+                Err(Shut) => {}
+            }
+        }
+        let link = self.depot.take_one();
+        if !link.is_null() {
+            self.handed_out_from_depot(link);
+        }
+        link
+    }
+
+    /// The owner's lists are empty: takes a batch from the depot, hands out its top node.
+    fn refill(&self, cache: &Cache) -> *mut Link {
+        let Some(mut batch) = self.depot.take() else { return ptr::null_mut() };
+        let link = batch.pop();
+        self.handed_out_from_depot(link);
+        // SAFETY: the depot's nodes are of this core, and so is the home.
+        let heaviest = unsafe { batch.settle(self.home_in(cache)) };
+        // SAFETY: I1: taken from the batch.
+        unsafe { Link::set_home(link, self.home_in(cache)) };
+        // SAFETY: the caller is the owner; settled above.
+        let back = unsafe { cache.load(batch, heaviest, &self.limits) };
+        // SAFETY: the pool is borrowed by the caller, and keeps the core.
+        unsafe { Core::into_depot(self.address(), back, End::Hot) };
+        link
+    }
+
+    fn handed_out_from_depot(&self, link: *mut Link) {
+        // SAFETY: I1: taken from the depot.
+        let weight = unsafe { Link::weight(link) };
+        self.limits.release(Charge { objects: 1, bytes: weight });
+        self.counters.reused(1);
+    }
+
+    // ---------------------------------------------------------------- give back
+
+    // These take the core as a pointer: with the node they may give up the last thing that keeps
+    // the core's memory, and no reference to it may be around then.
+
+    /// Takes a node in, the long way round. It has been reset and weighs `weight`.
+    ///
+    /// # Safety
+    /// The node is of this core; the caller holds it and gives it up.
+    pub(crate) unsafe fn give(
+        core: *const Core,
+        number: Option<Number>,
+        link: *mut Link,
+        weight: usize,
+    ) {
+        // SAFETY: the node keeps its core alive (I6).
+        let this = unsafe { &*core };
+        let cache = number.and_then(|number| this.cache_of(number));
+        // A thread with a cache here holds a weak reference; another one needs its own, because
+        // once the node is in the depot somebody else may free the core.
+        let _keep = cache.is_none().then(|| WeakCore::new(this));
+        let mut leaving = Batch::EMPTY;
+        // SAFETY: the caller's; the cache is its owner's.
+        let outcome = unsafe { this.try_give(cache, link, weight, &mut leaving) };
+        if !leaving.is_empty() {
+            // SAFETY: kept by the weak reference of the thread, or by `_keep`.
+            unsafe { Core::into_depot(core, leaving, End::Hot) };
+        }
+        if let Err(reason) = outcome {
+            // SAFETY: the caller's; the node was not taken in.
+            unsafe { Core::discard(core, link, reason) };
+        }
+    }
+
+    /// # Safety
+    /// As [`Core::give`], and `cache` is the caller's; `Err` leaves the node with the caller.
+    unsafe fn try_give(
+        &self,
+        cache: Option<&Cache>,
+        link: *mut Link,
+        weight: usize,
+        leaving: &mut Batch,
+    ) -> Result<(), Reason> {
+        if self.is_barred() {
+            let closed = self.is_closed();
+            return Err(if closed { Reason::Closed } else { Reason::SwitchedOff });
+        }
+        if !self.limits.accepts(weight) {
+            return Err(Reason::Oversize);
+        }
+        if let Some(cache) = cache {
+            // SAFETY: the caller holds the node, which is of this core.
+            unsafe { Link::set_home(link, self.home_in(cache)) };
+            // SAFETY: the caller is the owner of its cache, and gives the node up.
+            match unsafe { cache.push_slow(link, weight, &self.limits) } {
+                Ok(Returned::Kept(full)) => {
+                    *leaving = full;
+                    return Ok(());
+                }
+                Ok(Returned::Refused(full)) => {
+                    *leaving = full;
+                    return Err(Reason::Full);
+                }
+                Err(Shut) => {}
+            }
+        }
+        let charge = Charge { objects: 1, bytes: weight };
+        if !self.limits.reserve(charge) {
+            return Err(Reason::Full);
+        }
+        // SAFETY: the caller holds the node.
+        unsafe { Link::set_home(link, &raw const self.orphan) };
+        // SAFETY: as above.
+        unsafe { Link::set_weight(link, weight) };
+        // SAFETY: the caller gives the node up.
+        match unsafe { self.depot.give_one(link) } {
+            Ok(()) => {
+                self.counters.returned(1);
+                Ok(())
+            }
+            Err(refused) => {
+                self.limits.release(charge);
+                Err(refused.reason())
+            }
+        }
+    }
+
+    /// Gives a batch, with the charge that came with it, to the depot; drops it if that is not to
+    /// be had.
+    ///
+    /// # Safety
+    /// The batch is of this core, and the core's memory is kept until this returns or later.
+    pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
+        // SAFETY: the caller's.
+        let this = unsafe { &*core };
+        if let Err(refused) = this.depot.give(batch, end, Patience::Short) {
+            // The destructors below may do anything, also end what kept the core's memory.
+            let _keep = WeakCore::new(this);
+            let reason = refused.reason();
+            let (Refused::Contended(batch) | Refused::Closed(batch)) = refused;
+            this.counters.discarded(reason, batch.len);
+            this.drop_batch(batch);
+        }
+    }
+
+    /// Drops one node for a reason.
+    ///
+    /// # Safety
+    /// The node is of this core; the caller holds it and gives it up.
+    pub(crate) unsafe fn discard(core: *const Core, link: *mut Link, reason: Reason) {
+        // SAFETY: the node keeps its core alive (I6).
+        unsafe { (*core).counters.discarded(reason, 1) };
+        // SAFETY: as above.
+        let drop_node = unsafe { (*core).vtable.drop_node };
+        // SAFETY: the caller's.
+        unsafe { drop_node(link) };
+    }
+
+    /// Drops the nodes of a batch and gives back the charge for them. User code runs: nothing may
+    /// be held. A panic of one object's destructor does not keep the others from going; the
+    /// first one goes on when all are gone.
+    pub(crate) fn drop_batch(&self, mut batch: Batch) {
+        self.limits.release(Charge { objects: batch.len, bytes: batch.bytes });
+        let mut first_panic = None;
+        loop {
+            let link = batch.pop();
+            if link.is_null() {
+                break;
+            }
+            let drop_node = self.vtable.drop_node;
+            // SAFETY: I1: taken from the batch.
+            let one = std::panic::AssertUnwindSafe(|| unsafe { drop_node(link) });
+            if let Err(panic) = std::panic::catch_unwind(one) {
+                first_panic.get_or_insert(panic);
+            }
+        }
+        if let Some(panic) = first_panic {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    // ---------------------------------------------------------------- registration and exit
+
+    /// The calling thread's cache; makes it if need be. `None`: work without one this time.
+    pub(crate) fn cache_of(&self, number: Number) -> Option<&Cache> {
+        let (bucket, index) = number.locate();
+        // Acquire: pairs with the Release in `bucket_slow`.
+        let mut first = self.directory.buckets[bucket].load(Ordering::Acquire);
+        if first.is_null() {
+            first = self.bucket_slow(bucket);
+        }
+        // SAFETY: `index` is less than the bucket's length; caches live as long as the core.
+        let cache = unsafe { &*first.add(index) };
+        (cache.is_occupied() || self.register_slow(cache, number)).then_some(cache)
+    }
+
+    #[cold]
+    fn bucket_slow(&self, bucket: usize) -> *mut Cache {
+        let fresh = page::new(Number::bucket_len(bucket));
+        // Release: pairs with the Acquire in `cache_of` and `cache_at`; Acquire: the other's.
+        match self.directory.buckets[bucket].compare_exchange(
+            ptr::null_mut(),
+            fresh,
+            Ordering::AcqRel, // mutant: publish-bucket
+            Ordering::Acquire,
+        ) {
+            Ok(_) => fresh,
+            Err(first) => {
+                // SAFETY: fresh, and nobody else's.
+                unsafe { page::free(fresh, Number::bucket_len(bucket)) };
+                first
+            }
+        }
+    }
+
+    #[cold]
+    fn register_slow(&self, cache: &Cache, number: Number) -> bool {
+        // First, so that no registered cache is ever forgotten; an entry too many does no harm.
+        if !thread::remember(self) {
+            return false;
+        }
+        let Some(mut listed) = self.visits.lock_bounded(Patience::Short) else { return false };
+        if self.is_closed() {
+            return false;
+        }
+        if cache.home.core().is_null() {
+            cache.home.set_core(self.address());
+            cache.next_listed.store(listed.newest.cast_mut(), Ordering::Relaxed);
+            listed.newest = cache;
+        }
+        // Relaxed: read on the hit path by this thread, and by others only to see "not mine".
+        cache.home.owner.store(number.owner(), Ordering::Relaxed);
+        // SAFETY: I3: this thread has the number, and the visits are held.
+        unsafe { cache.occupy(&self.limits, self.is_barred()) };
+        drop(listed);
+        true
+    }
+
+    /// The thread of this number ends: its objects go to the depot. `false` if that could not be
+    /// done, and the number must not be used again.
+    #[must_use]
+    pub(crate) fn vacate(&self, number: Number) -> bool {
+        let (bucket, index) = number.locate();
+        // Acquire: pairs with the Release in `bucket_slow`.
+        let first = self.directory.buckets[bucket].load(Ordering::Acquire);
+        if first.is_null() {
+            return true;
+        }
+        // SAFETY: as in `cache_of`.
+        let cache = unsafe { &*first.add(index) };
+        if !cache.is_occupied() {
+            return true;
+        }
+        let Some(listed) = self.visits.lock_bounded(Patience::Long) else { return false };
+        // SAFETY: the calling thread is the owner and on its way out; the visits are held.
+        let [loaded, spare] = unsafe { cache.vacate(&self.limits) };
+        drop(listed);
+        for batch in [spare, loaded] {
+            if let Err(refused) = self.depot.give(batch, End::Hot, Patience::Long) {
+                let reason = refused.reason();
+                let (Refused::Contended(batch) | Refused::Closed(batch)) = refused;
+                self.counters.discarded(reason, batch.len);
+                self.drop_batch(batch);
+            }
+        }
+        true
+    }
+
+    /// The home that nodes get while they are in this cache.
+    fn home_in(&self, cache: &Cache) -> *const Home {
+        if self.slow_returns {
+            return &raw const self.orphan;
+        }
+        // With the provenance of the whole cache, which a return casts it back to.
+        ptr::from_ref(cache).cast()
+    }
+
+    // ---------------------------------------------------------------- visitors
+
+    /// Visits each registered cache that `pick` wants, behind one heavy fence; `false` when some
+    /// owner was too busy for `patience`, or the barrier was refused.
+    ///
+    /// Both closures move pointers and nothing else (I5).
+    pub(crate) fn visit(
+        &self,
+        patience: Option<Patience>,
+        mut pick: impl FnMut(&Cache) -> bool,
+        mut work: impl FnMut(&Cache, &mut Lists),
+    ) -> bool {
+        let Some(listed) = self.visits.lock_bounded(patience.unwrap_or(Patience::Short)) else {
+            return false;
+        };
+        let mut wanted = false;
+        listed.each(|cache| {
+            if cache.is_occupied() && pick(cache) {
+                cache.want();
+                wanted = true;
+            }
+        });
+        if !wanted {
+            return true;
+        }
+        let passed = fence::heavy();
+        let mut all = passed;
+        listed.each(|cache| {
+            if !cache.is_wanted() {
+                return;
+            }
+            if passed {
+                let wait = patience.map(Wait::new);
+                // SAFETY: I2: the visits are held, the cache is wanted, the heavy fence is passed.
+                all &= unsafe { cache.try_enter(wait, |lists| work(cache, lists)) }.is_some();
+            }
+            cache.let_go();
+        });
+        all
+    }
+
+    /// Takes everything idle, from every cache and the depot.
+    pub(crate) fn empty(&self, close: bool) -> Batch {
+        if close {
+            // Relaxed: what decides is the gates and the depot.
+            self.state.fetch_or(CLOSED, Ordering::Relaxed);
+            if let Some(listed) = self.visits.lock_bounded(Patience::Long) {
+                listed.each(|cache| cache.set_barred(true));
+            }
+        }
+        let mut all = Batch::EMPTY;
+        // Where a fork has left a flag set, this gives up after a second, and what that cache
+        // holds leaks: rather that than hang.
+        self.visit(
+            Some(Patience::Long),
+            |_| true,
+            |cache, lists| {
+                for batch in cache.strip(lists, &self.limits) {
+                    all.append(batch);
+                }
+            },
+        );
+        for batch in self.depot.drain(close) {
+            all.append(batch);
+        }
+        all
+    }
+
+    /// Drops everything idle.
+    pub(crate) fn clear(&self) -> Trimmed {
+        let all = self.empty(false);
+        let cleared = Trimmed { objects: all.len as u64, bytes: all.bytes as u64 };
+        self.counters.trimmed(all.len);
+        self.drop_batch(all);
+        cleared
+    }
+
+    /// The pool is gone: no more idle objects, now or later.
+    pub(crate) fn close(&self) {
+        let all = self.empty(true);
+        self.counters.discarded(Reason::Closed, all.len);
+        self.drop_batch(all);
+    }
+
+    /// The figures of all caches together.
+    pub(crate) fn figures(&self) -> Figures {
+        let mut sum = Figures::default();
+        self.visit(
+            Some(Patience::Long),
+            |_| true,
+            |cache, lists| {
+                let one = cache.figures(lists);
+                sum.reused = sum.reused.wrapping_add(one.reused);
+                sum.returned = sum.returned.wrapping_add(one.returned);
+                sum.idle += one.idle;
+                sum.idle_bytes += one.idle_bytes;
+            },
+        );
+        sum
+    }
+
+    /// Frees the buckets.
+    ///
+    /// # Safety
+    /// The core is about to be freed: nobody uses its caches any more.
+    pub(crate) unsafe fn free_buckets(&mut self) {
+        for (bucket, first) in self.directory.buckets.iter().enumerate() {
+            let first = first.load(Ordering::Relaxed);
+            if !first.is_null() {
+                // SAFETY: made by `bucket_slow` with this length.
+                unsafe { page::free(first, Number::bucket_len(bucket)) };
+            }
+        }
+    }
+}
+
+impl Listed {
+    fn each(&self, mut f: impl FnMut(&Cache)) {
+        let mut next = self.newest;
+        while !next.is_null() {
+            // SAFETY: caches live as long as their core, and the list only grows.
+            let cache = unsafe { &*next };
+            // Relaxed: guarded by `Core::visits`.
+            next = cache.next_listed.load(Ordering::Relaxed);
+            f(cache);
+        }
+    }
+}
+
+impl Refused {
+    fn reason(&self) -> Reason {
+        match self {
+            Refused::Contended(_) => Reason::Full,
+            Refused::Closed(_) => Reason::Closed,
+        }
+    }
+}
+
+/// A reference that keeps a core's memory, but not its user's closures.
+#[derive(Debug)]
+pub(crate) struct WeakCore(NonNull<Core>);
+
+// SAFETY: a core is shared between threads; its parts are `Sync` or guarded.
+unsafe impl Send for WeakCore {}
+// SAFETY: as above.
+unsafe impl Sync for WeakCore {}
+
+impl WeakCore {
+    pub(crate) fn new(core: &Core) -> Self {
+        // Relaxed: `core` is alive.
+        core.weak.fetch_add(1, Ordering::Relaxed);
+        let address = NonNull::new(core.address().cast_mut()).expect("a core knows its address");
+        Self(address)
+    }
+}
+
+impl std::ops::Deref for WeakCore {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        // SAFETY: a weak reference keeps the memory.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for WeakCore {
+    fn drop(&mut self) {
+        // Release: what this holder did happens before the memory is freed.
+        if self.weak.fetch_sub(1, Ordering::Release) == 1 /* mutant: release-weak */ {
+            // Acquire: pairs with every Release above.
+            let _ = self.weak.load(Ordering::Acquire); // mutant: acquire-weak
+            let free = self.vtable.free;
+            // SAFETY: the last reference is gone.
+            unsafe { free(self.0.as_ptr()) };
+        }
+    }
+}
+
+/// The only place that allocates and frees caches.
+mod page {
+    use super::Cache;
+
+    #[cfg(not(repool_loom))]
+    pub(super) fn new(len: usize) -> *mut Cache {
+        use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+        let layout = Layout::array::<Cache>(len).expect("at most 2^15 caches of 128 bytes");
+        // Zeroed and not written: of a large bucket, only the pages in use become resident.
+        // SAFETY: the layout has a size, since a bucket has at least one cache.
+        let first = unsafe { alloc_zeroed(layout) }.cast::<Cache>();
+        if first.is_null() {
+            handle_alloc_error(layout);
+        }
+        // I9: all zero is a vacant cache.
+        first
+    }
+
+    #[cfg(not(repool_loom))]
+    pub(super) unsafe fn free(first: *mut Cache, len: usize) {
+        use std::alloc::{Layout, dealloc};
+        let layout = Layout::array::<Cache>(len).expect("as allocated");
+        // SAFETY: the caller has it from `new` with the same length; caches have no destructor.
+        unsafe { dealloc(first.cast(), layout) };
+    }
+
+    #[cfg(repool_loom)]
+    pub(super) fn new(len: usize) -> *mut Cache {
+        let caches: Box<[Cache]> = (0..len).map(|_| Cache::vacant()).collect();
+        Box::into_raw(caches).cast()
+    }
+
+    #[cfg(repool_loom)]
+    pub(super) unsafe fn free(first: *mut Cache, len: usize) {
+        // SAFETY: the caller has it from `new` with the same length.
+        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, len)) });
+    }
+}

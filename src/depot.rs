@@ -1,0 +1,232 @@
+//! The depot: batches of idle nodes that all threads share.
+//!
+//! One lock over a stack of batches, touched once per batch of operations (Bonwick and Adams,
+//! "Magazines and Vmem", 2001). Reuse takes from the hot end, trimming from the cold one. The
+//! lock is held for a few instructions: nothing is allocated, freed or walked under it, and no user
+//! code runs (I5). Whoever does not get it within a bounded number of tries takes the other way
+//! out.
+//!
+//! `objects` and `bytes` repeat what the stack holds, for readers without the lock; they are
+//! written under it.
+
+use crate::node::{Batch, Link};
+use crate::sync::{AtomicUsize, Mutex, Ordering, Patience};
+use std::collections::VecDeque;
+
+#[derive(Debug)]
+pub(crate) struct Depot {
+    stack: Mutex<Stack>,
+    objects: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Stack {
+    /// Front: the cold end. Back: the hot end.
+    batches: VecDeque<Batch>,
+    objects: usize,
+    bytes: usize,
+    /// The fewest objects since the last pass.
+    low: usize,
+    /// The fewest objects in the interval before that.
+    low_before: usize,
+    closed: bool,
+}
+
+/// Which end of the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Handed out next.
+    Hot,
+    /// Trimmed next.
+    Cold,
+}
+
+/// Why the depot did not take a batch; the batch comes back.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Contended(Batch),
+    Closed(Batch),
+}
+
+impl Depot {
+    pub(crate) fn new() -> Self {
+        Self {
+            stack: Mutex::new(Stack {
+                batches: VecDeque::new(),
+                objects: 0,
+                bytes: 0,
+                low: 0,
+                low_before: 0,
+                closed: false,
+            }),
+            objects: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Puts a batch at one end.
+    pub(crate) fn give(&self, batch: Batch, end: End, patience: Patience) -> Result<(), Refused> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut larger = VecDeque::new();
+        loop {
+            let Some(mut stack) = self.stack.lock_bounded(patience) else {
+                return Err(Refused::Contended(batch));
+            };
+            if stack.closed {
+                drop(stack);
+                return Err(Refused::Closed(batch));
+            }
+            let len = stack.batches.len();
+            if len == stack.batches.capacity() {
+                if larger.capacity() <= len {
+                    // Grow outside the lock: the allocator may be the user's own code.
+                    drop(stack);
+                    larger = VecDeque::with_capacity(2 * len + 4);
+                    continue;
+                }
+                larger.extend(stack.batches.drain(..));
+                std::mem::swap(&mut stack.batches, &mut larger);
+            }
+            stack.objects += batch.len;
+            stack.bytes += batch.bytes;
+            match end {
+                End::Hot => stack.batches.push_back(batch),
+                End::Cold => stack.batches.push_front(batch),
+            }
+            self.publish(&stack);
+            drop(stack);
+            // The old, empty stack, if there is one, is freed here, outside the lock.
+            drop(larger);
+            return Ok(());
+        }
+    }
+
+    /// Puts one node on the hot end, into the batch there if that has room.
+    ///
+    /// # Safety
+    /// The caller holds the node and gives it up on `Ok`; `Err` gives it back as a batch of one.
+    pub(crate) unsafe fn give_one(&self, link: *mut Link) -> Result<(), Refused> {
+        if let Some(mut stack) = self.stack.lock_bounded(Patience::Short) {
+            let Stack { batches, objects, bytes, closed, .. } = &mut *stack;
+            if let Some(batch) = batches.back_mut()
+                && !*closed
+                && batch.len < crate::cache::LIST_LEN
+            {
+                let before = batch.bytes;
+                // SAFETY: the caller holds the node and gives it up.
+                unsafe { batch.push(link) };
+                *objects += 1;
+                *bytes += batch.bytes - before;
+                self.publish(&stack);
+                return Ok(());
+            }
+        }
+        // SAFETY: the caller holds the node and gives it up.
+        let batch = unsafe { Batch::of_one(link) };
+        self.give(batch, End::Hot, Patience::Short)
+    }
+
+    /// Takes the hottest batch.
+    pub(crate) fn take(&self) -> Option<Batch> {
+        let mut stack = self.nonempty()?.lock_bounded(Patience::Short)?;
+        let batch = stack.batches.pop_back()?;
+        stack.took(batch.len, batch.bytes);
+        self.publish(&stack);
+        Some(batch)
+    }
+
+    /// Takes the hottest node; null when there is none in reach.
+    pub(crate) fn take_one(&self) -> *mut Link {
+        let stack = self.nonempty().and_then(|stack| stack.lock_bounded(Patience::Short));
+        let Some(mut stack) = stack else { return std::ptr::null_mut() };
+        let Some(batch) = stack.batches.back_mut() else { return std::ptr::null_mut() };
+        let before = batch.bytes;
+        let link = batch.pop();
+        let weight = before - batch.bytes;
+        if batch.is_empty() {
+            stack.batches.pop_back();
+        }
+        stack.took(1, weight);
+        self.publish(&stack);
+        link
+    }
+
+    /// Takes everything; from then on, if `close`, takes nothing in.
+    pub(crate) fn drain(&self, close: bool) -> VecDeque<Batch> {
+        let Some(mut stack) = self.stack.lock_bounded(Patience::Long) else {
+            // A thread died holding the lock (fork): what it guards leaks.
+            return VecDeque::new();
+        };
+        stack.closed |= close;
+        let (objects, bytes) = (stack.objects, stack.bytes);
+        stack.took(objects, bytes);
+        stack.low_before = 0;
+        self.publish(&stack);
+        std::mem::take(&mut stack.batches)
+    }
+
+    /// Ends an interval: how many objects nobody needed during the last two.
+    ///
+    /// `unneeded` objects came in from caches in this pass; nobody needed them in the interval
+    /// that ends, so they count as if they had been here all along.
+    pub(crate) fn end_interval(&self, unneeded: usize) -> usize {
+        let Some(mut stack) = self.stack.lock_bounded(Patience::Short) else { return 0 };
+        let low = (stack.low + unneeded).min(stack.objects);
+        let surplus = low.min(stack.low_before);
+        stack.low_before = low - surplus;
+        // What is here after the surplus has gone is where the next interval starts.
+        stack.low = stack.objects - surplus;
+        surplus
+    }
+
+    /// Takes up to `count` of the coldest objects, about a batch per call; `None` when done.
+    pub(crate) fn take_cold(&self, count: usize) -> Option<Batch> {
+        if count == 0 {
+            return None;
+        }
+        let mut stack = self.nonempty()?.lock_bounded(Patience::Short)?;
+        let mut batch = stack.batches.pop_front()?;
+        if batch.len > count {
+            // The top of the batch is its hot end: take that off, put it back, keep the rest.
+            let stays = batch.len - count;
+            let top = batch.split_top(stays);
+            stack.batches.push_front(top);
+        }
+        stack.took(batch.len, batch.bytes);
+        self.publish(&stack);
+        Some(batch)
+    }
+
+    /// Objects in the depot, near enough for a look from outside.
+    pub(crate) fn objects(&self) -> usize {
+        // Relaxed: a hint; what is taken is taken under the lock.
+        self.objects.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        // Relaxed: as above.
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn nonempty(&self) -> Option<&Mutex<Stack>> {
+        (self.objects() != 0).then_some(&self.stack)
+    }
+
+    /// Under the lock.
+    fn publish(&self, stack: &Stack) {
+        // Relaxed: as in `objects`.
+        self.objects.store(stack.objects, Ordering::Relaxed);
+        self.bytes.store(stack.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Stack {
+    fn took(&mut self, objects: usize, bytes: usize) {
+        self.objects -= objects;
+        self.bytes -= bytes;
+        self.low = self.low.min(self.objects);
+    }
+}

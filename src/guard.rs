@@ -1,0 +1,231 @@
+//! [`Pooled`]: the user's handle to an object, and the way back.
+//!
+//! A guard is the pointer to its node and nothing else. The node knows where it was last idle
+//! (`home`), so a guard that is dropped by the thread that got it finds that thread's cache with
+//! one comparison; dropped anywhere else, it goes to the dropping thread's own cache.
+
+use crate::cache::{Cache, MAX_WEIGHT};
+use crate::core::Core;
+use crate::fence;
+use crate::node::Link;
+use crate::pool::{Node, Shell};
+use crate::recycle;
+use crate::stats::Reason;
+use crate::sync::Ordering;
+use crate::thread;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
+
+/// An object on loan from a [`Pool`](crate::Pool); goes back when dropped.
+///
+/// It is one pointer wide and `'static`: it needs no lifetime and may outlive its thread and its
+/// pool. It may be dropped on any thread: the object then serves that thread next. A guard that is
+/// dropped while its thread panics drops the object instead, because nobody knows in what state
+/// it is; so does one whose pool is gone.
+///
+/// [`std::mem::forget`] on a guard leaks its object, and never more than that.
+///
+/// # Examples
+/// ```
+/// use repool::Pool;
+/// static NAMES: Pool<Vec<String>> = Pool::new(Vec::new);
+///
+/// let mut names = NAMES.get();
+/// names.push("Ada".to_owned());
+/// std::thread::spawn(move || assert_eq!(names.len(), 1)).join().unwrap();
+/// ```
+#[must_use = "a guard that is dropped at once gives its object straight back"]
+pub struct Pooled<T: Send + 'static> {
+    link: NonNull<Link>,
+    /// Owns a `T`, as `Box<T>` does.
+    object: PhantomData<T>,
+}
+
+// SAFETY: a guard is the only handle to its object, so sending it sends a `T`. What it shares with
+// other threads, the core, is `Sync`.
+unsafe impl<T: Send> Send for Pooled<T> {}
+// SAFETY: `&Pooled<T>` gives `&T` and nothing else.
+unsafe impl<T: Send + Sync> Sync for Pooled<T> {}
+
+impl<T: Send + UnwindSafe> UnwindSafe for Pooled<T> {}
+impl<T: Send + RefUnwindSafe> RefUnwindSafe for Pooled<T> {}
+
+impl<T: Send> Pooled<T> {
+    /// # Safety
+    /// `link` is the head of a `Node<T>` that the caller holds and gives up.
+    #[inline(always)]
+    pub(crate) unsafe fn from_link(link: NonNull<Link>) -> Self {
+        Self { link, object: PhantomData }
+    }
+
+    #[inline(always)]
+    fn node(&self) -> *mut Node<T> {
+        self.link.as_ptr().cast()
+    }
+
+    /// Takes the object out for good; it does not go back.
+    ///
+    /// An associated function, so that it cannot hide a method of `T`.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::{Pool, Pooled};
+    /// static LINES: Pool<String> = Pool::new(String::new);
+    ///
+    /// let mut line = LINES.get();
+    /// line.push_str("keep me");
+    /// let owned: String = Pooled::into_inner(line);
+    /// assert_eq!(owned, "keep me");
+    /// assert_eq!(LINES.stats().taken, 1);
+    /// ```
+    #[must_use]
+    pub fn into_inner(this: Self) -> T {
+        let node = this.node();
+        std::mem::forget(this);
+        // SAFETY: I1: the guard held the node, and is gone without having given it back.
+        unsafe { Node::into_value(node) }
+    }
+}
+
+impl<T: Send> Deref for Pooled<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: I1: the guard holds the node, whose value is there while it is out; `&self`
+        // keeps it from being changed. Nothing else makes a reference to the value.
+        unsafe { &(*self.node()).value }
+    }
+}
+
+impl<T: Send> DerefMut for Pooled<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as `deref`; `&mut self` makes it the only reference.
+        unsafe { &mut (*self.node()).value }
+    }
+}
+
+impl<T: Send> Drop for Pooled<T> {
+    /// The hit path of a return: the object's reset, two flag stores, four tests; no
+    /// read-modify-write, no fence instruction, no call.
+    #[inline]
+    fn drop(&mut self) {
+        let link = self.link.as_ptr();
+        // SAFETY: I1: the guard holds the node, and a home lives as long as its core (I6).
+        let home = unsafe { &*Link::home(link) };
+        // Relaxed: "mine" can only be read from what this thread, or the last thread of its
+        // number, wrote before; "not mine" only sends us the long way round.
+        let mine = home.owner.load(Ordering::Relaxed) == thread::place(thread::Place::owner);
+        if mine && !std::thread::panicking() {
+            let object: &mut T = self;
+            if let Some(weight) = recycle::inlined(object) {
+                let cache = std::ptr::from_ref(home).cast::<Cache>();
+                // SAFETY: a home with an owner is the head of its cache.
+                let cache = unsafe { &*cache };
+                // SAFETY: I3: this thread has the owner's number, and a place, so `light` is its
+                // half of the fence; the guard gives its node up.
+                if unsafe { cache.push(link, weight, fence::light) } {
+                    return;
+                }
+            }
+        }
+        // SAFETY: the guard gives its node up.
+        unsafe { give_back_slow::<T>(link) };
+    }
+}
+
+/// Every other return: a reset that takes a call, another thread's object, a full cache, a panic.
+///
+/// # Safety
+/// `link` is the head of a `Node<T>` that the caller holds and gives up.
+#[inline(never)]
+unsafe fn give_back_slow<T: Send + 'static>(link: *mut Link) {
+    // SAFETY: the caller holds the node.
+    let core = unsafe { Link::core(link) };
+    if std::thread::panicking() {
+        // SAFETY: the caller's.
+        return unsafe { Core::discard(core, link, Reason::Panic) };
+    }
+    // SAFETY: the node keeps its core alive.
+    if !unsafe { (*core).is_barred() } {
+        // The reset is the user's code: if it panics, the node must go.
+        let bomb = Unwinding { core, link };
+        // SAFETY: I1: the caller holds the node; the value is there.
+        let object = unsafe { &mut (*link.cast::<Node<T>>()).value };
+        // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
+        let weight = unsafe { Shell::<T>::reset(core, object) };
+        std::mem::forget(bomb);
+        let Some(weight) = weight else {
+            // SAFETY: the caller's.
+            return unsafe { Core::discard(core, link, Reason::Reset) };
+        };
+        // SAFETY: as in `drop`.
+        if unsafe { push_home(link, weight) } {
+            return;
+        }
+        // SAFETY: the caller's.
+        return unsafe { Core::give(core, thread::number(), link, weight) };
+    }
+    // SAFETY: the caller's. `give` knows why the pool is barred.
+    unsafe { Core::give(core, thread::number(), link, 0) };
+}
+
+/// The hit path without the inlined reset.
+///
+/// # Safety
+/// The caller holds the node, and gives it up if this succeeds.
+#[inline]
+unsafe fn push_home(link: *mut Link, weight: usize) -> bool {
+    // SAFETY: the caller holds the node, and a home lives as long as its core (I6).
+    let home = unsafe { Link::home(link) };
+    // SAFETY: as above.
+    let owner = unsafe { (*home).owner.load(Ordering::Relaxed) };
+    if owner != thread::place(thread::Place::owner) || weight > MAX_WEIGHT {
+        return false;
+    }
+    // SAFETY: a home with an owner is the head of its cache.
+    let cache = unsafe { &*home.cast::<Cache>() };
+    // SAFETY: I3: this thread has the owner's number and a place.
+    unsafe { cache.push(link, weight, fence::light) }
+}
+
+/// Drops a node whose reset panics.
+struct Unwinding {
+    core: *const Core,
+    link: *mut Link,
+}
+
+impl Drop for Unwinding {
+    fn drop(&mut self) {
+        // SAFETY: the guard gave the node up, and the reset that borrowed it is unwinding.
+        unsafe { Core::discard(self.core, self.link, Reason::Panic) };
+    }
+}
+
+impl<T: Send + fmt::Debug> fmt::Debug for Pooled<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: Send + fmt::Display> fmt::Display for Pooled<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: Send + AsRef<U>, U: ?Sized> AsRef<U> for Pooled<T> {
+    fn as_ref(&self) -> &U {
+        (**self).as_ref()
+    }
+}
+
+impl<T: Send + AsMut<U>, U: ?Sized> AsMut<U> for Pooled<T> {
+    fn as_mut(&mut self) -> &mut U {
+        (**self).as_mut()
+    }
+}

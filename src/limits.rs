@@ -1,0 +1,167 @@
+//! What a pool may keep: the number of idle objects, their bytes, and its share of a budget.
+//!
+//! Nothing is counted on the hit path. A cache is *charged in advance* for the objects that it may
+//! hold: `grant` objects of `bar - 1` bytes each, the most it accepts (I7). It asks for more when
+//! the grant is used up, one object at first and then a list at a time, and gives the charge back
+//! when it is emptied. A batch in the depot is charged for exactly what it holds. So what is idle
+//! never exceeds what is charged, and what is charged never exceeds the limit: the slack above a
+//! limit is zero. The price is below it: a thread may sit on a charge that it does not use, at
+//! most two lists, until a pass takes it back.
+
+use crate::cache::{FIRST_BAR, MAX_WEIGHT};
+use crate::sync::{AtomicUsize, Ordering};
+
+/// Objects and bytes that are charged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charge {
+    pub(crate) objects: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Charge {
+    pub(crate) const NONE: Self = Self { objects: 0, bytes: 0 };
+
+    /// So many objects of the most that `bar` lets pass.
+    pub(crate) fn of_objects(objects: usize, bar: usize) -> Self {
+        Self { objects, bytes: objects.saturating_mul(bar.saturating_sub(1)) }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            objects: self.objects.saturating_add(other.objects),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+/// A limit and how much of it is taken.
+#[derive(Debug)]
+pub(crate) struct Account {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Account {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, used: AtomicUsize::new(0) }
+    }
+
+    /// Relaxed, here and below: a number on its own, which publishes nothing.
+    pub(crate) fn reserve(&self, amount: usize) -> bool {
+        if amount == 0 {
+            return true;
+        }
+        let mut used = self.used.load(Ordering::Relaxed);
+        loop {
+            match used.checked_add(amount) {
+                Some(after) if after <= self.limit => {
+                    match self.used.compare_exchange_weak(
+                        used,
+                        after,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    ) {
+                        Ok(_) => return true,
+                        Err(now) => used = now,
+                    }
+                }
+                _ => return false,
+            }
+        }
+    }
+
+    pub(crate) fn release(&self, amount: usize) {
+        if amount != 0 {
+            let before = self.used.fetch_sub(amount, Ordering::Relaxed);
+            debug_assert!(before >= amount, "I7: released more than was reserved");
+        }
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+/// The limits of one pool.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    objects: Account,
+    bytes: Account,
+    max_object_bytes: usize,
+}
+
+impl Limits {
+    pub(crate) fn new(max_idle: usize, max_idle_bytes: usize, max_object_bytes: usize) -> Self {
+        Self {
+            objects: Account::new(max_idle),
+            bytes: Account::new(max_idle_bytes),
+            max_object_bytes,
+        }
+    }
+
+    /// Whether anything has to be charged at all.
+    #[inline]
+    pub(crate) fn bounded(&self) -> bool {
+        self.objects.limit() != usize::MAX || self.bytes.limit() != usize::MAX
+    }
+
+    /// Whether an object of this weight is worth keeping.
+    pub(crate) fn accepts(&self, weight: usize) -> bool {
+        weight <= self.max_object_bytes.min(MAX_WEIGHT)
+    }
+
+    /// The bar of a fresh cache: in a bounded pool nothing is charged for in advance.
+    pub(crate) fn first_bar(&self) -> usize {
+        if self.bounded() { 1 } else { FIRST_BAR.min(self.max_bar()) }
+    }
+
+    /// The bar that lets `weight` pass, with some air above it where air costs nothing.
+    pub(crate) fn bar_for(&self, weight: usize) -> usize {
+        let exact = weight.saturating_add(1);
+        if self.bounded() {
+            exact
+        } else {
+            exact.checked_next_power_of_two().unwrap_or(exact).max(FIRST_BAR).min(self.max_bar())
+        }
+    }
+
+    fn max_bar(&self) -> usize {
+        self.max_object_bytes.min(MAX_WEIGHT) + 1
+    }
+
+    /// Takes a charge; `false` and nothing taken when it does not fit.
+    pub(crate) fn reserve(&self, charge: Charge) -> bool {
+        self.trade(Charge::NONE, charge)
+    }
+
+    pub(crate) fn release(&self, charge: Charge) {
+        let traded = self.trade(charge, Charge::NONE);
+        debug_assert!(traded, "giving back always succeeds");
+    }
+
+    /// Trades one charge for another; `false` and nothing changed when the new one does not fit.
+    pub(crate) fn trade(&self, have: Charge, need: Charge) -> bool {
+        if !self.bounded() {
+            return true;
+        }
+        if !self.objects.reserve(need.objects.saturating_sub(have.objects)) {
+            return false;
+        }
+        if !self.bytes.reserve(need.bytes.saturating_sub(have.bytes)) {
+            self.objects.release(need.objects.saturating_sub(have.objects));
+            return false;
+        }
+        self.objects.release(have.objects.saturating_sub(need.objects));
+        self.bytes.release(have.bytes.saturating_sub(need.bytes));
+        true
+    }
+
+    /// Objects and bytes charged for at the moment.
+    pub(crate) fn charged(&self) -> Charge {
+        Charge { objects: self.objects.used(), bytes: self.bytes.used() }
+    }
+}

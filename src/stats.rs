@@ -1,0 +1,220 @@
+//! What a pool has done: counters and the snapshot that users see.
+//!
+//! Returns are counted in the caches, in plain cells of their owners, and hits follow from them;
+//! what is rare is counted here, by atomic additions on slow paths. [`Stats`] adds both up when
+//! somebody asks: it visits each cache, as a pass does, so its figures are exact.
+
+use crate::core::Core;
+use crate::sync::{AtomicUsize, Ordering};
+use std::fmt;
+
+/// Why an object was dropped when it came back, instead of being kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Oversize,
+    Full,
+    Reset,
+    Panic,
+    Closed,
+    SwitchedOff,
+}
+
+/// The rare events, counted by whoever meets them. All Relaxed: figures, which publish nothing.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    created: AtomicUsize,
+    adopted: AtomicUsize,
+    taken: AtomicUsize,
+    reused: AtomicUsize,
+    returned: AtomicUsize,
+    discarded: [AtomicUsize; 6],
+    trimmed: AtomicUsize,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            created: AtomicUsize::new(0),
+            adopted: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+            reused: AtomicUsize::new(0),
+            returned: AtomicUsize::new(0),
+            discarded: std::array::from_fn(|_| AtomicUsize::new(0)),
+            trimmed: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn created(&self) {
+        self.created.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn adopted(&self) {
+        self.adopted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn taken(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reused(&self, objects: usize) {
+        self.reused.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    pub(crate) fn returned(&self, objects: usize) {
+        self.returned.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    pub(crate) fn discarded(&self, reason: Reason, objects: usize) {
+        self.discarded[reason as usize].fetch_add(objects, Ordering::Relaxed);
+    }
+
+    pub(crate) fn trimmed(&self, objects: usize) {
+        self.trimmed.fetch_add(objects, Ordering::Relaxed);
+    }
+}
+
+/// A snapshot of what a pool has done and holds, from [`Pool::stats`](crate::Pool::stats).
+///
+/// Counters count from the pool's first use and never go back. `idle`, `idle_bytes` and `in_use`
+/// are the present state. While other threads are at work they may be off by the operations under
+/// way, but the books always balance:
+/// `created + adopted == in_use + idle + discarded + trimmed + taken`.
+///
+/// # Examples
+/// ```
+/// # use repool::Pool;
+/// let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+/// drop(pool.get());
+/// drop(pool.get());
+/// let stats = pool.stats();
+/// assert_eq!((stats.created, stats.reused, stats.idle), (1, 1, 1));
+/// assert_eq!(stats.hit_rate(), 0.5);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Objects made by `create`: the misses.
+    pub created: u64,
+    /// Objects handed out again: the hits.
+    pub reused: u64,
+    /// Objects taken back, by a dropped guard or by `put`.
+    pub returned: u64,
+    /// Objects from elsewhere, by `put`.
+    pub adopted: u64,
+    /// Objects that left for good, by `Pooled::into_inner`.
+    pub taken: u64,
+    /// Objects dropped instead of being kept, for any reason.
+    pub discarded: u64,
+    /// The same by reason.
+    pub discarded_by: Discarded,
+    /// Idle objects dropped by trim passes and by `clear`.
+    pub trimmed: u64,
+    /// Objects waiting to be handed out.
+    pub idle: u64,
+    /// Heap bytes of the idle objects, as their `retained_bytes` said when they came back.
+    pub idle_bytes: u64,
+    /// Objects that guards hold.
+    pub in_use: u64,
+}
+
+/// Objects dropped instead of being kept, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Discarded {
+    /// Heavier than `max_object_bytes`.
+    pub oversize: u64,
+    /// `max_idle` or `max_idle_bytes` was reached, or the depot was contended.
+    pub full: u64,
+    /// The budget was spent.
+    pub budget: u64,
+    /// `reset` returned `false`.
+    pub reset: u64,
+    /// The guard was dropped while its thread was panicking, or the reset itself panicked.
+    pub panic: u64,
+    /// The pool was gone.
+    pub closed: u64,
+    /// The pool was switched off with `set_enabled(false)`.
+    pub switched_off: u64,
+}
+
+impl Stats {
+    /// The share of requests served without creating, from 0.0 to 1.0; 0.0 before the first one.
+    #[must_use]
+    pub fn hit_rate(&self) -> f64 {
+        let requests = self.reused + self.created;
+        if requests == 0 { 0.0 } else { self.reused as f64 / requests as f64 }
+    }
+
+    pub(crate) fn of(core: &Core) -> Self {
+        let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as u64;
+        let counters = &core.counters;
+        let caches = core.figures();
+        let mut stats = Self {
+            reused: read(&counters.reused) + caches.reused as u64,
+            returned: read(&counters.returned) + caches.returned as u64,
+            idle_bytes: (caches.idle_bytes + core.depot.bytes()) as u64,
+            ..Self::default()
+        };
+        let idle = (caches.idle + core.depot.objects()) as u64;
+        let by = |reason: Reason| read(&counters.discarded[reason as usize]);
+        stats.discarded_by = Discarded {
+            oversize: by(Reason::Oversize),
+            full: by(Reason::Full),
+            budget: 0,
+            reset: by(Reason::Reset),
+            panic: by(Reason::Panic),
+            closed: by(Reason::Closed),
+            switched_off: by(Reason::SwitchedOff),
+        };
+        stats.discarded = stats.discarded_by.total();
+        stats.trimmed = read(&counters.trimmed);
+        stats.taken = read(&counters.taken);
+        stats.adopted = read(&counters.adopted);
+        // Last, so that no object is seen to go that was not seen to come.
+        stats.created = read(&counters.created);
+        let came = stats.created + stats.adopted;
+        let went = stats.discarded + stats.trimmed + stats.taken;
+        // A batch on its way between a cache and the depot may have been seen in both.
+        let alive = came.saturating_sub(went);
+        stats.idle = idle.min(alive);
+        stats.in_use = alive - stats.idle;
+        stats
+    }
+}
+
+impl Discarded {
+    /// All of them together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Self { oversize, full, budget, reset, panic, closed, switched_off } = *self;
+        oversize + full + budget + reset + panic + closed + switched_off
+    }
+}
+
+impl fmt::Display for Stats {
+    /// One line for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} in use, {} idle ({} bytes), {} created, {} reused ({:.1} % hits), {} discarded, \
+             {} trimmed",
+            self.in_use,
+            self.idle,
+            self.idle_bytes,
+            self.created,
+            self.reused,
+            100.0 * self.hit_rate(),
+            self.discarded,
+            self.trimmed,
+        )
+    }
+}
+
+/// What a trim pass or a `clear` dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Objects.
+    pub objects: u64,
+    /// Their heap bytes, as their `retained_bytes` said when they came back.
+    pub bytes: u64,
+}

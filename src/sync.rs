@@ -1,0 +1,169 @@
+//! The one place that chooses between `std`/`parking_lot` and `loom`.
+//!
+//! Everything else in `src/` takes its atomics, cells, locks and waits from here, so that the loom
+//! models (`src/models/`, built with `--cfg repool_loom`) run the shipped code and not a copy.
+//! `ci/tidy.sh` keeps it so. The cfg has a name of its own because `--cfg loom` would reach every
+//! dependency.
+//!
+//! Locks here are only ever *tried*: [`Mutex::lock_bounded`] gives up after a bounded number of
+//! tries, so a thread that died holding a lock (fork) or lost the processor with it cannot hang
+//! another. That also means that `parking_lot` never parks a thread for us.
+
+#[cfg(not(repool_loom))]
+pub(crate) use self::real::*;
+
+#[cfg(repool_loom)]
+pub(crate) use self::model::*;
+
+/// How long an operation tries before it takes the other way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// An owner on its slow path: some microseconds, then it creates or drops instead.
+    Short,
+    /// A visitor that must get in (`clear`, closing, thread exit): about a second.
+    Long,
+}
+
+/// A bounded wait: yields `true` until the patience is used up.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    left: u32,
+    backoff: Backoff,
+}
+
+impl Wait {
+    pub(crate) fn new(patience: Patience) -> Self {
+        let left = match patience {
+            Patience::Short => SHORT_TRIES,
+            Patience::Long => LONG_TRIES,
+        };
+        Self { left, backoff: Backoff::new() }
+    }
+
+    /// Waits a little; `false` once the patience is used up.
+    pub(crate) fn again(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        pause(&self.backoff, self.left);
+        true
+    }
+}
+
+impl<T> Mutex<T> {
+    /// Takes the lock within a bounded number of tries, or gives up.
+    pub(crate) fn lock_bounded(&self, patience: Patience) -> Option<MutexGuard<'_, T>> {
+        let mut wait = Wait::new(patience);
+        loop {
+            if let Some(guard) = self.try_lock() {
+                return Some(guard);
+            }
+            if !wait.again() {
+                return None;
+            }
+        }
+    }
+}
+
+#[cfg(not(repool_loom))]
+mod real {
+    pub(crate) use crossbeam_utils::Backoff;
+    pub(crate) use parking_lot::{Mutex as RawMutex, MutexGuard};
+    pub(crate) use std::sync::atomic::{
+        AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering, compiler_fence, fence,
+    };
+
+    /// Tries before a short wait gives up; the first seven spin, the others yield.
+    pub(super) const SHORT_TRIES: u32 = 64;
+    /// Tries before a long wait gives up: yields, then naps of 100 µs, about a second in all.
+    pub(super) const LONG_TRIES: u32 = 10_000;
+    /// A long wait naps once it has this many tries left.
+    const NAP_BELOW: u32 = LONG_TRIES - 1_000;
+
+    pub(super) fn pause(backoff: &Backoff, left: u32) {
+        if (SHORT_TRIES..NAP_BELOW).contains(&left) {
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        } else {
+            backoff.snooze();
+        }
+    }
+
+    /// A `parking_lot::Mutex` that is only ever tried.
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(RawMutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(RawMutex::new(value))
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock()
+        }
+    }
+
+    /// `std::cell::UnsafeCell` with loom's closure interface.
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        #[inline(always)]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+
+        #[inline(always)]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+}
+
+#[cfg(repool_loom)]
+mod model {
+    pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use loom::sync::atomic::{
+        AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence,
+    };
+
+    #[cfg(not(debug_assertions))]
+    compile_error!("loom models want debug assertions: RUSTFLAGS='-C debug-assertions=on'");
+
+    // Small bounds keep the state space small; the logic does not depend on them.
+    pub(super) const SHORT_TRIES: u32 = 1;
+    pub(super) const LONG_TRIES: u32 = 4;
+
+    /// loom has no use for back-off: every wait is a yield.
+    #[derive(Debug)]
+    pub(crate) struct Backoff;
+
+    impl Backoff {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+    }
+
+    pub(super) fn pause(_: &Backoff, _left: u32) {
+        loom::thread::yield_now();
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Black-box tests: each is a claim of the crate's contract.
+mod smoke;
