@@ -9,17 +9,20 @@ fn threads_and_trim() {
     impl Drop for Tag { fn drop(&mut self) { LIVE.fetch_sub(1, SeqCst); } }
     let pool = Arc::new(Pool::builder(|| { LIVE.fetch_add(1, SeqCst); Tag(7) }).reset(|t| { assert_eq!(t.0, 7); true }).build());
     let n = if cfg!(miri) { 200 } else { 100_000 };
-    std::thread::scope(|s| {
+    // Joined one by one: the end of a scope does not wait for thread-local destructors.
+    let mut threads = Vec::new();
+    {
         for _ in 0..4 {
             let (tx, rx) = std::sync::mpsc::sync_channel::<Pooled<Tag>>(16);
             let p = pool.clone();
-            s.spawn(move || for _ in 0..n { let g = p.get(); let _h = p.get(); tx.send(g).unwrap(); });
+            threads.push(std::thread::spawn(move || for _ in 0..n { let g = p.get(); let _h = p.get(); tx.send(g).unwrap(); }));
             let p = pool.clone();
-            s.spawn(move || { for g in rx { drop(g); drop(p.try_get()); } });
+            threads.push(std::thread::spawn(move || { for g in rx { drop(g); drop(p.try_get()); } }));
         }
         let p = pool.clone();
-        s.spawn(move || for _ in 0..n / 100 { let _ = p.trim(); let _ = p.stats(); let _ = p.clear(); });
-    });
+        threads.push(std::thread::spawn(move || for _ in 0..n / 100 { let _ = p.trim(); let _ = p.stats(); let _ = p.clear(); }));
+    }
+    for t in threads { t.join().unwrap(); }
     let s = pool.stats();
     println!("{s} {s:?}");
     assert_eq!(s.created, s.idle + s.discarded + s.trimmed);
