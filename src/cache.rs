@@ -90,7 +90,10 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { owner: AtomicUsize::new(0), core: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            owner: AtomicUsize::new(0),
+            core: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// Relaxed: written before any node had this home, and nodes travel with their own order.
@@ -117,7 +120,10 @@ pub(crate) struct Cache {
     pub(crate) next_listed: AtomicPtr<Cache>,
 }
 
-const _: () = assert!(cfg!(repool_loom) || size_of::<Cache>() == 128, "two caches per 256 bytes");
+const _: () = assert!(
+    cfg!(repool_loom) || size_of::<Cache>() == 128,
+    "two caches per 256 bytes"
+);
 
 /// What the protocol guards. In this order: what a hit touches shares a line with the flags.
 #[derive(Debug)]
@@ -196,7 +202,11 @@ impl Cache {
                 moved: 0,
                 grant: 0,
                 aside: false,
-                seen: Seen { returned: 0, moved: 0, idle: 0 },
+                seen: Seen {
+                    returned: 0,
+                    moved: 0,
+                    idle: 0,
+                },
             }),
             next_listed: AtomicPtr::new(ptr::null_mut()),
         }
@@ -217,9 +227,12 @@ impl Cache {
         fence();
         let mut link = ptr::null_mut();
         // Acquire: pairs with the Release of whoever opened the gate.
-        if self.gate.load(Ordering::Acquire) > 0 /* mutant: owner-gate-pop */ {
+        let gate = self.gate.load(Ordering::Acquire); // mutant: owner-gate-pop
+        if gate > 0 {
             // SAFETY: I2: the owner, busy, with the gate seen open.
-            link = self.lists.with_mut(|lists| unsafe { (*lists).pop_loaded() });
+            link = self
+                .lists
+                .with_mut(|lists| unsafe { (*lists).pop_loaded() });
         }
         // Release: pairs with the visitor's Acquire in `try_enter`.
         self.busy.store(false, Ordering::Release); // mutant: owner-leaves-pop
@@ -235,21 +248,19 @@ impl Cache {
     /// and the caller holds it and, if this succeeds, gives it up. Its home is this cache, or the
     /// orphan for pools that want the slow path. `weight` is at most [`MAX_WEIGHT`].
     #[inline(always)]
-    pub(crate) unsafe fn push(
-        &self,
-        link: *mut Link,
-        weight: usize,
-        fence: impl FnOnce(),
-    ) -> bool {
+    pub(crate) unsafe fn push(&self, link: *mut Link, weight: usize, fence: impl FnOnce()) -> bool {
         debug_assert!(weight <= MAX_WEIGHT);
         // Relaxed: ordered against the gate by the fence pair.
         self.busy.store(true, Ordering::Relaxed);
         fence();
         let mut kept = false;
         // Acquire: pairs with the Release of whoever opened the gate.
-        if self.gate.load(Ordering::Acquire) > weight as isize /* mutant: owner-gate-push */ {
+        let gate = self.gate.load(Ordering::Acquire); // mutant: owner-gate-push
+        if gate > weight as isize {
             // SAFETY: I2: the owner, busy, with the gate seen open; the caller holds the node.
-            kept = self.lists.with_mut(|lists| unsafe { (*lists).push_loaded(link, weight) });
+            kept = self
+                .lists
+                .with_mut(|lists| unsafe { (*lists).push_loaded(link, weight) });
         }
         // Release: pairs with the visitor's Acquire in `try_enter`.
         self.busy.store(false, Ordering::Release); // mutant: owner-leaves-push
@@ -271,7 +282,8 @@ impl Cache {
             self.busy.store(true, Ordering::Relaxed);
             fence::slow();
             // Acquire: pairs with the Release of whoever opened the gate.
-            if self.gate.load(Ordering::Acquire) > 0 /* mutant: owner-gate-slow */ {
+            let gate = self.gate.load(Ordering::Acquire); // mutant: owner-gate-slow
+            if gate > 0 {
                 // SAFETY: I2: the owner, busy, with the gate seen open.
                 let done = self.lists.with_mut(|lists| work(unsafe { &mut *lists }));
                 // Release: pairs with the visitor's Acquire in `try_enter`.
@@ -315,7 +327,10 @@ impl Cache {
             if lists.idle() != 0 {
                 return;
             }
-            let with_it = Charge { objects: batch.len, bytes: batch.bytes };
+            let with_it = Charge {
+                objects: batch.len,
+                bytes: batch.bytes,
+            };
             let bar = limits.bar_for(heaviest);
             let grant = lists.grant as usize + batch.len;
             if !self.regrant(lists, limits, with_it, grant, bar)
@@ -372,7 +387,8 @@ impl Cache {
     /// The caller is about to be the owner, and holds `Core::visits`.
     pub(crate) unsafe fn occupy(&self, limits: &Limits, barred: bool) {
         // SAFETY: I2: vacant, so there is no owner yet; no visitor, since the visits are held.
-        self.lists.with_mut(|lists| self.start(unsafe { &mut *lists }, limits));
+        self.lists
+            .with_mut(|lists| self.start(unsafe { &mut *lists }, limits));
         let reasons = if barred { OCCUPIED | BARRED } else { OCCUPIED };
         // Relaxed: under `Core::visits`.
         self.reasons.store(reasons, Ordering::Relaxed);
@@ -385,7 +401,9 @@ impl Cache {
     /// The caller is the owner, does not use the cache again, and holds `Core::visits`.
     pub(crate) unsafe fn vacate(&self, limits: &Limits) -> [Batch; 2] {
         // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
-        let all = self.lists.with_mut(|lists| self.strip(unsafe { &mut *lists }, limits));
+        let all = self
+            .lists
+            .with_mut(|lists| self.strip(unsafe { &mut *lists }, limits));
         // Relaxed: under `Core::visits`.
         self.reasons.store(0, Ordering::Relaxed);
         self.open_or_shut();
@@ -413,7 +431,11 @@ impl Cache {
         work: impl FnOnce(&mut Lists) -> R,
     ) -> Option<R> {
         // Acquire: pairs with the owner's Release when it leaves.
-        while self.busy.load(Ordering::Acquire) /* mutant: visitor-busy */ {
+        loop {
+            let busy = self.busy.load(Ordering::Acquire); // mutant: visitor-busy
+            if !busy {
+                break;
+            }
             if !wait.as_mut().is_some_and(Wait::again) {
                 return None;
             }
@@ -481,7 +503,10 @@ impl Cache {
         lists.moved = lists.moved.wrapping_sub(loaded.len);
         lists.seen.moved = lists.moved as u32;
         lists.seen.idle = 0;
-        let keep = Charge { objects: spare.len + loaded.len, bytes: spare.bytes + loaded.bytes };
+        let keep = Charge {
+            objects: spare.len + loaded.len,
+            bytes: spare.bytes + loaded.bytes,
+        };
         self.shrink(lists, limits, keep, 0);
         self.start(lists, limits);
         [loaded, spare]
@@ -493,7 +518,10 @@ impl Cache {
         let mut unneeded = Batch::EMPTY;
         if lists.aside {
             unneeded = lists.take_spare();
-            let keep = Charge { objects: unneeded.len, bytes: unneeded.bytes };
+            let keep = Charge {
+                objects: unneeded.len,
+                bytes: unneeded.bytes,
+            };
             let idle = lists.idle();
             self.shrink(lists, limits, keep, idle);
         }
@@ -521,7 +549,10 @@ impl Cache {
     /// `loaded` is full: it becomes the spare list, whose place it takes; what was there leaves.
     fn rotate(&self, lists: &mut Lists, limits: &Limits) -> Batch {
         let leaving = lists.take_spare();
-        let keep = Charge { objects: leaving.len, bytes: leaving.bytes };
+        let keep = Charge {
+            objects: leaving.len,
+            bytes: leaving.bytes,
+        };
         let grant = (lists.grant as usize).saturating_sub(leaving.len);
         self.shrink(lists, limits, keep, grant);
         lists.spare = lists.unload();
@@ -601,7 +632,10 @@ impl Cache {
             let before = self.charge(lists);
             lists.grant = grant as u32;
             let traded = limits.trade(before, self.charge(lists).plus(keep));
-            debug_assert!(traded, "I7: exact weights never exceed what was charged for them");
+            debug_assert!(
+                traded,
+                "I7: exact weights never exceed what was charged for them"
+            );
         }
     }
 
@@ -682,7 +716,11 @@ impl Lists {
     fn unload(&mut self) -> Batch {
         let (len, bytes) = (self.loaded_len(), self.loaded_bytes());
         (self.base, self.room) = (0, 0);
-        Batch { head: std::mem::replace(&mut self.loaded, ptr::null_mut()), len, bytes }
+        Batch {
+            head: std::mem::replace(&mut self.loaded, ptr::null_mut()),
+            len,
+            bytes,
+        }
     }
 
     /// Takes the spare list out of the cache.

@@ -26,7 +26,9 @@ use crate::limits::{Charge, Limits};
 use crate::node::{Batch, Link};
 use crate::stats::{Counters, Reason, Trimmed};
 use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Mutex, Ordering, Patience, Wait};
-use crate::thread::{self, BUCKETS, Number, Place};
+#[cfg(not(repool_loom))]
+use crate::thread::Place;
+use crate::thread::{self, BUCKETS, Number};
 use std::ptr::{self, NonNull};
 
 /// What an untyped core asks of its type.
@@ -54,14 +56,18 @@ pub(crate) struct Directory {
 impl Directory {
     /// The directory of a pool that nobody has used yet.
     #[cfg(not(repool_loom))]
-    pub(crate) const EMPTY: Self =
-        Self { buckets: [const { AtomicPtr::new(ptr::null_mut()) }; BUCKETS + 1] };
+    pub(crate) const EMPTY: Self = Self {
+        buckets: [const { AtomicPtr::new(ptr::null_mut()) }; BUCKETS + 1],
+    };
 
     fn new() -> Self {
-        Self { buckets: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())) }
+        Self {
+            buckets: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+        }
     }
 
     /// The cache at this place; null: take the slow path.
+    #[cfg(not(repool_loom))]
     #[inline(always)]
     pub(crate) fn cache_at(&self, place: &Place) -> *const Cache {
         debug_assert!(place.bucket() <= BUCKETS);
@@ -126,7 +132,9 @@ impl Core {
             name,
             limits,
             depot: Depot::new(),
-            visits: Mutex::new(Listed { newest: ptr::null() }),
+            visits: Mutex::new(Listed {
+                newest: ptr::null(),
+            }),
             counters: Counters::new(),
             strong: AtomicUsize::new(1),
             weak: AtomicUsize::new(1),
@@ -167,7 +175,8 @@ impl Core {
     pub(crate) unsafe fn release(core: *const Core) {
         // Release: what this holder did happens before the closures are dropped.
         // SAFETY: alive, since the caller holds a reference.
-        if unsafe { (*core).strong.fetch_sub(1, Ordering::Release) } == 1 /* mutant: release-strong */ {
+        let before = unsafe { (*core).strong.fetch_sub(1, Ordering::Release) }; // mutant: release-strong
+        if before == 1 {
             // Acquire: pairs with every Release above. A load and not a fence, which ThreadSanitizer
             // would not understand.
             // SAFETY: the weak reference of all strong ones is still held.
@@ -195,7 +204,9 @@ impl Core {
     /// Switches pooling off and on. Off, every gate is barred, so that every operation takes the
     /// slow path and finds out there.
     pub(crate) fn set_enabled(&self, on: bool) {
-        let Some(listed) = self.visits.lock_bounded(Patience::Long) else { return };
+        let Some(listed) = self.visits.lock_bounded(Patience::Long) else {
+            return;
+        };
         if on {
             self.state.fetch_and(!SWITCHED_OFF, Ordering::Relaxed);
         } else {
@@ -228,7 +239,9 @@ impl Core {
 
     /// The owner's lists are empty: takes a batch from the depot, hands out its top node.
     fn refill(&self, cache: &Cache) -> *mut Link {
-        let Some(mut batch) = self.depot.take() else { return ptr::null_mut() };
+        let Some(mut batch) = self.depot.take() else {
+            return ptr::null_mut();
+        };
         let link = batch.pop();
         self.handed_out_from_depot(link);
         // SAFETY: the depot's nodes are of this core, and so is the home.
@@ -245,7 +258,10 @@ impl Core {
     fn handed_out_from_depot(&self, link: *mut Link) {
         // SAFETY: I1: taken from the depot.
         let weight = unsafe { Link::weight(link) };
-        self.limits.release(Charge { objects: 1, bytes: weight });
+        self.limits.release(Charge {
+            objects: 1,
+            bytes: weight,
+        });
         self.counters.reused(1);
     }
 
@@ -294,7 +310,11 @@ impl Core {
     ) -> Result<(), Reason> {
         if self.is_barred() {
             let closed = self.is_closed();
-            return Err(if closed { Reason::Closed } else { Reason::SwitchedOff });
+            return Err(if closed {
+                Reason::Closed
+            } else {
+                Reason::SwitchedOff
+            });
         }
         if !self.limits.accepts(weight) {
             return Err(Reason::Oversize);
@@ -315,7 +335,10 @@ impl Core {
                 Err(Shut) => {}
             }
         }
-        let charge = Charge { objects: 1, bytes: weight };
+        let charge = Charge {
+            objects: 1,
+            bytes: weight,
+        };
         if !self.limits.reserve(charge) {
             return Err(Reason::Full);
         }
@@ -371,7 +394,10 @@ impl Core {
     /// be held. A panic of one object's destructor does not keep the others from going; the
     /// first one goes on when all are gone.
     pub(crate) fn drop_batch(&self, mut batch: Batch) {
-        self.limits.release(Charge { objects: batch.len, bytes: batch.bytes });
+        self.limits.release(Charge {
+            objects: batch.len,
+            bytes: batch.bytes,
+        });
         let mut first_panic = None;
         loop {
             let link = batch.pop();
@@ -430,13 +456,17 @@ impl Core {
         if !thread::remember(self) {
             return false;
         }
-        let Some(mut listed) = self.visits.lock_bounded(Patience::Short) else { return false };
+        let Some(mut listed) = self.visits.lock_bounded(Patience::Short) else {
+            return false;
+        };
         if self.is_closed() {
             return false;
         }
         if cache.home.core().is_null() {
             cache.home.set_core(self.address());
-            cache.next_listed.store(listed.newest.cast_mut(), Ordering::Relaxed);
+            cache
+                .next_listed
+                .store(listed.newest.cast_mut(), Ordering::Relaxed);
             listed.newest = cache;
         }
         // Relaxed: read on the hit path by this thread, and by others only to see "not mine".
@@ -462,7 +492,9 @@ impl Core {
         if !cache.is_occupied() {
             return true;
         }
-        let Some(listed) = self.visits.lock_bounded(Patience::Long) else { return false };
+        let Some(listed) = self.visits.lock_bounded(Patience::Long) else {
+            return false;
+        };
         // SAFETY: the calling thread is the owner and on its way out; the visits are held.
         let [loaded, spare] = unsafe { cache.vacate(&self.limits) };
         drop(listed);
@@ -498,7 +530,10 @@ impl Core {
         mut pick: impl FnMut(&Cache) -> bool,
         mut work: impl FnMut(&Cache, &mut Lists),
     ) -> bool {
-        let Some(listed) = self.visits.lock_bounded(patience.unwrap_or(Patience::Short)) else {
+        let Some(listed) = self
+            .visits
+            .lock_bounded(patience.unwrap_or(Patience::Short))
+        else {
             return false;
         };
         let mut wanted = false;
@@ -557,7 +592,10 @@ impl Core {
     /// Drops everything idle.
     pub(crate) fn clear(&self) -> Trimmed {
         let all = self.empty(false);
-        let cleared = Trimmed { objects: all.len as u64, bytes: all.bytes as u64 };
+        let cleared = Trimmed {
+            objects: all.len as u64,
+            bytes: all.bytes as u64,
+        };
         self.counters.trimmed(all.len);
         self.drop_batch(all);
         cleared
@@ -654,7 +692,8 @@ impl std::ops::Deref for WeakCore {
 impl Drop for WeakCore {
     fn drop(&mut self) {
         // Release: what this holder did happens before the memory is freed.
-        if self.weak.fetch_sub(1, Ordering::Release) == 1 /* mutant: release-weak */ {
+        let before = self.weak.fetch_sub(1, Ordering::Release); // mutant: release-weak
+        if before == 1 {
             // Acquire: pairs with every Release above.
             let _ = self.weak.load(Ordering::Acquire); // mutant: acquire-weak
             let free = self.vtable.free;

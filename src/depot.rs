@@ -10,14 +10,14 @@
 //! written under it.
 
 use crate::node::{Batch, Link};
-use crate::sync::{AtomicUsize, Mutex, Ordering, Patience};
+use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Patience};
 use std::collections::VecDeque;
 
 #[derive(Debug)]
 pub(crate) struct Depot {
     stack: Mutex<Stack>,
     objects: AtomicUsize,
-    bytes: AtomicUsize,
+    bytes: Figure,
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Depot {
                 closed: false,
             }),
             objects: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
+            bytes: Figure::new(0),
         }
     }
 
@@ -110,7 +110,13 @@ impl Depot {
     /// The caller holds the node and gives it up on `Ok`; `Err` gives it back as a batch of one.
     pub(crate) unsafe fn give_one(&self, link: *mut Link) -> Result<(), Refused> {
         if let Some(mut stack) = self.stack.lock_bounded(Patience::Short) {
-            let Stack { batches, objects, bytes, closed, .. } = &mut *stack;
+            let Stack {
+                batches,
+                objects,
+                bytes,
+                closed,
+                ..
+            } = &mut *stack;
             if let Some(batch) = batches.back_mut()
                 && !*closed
                 && batch.len < crate::cache::LIST_LEN
@@ -140,9 +146,15 @@ impl Depot {
 
     /// Takes the hottest node; null when there is none in reach.
     pub(crate) fn take_one(&self) -> *mut Link {
-        let stack = self.nonempty().and_then(|stack| stack.lock_bounded(Patience::Short));
-        let Some(mut stack) = stack else { return std::ptr::null_mut() };
-        let Some(batch) = stack.batches.back_mut() else { return std::ptr::null_mut() };
+        let stack = self
+            .nonempty()
+            .and_then(|stack| stack.lock_bounded(Patience::Short));
+        let Some(mut stack) = stack else {
+            return std::ptr::null_mut();
+        };
+        let Some(batch) = stack.batches.back_mut() else {
+            return std::ptr::null_mut();
+        };
         let before = batch.bytes;
         let link = batch.pop();
         let weight = before - batch.bytes;
@@ -173,7 +185,9 @@ impl Depot {
     /// `unneeded` objects came in from caches in this pass; nobody needed them in the interval
     /// that ends, so they count as if they had been here all along.
     pub(crate) fn end_interval(&self, unneeded: usize) -> usize {
-        let Some(mut stack) = self.stack.lock_bounded(Patience::Short) else { return 0 };
+        let Some(mut stack) = self.stack.lock_bounded(Patience::Short) else {
+            return 0;
+        };
         let low = (stack.low + unneeded).min(stack.objects);
         let surplus = low.min(stack.low_before);
         stack.low_before = low - surplus;

@@ -86,7 +86,11 @@ pub(crate) fn asymmetric() -> bool {
 fn decide_slow() -> bool {
     let forced_off = cfg!(repool_no_barrier)
         || std::env::var_os("REPOOL_BARRIER").is_some_and(|value| value == "off");
-    let mode = if !forced_off && system::register() { ASYMMETRIC } else { SYMMETRIC };
+    let mode = if !forced_off && system::register() {
+        ASYMMETRIC
+    } else {
+        SYMMETRIC
+    };
     // The first answer stands: two threads that ask at once must not disagree.
     // Relaxed: as in `asymmetric`.
     match MODE.compare_exchange(UNKNOWN, mode, Ordering::Relaxed, Ordering::Relaxed) {

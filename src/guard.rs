@@ -58,7 +58,10 @@ impl<T: Send> Pooled<T> {
     /// `link` is the head of a `Node<T>` that the caller holds and gives up.
     #[inline(always)]
     pub(crate) unsafe fn from_link(link: NonNull<Link>) -> Self {
-        Self { link, object: PhantomData }
+        Self {
+            link,
+            object: PhantomData,
+        }
     }
 
     #[inline(always)]

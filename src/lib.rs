@@ -22,13 +22,13 @@ mod recycle;
 #[cfg(all(test, repool_loom))]
 mod models;
 
+pub use crate::stats::{Discarded, Stats, Trimmed};
 #[cfg(not(repool_loom))]
 pub use crate::{
     guard::Pooled,
     pool::{Builder, CustomReset, OwnReset, Pool},
     recycle::Recycle,
 };
-pub use crate::stats::{Discarded, Stats, Trimmed};
 
 #[cfg(feature = "derive")]
 pub use repool_derive::Recycle;

@@ -9,7 +9,7 @@
 //! most two lists, until a pass takes it back.
 
 use crate::cache::{FIRST_BAR, MAX_WEIGHT};
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{Figure, Ordering};
 
 /// Objects and bytes that are charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +19,17 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    pub(crate) const NONE: Self = Self { objects: 0, bytes: 0 };
+    pub(crate) const NONE: Self = Self {
+        objects: 0,
+        bytes: 0,
+    };
 
     /// So many objects of the most that `bar` lets pass.
     pub(crate) fn of_objects(objects: usize, bar: usize) -> Self {
-        Self { objects, bytes: objects.saturating_mul(bar.saturating_sub(1)) }
+        Self {
+            objects,
+            bytes: objects.saturating_mul(bar.saturating_sub(1)),
+        }
     }
 
     pub(crate) fn plus(self, other: Self) -> Self {
@@ -38,12 +44,15 @@ impl Charge {
 #[derive(Debug)]
 pub(crate) struct Account {
     limit: usize,
-    used: AtomicUsize,
+    used: Figure,
 }
 
 impl Account {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, used: AtomicUsize::new(0) }
+        Self {
+            limit,
+            used: Figure::new(0),
+        }
     }
 
     /// Relaxed, here and below: a number on its own, which publishes nothing.
@@ -116,7 +125,11 @@ impl Limits {
 
     /// The bar of a fresh cache: in a bounded pool nothing is charged for in advance.
     pub(crate) fn first_bar(&self) -> usize {
-        if self.bounded() { 1 } else { FIRST_BAR.min(self.max_bar()) }
+        if self.bounded() {
+            1
+        } else {
+            FIRST_BAR.min(self.max_bar())
+        }
     }
 
     /// The bar that lets `weight` pass, with some air above it where air costs nothing.
@@ -125,7 +138,11 @@ impl Limits {
         if self.bounded() {
             exact
         } else {
-            exact.checked_next_power_of_two().unwrap_or(exact).max(FIRST_BAR).min(self.max_bar())
+            exact
+                .checked_next_power_of_two()
+                .unwrap_or(exact)
+                .max(FIRST_BAR)
+                .min(self.max_bar())
         }
     }
 
@@ -148,20 +165,28 @@ impl Limits {
         if !self.bounded() {
             return true;
         }
-        if !self.objects.reserve(need.objects.saturating_sub(have.objects)) {
+        if !self
+            .objects
+            .reserve(need.objects.saturating_sub(have.objects))
+        {
             return false;
         }
         if !self.bytes.reserve(need.bytes.saturating_sub(have.bytes)) {
-            self.objects.release(need.objects.saturating_sub(have.objects));
+            self.objects
+                .release(need.objects.saturating_sub(have.objects));
             return false;
         }
-        self.objects.release(have.objects.saturating_sub(need.objects));
+        self.objects
+            .release(have.objects.saturating_sub(need.objects));
         self.bytes.release(have.bytes.saturating_sub(need.bytes));
         true
     }
 
     /// Objects and bytes charged for at the moment.
     pub(crate) fn charged(&self) -> Charge {
-        Charge { objects: self.objects.used(), bytes: self.bytes.used() }
+        Charge {
+            objects: self.objects.used(),
+            bytes: self.bytes.used(),
+        }
     }
 }

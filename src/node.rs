@@ -124,7 +124,11 @@ pub(crate) struct Batch {
 unsafe impl Send for Batch {}
 
 impl Batch {
-    pub(crate) const EMPTY: Self = Self { head: ptr::null_mut(), len: 0, bytes: 0 };
+    pub(crate) const EMPTY: Self = Self {
+        head: ptr::null_mut(),
+        len: 0,
+        bytes: 0,
+    };
 
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_null()
@@ -143,7 +147,11 @@ impl Batch {
         unsafe { Link::set_next(link, ptr::null_mut()) };
         // SAFETY: as above.
         let bytes = unsafe { Link::weight(link) };
-        Self { head: link, len: 1, bytes }
+        Self {
+            head: link,
+            len: 1,
+            bytes,
+        }
     }
 
     /// Puts a node on top.

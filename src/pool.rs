@@ -89,7 +89,10 @@ impl<T: Recycle + Send + 'static> Pool<T> {
     pub const fn new(create: fn() -> T) -> Self {
         Self {
             core: AtomicPtr::new((&raw const NOWHERE).cast::<Core>().cast_mut()),
-            plan: Plan { create: Some(create), reset: Some(own_reset::<T>) },
+            plan: Plan {
+                create: Some(create),
+                reset: Some(own_reset::<T>),
+            },
             object: PhantomData,
         }
     }
@@ -190,7 +193,9 @@ impl<T: Send + 'static> Pool<T> {
     /// Objects that are in use stay so. Destructors run on the calling thread; if one panics, the
     /// panic goes on when all are gone.
     pub fn clear(&self) -> Trimmed {
-        let Some(core) = self.core_if_used() else { return Trimmed::default() };
+        let Some(core) = self.core_if_used() else {
+            return Trimmed::default();
+        };
         core.clear()
     }
 
@@ -254,7 +259,8 @@ impl<T: Send + 'static> Pool<T> {
     #[cold]
     #[inline(never)]
     fn take_slow(&self) -> *mut Link {
-        self.core_if_used().map_or(ptr::null_mut(), |core| core.take(thread::number()))
+        self.core_if_used()
+            .map_or(ptr::null_mut(), |core| core.take(thread::number()))
     }
 
     fn core_if_used(&self) -> Option<&Core> {
@@ -276,12 +282,18 @@ impl<T: Send + 'static> Pool<T> {
         let (Some(create), Some(reset)) = (self.plan.create, self.plan.reset) else {
             unreachable!("a pool from the builder has its core");
         };
-        let payload = Payload { create: Create::Plain(create), reset: Reset::Own(reset) };
+        let payload = Payload {
+            create: Create::Plain(create),
+            reset: Reset::Own(reset),
+        };
         let fresh = Shell::allocate(payload, Settings::default());
         let nowhere = (&raw const NOWHERE).cast::<Core>().cast_mut();
         // Release: pairs with the Acquire wherever the core is read. Acquire: the other's core.
         let core =
-            match self.core.compare_exchange(nowhere, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            match self
+                .core
+                .compare_exchange(nowhere, fresh, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => fresh,
                 Err(first) => {
                     // SAFETY: fresh, so this is its only reference.
@@ -319,7 +331,10 @@ impl Drop for Handle {
 
 impl<T: Send> fmt::Debug for Pool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("name", &self.name()).field("stats", &self.stats()).finish()
+        f.debug_struct("Pool")
+            .field("name", &self.name())
+            .field("stats", &self.stats())
+            .finish()
     }
 }
 
@@ -408,7 +423,10 @@ enum Create<T> {
 enum Reset<T> {
     /// `Recycle`: resets and weighs.
     Own(fn(&mut T) -> usize),
-    Custom { reset: Box<dyn Fn(&mut T) -> bool + Send + Sync>, weigh: Weigh<T> },
+    Custom {
+        reset: Box<dyn Fn(&mut T) -> bool + Send + Sync>,
+        weigh: Weigh<T>,
+    },
 }
 
 type Weigh<T> = Box<dyn Fn(&T) -> usize + Send + Sync>;
@@ -424,7 +442,10 @@ impl<T: Send + 'static> Shell<T> {
         let slow_returns = matches!(payload.reset, Reset::Custom { .. });
         let limits = settings.limits();
         let core = Core::new(Self::VTABLE, settings.name, limits, slow_returns);
-        let shell = Box::new(Self { core, payload: ManuallyDrop::new(payload) });
+        let shell = Box::new(Self {
+            core,
+            payload: ManuallyDrop::new(payload),
+        });
         let core = Box::into_raw(shell).cast::<Core>();
         // SAFETY: fresh, and nobody else knows it.
         unsafe { Core::settle(core) };
@@ -485,9 +506,7 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: the caller's.
         match unsafe { &Self::payload(core).reset } {
             Reset::Own(reset) => Some(reset(object)),
-            Reset::Custom { reset, weigh } => {
-                reset(object).then(|| weigh(object))
-            }
+            Reset::Custom { reset, weigh } => reset(object).then(|| weigh(object)),
         }
     }
 
@@ -645,7 +664,13 @@ impl<T: Recycle + Send + 'static> Builder<T, OwnReset> {
     /// Makes the pool.
     pub fn build(self) -> Pool<T> {
         let reset = Reset::Own(own_reset::<T>);
-        finish(Payload { create: Create::Boxed(self.create), reset }, self.settings)
+        finish(
+            Payload {
+                create: Create::Boxed(self.create),
+                reset,
+            },
+            self.settings,
+        )
     }
 }
 
@@ -653,10 +678,7 @@ impl<T: Send + 'static> Builder<T, CustomReset<T>> {
     /// What an object holds on the heap, for limits and statistics, as
     /// [`Recycle::retained_bytes`] does for pools without a reset of their own. Default: 0, except
     /// for the types whose reset is inlined (`Vec<u8>`, `String`), which are known.
-    pub fn retained_bytes(
-        mut self,
-        weigh: impl Fn(&T) -> usize + Send + Sync + 'static,
-    ) -> Self {
+    pub fn retained_bytes(mut self, weigh: impl Fn(&T) -> usize + Send + Sync + 'static) -> Self {
         self.weigh = Some(Box::new(weigh));
         self
     }
@@ -664,15 +686,27 @@ impl<T: Send + 'static> Builder<T, CustomReset<T>> {
     /// Makes the pool.
     pub fn build(self) -> Pool<T> {
         let weigh = self.weigh.unwrap_or_else(|| Box::new(known_weight::<T>));
-        let reset = Reset::Custom { reset: self.reset.0, weigh };
-        finish(Payload { create: Create::Boxed(self.create), reset }, self.settings)
+        let reset = Reset::Custom {
+            reset: self.reset.0,
+            weigh,
+        };
+        finish(
+            Payload {
+                create: Create::Boxed(self.create),
+                reset,
+            },
+            self.settings,
+        )
     }
 }
 
 fn finish<T: Send + 'static>(payload: Payload<T>, settings: Settings) -> Pool<T> {
     Pool {
         core: AtomicPtr::new(Shell::allocate(payload, settings)),
-        plan: Plan { create: None, reset: None },
+        plan: Plan {
+            create: None,
+            reset: None,
+        },
         object: PhantomData,
     }
 }

@@ -66,8 +66,17 @@ pub trait Recycle {
 macro_rules! for_inlined_types {
     ($arm:ident) => {
         $arm!(
-            Vec<u8>, String, Vec<u16>, Vec<u32>, Vec<u64>, Vec<usize>, Vec<i32>, Vec<i64>,
-            Vec<f32>, Vec<f64>, Vec<char>
+            Vec<u8>,
+            String,
+            Vec<u16>,
+            Vec<u32>,
+            Vec<u64>,
+            Vec<usize>,
+            Vec<i32>,
+            Vec<i64>,
+            Vec<f32>,
+            Vec<f64>,
+            Vec<char>
         )
     };
 }
@@ -175,7 +184,10 @@ impl Recycle for PathBuf {
 /// Bytes of a hash table that holds `capacity` entries of `entry` bytes: std's table fills to 7/8
 /// and has a control byte for each bucket.
 fn table_bytes(capacity: usize, entry: usize) -> usize {
-    (capacity / 7).saturating_mul(8).saturating_add(capacity % 7).saturating_mul(entry + 1)
+    (capacity / 7)
+        .saturating_mul(8)
+        .saturating_add(capacity % 7)
+        .saturating_mul(entry + 1)
 }
 
 impl<K, V, S> Recycle for HashMap<K, V, S> {
@@ -257,7 +269,9 @@ impl<T: Recycle, const N: usize> Recycle for [T; N] {
 
     #[inline]
     fn retained_bytes(&self) -> usize {
-        self.iter().map(T::retained_bytes).fold(0, usize::saturating_add)
+        self.iter()
+            .map(T::retained_bytes)
+            .fold(0, usize::saturating_add)
     }
 }
 

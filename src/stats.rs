@@ -5,7 +5,7 @@
 //! somebody asks: it visits each cache, as a pass does, so its figures are exact.
 
 use crate::core::Core;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{Figure, Ordering};
 use std::fmt;
 
 /// Why an object was dropped when it came back, instead of being kept.
@@ -22,25 +22,25 @@ pub(crate) enum Reason {
 /// The rare events, counted by whoever meets them. All Relaxed: figures, which publish nothing.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    created: AtomicUsize,
-    adopted: AtomicUsize,
-    taken: AtomicUsize,
-    reused: AtomicUsize,
-    returned: AtomicUsize,
-    discarded: [AtomicUsize; 6],
-    trimmed: AtomicUsize,
+    created: Figure,
+    adopted: Figure,
+    taken: Figure,
+    reused: Figure,
+    returned: Figure,
+    discarded: [Figure; 6],
+    trimmed: Figure,
 }
 
 impl Counters {
     pub(crate) fn new() -> Self {
         Self {
-            created: AtomicUsize::new(0),
-            adopted: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
-            reused: AtomicUsize::new(0),
-            returned: AtomicUsize::new(0),
-            discarded: std::array::from_fn(|_| AtomicUsize::new(0)),
-            trimmed: AtomicUsize::new(0),
+            created: Figure::new(0),
+            adopted: Figure::new(0),
+            taken: Figure::new(0),
+            reused: Figure::new(0),
+            returned: Figure::new(0),
+            discarded: std::array::from_fn(|_| Figure::new(0)),
+            trimmed: Figure::new(0),
         }
     }
 
@@ -142,11 +142,15 @@ impl Stats {
     #[must_use]
     pub fn hit_rate(&self) -> f64 {
         let requests = self.reused + self.created;
-        if requests == 0 { 0.0 } else { self.reused as f64 / requests as f64 }
+        if requests == 0 {
+            0.0
+        } else {
+            self.reused as f64 / requests as f64
+        }
     }
 
     pub(crate) fn of(core: &Core) -> Self {
-        let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as u64;
+        let read = |counter: &Figure| counter.load(Ordering::Relaxed) as u64;
         let counters = &core.counters;
         let caches = core.figures();
         let mut stats = Self {
@@ -186,7 +190,15 @@ impl Discarded {
     /// All of them together.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Self { oversize, full, budget, reset, panic, closed, switched_off } = *self;
+        let Self {
+            oversize,
+            full,
+            budget,
+            reset,
+            panic,
+            closed,
+            switched_off,
+        } = *self;
         oversize + full + budget + reset + panic + closed + switched_off
     }
 }

@@ -15,6 +15,10 @@ pub(crate) use self::real::*;
 #[cfg(repool_loom)]
 pub(crate) use self::model::*;
 
+/// A counter that only figures are made of: it stays on std under loom, so that it does not
+/// multiply the states.
+pub(crate) type Figure = std::sync::atomic::AtomicUsize;
+
 /// How long an operation tries before it takes the other way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -37,7 +41,10 @@ impl Wait {
             Patience::Short => SHORT_TRIES,
             Patience::Long => LONG_TRIES,
         };
-        Self { left, backoff: Backoff::new() }
+        Self {
+            left,
+            backoff: Backoff::new(),
+        }
     }
 
     /// Waits a little; `false` once the patience is used up.

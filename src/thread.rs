@@ -15,12 +15,8 @@
 //! anything that the next one does (I3). Nothing keyed by a number is borrowed beyond one
 //! operation (I4), because numbers are used again.
 
-use crate::core::{Core, WeakCore};
-use crate::fence;
-use crate::sync::{Mutex, Patience};
-use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+#[cfg(not(repool_loom))]
+pub(crate) use self::local::{Place, number, place, remember};
 
 /// Buckets of 1, 1, 2, 4, … caches: 65,536 threads at once. More than that work without a cache.
 pub(crate) const BUCKETS: usize = if cfg!(repool_loom) { 3 } else { 17 };
@@ -51,173 +47,196 @@ impl Number {
     }
 }
 
-/// Where this thread's cache is in every pool.
-#[derive(Debug)]
-pub(crate) struct Place {
-    bucket: Cell<usize>,
-    /// In bytes from the start of the bucket.
-    offset: Cell<usize>,
-    /// [`Number::owner`]; `usize::MAX`, which is no owner, for the sentinel.
-    owner: Cell<usize>,
-    state: Cell<State>,
+/// loom has no thread-local destructors worth the name: models call `Core::vacate` themselves.
+#[cfg(repool_loom)]
+pub(crate) fn remember(_core: &crate::core::Core) -> bool {
+    true
 }
 
-#[derive(Clone, Copy, Debug)]
-enum State {
-    Unknown,
-    Registered(Number),
-    /// Being torn down, or beyond the last number: every operation goes to the depot.
-    Without,
-}
+/// Everything that is thread-local.
+#[cfg(not(repool_loom))]
+mod local {
+    use super::{BUCKETS, NO_BUCKET, Number};
+    use crate::core::{Core, WeakCore};
+    use crate::fence;
+    use crate::sync::{Mutex, Patience};
+    use std::cell::{Cell, RefCell};
+    use std::cmp::Reverse;
+    use std::collections::BinaryHeap;
 
-impl Place {
-    const SENTINEL: Self = Self {
-        bucket: Cell::new(NO_BUCKET),
-        offset: Cell::new(0),
-        owner: Cell::new(usize::MAX),
-        state: Cell::new(State::Unknown),
-    };
-
-    #[inline(always)]
-    pub(crate) fn bucket(&self) -> usize {
-        self.bucket.get()
+    /// Where this thread's cache is in every pool.
+    #[derive(Debug)]
+    pub(crate) struct Place {
+        bucket: Cell<usize>,
+        /// In bytes from the start of the bucket.
+        offset: Cell<usize>,
+        /// [`Number::owner`]; `usize::MAX`, which is no owner, for the sentinel.
+        owner: Cell<usize>,
+        state: Cell<State>,
     }
 
-    #[inline(always)]
-    pub(crate) fn offset(&self) -> usize {
-        self.offset.get()
+    #[derive(Clone, Copy, Debug)]
+    enum State {
+        Unknown,
+        Registered(Number),
+        /// Being torn down, or beyond the last number: every operation goes to the depot.
+        Without,
     }
 
-    #[inline(always)]
-    pub(crate) fn owner(&self) -> usize {
-        self.owner.get()
-    }
+    impl Place {
+        const SENTINEL: Self = Self {
+            bucket: Cell::new(NO_BUCKET),
+            offset: Cell::new(0),
+            owner: Cell::new(usize::MAX),
+            state: Cell::new(State::Unknown),
+        };
 
-    fn forget(&self) {
-        self.bucket.set(NO_BUCKET);
-        self.owner.set(usize::MAX);
-        self.state.set(State::Without);
-    }
-}
-
-thread_local! {
-    static PLACE: Place = const { Place::SENTINEL };
-    static EXIT: Exit = const { Exit { number: Cell::new(None), cores: RefCell::new(Vec::new()) } };
-}
-
-/// This thread's place. Never panics, also during teardown: there is no destructor.
-#[inline(always)]
-pub(crate) fn place<R>(f: impl FnOnce(&Place) -> R) -> R {
-    PLACE.with(f)
-}
-
-/// This thread's number; registers the thread if need be. `None`: work without a cache.
-pub(crate) fn number() -> Option<Number> {
-    match place(|place| place.state.get()) {
-        State::Registered(number) => Some(number),
-        State::Without => None,
-        State::Unknown => register_slow(),
-    }
-}
-
-/// Remembers that this thread has a cache in `core`, so that its objects are handed over when the
-/// thread ends. `false`: the thread is ending already.
-pub(crate) fn remember(core: &Core) -> bool {
-    let mut gone = Vec::new();
-    let remembered = EXIT.try_with(|exit| {
-        let mut cores = exit.cores.borrow_mut();
-        if cores.len() == cores.capacity() {
-            // Amortised: forget pools that are gone before growing. They are dropped after the
-            // borrow has ended, since freeing a core is somebody else's code.
-            let (alive, dead) = cores.drain(..).partition(|core| !core.is_closed());
-            (*cores, gone) = (alive, dead);
-            let room = cores.len() + 8;
-            cores.reserve(room);
+        #[inline(always)]
+        pub(crate) fn bucket(&self) -> usize {
+            self.bucket.get()
         }
-        cores.push(WeakCore::new(core));
-    });
-    drop(gone);
-    remembered.is_ok()
-}
 
-#[cold]
-fn register_slow() -> Option<Number> {
-    let number = EXIT.try_with(|exit| {
-        let number = NUMBERS.lock_bounded(Patience::Short)?.take()?;
-        exit.number.set(Some(number));
+        #[inline(always)]
+        pub(crate) fn offset(&self) -> usize {
+            self.offset.get()
+        }
+
+        #[inline(always)]
+        pub(crate) fn owner(&self) -> usize {
+            self.owner.get()
+        }
+
+        fn forget(&self) {
+            self.bucket.set(NO_BUCKET);
+            self.owner.set(usize::MAX);
+            self.state.set(State::Without);
+        }
+    }
+
+    thread_local! {
+        static PLACE: Place = const { Place::SENTINEL };
+        static EXIT: Exit = const { Exit { number: Cell::new(None), cores: RefCell::new(Vec::new()) } };
+    }
+
+    /// This thread's place. Never panics, also during teardown: there is no destructor.
+    #[inline(always)]
+    pub(crate) fn place<R>(f: impl FnOnce(&Place) -> R) -> R {
+        PLACE.with(f)
+    }
+
+    /// This thread's number; registers the thread if need be. `None`: work without a cache.
+    pub(crate) fn number() -> Option<Number> {
+        match place(|place| place.state.get()) {
+            State::Registered(number) => Some(number),
+            State::Without => None,
+            State::Unknown => register_slow(),
+        }
+    }
+
+    /// Remembers that this thread has a cache in `core`, so that its objects are handed over when the
+    /// thread ends. `false`: the thread is ending already.
+    pub(crate) fn remember(core: &Core) -> bool {
+        let mut gone = Vec::new();
+        let remembered = EXIT.try_with(|exit| {
+            let mut cores = exit.cores.borrow_mut();
+            if cores.len() == cores.capacity() {
+                // Amortised: forget pools that are gone before growing. They are dropped after the
+                // borrow has ended, since freeing a core is somebody else's code.
+                let (alive, dead) = cores.drain(..).partition(|core| !core.is_closed());
+                (*cores, gone) = (alive, dead);
+                let room = cores.len() + 8;
+                cores.reserve(room);
+            }
+            cores.push(WeakCore::new(core));
+        });
+        drop(gone);
+        remembered.is_ok()
+    }
+
+    #[cold]
+    fn register_slow() -> Option<Number> {
+        let number = EXIT.try_with(|exit| {
+            let number = NUMBERS.lock_bounded(Patience::Short)?.take()?;
+            exit.number.set(Some(number));
+            Some(number)
+        });
+        let number = match number {
+            Ok(Some(number)) => number,
+            // No number this time (all taken, or the registry is contended): ask again later.
+            Ok(None) => return None,
+            Err(_torn_down) => {
+                place(Place::forget);
+                return None;
+            }
+        };
+        place(|place| {
+            place.state.set(State::Registered(number));
+            if fence::asymmetric() {
+                let (bucket, index) = number.locate();
+                place.bucket.set(bucket);
+                place.offset.set(index * size_of::<crate::cache::Cache>());
+                place.owner.set(number.owner());
+            }
+        });
         Some(number)
-    });
-    let number = match number {
-        Ok(Some(number)) => number,
-        // No number this time (all taken, or the registry is contended): ask again later.
-        Ok(None) => return None,
-        Err(_torn_down) => {
+    }
+
+    /// Runs when the thread ends: hands its caches over, then its number.
+    #[derive(Debug)]
+    struct Exit {
+        number: Cell<Option<Number>>,
+        cores: RefCell<Vec<WeakCore>>,
+    }
+
+    impl Drop for Exit {
+        fn drop(&mut self) {
+            // From here on every operation of this thread goes to the depot.
             place(Place::forget);
-            return None;
+            let Some(number) = self.number.take() else {
+                return;
+            };
+            let mut vacated = true;
+            for core in self.cores.take() {
+                // A panic must not leave a thread-local destructor: it would end the process.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    vacated &= core.vacate(number);
+                    drop(core);
+                }));
+            }
+            // A cache that could not be vacated (somebody died visiting it: fork) keeps its number.
+            if vacated && let Some(mut numbers) = NUMBERS.lock_bounded(Patience::Long) {
+                numbers.give_back(number);
+            }
         }
-    };
-    place(|place| {
-        place.state.set(State::Registered(number));
-        if fence::asymmetric() {
-            let (bucket, index) = number.locate();
-            place.bucket.set(bucket);
-            place.offset.set(index * size_of::<crate::cache::Cache>());
-            place.owner.set(number.owner());
-        }
+    }
+
+    static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers {
+        next: 0,
+        free: BinaryHeap::new(),
     });
-    Some(number)
-}
 
-/// Runs when the thread ends: hands its caches over, then its number.
-#[derive(Debug)]
-struct Exit {
-    number: Cell<Option<Number>>,
-    cores: RefCell<Vec<WeakCore>>,
-}
-
-impl Drop for Exit {
-    fn drop(&mut self) {
-        // From here on every operation of this thread goes to the depot.
-        place(Place::forget);
-        let Some(number) = self.number.take() else { return };
-        let mut vacated = true;
-        for core in self.cores.take() {
-            // A panic must not leave a thread-local destructor: it would end the process.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                vacated &= core.vacate(number);
-                drop(core);
-            }));
-        }
-        // A cache that could not be vacated (somebody died visiting it: fork) keeps its number.
-        if vacated && let Some(mut numbers) = NUMBERS.lock_bounded(Patience::Long) {
-            numbers.give_back(number);
-        }
-    }
-}
-
-static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers { next: 0, free: BinaryHeap::new() });
-
-/// The lowest free number first, so that pools stay small.
-#[derive(Debug)]
-struct Numbers {
-    next: usize,
-    free: BinaryHeap<Reverse<usize>>,
-}
-
-impl Numbers {
-    fn take(&mut self) -> Option<Number> {
-        if let Some(Reverse(number)) = self.free.pop() {
-            return Some(Number(number));
-        }
-        let number = Number(self.next);
-        if number.locate().0 >= BUCKETS {
-            return None;
-        }
-        self.next += 1;
-        Some(number)
+    /// The lowest free number first, so that pools stay small.
+    #[derive(Debug)]
+    struct Numbers {
+        next: usize,
+        free: BinaryHeap<Reverse<usize>>,
     }
 
-    fn give_back(&mut self, number: Number) {
-        self.free.push(Reverse(number.0));
+    impl Numbers {
+        fn take(&mut self) -> Option<Number> {
+            if let Some(Reverse(number)) = self.free.pop() {
+                return Some(Number(number));
+            }
+            let number = Number(self.next);
+            if number.locate().0 >= BUCKETS {
+                return None;
+            }
+            self.next += 1;
+            Some(number)
+        }
+
+        fn give_back(&mut self, number: Number) {
+            self.free.push(Reverse(number.0));
+        }
     }
 }

@@ -29,7 +29,10 @@ pub(crate) fn pass(core: &Core) -> Trimmed {
     let unneeded = gather(core);
     let came_in = settle(core, unneeded);
     let surplus = take_surplus(core, came_in);
-    let trimmed = Trimmed { objects: surplus.len as u64, bytes: surplus.bytes as u64 };
+    let trimmed = Trimmed {
+        objects: surplus.len as u64,
+        bytes: surplus.bytes as u64,
+    };
     core.counters.trimmed(surplus.len);
     core.drop_batch(surplus);
     trimmed

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Weakens every ordering and fence of the protocol, one at a time, and sees a loom model fail.
+#
+# Each line of src/ that carries `mutant: NAME` is one. What "weaker" means follows from the line:
+# Acquire, Release and AcqRel become Relaxed, a SeqCst fence disappears. A mutant that survives is
+# an ordering without a model, or one that nobody needs; either is an error here.
+# Usage: ci/loom-mutants.sh [name of a mutant]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work="${CARGO_TARGET_DIR:-$PWD/target}/loom-mutants"
+mkdir -p "$work"
+rsync -a --delete --exclude target --exclude .git ./ "$work/tree/"
+cd "$work/tree"
+export CARGO_TARGET_DIR="$work/target" LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-2}"
+
+survived=0 killed=0
+while IFS=: read -r file line text; do
+    name=$(sed -E 's/.*mutant: ([a-z-]+).*/\1/' <<<"$text")
+    [ $# -eq 0 ] || [ "$1" = "$name" ] || continue
+    cp "$file" "$work/original"
+    if [[ $text == *"fence(Ordering::SeqCst)"* ]]; then
+        sed -i -E "${line}s/fence\(Ordering::SeqCst\);//" "$file"
+    else
+        sed -i -E "${line}s/Ordering::(Acquire|Release|AcqRel)/Ordering::Relaxed/" "$file"
+    fi
+    if cmp -s "$file" "$work/original"; then
+        echo "MALFORMED $name: nothing to weaken at $file:$line"
+        survived=$((survived + 1))
+    elif timeout 600 bash ci/loom.sh >"$work/$name.log" 2>&1; then
+        echo "SURVIVED  $name ($file:$line)"
+        survived=$((survived + 1))
+    elif grep -q 'could not compile' "$work/$name.log"; then
+        echo "BROKEN    $name does not compile ($work/$name.log)"
+        survived=$((survived + 1))
+    else
+        models=$(grep -cE 'models::[a-z_:]+ --- FAILED' "$work/$name.log" || true)
+        echo "killed    $name by $([ "$models" -gt 0 ] && echo "$models models" || echo "an abort")"
+        killed=$((killed + 1))
+    fi
+    cp "$work/original" "$file"
+done < <(grep -rn 'mutant: ' src --include='*.rs' | grep -v 'src/models')
+echo "$killed passed, $survived failed"
+[ "$survived" -eq 0 ] && [ "$killed" -gt 0 ]

@@ -1,0 +1,73 @@
+//! Owner against visitor, on one cache.
+
+use super::{Pool, run_model};
+use loom::thread;
+
+/// The heart of it. Fails without the owner's fence, without the visitor's, when the gate is read
+/// or opened without its order, and when the owner leaves without its own.
+#[test]
+fn owner_and_visitor_are_never_both_at_the_lists() {
+    run_model("owner_and_visitor_are_never_both_at_the_lists", || {
+        let pool = Pool::new().register(0);
+        pool.get(0).give_back(Some(0));
+        let owner = thread::spawn(move || {
+            let held = pool.get(0);
+            held.give_back(Some(0));
+        });
+        let _ = pool.core().clear();
+        owner.join().unwrap();
+        pool.close();
+    });
+}
+
+/// The owner comes back to lists that a visitor has emptied, by a push first.
+#[test]
+fn a_return_after_a_visit_sees_the_lists_as_the_visitor_left_them() {
+    run_model(
+        "a_return_after_a_visit_sees_the_lists_as_the_visitor_left_them",
+        || {
+            let pool = Pool::new().register(0);
+            let (first, second) = (pool.create(), pool.create());
+            first.give_back(Some(0));
+            let held = pool.get(0);
+            let owner = thread::spawn(move || {
+                held.give_back(Some(0));
+                second.give_back(Some(0));
+            });
+            let _ = pool.core().clear();
+            owner.join().unwrap();
+            pool.close();
+        },
+    );
+}
+
+/// The same by the slow path, where the lists are full and one has to leave.
+#[test]
+fn a_full_cache_rotates_under_visits() {
+    run_model("a_full_cache_rotates_under_visits", || {
+        let pool = Pool::new().register(0);
+        let all: Vec<_> = (0..5).map(|_| pool.create()).collect();
+        let owner = thread::spawn(move || {
+            for held in all {
+                held.give_back(Some(0));
+            }
+        });
+        let _ = pool.core().clear();
+        owner.join().unwrap();
+        pool.close();
+    });
+}
+
+/// A visitor takes the figures while the owner works: they are never torn.
+#[test]
+fn figures_are_taken_between_operations() {
+    run_model("figures_are_taken_between_operations", || {
+        let pool = Pool::new().register(0);
+        pool.get(0).give_back(Some(0));
+        let owner = thread::spawn(move || pool.get(0).give_back(Some(0)));
+        let figures = pool.core().figures();
+        assert!(figures.idle <= 2 && figures.idle_bytes == figures.idle);
+        owner.join().unwrap();
+        pool.close();
+    });
+}

@@ -1,0 +1,231 @@
+//! loom models: the shipped protocol under every interleaving that matters.
+//!
+//! `ci/loom.sh` runs them with two preemptions, which is what finds nearly everything in practice;
+//! `LOOM_MAX_PREEMPTIONS=3 ci/loom.sh` takes much longer. A model that never failed proves
+//! little: `ci/loom-mutants.sh` weakens each ordering marked `mutant: name` in `src/`, one at a
+//! time, and sees a model fail.
+//!
+//! The models use `Core` and `Cache` as `pool.rs` and `guard.rs` do, with a node of their own. The
+//! object is a tracked cell, so that loom sees two holders of one object as a race, and plain std
+//! counters serve as oracle for what is alive: loom runs one thread at a time, so they are exact
+//! and add no states.
+//!
+//! What loom cannot show here: it treats `SeqCst` operations as AcqRel (we use fences, which it
+//! models), it does not explore load buffering, and `membarrier` is taken at its word.
+
+mod cache;
+mod close;
+mod depot;
+mod exit;
+mod trim;
+
+use crate::cache::Home;
+use crate::core::{Core, VTable};
+use crate::fence;
+use crate::limits::Limits;
+use crate::node::Link;
+use crate::thread::Number;
+use loom::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// Nodes alive, in the iteration that runs.
+static NODES: AtomicUsize = AtomicUsize::new(0);
+/// Cores whose payload is alive.
+static PAYLOADS: AtomicUsize = AtomicUsize::new(0);
+/// Cores whose memory is alive.
+static CORES: AtomicUsize = AtomicUsize::new(0);
+/// One model at a time: the oracles above are shared.
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// Explores `f`, and checks after each run of it that nothing leaks.
+fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
+    let _turn = TURN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let runs = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = runs.clone();
+    let mut model = loom::model::Builder::new();
+    model.max_branches = 20_000;
+    model.check(move || {
+        counted.fetch_add(1, SeqCst);
+        for alive in [&NODES, &PAYLOADS, &CORES] {
+            alive.store(0, SeqCst);
+        }
+        f();
+        assert_eq!(NODES.load(SeqCst), 0, "a node leaked");
+        assert_eq!(PAYLOADS.load(SeqCst), 0, "a payload leaked");
+        assert_eq!(CORES.load(SeqCst), 0, "a core leaked");
+    });
+    println!("{name}: {} interleavings", runs.load(SeqCst));
+}
+
+#[repr(C)]
+struct Node {
+    link: Link,
+    object: UnsafeCell<usize>,
+}
+
+#[repr(C)]
+struct Shell {
+    core: Core,
+    /// Stands for the user's closures: read by every return, written when they are dropped.
+    payload: UnsafeCell<usize>,
+}
+
+static VTABLE: VTable = VTable {
+    drop_node,
+    drop_payload,
+    free,
+};
+
+unsafe fn drop_node(link: *mut Link) {
+    // SAFETY: models hold the nodes that they drop.
+    unsafe {
+        let core = Link::core(link);
+        let node = Box::from_raw(link.cast::<Node>());
+        node.object.with_mut(|object| *object += 1);
+        drop(node);
+        assert_ne!(NODES.fetch_sub(1, SeqCst), 0, "a node dropped twice");
+        Core::release(core);
+    }
+}
+
+unsafe fn drop_payload(core: *const Core) {
+    // SAFETY: the last strong reference is gone, or the model fails here.
+    unsafe {
+        (*core.cast::<Shell>())
+            .payload
+            .with_mut(|payload| *payload += 1)
+    };
+    assert_ne!(PAYLOADS.fetch_sub(1, SeqCst), 0, "a payload dropped twice");
+}
+
+unsafe fn free(core: *const Core) {
+    assert_ne!(CORES.fetch_sub(1, SeqCst), 0, "a core freed twice");
+    // SAFETY: allocated so below.
+    unsafe {
+        let mut shell = Box::from_raw(core.cast_mut().cast::<Shell>());
+        // Nobody may be at the payload any more, nor at the caches.
+        shell.payload.with_mut(|payload| *payload += 1);
+        shell.core.free_buckets();
+    }
+}
+
+/// A pool as the models use it; a copyable handle, since loom's threads want `'static`.
+#[derive(Clone, Copy)]
+struct Pool(*const Core);
+
+// SAFETY: a handle to what is shared between the model's threads.
+unsafe impl Send for Pool {}
+
+/// What a guard is: a node that is held.
+struct Guard(*mut Link);
+
+// SAFETY: as `Pooled`.
+unsafe impl Send for Guard {}
+
+impl Pool {
+    fn new() -> Self {
+        let limits = Limits::new(usize::MAX, usize::MAX, usize::MAX);
+        let core = Core::new(&VTABLE, None, limits, false);
+        let shell = Box::into_raw(Box::new(Shell {
+            core,
+            payload: UnsafeCell::new(0),
+        }));
+        PAYLOADS.fetch_add(1, SeqCst);
+        CORES.fetch_add(1, SeqCst);
+        let core = shell.cast::<Core>().cast_const();
+        // SAFETY: fresh.
+        unsafe { Core::settle(core) };
+        Self(core)
+    }
+
+    fn core(&self) -> &Core {
+        // SAFETY: models use a pool only while they have a reference to it.
+        unsafe { &*self.0 }
+    }
+
+    /// Registers a thread, before it runs, to keep that out of the interleavings.
+    fn register(self, number: usize) -> Self {
+        assert!(self.core().cache_of(Number(number)).is_some());
+        self
+    }
+
+    /// `Pool::get` on the thread of this number.
+    fn get(&self, number: usize) -> Guard {
+        self.try_get(number).unwrap_or_else(|| self.create())
+    }
+
+    fn create(&self) -> Guard {
+        NODES.fetch_add(1, SeqCst);
+        self.core().retain();
+        let orphan: *const Home = self.core().orphan();
+        let mut memory = Box::new(MaybeUninit::<Node>::uninit());
+        memory.write(Node {
+            link: Link::new(orphan),
+            object: UnsafeCell::new(0),
+        });
+        Guard(Box::into_raw(memory).cast())
+    }
+
+    /// `Pool::try_get` on the thread of this number.
+    fn try_get(&self, number: usize) -> Option<Guard> {
+        let number = Number(number);
+        let mut link = std::ptr::null_mut();
+        if let Some(cache) = self.core().cache_of(number) {
+            // SAFETY: the model gives each number to one thread.
+            link = unsafe { cache.pop(fence::light) };
+        }
+        if link.is_null() {
+            link = self.core().take(Some(number));
+        }
+        if link.is_null() {
+            None
+        } else {
+            Some(Guard(link).touch())
+        }
+    }
+
+    /// The pool's handle is dropped.
+    fn close(self) {
+        self.core().close();
+        // SAFETY: the pool's own reference.
+        unsafe { Core::release(self.0) };
+    }
+}
+
+impl Guard {
+    /// Uses the object: a race here is an object with two holders.
+    fn touch(self) -> Self {
+        // SAFETY: the guard holds the node; loom checks it.
+        unsafe {
+            (*self.0.cast::<Node>())
+                .object
+                .with_mut(|object| *object += 1)
+        };
+        self
+    }
+
+    /// `Pooled::drop` on the thread of this number; `None` for a thread without one.
+    fn give_back(self, number: Option<usize>) {
+        let link = self.touch().0;
+        // SAFETY: the guard holds the node, and the model each number once.
+        unsafe {
+            let core = Link::core(link);
+            // The reset is the user's closure.
+            (*core.cast::<Shell>()).payload.with(|payload| *payload);
+            let home = Link::home(link);
+            if let Some(number) = number {
+                let mine = (*home).owner.load(crate::sync::Ordering::Relaxed);
+                if mine == Number(number).owner() {
+                    let cache = &*home.cast::<crate::cache::Cache>();
+                    if cache.push(link, 1, fence::light) {
+                        return;
+                    }
+                }
+            }
+            Core::give(core, number.map(Number), link, 1);
+        }
+    }
+}
