@@ -1,0 +1,41 @@
+//! A deflate compressor that a pool can keep: its tables are what is expensive to make.
+
+use flate2::{Compress, Compression, FlushCompress, Status};
+use repool::Recycle;
+
+/// Heap bytes of one compressor, which flate2 does not tell: counted by an allocator for flate2
+/// 1.1.11 over miniz_oxide 0.9.1 (six calls). Only the figure of idle bytes hangs on it.
+const STATE_BYTES: usize = 319_326;
+
+pub(crate) struct Compressor(Compress);
+
+impl Compressor {
+    /// Level 1, as web servers compress on the fly.
+    pub(crate) fn new() -> Self {
+        Self(Compress::new(Compression::fast(), false))
+    }
+
+    /// Compresses `input` to the end of `output`, as one stream. The compressor has to be new or
+    /// recycled.
+    pub(crate) fn pack(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<(), String> {
+        loop {
+            let rest = &input[self.0.total_in() as usize..];
+            match self.0.compress_vec(rest, output, FlushCompress::Finish) {
+                Ok(Status::StreamEnd) => return Ok(()),
+                // Only the room in `output` ends a call early.
+                Ok(Status::Ok | Status::BufError) => output.reserve(output.len().max(256)),
+                Err(error) => return Err(format!("compressing failed: {error}")),
+            }
+        }
+    }
+}
+
+impl Recycle for Compressor {
+    fn recycle(&mut self) {
+        self.0.reset();
+    }
+
+    fn retained_bytes(&self) -> usize {
+        STATE_BYTES
+    }
+}

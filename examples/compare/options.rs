@@ -1,0 +1,97 @@
+//! The command line, and one clear line for what it cannot mean.
+
+use crate::task::Task;
+use clap::Parser;
+use clap::error::ErrorKind;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+const THREADS: RangeInclusive<usize> = 1..=1024;
+const ROUNDS: RangeInclusive<usize> = 1..=1000;
+const SECONDS: RangeInclusive<f64> = 0.01..=3600.0;
+
+/// What would pooling do to my service? Runs the same work with pooled and with plain objects.
+#[derive(Debug, Parser)]
+#[command(name = "compare")]
+pub(crate) struct Options {
+    /// A JSON document that every request carries [default: generated bodies of mixed sizes].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+
+    /// Threads that handle requests, 1 to 1024.
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true, default_value_t = cores())]
+    pub(crate) threads: usize,
+
+    /// Times that each side runs; the sides take turns. 1 to 1000; it takes 3 to name a winner.
+    #[arg(long, value_name = "N", value_parser = rounds, allow_negative_numbers = true, default_value_t = 6)]
+    pub(crate) rounds: usize,
+
+    /// Seconds of load in each run, 0.01 to 3600.
+    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true, default_value_t = 0.6)]
+    pub(crate) seconds: f64,
+
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Do one run, for the program that started this one.
+    #[arg(long, hide = true, value_parser = task)]
+    pub(crate) child: Option<Task>,
+}
+
+/// The options, or the line to fail with. Prints the help and leaves when that was asked for.
+pub(crate) fn read() -> Result<Options, String> {
+    Options::try_parse().map_err(|error| {
+        if matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+        ) {
+            error.exit();
+        }
+        // clap says what is wrong in its first line; the rest is advice.
+        let text = error.to_string();
+        let line = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        format!("{line}; --help lists what is possible")
+    })
+}
+
+fn cores() -> usize {
+    available_parallelism()
+        .map_or(1, usize::from)
+        .min(*THREADS.end())
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    within(text, THREADS, "a whole number")
+}
+
+fn rounds(text: &str) -> Result<usize, String> {
+    within(text, ROUNDS, "a whole number")
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    within(text, SECONDS, "a number")
+}
+
+fn within<N>(text: &str, possible: RangeInclusive<N>, kind: &str) -> Result<N, String>
+where
+    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    match text.parse() {
+        Ok(number) if possible.contains(&number) => Ok(number),
+        _ => Err(format!(
+            "possible is {kind} from {} to {}",
+            possible.start(),
+            possible.end()
+        )),
+    }
+}
+
+fn task(text: &str) -> Result<Task, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}

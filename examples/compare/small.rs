@@ -1,0 +1,29 @@
+//! The other end of the scale: 32-byte vectors, used for some nanoseconds each.
+//!
+//! `tiny` allocates each of them, which a modern allocator is good at. `local` is the case where
+//! the plain code needs neither pool nor allocator, because its vector stays in a variable.
+
+use crate::source::Source;
+use std::hint::black_box;
+
+pub(crate) const BYTES: usize = 32;
+
+/// Objects in one "request": a single one is over before the clock is read.
+pub(crate) const OBJECTS: u64 = 1_000;
+
+pub(crate) fn tiny<S: Source>(seed: u64) -> u64 {
+    (seed..seed + OBJECTS).fold(0, |sum, n| sum ^ fill(&mut S::tiny(), n))
+}
+
+/// `kept` is the variable of the plain side.
+pub(crate) fn local<S: Source>(kept: &mut Vec<u8>, seed: u64) -> u64 {
+    (seed..seed + OBJECTS).fold(0, |sum, n| sum ^ fill(&mut S::kept(kept), n))
+}
+
+#[inline(always)]
+fn fill(bytes: &mut Vec<u8>, n: u64) -> u64 {
+    bytes.extend_from_slice(&[n as u8; BYTES]);
+    // Otherwise the compiler sees that nobody needs the vector.
+    let bytes = black_box(bytes.as_slice());
+    n.rotate_left(u32::from(bytes[0])) ^ bytes.len() as u64
+}

@@ -1,0 +1,196 @@
+//! Where objects come from: the one place in which the two sides differ.
+//!
+//! A source hands out guards. The plain one makes each object with the capacity that a careful
+//! programmer would ask for; the pooled one takes an idle object, and `reserve`, which a warm
+//! object does not need, sees to the same capacity.
+
+use crate::compressor::Compressor;
+use crate::request::Tally;
+use crate::small;
+use crate::task::Pools;
+use repool::{Pool, Stats, Trimmed};
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+
+pub(crate) trait Source {
+    /// Scratch for picked numbers.
+    fn numbers(capacity: usize) -> impl DerefMut<Target = Vec<f64>>;
+    /// Tallies by name.
+    fn tallies(capacity: usize) -> impl DerefMut<Target = HashMap<u64, Tally>>;
+    /// Scratch for rewriting one text.
+    fn text(capacity: usize) -> impl DerefMut<Target = String>;
+    /// Scratch for the serialised reply.
+    fn reply(capacity: usize) -> impl DerefMut<Target = Vec<u8>>;
+    /// The output buffer: the compressed reply.
+    fn packed(capacity: usize) -> impl DerefMut<Target = Vec<u8>>;
+    fn compressor() -> impl DerefMut<Target = Compressor>;
+
+    /// A vector of [`small::BYTES`].
+    fn tiny() -> impl DerefMut<Target = Vec<u8>>;
+    /// The same, for code that has a variable to keep it in.
+    fn kept(local: &mut Vec<u8>) -> impl DerefMut<Target = Vec<u8>>;
+
+    /// What a service does when it has nothing to do. Says what its pools did.
+    fn idle() -> Option<Pools>;
+}
+
+pub(crate) enum Plain {}
+
+/// A guard that only drops.
+struct Owned<T>(T);
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Owned<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl Source for Plain {
+    fn numbers(capacity: usize) -> impl DerefMut<Target = Vec<f64>> {
+        Owned(Vec::with_capacity(capacity))
+    }
+
+    fn tallies(capacity: usize) -> impl DerefMut<Target = HashMap<u64, Tally>> {
+        Owned(HashMap::with_capacity(capacity))
+    }
+
+    fn text(capacity: usize) -> impl DerefMut<Target = String> {
+        Owned(String::with_capacity(capacity))
+    }
+
+    fn reply(capacity: usize) -> impl DerefMut<Target = Vec<u8>> {
+        Owned(Vec::with_capacity(capacity))
+    }
+
+    fn packed(capacity: usize) -> impl DerefMut<Target = Vec<u8>> {
+        Owned(Vec::with_capacity(capacity))
+    }
+
+    fn compressor() -> impl DerefMut<Target = Compressor> {
+        Owned(Compressor::new())
+    }
+
+    #[inline]
+    fn tiny() -> impl DerefMut<Target = Vec<u8>> {
+        Owned(Vec::with_capacity(small::BYTES))
+    }
+
+    #[inline]
+    fn kept(local: &mut Vec<u8>) -> impl DerefMut<Target = Vec<u8>> {
+        local.clear();
+        local
+    }
+
+    fn idle() -> Option<Pools> {
+        None
+    }
+}
+
+pub(crate) enum Pooled {}
+
+static NUMBERS: Pool<Vec<f64>> = Pool::new(Vec::new);
+static TALLIES: Pool<HashMap<u64, Tally>> = Pool::new(HashMap::new);
+static TEXTS: Pool<String> = Pool::new(String::new);
+static REPLIES: Pool<Vec<u8>> = Pool::new(Vec::new);
+static PACKED: Pool<Vec<u8>> = Pool::new(Vec::new);
+static COMPRESSORS: Pool<Compressor> = Pool::new(Compressor::new);
+static TINY: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(small::BYTES));
+
+/// Every pool of this side, for `idle`.
+static POOLS: [&(dyn Idle + Sync); 7] = [
+    &NUMBERS,
+    &TALLIES,
+    &TEXTS,
+    &REPLIES,
+    &PACKED,
+    &COMPRESSORS,
+    &TINY,
+];
+
+/// A pool of anything, as `idle` sees it.
+trait Idle {
+    fn trim(&self) -> Trimmed;
+    fn stats(&self) -> Stats;
+}
+
+impl<T: Send> Idle for Pool<T> {
+    fn trim(&self) -> Trimmed {
+        Pool::trim(self)
+    }
+
+    fn stats(&self) -> Stats {
+        Pool::stats(self)
+    }
+}
+
+impl Source for Pooled {
+    fn numbers(capacity: usize) -> impl DerefMut<Target = Vec<f64>> {
+        let mut numbers = NUMBERS.get();
+        numbers.reserve(capacity);
+        numbers
+    }
+
+    fn tallies(capacity: usize) -> impl DerefMut<Target = HashMap<u64, Tally>> {
+        let mut tallies = TALLIES.get();
+        tallies.reserve(capacity);
+        tallies
+    }
+
+    fn text(capacity: usize) -> impl DerefMut<Target = String> {
+        let mut text = TEXTS.get();
+        text.reserve(capacity);
+        text
+    }
+
+    fn reply(capacity: usize) -> impl DerefMut<Target = Vec<u8>> {
+        let mut reply = REPLIES.get();
+        reply.reserve(capacity);
+        reply
+    }
+
+    fn packed(capacity: usize) -> impl DerefMut<Target = Vec<u8>> {
+        let mut packed = PACKED.get();
+        packed.reserve(capacity);
+        packed
+    }
+
+    fn compressor() -> impl DerefMut<Target = Compressor> {
+        COMPRESSORS.get()
+    }
+
+    #[inline]
+    fn tiny() -> impl DerefMut<Target = Vec<u8>> {
+        TINY.get()
+    }
+
+    #[inline]
+    fn kept(_: &mut Vec<u8>) -> impl DerefMut<Target = Vec<u8>> {
+        TINY.get()
+    }
+
+    /// Three passes, by hand: what an idle pool needs to be empty.
+    fn idle() -> Option<Pools> {
+        let mut pools = Pools::default();
+        for pool in POOLS {
+            let stats = pool.stats();
+            pools.created += stats.created;
+            pools.reused += stats.reused;
+            pools.idle_bytes += stats.idle_bytes;
+            for _ in 0..3 {
+                pool.trim();
+            }
+            pools.trimmed_to_bytes += pool.stats().idle_bytes;
+        }
+        Some(pools)
+    }
+}

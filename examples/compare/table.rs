@@ -1,0 +1,251 @@
+//! The output: a table for each workload, what it was measured on, and what it does not show.
+
+use crate::options::Options;
+use crate::payload::Payload;
+use crate::small;
+use crate::summary::{Better, ENOUGH, MARGIN, Ratio, Row, Summary};
+use crate::system;
+use crate::task::{Pools, Workload};
+use serde_json::json;
+use std::io::{self, Write};
+
+pub(crate) fn print(
+    options: &Options,
+    payload: &Payload,
+    summaries: &[Summary],
+) -> Result<(), String> {
+    let out = &mut io::stdout().lock();
+    let written = if options.json {
+        machine_readable(out, options, payload, summaries)
+    } else {
+        tables(out, options, payload, summaries)
+    };
+    match written {
+        // The reader has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| format!("writing the result: {error}")),
+    }
+}
+
+fn machine_readable(
+    out: &mut impl Write,
+    options: &Options,
+    payload: &Payload,
+    summaries: &[Summary],
+) -> io::Result<()> {
+    let all = json!({
+        "machine": system::machine(),
+        "allocator": system::allocator(),
+        "optimised": !cfg!(debug_assertions),
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "payload": payload.describe(),
+        "workloads": summaries,
+        "how": how(),
+        "not_shown": NOT_SHOWN,
+    });
+    serde_json::to_writer_pretty(&mut *out, &all)?;
+    writeln!(out)
+}
+
+fn tables(
+    out: &mut impl Write,
+    options: &Options,
+    payload: &Payload,
+    summaries: &[Summary],
+) -> io::Result<()> {
+    let Options {
+        threads,
+        rounds,
+        seconds,
+        ..
+    } = options;
+    writeln!(out, "machine    {}", system::machine())?;
+    writeln!(out, "allocator  {}", system::allocator())?;
+    writeln!(out, "payload    {}", payload.describe())?;
+    writeln!(
+        out,
+        "runs       {threads} threads, {rounds} rounds of {seconds} s for each side"
+    )?;
+    if cfg!(debug_assertions) {
+        writeln!(
+            out,
+            "           NOT OPTIMISED: use --release, these figures mean nothing"
+        )?;
+    }
+    for summary in summaries {
+        workload(out, summary)?;
+    }
+    writeln!(out, "\nHow it was measured")?;
+    how()
+        .iter()
+        .try_for_each(|line| writeln!(out, "- {line}"))?;
+    writeln!(out, "\nWhat these figures do not show")?;
+    NOT_SHOWN
+        .iter()
+        .try_for_each(|line| writeln!(out, "- {line}"))
+}
+
+fn workload(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{}: {}\n",
+        summary.workload.name(),
+        what(summary.workload)
+    )?;
+    line(
+        out,
+        [
+            "",
+            "plain",
+            "pooled",
+            "pooled/plain",
+            "(lowest to highest)",
+            "better",
+        ],
+    )?;
+    for row in &summary.rows {
+        print_row(out, row)?;
+    }
+    match &summary.pools {
+        Some(pools) => writeln!(out, "  {}", describe(pools)),
+        None => Ok(()),
+    }
+}
+
+fn what(workload: Workload) -> String {
+    match workload {
+        Workload::Request => {
+            "parse JSON, pick and rewrite fields, serialise, compress, hash".to_owned()
+        }
+        Workload::Encode => {
+            "the same without compression: what scratch buffers and the map gain alone".to_owned()
+        }
+        Workload::Tiny => format!(
+            "{} vectors of {} bytes a request, one after the other; plain allocates each",
+            small::OBJECTS,
+            small::BYTES
+        ),
+        Workload::Local => "the same vectors, but plain keeps one in a local variable".to_owned(),
+    }
+}
+
+fn print_row(out: &mut impl Write, row: &Row) -> io::Result<()> {
+    let (ratio, spread) = match row.ratio {
+        None => ("n/a".to_owned(), String::new()),
+        // One run has no spread.
+        Some(Ratio {
+            median,
+            lowest,
+            highest,
+        }) if lowest == highest => (format!("{median:.3}"), String::new()),
+        Some(Ratio {
+            median,
+            lowest,
+            highest,
+        }) => (
+            format!("{median:.3}"),
+            format!("({lowest:.3} to {highest:.3})"),
+        ),
+    };
+    let better = match row.better {
+        Better::Plain => "plain",
+        Better::Pooled => "pooled",
+        Better::Even => "even",
+        Better::Unknown => "-",
+    };
+    line(
+        out,
+        [
+            &row.figure,
+            &number(row.plain),
+            &number(row.pooled),
+            &ratio,
+            &spread,
+            better,
+        ],
+    )
+}
+
+fn line(
+    out: &mut impl Write,
+    [figure, plain, pooled, ratio, spread, better]: [&str; 6],
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "  {figure:<24}{plain:>12}{pooled:>12}{ratio:>14}  {spread:<20} {better}"
+    )
+}
+
+fn describe(pools: &Pools) -> String {
+    let gets = (pools.created + pools.reused).max(1);
+    format!(
+        "pools: {:.3} % hits, {} objects created; idle bytes after the load {}, after three trim \
+         passes {}",
+        100.0 * pools.reused as f64 / gets as f64,
+        pools.created,
+        grouped(pools.idle_bytes),
+        grouped(pools.trimmed_to_bytes),
+    )
+}
+
+fn number(value: Option<f64>) -> String {
+    match value {
+        None => "n/a".to_owned(),
+        Some(value) if value >= 1_000.0 => grouped(value.round() as u64),
+        Some(value) => format!("{value:.2}"),
+    }
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut grouped = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn how() -> [String; 6] {
+    [
+        "Each run is a process of its own; the sides take turns, and who begins alternates. Plain \
+         objects are pre-sized. Every reply is checked against the first one to the same body, \
+         and the sides against each other."
+            .to_owned(),
+        "Columns plain and pooled are medians over the rounds; pooled/plain is the median of the \
+         ratios within rounds. requests/s is over the time from the first thread's start to the \
+         last one's end."
+            .to_owned(),
+        format!(
+            "A side is better if all rounds agree ({ENOUGH} at least) and the median differs by \
+             more than {:.0} %. A percentile without requests above it is n/a.",
+            100.0 * MARGIN
+        ),
+        "Allocator calls (alloc, alloc_zeroed, realloc; bytes as asked for) are counted after \
+         warm-up in a separate, untimed run of each side. In timed runs counting is off; both \
+         sides pay one relaxed load for each call."
+            .to_owned(),
+        "RSS is of the whole process (VmHWM, VmRSS), with payload and histograms. Peak is up to \
+         the end of the load."
+            .to_owned(),
+        "Idle: the threads are parked; pooled runs three trim passes on each pool, then both sides \
+         call malloc_trim(0) where there is one, which most services never do."
+            .to_owned(),
+    ]
+}
+
+const NOT_SHOWN: [&str; 6] = [
+    "Other allocators (jemalloc, mimalloc), other sizes, other machines: ratios change with each.",
+    "Queueing: each thread sends itself the next request when it is done, so latency is service \
+     time, not what clients of a loaded server see.",
+    "Objects that wander between threads: here a request stays on its thread.",
+    "Fragmentation and growth over days; a run lasts seconds.",
+    "Reuse by hand: outside of local, plain keeps nothing from one request to the next. A service \
+     that keeps a compressor per thread has the difference between request and encode already.",
+    "Parsing is the same on both sides: its tree borrows from the body and is not pooled.",
+];
