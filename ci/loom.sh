@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg repool_loom -C debug-assertions=on"
 export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-2}"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom"
-cargo test --quiet --release --lib -- "models::" --nocapture --test-threads=1 "$@"
+cargo test --quiet --release --lib -- "${1:-models::}" --nocapture --test-threads=1

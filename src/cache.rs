@@ -53,6 +53,7 @@ use crate::core::Core;
 use crate::fence;
 use crate::limits::{Charge, Limits};
 use crate::node::{Batch, Link};
+use crate::stats::Reason;
 use crate::sync::{
     AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering, Patience, UnsafeCell, Wait,
 };
@@ -168,7 +169,7 @@ pub(crate) enum Returned {
     /// Kept; a full list may have had to leave for the depot.
     Kept(Batch),
     /// No room within the pool's limits; a full list may have had to leave all the same.
-    Refused(Batch),
+    Refused(Batch, Reason),
 }
 
 /// The gate stays shut: the owner has to do without its cache this time.
@@ -306,7 +307,7 @@ impl Cache {
     /// The caller is the owner.
     pub(crate) unsafe fn pop_slow(&self) -> Result<*mut Link, Shut> {
         let work = |lists: &mut Lists| {
-            if lists.loaded.is_null() {
+            if lists.loaded.is_null() && !lists.spare.is_empty() {
                 lists.turn(self.bar_of());
             }
             // SAFETY: I2: inside the critical section.
@@ -333,9 +334,10 @@ impl Cache {
             };
             let bar = limits.bar_for(heaviest);
             let grant = lists.grant as usize + batch.len;
-            if !self.regrant(lists, limits, with_it, grant, bar)
-                && !self.regrant(lists, limits, with_it, batch.len, bar)
-            {
+            let granted = self
+                .regrant(lists, limits, with_it, grant, bar)
+                .or_else(|_| self.regrant(lists, limits, with_it, batch.len, bar));
+            if granted.is_err() {
                 return;
             }
             lists.moved = lists.moved.wrapping_add(batch.len);
@@ -359,20 +361,29 @@ impl Cache {
     ) -> Result<Returned, Shut> {
         let work = |lists: &mut Lists| {
             let mut leaving = Batch::EMPTY;
-            if weight >= self.bar_of() && !self.raise_bar(lists, weight, limits) {
-                return Returned::Refused(leaving);
-            }
-            if lists.room <= 0 && lists.loaded_len() >= full_len(self.bar_of()) {
-                leaving = self.rotate(lists, limits);
+            if weight >= self.bar_of()
+                && let Err(reason) = self.raise_bar(lists, weight, limits)
+            {
+                return Returned::Refused(leaving, reason);
             }
             if lists.room <= 0 {
-                self.grow_grant(lists, limits);
+                if lists.loaded_len() >= full_len(self.bar_of()) {
+                    leaving = self.rotate(lists, limits);
+                }
+                lists.make_room(self.bar_of());
+            }
+            if lists.room <= 0
+                && let Err(reason) = self.grow_grant(lists, limits)
+            {
+                return Returned::Refused(leaving, reason);
             }
             // SAFETY: I2: inside the critical section; the caller holds the node.
-            if unsafe { lists.push_loaded(link, weight) } {
+            let kept = unsafe { lists.push_loaded(link, weight) };
+            debug_assert!(kept, "room was made");
+            if kept {
                 Returned::Kept(leaving)
             } else {
-                Returned::Refused(leaving)
+                Returned::Refused(leaving, Reason::Full)
             }
         };
         // SAFETY: the caller is the owner.
@@ -560,30 +571,27 @@ impl Cache {
         leaving
     }
 
-    /// Accepts heavier objects from now on, and fewer of them; `false` when the limits forbid it.
-    fn raise_bar(&self, lists: &mut Lists, weight: usize, limits: &Limits) -> bool {
+    /// Accepts heavier objects from now on, and fewer of them.
+    fn raise_bar(&self, lists: &mut Lists, weight: usize, limits: &Limits) -> Result<(), Reason> {
         let bar = limits.bar_for(weight).max(self.bar_of());
         let grant = lists.grant as usize;
         let idle = lists.idle();
-        let raised = self.regrant(lists, limits, Charge::NONE, grant, bar)
+        self.regrant(lists, limits, Charge::NONE, grant, bar)
             // Give the unused part of the grant back, and try with what is really there.
-            || self.regrant(lists, limits, Charge::NONE, idle, bar);
-        if raised {
-            lists.make_room(bar);
-        }
-        raised
+            .or_else(|_| self.regrant(lists, limits, Charge::NONE, idle, bar))?;
+        lists.make_room(bar);
+        Ok(())
     }
 
     /// Asks for more to be charged for: slowly at first, so that many threads share a small
     /// limit, then a list at a time.
-    fn grow_grant(&self, lists: &mut Lists, limits: &Limits) {
+    fn grow_grant(&self, lists: &mut Lists, limits: &Limits) -> Result<(), Reason> {
         let (grant, bar) = (lists.grant as usize, self.bar_of());
         let more = grant.clamp(1, full_len(bar));
-        if self.regrant(lists, limits, Charge::NONE, grant.saturating_add(more), bar)
-            || self.regrant(lists, limits, Charge::NONE, grant.saturating_add(1), bar)
-        {
-            lists.make_room(bar);
-        }
+        self.regrant(lists, limits, Charge::NONE, grant.saturating_add(more), bar)
+            .or_else(|_| self.regrant(lists, limits, Charge::NONE, grant.saturating_add(1), bar))?;
+        lists.make_room(bar);
+        Ok(())
     }
 
     /// The bar, whether the gate is shut or not.
@@ -606,7 +614,7 @@ impl Cache {
     }
 
     /// Trades the present charge, and what came `with_it`, for one of `grant` objects below `bar`.
-    /// `false` and nothing changed when the limits do not allow it.
+    /// `Err` and nothing changed when the limits do not allow it.
     fn regrant(
         &self,
         lists: &mut Lists,
@@ -614,16 +622,14 @@ impl Cache {
         with_it: Charge,
         grant: usize,
         bar: usize,
-    ) -> bool {
+    ) -> Result<(), Reason> {
         if limits.bounded() {
             let need = Charge::of_objects(grant, bar);
-            if !limits.trade(self.charge(lists).plus(with_it), need) {
-                return false;
-            }
+            limits.trade(self.charge(lists).plus(with_it), need)?;
             lists.grant = grant as u32;
         }
         self.set_bar(bar);
-        true
+        Ok(())
     }
 
     /// Lowers the charge to `grant` objects, and gives the rest back but what is to `keep`.
@@ -633,17 +639,18 @@ impl Cache {
             lists.grant = grant as u32;
             let traded = limits.trade(before, self.charge(lists).plus(keep));
             debug_assert!(
-                traded,
+                traded.is_ok(),
                 "I7: exact weights never exceed what was charged for them"
             );
         }
     }
 
-    /// Empty lists, nothing charged for.
+    /// Empty lists, nothing charged for, and no room: the first return takes the slow path, which
+    /// tells the janitor.
     fn start(&self, lists: &mut Lists, limits: &Limits) {
         lists.grant = if limits.bounded() { 0 } else { u32::MAX };
         self.set_bar(limits.first_bar());
-        lists.make_room(self.bar_of());
+        (lists.base, lists.room) = (0, 0);
     }
 }
 

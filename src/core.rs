@@ -22,6 +22,8 @@
 use crate::cache::{Cache, Figures, Home, Lists, Returned, Shut};
 use crate::depot::{Depot, End, Refused};
 use crate::fence;
+#[cfg(not(repool_loom))]
+use crate::janitor::epoch;
 use crate::limits::{Charge, Limits};
 use crate::node::{Batch, Link};
 use crate::stats::{Counters, Reason, Trimmed};
@@ -30,6 +32,12 @@ use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Mutex, Ordering, Patience, W
 use crate::thread::Place;
 use crate::thread::{self, BUCKETS, Number};
 use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+#[cfg(repool_loom)]
+fn epoch() -> usize {
+    1
+}
 
 /// What an untyped core asks of its type.
 #[derive(Debug)]
@@ -41,6 +49,9 @@ pub(crate) struct VTable {
     /// Frees the memory.
     pub(crate) free: unsafe fn(*const Core),
 }
+
+const UNWATCHED: usize = 0;
+const MANUAL: usize = usize::MAX;
 
 const CLOSED: u8 = 1;
 const SWITCHED_OFF: u8 = 2;
@@ -101,6 +112,13 @@ pub(crate) struct Core {
     /// Visitors take turns. Guards the list of registered caches as well.
     visits: Mutex<Listed>,
     pub(crate) counters: Counters,
+    /// Time between two passes of the janitor; `None`: the user runs them.
+    interval: Option<Duration>,
+    /// The janitor's epoch while it watches this pool; [`UNWATCHED`], or [`MANUAL`] for good.
+    watched: AtomicUsize,
+    /// For passes without a janitor.
+    #[cfg(not(repool_loom))]
+    pub(crate) ridden: crate::janitor::Timer,
     strong: AtomicUsize,
     weak: AtomicUsize,
 }
@@ -122,6 +140,7 @@ impl Core {
         name: Option<Box<str>>,
         limits: Limits,
         slow_returns: bool,
+        interval: Option<Duration>,
     ) -> Self {
         Self {
             directory: Directory::new(),
@@ -136,6 +155,14 @@ impl Core {
                 newest: ptr::null(),
             }),
             counters: Counters::new(),
+            interval,
+            watched: AtomicUsize::new(if interval.is_some() {
+                UNWATCHED
+            } else {
+                MANUAL
+            }),
+            #[cfg(not(repool_loom))]
+            ridden: crate::janitor::Timer::new(),
             strong: AtomicUsize::new(1),
             weak: AtomicUsize::new(1),
         }
@@ -213,6 +240,37 @@ impl Core {
             self.state.fetch_or(SWITCHED_OFF, Ordering::Relaxed);
         }
         listed.each(|cache| cache.set_barred(self.is_barred()));
+    }
+
+    // ---------------------------------------------------------------- the janitor
+
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.interval
+    }
+
+    /// Whether the janitor will look at this pool by itself, or nobody wants it to.
+    pub(crate) fn is_watched(&self) -> bool {
+        // Relaxed: see `trim::watchful_pass` for what orders it.
+        let watched = self.watched.load(Ordering::Relaxed);
+        watched == MANUAL || watched == epoch()
+    }
+
+    pub(crate) fn set_watched(&self, watched: bool) {
+        if self.interval.is_some() {
+            // Relaxed: as above.
+            self.watched
+                .store(if watched { epoch() } else { UNWATCHED }, Ordering::Relaxed);
+        }
+    }
+
+    /// An object has become idle by the slow path.
+    fn tell_janitor(&self) {
+        if !self.is_watched() {
+            #[cfg(not(repool_loom))]
+            crate::janitor::watch_slow(self);
+            #[cfg(repool_loom)]
+            self.set_watched(true);
+        }
     }
 
     // ---------------------------------------------------------------- get
@@ -293,9 +351,11 @@ impl Core {
             // SAFETY: kept by the weak reference of the thread, or by `_keep`.
             unsafe { Core::into_depot(core, leaving, End::Hot) };
         }
-        if let Err(reason) = outcome {
+        match outcome {
+            // SAFETY: kept, as above.
+            Ok(()) => unsafe { (*core).tell_janitor() },
             // SAFETY: the caller's; the node was not taken in.
-            unsafe { Core::discard(core, link, reason) };
+            Err(reason) => unsafe { Core::discard(core, link, reason) },
         }
     }
 
@@ -328,9 +388,9 @@ impl Core {
                     *leaving = full;
                     return Ok(());
                 }
-                Ok(Returned::Refused(full)) => {
+                Ok(Returned::Refused(full, reason)) => {
                     *leaving = full;
-                    return Err(Reason::Full);
+                    return Err(reason);
                 }
                 Err(Shut) => {}
             }
@@ -339,9 +399,7 @@ impl Core {
             objects: 1,
             bytes: weight,
         };
-        if !self.limits.reserve(charge) {
-            return Err(Reason::Full);
-        }
+        self.limits.reserve(charge)?;
         // SAFETY: the caller holds the node.
         unsafe { Link::set_home(link, &raw const self.orphan) };
         // SAFETY: as above.
@@ -603,6 +661,8 @@ impl Core {
 
     /// The pool is gone: no more idle objects, now or later.
     pub(crate) fn close(&self) {
+        #[cfg(not(repool_loom))]
+        crate::janitor::forget(self);
         let all = self.empty(true);
         self.counters.discarded(Reason::Closed, all.len);
         self.drop_batch(all);

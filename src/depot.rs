@@ -180,16 +180,20 @@ impl Depot {
         std::mem::take(&mut stack.batches)
     }
 
-    /// Ends an interval: how many objects nobody needed during the last two.
+    /// Ends an interval: how many objects nobody needed during the last `intervals` (one or two).
     ///
     /// `unneeded` objects came in from caches in this pass; nobody needed them in the interval
     /// that ends, so they count as if they had been here all along.
-    pub(crate) fn end_interval(&self, unneeded: usize) -> usize {
+    pub(crate) fn end_interval(&self, unneeded: usize, intervals: u32) -> usize {
         let Some(mut stack) = self.stack.lock_bounded(Patience::Short) else {
             return 0;
         };
         let low = (stack.low + unneeded).min(stack.objects);
-        let surplus = low.min(stack.low_before);
+        let surplus = if intervals > 1 {
+            low.min(stack.low_before)
+        } else {
+            low
+        };
         stack.low_before = low - surplus;
         // What is here after the surplus has gone is where the next interval starts.
         stack.low = stack.objects - surplus;

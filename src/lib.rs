@@ -1,12 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(not(repool_loom))]
+mod budget;
 mod cache;
 mod core;
 mod depot;
 mod fence;
 mod limits;
 mod node;
+#[cfg(not(repool_loom))]
+mod pressure;
 mod stats;
 mod sync;
 mod thread;
@@ -14,6 +18,8 @@ mod trim;
 
 #[cfg(not(repool_loom))]
 mod guard;
+#[cfg(not(repool_loom))]
+mod janitor;
 #[cfg(not(repool_loom))]
 mod pool;
 #[cfg(not(repool_loom))]
@@ -23,10 +29,14 @@ mod recycle;
 mod models;
 
 pub use crate::stats::{Discarded, Stats, Trimmed};
+pub use crate::trim::Level;
 #[cfg(not(repool_loom))]
 pub use crate::{
+    budget::Budget,
     guard::Pooled,
+    janitor::{JanitorStats, janitor_stats},
     pool::{Builder, CustomReset, OwnReset, Pool},
+    pressure::Pressure,
     recycle::Recycle,
 };
 

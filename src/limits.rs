@@ -8,7 +8,10 @@
 //! limit is zero. The price is below it: a thread may sit on a charge that it does not use, at
 //! most two lists, until a pass takes it back.
 
+#[cfg(not(repool_loom))]
+use crate::budget::Budget;
 use crate::cache::{FIRST_BAR, MAX_WEIGHT};
+use crate::stats::Reason;
 use crate::sync::{Figure, Ordering};
 
 /// Objects and bytes that are charged for.
@@ -100,6 +103,8 @@ impl Account {
 pub(crate) struct Limits {
     objects: Account,
     bytes: Account,
+    #[cfg(not(repool_loom))]
+    budget: Option<Budget>,
     max_object_bytes: usize,
 }
 
@@ -108,14 +113,30 @@ impl Limits {
         Self {
             objects: Account::new(max_idle),
             bytes: Account::new(max_idle_bytes),
+            #[cfg(not(repool_loom))]
+            budget: None,
             max_object_bytes,
         }
+    }
+
+    #[cfg(not(repool_loom))]
+    pub(crate) fn with_budget(self, budget: Option<Budget>) -> Self {
+        Self { budget, ..self }
+    }
+
+    fn budget(&self) -> Option<&Account> {
+        #[cfg(not(repool_loom))]
+        return self.budget.as_ref().map(Budget::account);
+        #[cfg(repool_loom)]
+        None
     }
 
     /// Whether anything has to be charged at all.
     #[inline]
     pub(crate) fn bounded(&self) -> bool {
-        self.objects.limit() != usize::MAX || self.bytes.limit() != usize::MAX
+        self.objects.limit() != usize::MAX
+            || self.bytes.limit() != usize::MAX
+            || self.budget().is_some()
     }
 
     /// Whether an object of this weight is worth keeping.
@@ -150,43 +171,42 @@ impl Limits {
         self.max_object_bytes.min(MAX_WEIGHT) + 1
     }
 
-    /// Takes a charge; `false` and nothing taken when it does not fit.
-    pub(crate) fn reserve(&self, charge: Charge) -> bool {
+    /// Takes a charge; `Err` and nothing taken when it does not fit.
+    pub(crate) fn reserve(&self, charge: Charge) -> Result<(), Reason> {
         self.trade(Charge::NONE, charge)
     }
 
     pub(crate) fn release(&self, charge: Charge) {
         let traded = self.trade(charge, Charge::NONE);
-        debug_assert!(traded, "giving back always succeeds");
+        debug_assert!(traded.is_ok(), "giving back always succeeds");
     }
 
-    /// Trades one charge for another; `false` and nothing changed when the new one does not fit.
-    pub(crate) fn trade(&self, have: Charge, need: Charge) -> bool {
+    /// Trades one charge for another; `Err` and nothing changed when the new one does not fit.
+    pub(crate) fn trade(&self, have: Charge, need: Charge) -> Result<(), Reason> {
         if !self.bounded() {
-            return true;
+            return Ok(());
         }
-        if !self
-            .objects
-            .reserve(need.objects.saturating_sub(have.objects))
-        {
-            return false;
+        let objects = need.objects.saturating_sub(have.objects);
+        let bytes = need.bytes.saturating_sub(have.bytes);
+        if !self.objects.reserve(objects) {
+            return Err(Reason::Full);
         }
-        if !self.bytes.reserve(need.bytes.saturating_sub(have.bytes)) {
-            self.objects
-                .release(need.objects.saturating_sub(have.objects));
-            return false;
+        if !self.bytes.reserve(bytes) {
+            self.objects.release(objects);
+            return Err(Reason::Full);
         }
+        if !self.budget().is_none_or(|budget| budget.reserve(bytes)) {
+            self.objects.release(objects);
+            self.bytes.release(bytes);
+            return Err(Reason::Budget);
+        }
+        let bytes = have.bytes.saturating_sub(need.bytes);
         self.objects
             .release(have.objects.saturating_sub(need.objects));
-        self.bytes.release(have.bytes.saturating_sub(need.bytes));
-        true
-    }
-
-    /// Objects and bytes charged for at the moment.
-    pub(crate) fn charged(&self) -> Charge {
-        Charge {
-            objects: self.objects.used(),
-            bytes: self.bytes.used(),
+        self.bytes.release(bytes);
+        if let Some(budget) = self.budget() {
+            budget.release(bytes);
         }
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! [`Pool`] and [`Builder`]: what users call, and the typed part of a core.
 
+use crate::budget::Budget;
 use crate::core::{Core, Directory, VTable};
 use crate::guard::Pooled;
 use crate::limits::Limits;
@@ -7,12 +8,14 @@ use crate::node::Link;
 use crate::recycle::{Recycle, known_weight};
 use crate::stats::{Stats, Trimmed};
 use crate::sync::{AtomicPtr, Ordering};
-use crate::{fence, thread, trim};
+use crate::trim::{self, Level};
+use crate::{fence, janitor, thread};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
+use std::time::Duration;
 
 /// Reusable objects of one type, with a cache per thread.
 ///
@@ -185,7 +188,15 @@ impl<T: Send + 'static> Pool<T> {
     /// assert_eq!(pool.trim().objects, 1);
     /// ```
     pub fn trim(&self) -> Trimmed {
-        self.core_if_used().map(trim::pass).unwrap_or_default()
+        self.trim_under(Level::None)
+    }
+
+    /// Runs one trim pass by the rule for this level of memory pressure: at [`Level::Some`] what
+    /// was not needed for one interval goes, at [`Level::High`] everything idle goes at once.
+    pub fn trim_under(&self, level: Level) -> Trimmed {
+        self.core_if_used()
+            .map(|core| trim::pass(core, level))
+            .unwrap_or_default()
     }
 
     /// Drops every idle object, in every thread's cache and in the depot, and says what it was.
@@ -441,7 +452,8 @@ impl<T: Send + 'static> Shell<T> {
     fn allocate(payload: Payload<T>, settings: Settings) -> *mut Core {
         let slow_returns = matches!(payload.reset, Reset::Custom { .. });
         let limits = settings.limits();
-        let core = Core::new(Self::VTABLE, settings.name, limits, slow_returns);
+        let interval = settings.interval;
+        let core = Core::new(Self::VTABLE, settings.name, limits, slow_returns, interval);
         let shell = Box::new(Self {
             core,
             payload: ManuallyDrop::new(payload),
@@ -542,6 +554,8 @@ struct Settings {
     max_idle: usize,
     max_idle_bytes: usize,
     max_object_bytes: usize,
+    budget: Option<Budget>,
+    interval: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -551,13 +565,16 @@ impl Default for Settings {
             max_idle: usize::MAX,
             max_idle_bytes: usize::MAX,
             max_object_bytes: usize::MAX,
+            budget: None,
+            interval: Some(janitor::INTERVAL),
         }
     }
 }
 
 impl Settings {
     fn limits(&self) -> Limits {
-        Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes)
+        let budget = self.budget.clone().or_else(Budget::default_for_pools);
+        Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes).with_budget(budget)
     }
 }
 
@@ -648,6 +665,35 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// without heap bytes.
     pub fn max_idle_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_idle_bytes = bytes;
+        self
+    }
+
+    /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
+    /// process-wide one, if there is one ([`Budget::set_default`]).
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.settings.budget = Some(budget);
+        self
+    }
+
+    /// Lets the janitor, a background thread, run a pass every `interval`. Default: every 5 s.
+    ///
+    /// Idle objects are gone after three passes: 15 s by default. Down to 10 ms is sensible; the
+    /// thread wakes up that often while anything is idle, and not at all while nothing is.
+    ///
+    /// # Panics
+    /// If `interval` is zero.
+    pub fn trim_every(mut self, interval: Duration) -> Self {
+        assert!(
+            !interval.is_zero(),
+            "the time between two trim passes must not be zero"
+        );
+        self.settings.interval = Some(interval);
+        self
+    }
+
+    /// Leaves passes to you: call [`Pool::trim`] from a timer, a frame loop, an idle hook.
+    pub fn trim_manually(mut self) -> Self {
+        self.settings.interval = None;
         self
     }
 

@@ -13,6 +13,7 @@ use std::fmt;
 pub(crate) enum Reason {
     Oversize,
     Full,
+    Budget,
     Reset,
     Panic,
     Closed,
@@ -27,7 +28,7 @@ pub(crate) struct Counters {
     taken: Figure,
     reused: Figure,
     returned: Figure,
-    discarded: [Figure; 6],
+    discarded: [Figure; 7],
     trimmed: Figure,
 }
 
@@ -164,7 +165,7 @@ impl Stats {
         stats.discarded_by = Discarded {
             oversize: by(Reason::Oversize),
             full: by(Reason::Full),
-            budget: 0,
+            budget: by(Reason::Budget),
             reset: by(Reason::Reset),
             panic: by(Reason::Panic),
             closed: by(Reason::Closed),

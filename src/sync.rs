@@ -15,6 +15,13 @@ pub(crate) use self::real::*;
 #[cfg(repool_loom)]
 pub(crate) use self::model::*;
 
+/// What the models have no use for: rare, blocking or process-wide.
+#[cfg(not(repool_loom))]
+pub(crate) mod rare {
+    pub(crate) use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+    pub(crate) use std::thread::{Builder, Thread, park, park_timeout};
+}
+
 /// A counter that only figures are made of: it stays on std under loom, so that it does not
 /// multiply the states.
 pub(crate) type Figure = std::sync::atomic::AtomicUsize;

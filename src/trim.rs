@@ -16,6 +16,8 @@
 //! (`kmem_depot_ws_reap`; Bonwick and Adams, 2001): `min(previous low, this low)`.
 //!
 //! One pass is one heavy fence, however many caches there are.
+//!
+//! Under pressure (`pressure.rs`) a pass looks at one interval only, or takes everything.
 
 use crate::cache::LIST_LEN;
 use crate::core::Core;
@@ -24,28 +26,82 @@ use crate::node::Batch;
 use crate::stats::{Reason, Trimmed};
 use crate::sync::Patience;
 
+/// How short memory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Enough: passes at the usual interval, by the usual rule.
+    #[default]
+    None,
+    /// Getting short: passes four times as often, and what was not needed for *one* interval goes.
+    Some,
+    /// Nearly out: everything idle goes at once.
+    High,
+}
+
 /// Runs one pass. User code (destructors) runs at the end, with nothing held.
-pub(crate) fn pass(core: &Core) -> Trimmed {
-    let unneeded = gather(core);
-    let came_in = settle(core, unneeded);
-    let surplus = take_surplus(core, came_in);
+pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
+    run(core, level).0
+}
+
+/// A pass of the janitor's; whether the pool is quiet now, and may be left alone.
+///
+/// A pool is quiet when the depot is empty, and every cache was found unused and empty and was left
+/// without room, so that the next return takes the slow path and looks at `watched`. That flag goes
+/// down *before* the caches are looked at. A return that came before the look was seen, and the
+/// pool is not quiet. One that comes after it passes the gate that the look has opened again
+/// (Release, Acquire), or the depot's lock, and so sees the flag down, and calls for the janitor.
+pub(crate) fn watchful_pass(core: &Core, level: Level) -> bool {
+    core.set_watched(false);
+    // The destructors may panic: better to come once too often.
+    let bomb = Watch(core);
+    let quiet = run(core, level).1;
+    if quiet {
+        std::mem::forget(bomb);
+    }
+    quiet
+}
+
+/// Watches the pool again when dropped.
+struct Watch<'a>(&'a Core);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.set_watched(true);
+    }
+}
+
+fn run(core: &Core, level: Level) -> (Trimmed, bool) {
+    let (unneeded, unused) = if level == Level::High {
+        (core.empty(false), true)
+    } else {
+        gather(core)
+    };
+    let surplus = if level == Level::High {
+        unneeded
+    } else {
+        let came_in = settle(core, unneeded);
+        take_surplus(core, came_in, level)
+    };
+    let quiet = unused && core.depot.objects() == 0;
     let trimmed = Trimmed {
         objects: surplus.len as u64,
         bytes: surplus.bytes as u64,
     };
     core.counters.trimmed(surplus.len);
     core.drop_batch(surplus);
-    trimmed
+    (trimmed, quiet)
 }
 
-/// Steps 1 and 2: what the caches did not need.
-fn gather(core: &Core) -> Batch {
+/// Steps 1 and 2: what the caches did not need, and whether all of them were unused.
+fn gather(core: &Core) -> (Batch, bool) {
     let mut unneeded = Batch::EMPTY;
-    core.visit(
+    let mut unused = true;
+    let all = core.visit(
         None,
         |_| true,
         |cache, lists| {
             if cache.was_used(lists) {
+                unused = false;
                 unneeded.append(cache.set_aside(lists, &core.limits));
             } else {
                 let [loaded, spare] = cache.strip(lists, &core.limits);
@@ -54,7 +110,7 @@ fn gather(core: &Core) -> Batch {
             }
         },
     );
-    unneeded
+    (unneeded, unused && all)
 }
 
 /// Gives what came from the caches to the depot's cold end, in lists of the usual length. How
@@ -81,8 +137,9 @@ fn settle(core: &Core, mut unneeded: Batch) -> usize {
 }
 
 /// Step 3: what nobody needed for two intervals, coldest first.
-fn take_surplus(core: &Core, came_in: usize) -> Batch {
-    let mut left = core.depot.end_interval(came_in);
+fn take_surplus(core: &Core, came_in: usize, level: Level) -> Batch {
+    let intervals = if level == Level::None { 2 } else { 1 };
+    let mut left = core.depot.end_interval(came_in, intervals);
     let mut surplus = Batch::EMPTY;
     while let Some(batch) = core.depot.take_cold(left) {
         left -= batch.len;

@@ -9,7 +9,9 @@ use syn::{Data, DeriveInput, Error, Index, Member, parse_macro_input, parse_quot
 #[proc_macro_derive(Recycle)]
 pub fn derive_recycle(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    expand(input).unwrap_or_else(Error::into_compile_error).into()
+    expand(input)
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
 }
 
 fn expand(mut input: DeriveInput) -> syn::Result<proc_macro2::TokenStream> {

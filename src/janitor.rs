@@ -1,0 +1,380 @@
+//! The janitor: one background thread per process that runs passes. It has no policy of its own;
+//! what a pass does is in `trim.rs`, how short memory is in `pressure.rs`.
+//!
+//! # Life
+//! It is started by the first object that becomes idle in a pool with automatic trimming, sleeps
+//! without a timeout while every pool is quiet, and ends with the last of those pools.
+//!
+//! # How it can sleep
+//! Nobody can tell it of a hit-path return, so a pool is only left alone (*unwatched*) when no
+//! such return can happen: a pass found every cache unused and empty, and left it so that the next
+//! return takes the slow path (`Cache::strip` leaves no room). The slow path looks at
+//! `Core::is_watched`, and calls [`watch_slow`] when nobody watches. `trim::watchful_pass` has the
+//! order that keeps a return from falling between the two.
+//!
+//! # Where there is no thread
+//! If it cannot be started (limits, wasm, Miri), the pool stays unwatched, and each return on the
+//! slow path runs a pass itself when one is due.
+//!
+//! # Fork
+//! A forked child has no janitor. A handler counts [`epoch`] up there, which makes every pool
+//! unwatched, and the child's first return on a slow path starts a new thread.
+
+use crate::core::{Core, WeakCore};
+use crate::pressure;
+use crate::sync::rare::{Builder, OnceLock, Thread, park, park_timeout};
+use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Patience};
+use crate::trim::{self, Level};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// The default time between two passes.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
+/// How often the pressure is looked at while anything is idle.
+const PRESSURE_POLL: Duration = Duration::from_secs(1);
+
+/// Counts the processes that this one was forked from, from 1.
+static EPOCH: AtomicUsize = AtomicUsize::new(1);
+static PASSES: Figure = Figure::new(0);
+static WAKE_UPS: Figure = Figure::new(0);
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+    pools: BTreeMap::new(),
+    thread: None,
+    epoch: 0,
+});
+
+/// What the janitor has done, from [`janitor_stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JanitorStats {
+    /// Whether the thread is there.
+    pub running: bool,
+    /// Passes run, over all pools.
+    pub passes: u64,
+    /// Times the thread woke up. It does not while every pool is quiet.
+    pub wake_ups: u64,
+    /// Pools that have had an idle object and are still there.
+    pub pools: u64,
+}
+
+/// What the background thread that trims pools has done so far in this process.
+#[must_use]
+pub fn janitor_stats() -> JanitorStats {
+    let registry = REGISTRY.lock_bounded(Patience::Long);
+    let of = |registry: &Registry| (registry.running(), registry.pools.len() as u64);
+    let (running, pools) = registry.as_deref().map(of).unwrap_or_default();
+    JanitorStats {
+        running,
+        passes: PASSES.load(Ordering::Relaxed) as u64,
+        wake_ups: WAKE_UPS.load(Ordering::Relaxed) as u64,
+        pools,
+    }
+}
+
+struct Registry {
+    /// By the core's address.
+    pools: BTreeMap<usize, Entry>,
+    thread: Option<Thread>,
+    /// The epoch that `thread` lives in.
+    epoch: usize,
+}
+
+struct Entry {
+    core: WeakCore,
+    interval: Duration,
+    /// `None`: quiet, and left alone.
+    due: Option<Instant>,
+}
+
+impl Registry {
+    fn running(&self) -> bool {
+        self.thread.is_some() && self.epoch == epoch()
+    }
+}
+
+/// See the module's "Fork".
+pub(crate) fn epoch() -> usize {
+    // Relaxed: changes only in a child, before it has a second thread.
+    EPOCH.load(Ordering::Relaxed)
+}
+
+/// An object became idle, and nobody watches the pool.
+#[cold]
+pub(crate) fn watch_slow(core: &Core) {
+    let Some(interval) = core.interval() else {
+        return;
+    };
+    let Some(mut registry) = REGISTRY.lock_bounded(Patience::Short) else {
+        return;
+    };
+    if core.is_closed() {
+        return;
+    }
+    if !registry.running() && !start(&mut registry) {
+        drop(registry);
+        ride(core, interval);
+        return;
+    }
+    let due = Some(Instant::now() + interval);
+    let key = core.address().addr();
+    match registry.pools.get_mut(&key) {
+        Some(entry) => entry.due = due,
+        None => {
+            let core = WeakCore::new(core);
+            registry.pools.insert(
+                key,
+                Entry {
+                    core,
+                    interval,
+                    due,
+                },
+            );
+        }
+    }
+    core.set_watched(true);
+    let thread = registry.thread.clone();
+    drop(registry);
+    if let Some(thread) = thread {
+        thread.unpark();
+    }
+}
+
+/// The pool is gone.
+pub(crate) fn forget(core: &Core) {
+    if core.interval().is_none() {
+        return;
+    }
+    let Some(mut registry) = REGISTRY.lock_bounded(Patience::Short) else {
+        return; // the janitor finds it closed
+    };
+    let entry = registry.pools.remove(&core.address().addr());
+    let last = registry.pools.is_empty() && entry.is_some();
+    let thread = last.then(|| registry.thread.clone()).flatten();
+    drop(registry);
+    drop(entry);
+    if let Some(thread) = thread {
+        thread.unpark();
+    }
+}
+
+/// Something that it goes by has changed.
+pub(crate) fn wake() {
+    let thread = REGISTRY
+        .lock_bounded(Patience::Short)
+        .and_then(|registry| registry.thread.clone().filter(|_| registry.running()));
+    if let Some(thread) = thread {
+        thread.unpark();
+    }
+}
+
+/// Passes without a janitor: whoever comes by runs one when it is due.
+fn ride(core: &Core, interval: Duration) {
+    if core.ridden.is_due(interval) {
+        PASSES.fetch_add(1, Ordering::Relaxed);
+        let _ = catch_unwind(AssertUnwindSafe(|| trim::pass(core, pressure::level())));
+    }
+}
+
+// -------------------------------------------------------------------- the thread
+
+fn start(registry: &mut Registry) -> bool {
+    if !is_possible() || START_FAILED.is_within(RETRY) {
+        return false;
+    }
+    after_fork::install();
+    let thread = Builder::new().name("repool-janitor".into()).spawn(run);
+    let Ok(thread) = thread else {
+        START_FAILED.restart();
+        return false;
+    };
+    registry.thread = Some(thread.thread().clone());
+    registry.epoch = epoch();
+    true
+}
+
+fn run() {
+    loop {
+        WAKE_UPS.fetch_add(1, Ordering::Relaxed);
+        match round() {
+            Next::Sleep => park(),
+            Next::SleepUntil(due) => {
+                park_timeout(due.saturating_duration_since(Instant::now()));
+            }
+            Next::End => return,
+        }
+    }
+}
+
+/// Whether a thread may be had at all. `REPOOL_JANITOR=off` in the environment says no; Miri would
+/// complain of a thread that is still there when `main` returns.
+fn is_possible() -> bool {
+    static POSSIBLE: OnceLock<bool> = OnceLock::new();
+    *POSSIBLE.get_or_init(|| {
+        let forbidden = std::env::var_os("REPOOL_JANITOR").is_some_and(|value| value == "off");
+        !forbidden && !cfg!(any(miri, target_family = "wasm"))
+    })
+}
+
+/// How long to go without a janitor before the next try to start one.
+const RETRY: Duration = Duration::from_secs(1);
+static START_FAILED: Timer = Timer::new();
+
+/// Tells one of many threads that something is due, in whole milliseconds.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    /// Milliseconds since the first look at any timer, plus one; 0: never.
+    last: AtomicUsize,
+}
+
+impl Timer {
+    pub(crate) const fn new() -> Self {
+        Self {
+            last: AtomicUsize::new(0),
+        }
+    }
+
+    fn now() -> usize {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_millis() as usize + 1
+    }
+
+    fn restart(&self) {
+        // Relaxed, here and below: a number on its own.
+        self.last.store(Self::now(), Ordering::Relaxed);
+    }
+
+    /// Whether the last restart was less than `interval` ago.
+    fn is_within(&self, interval: Duration) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        last != 0 && Self::now().saturating_sub(last) < interval.as_millis() as usize
+    }
+
+    /// `true` for one caller each time that `interval` has gone by; the first call starts it.
+    fn is_due(&self, interval: Duration) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        if self.is_within(interval) {
+            return false;
+        }
+        let mine =
+            self.last
+                .compare_exchange(last, Self::now(), Ordering::Relaxed, Ordering::Relaxed);
+        mine.is_ok() && last != 0
+    }
+}
+
+enum Next {
+    Sleep,
+    SleepUntil(Instant),
+    End,
+}
+
+/// Runs the passes that are due.
+fn round() -> Next {
+    let level = pressure::level();
+    let now = Instant::now();
+    let Some(due) = take_due(now, level) else {
+        // Somebody holds the registry: look again soon.
+        return Next::SleepUntil(now + Duration::from_millis(10));
+    };
+    for (core, interval) in due {
+        let quiet = pass(&core, level);
+        let next = (!quiet).then(|| Instant::now() + pace(interval, level));
+        if let Some(mut registry) = REGISTRY.lock_bounded(Patience::Long) {
+            if let Some(entry) = registry.pools.get_mut(&core.address().addr()) {
+                // A return may have asked for the janitor since the pool went quiet.
+                let watched = core.is_watched();
+                entry.due = if quiet && watched {
+                    Some(now + interval)
+                } else {
+                    next
+                };
+            }
+        }
+        // Freeing a core runs destructors of the user's closures.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(core)));
+    }
+    settle(level)
+}
+
+/// The pools whose pass is due. A tenth of an interval early is due as well, so that pools tick
+/// together.
+fn take_due(now: Instant, level: Level) -> Option<Vec<(WeakCore, Duration)>> {
+    let mut gone = Vec::new();
+    let mut due = Vec::new();
+    let mut registry = REGISTRY.lock_bounded(Patience::Long)?;
+    registry.pools.retain(|_, entry| {
+        if entry.core.is_closed() {
+            gone.push(WeakCore::new(&entry.core));
+            return false;
+        }
+        let early = now + entry.interval / 10;
+        let sooner = entry.interval.saturating_sub(pace(entry.interval, level));
+        let is_due =
+            |at: Instant| level == Level::High || at.checked_sub(sooner).unwrap_or(at) <= early;
+        if entry.due.is_some_and(is_due) {
+            due.push((WeakCore::new(&entry.core), entry.interval));
+        }
+        true
+    });
+    drop(registry);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(gone)));
+    Some(due)
+}
+
+/// One pass, whatever the destructors do; whether the pool has gone quiet.
+fn pass(core: &Core, level: Level) -> bool {
+    PASSES.fetch_add(1, Ordering::Relaxed);
+    catch_unwind(AssertUnwindSafe(|| trim::watchful_pass(core, level))).unwrap_or(false)
+}
+
+fn settle(level: Level) -> Next {
+    let Some(mut registry) = REGISTRY.lock_bounded(Patience::Long) else {
+        return Next::SleepUntil(Instant::now() + Duration::from_millis(10));
+    };
+    if registry.pools.is_empty() {
+        registry.thread = None;
+        return Next::End;
+    }
+    let sooner = |entry: &Entry| {
+        let early = entry.interval.saturating_sub(pace(entry.interval, level));
+        entry.due.map(|at| at.checked_sub(early).unwrap_or(at))
+    };
+    match registry.pools.values().filter_map(sooner).min() {
+        None => Next::Sleep,
+        Some(due) => Next::SleepUntil(due.min(Instant::now() + PRESSURE_POLL)),
+    }
+}
+
+/// The interval under pressure.
+fn pace(interval: Duration, level: Level) -> Duration {
+    match level {
+        Level::None => interval,
+        Level::Some | Level::High => interval / 4,
+    }
+}
+
+#[cfg(all(unix, not(miri)))]
+mod after_fork {
+    use super::EPOCH;
+    use crate::sync::Ordering;
+    use crate::sync::rare::Once;
+
+    pub(super) fn install() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            // SAFETY: the handler is a plain function that touches one atomic, which is all that a
+            // child of a process with threads may do.
+            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        });
+    }
+
+    extern "C" fn in_child() {
+        EPOCH.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(not(all(unix, not(miri))))]
+mod after_fork {
+    pub(super) fn install() {}
+}
