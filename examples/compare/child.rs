@@ -60,12 +60,15 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
             .map(|number| scope.spawn(move || job.work::<S>(number, barrier)))
             .collect();
         barrier.wait();
+        let faults_before = system::faults();
+        // Reading figures allocates, so nothing is read while counting is on.
         if task.counting {
             counting::start();
         }
         barrier.wait();
         barrier.wait();
         let (calls, bytes) = counting::stop();
+        let faults = system::faults();
         let peak_rss = system::peak_rss();
         let pools = S::idle();
         system::trim_allocator();
@@ -100,6 +103,9 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
                 .fold(0, |sum, reply| sum.rotate_left(1) ^ reply),
             calls,
             bytes,
+            faults: faults
+                .zip(faults_before)
+                .map(|(after, before)| after - before),
             peak_rss,
             idle_rss,
             pools,

@@ -97,6 +97,11 @@ fn summarise(runs: &Runs) -> Result<Summary, String> {
         of: &|report| Some(per_request(report.bytes, report)),
     }));
     rows.push(timed(Figure {
+        name: "page faults/request".to_owned(),
+        more_is_better: false,
+        of: &|report| report.faults.map(|faults| per_request(faults, report)),
+    }));
+    rows.push(timed(Figure {
         name: "peak RSS MiB".to_owned(),
         more_is_better: false,
         of: &|report| report.peak_rss.map(|bytes| bytes as f64 / MIB),
@@ -125,8 +130,10 @@ fn row(figure: &Figure<'_>, pairs: &[(Report, Report)], enough: usize) -> Row {
         (Some(plain), Some(pooled)) => ratio(plain, pooled),
         _ => None,
     };
-    let better = match ratio {
-        Some(ratio) if pairs.len() >= enough => better(ratio, figure.more_is_better),
+    let better = match (&plain, &pooled) {
+        (Some(plain), Some(pooled)) if pairs.len() >= enough => {
+            better(plain, pooled, ratio, figure.more_is_better)
+        }
         _ => Better::Unknown,
     };
     Row {
@@ -155,11 +162,18 @@ fn ratio(plain: &[f64], pooled: &[f64]) -> Option<Ratio> {
     })
 }
 
-/// A side is better if every round says so, and the median by more than the margin.
-fn better(ratio: Ratio, more_is_better: bool) -> Better {
-    let pooled_has_more = ratio.lowest > 1.0 && ratio.median > 1.0 + MARGIN;
-    let plain_has_more = ratio.highest < 1.0 && ratio.median < 1.0 - MARGIN;
+/// A side is better if every round says so, and the median ratio by more than the margin. Where
+/// there is no ratio because plain has 0, the margin is that of the figure itself.
+fn better(plain: &[f64], pooled: &[f64], ratio: Option<Ratio>, more_is_better: bool) -> Better {
+    let apart = match ratio {
+        Some(ratio) => (ratio.median - 1.0).abs() > MARGIN,
+        None => (median(pooled.to_vec()) - median(plain.to_vec())).abs() > MARGIN,
+    };
+    let pairs = || pooled.iter().zip(plain);
+    let pooled_has_more = pairs().all(|(pooled, plain)| pooled > plain);
+    let plain_has_more = pairs().all(|(pooled, plain)| pooled < plain);
     match (pooled_has_more, plain_has_more) {
+        _ if !apart => Better::Even,
         (true, _) if more_is_better => Better::Pooled,
         (true, _) => Better::Plain,
         (_, true) if more_is_better => Better::Plain,

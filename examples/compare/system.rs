@@ -20,6 +20,20 @@ fn status(field: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// Minor page faults of this process so far, all threads together.
+#[cfg(target_os = "linux")]
+pub(crate) fn faults() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // Fields are counted from the end of the name, which may hold anything; see proc(5).
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(7)?.parse().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn faults() -> Option<u64> {
+    None
+}
+
 #[cfg(not(target_os = "linux"))]
 fn status(_: &str) -> Option<u64> {
     None

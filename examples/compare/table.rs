@@ -211,7 +211,7 @@ fn grouped(value: u64) -> String {
     grouped
 }
 
-fn how() -> [String; 6] {
+fn how() -> [String; 7] {
     [
         "Each run is a process of its own; the sides take turns, and who begins alternates. Plain \
          objects are pre-sized. Every reply is checked against the first one to the same body, \
@@ -229,6 +229,10 @@ fn how() -> [String; 6] {
         "Allocator calls (alloc, alloc_zeroed, realloc; bytes as asked for) are counted after \
          warm-up in a separate, untimed run of each side. In timed runs counting is off; both \
          sides pay one relaxed load for each call."
+            .to_owned(),
+        "Page faults are minor ones during the load (/proc/self/stat). When pooled has many more: \
+         glibc learns from large blocks that are freed to keep memory, and pooled ones never are. \
+         Try again with MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ set."
             .to_owned(),
         "RSS is of the whole process (VmHWM, VmRSS), with payload and histograms. Peak is up to \
          the end of the load."

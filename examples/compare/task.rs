@@ -27,6 +27,7 @@ pub(crate) enum Workload {
 
 /// Where the objects come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Side {
     Plain,
     Pooled,
@@ -47,7 +48,9 @@ pub(crate) struct Report {
     /// Of the allocator, if it was a counting run.
     pub(crate) calls: u64,
     pub(crate) bytes: u64,
-    /// Bytes; `None` where the system does not say.
+    /// Pages that the load made the system map; `None` where the system does not say.
+    pub(crate) faults: Option<u64>,
+    /// Bytes; `None` likewise.
     pub(crate) peak_rss: Option<u64>,
     pub(crate) idle_rss: Option<u64>,
     pub(crate) pools: Option<Pools>,
