@@ -68,8 +68,9 @@ const BARRED: u8 = 4;
 
 /// Set in a gate that is shut: it makes the bar negative.
 const SHUT: isize = isize::MIN;
-/// Heavier objects are not kept: the gate needs the sign.
-pub(crate) const MAX_WEIGHT: usize = isize::MAX as usize - 1;
+/// Heavier objects are not kept: the gate needs the sign, and a grant of full lists must not
+/// overflow (2^56 bytes; 16 MiB where pointers have 32 bits).
+pub(crate) const MAX_WEIGHT: usize = isize::MAX as usize / 128;
 
 /// Objects in a full list, where their weight allows. A cache holds two lists.
 pub(crate) const LIST_LEN: usize = if cfg!(repool_loom) { 2 } else { 32 };
@@ -291,10 +292,11 @@ impl Cache {
                 self.busy.store(false, Ordering::Release); // mutant: owner-leaves-slow
                 return Ok(done);
             }
-            // Relaxed: nothing was touched.
-            self.busy.store(false, Ordering::Relaxed);
-            // Relaxed: a hint whether waiting is any use.
-            let passing = self.reasons.load(Ordering::Relaxed) & !WANTED == OCCUPIED;
+            // Release, although nothing was touched: a visitor that reads this `false` must still
+            // see what the owner did before.
+            self.busy.store(false, Ordering::Release);
+            // Whether waiting is any use.
+            let passing = self.reasons() & !WANTED == OCCUPIED;
             if !passing || !wait.again() {
                 return Err(Shut);
             }
@@ -333,7 +335,12 @@ impl Cache {
                 bytes: batch.bytes,
             };
             let bar = limits.bar_for(heaviest);
-            let grant = lists.grant as usize + batch.len;
+            // What is left of the grant serves the objects that this thread has out; but a thread
+            // that only ever gets must not collect it all.
+            let grant = (lists.grant as usize)
+                .saturating_add(batch.len)
+                .min(2 * full_len(bar));
+            let grant = grant.max(batch.len);
             let granted = self
                 .regrant(lists, limits, with_it, grant, bar)
                 .or_else(|_| self.regrant(lists, limits, with_it, batch.len, bar));
@@ -400,10 +407,7 @@ impl Cache {
         // SAFETY: I2: vacant, so there is no owner yet; no visitor, since the visits are held.
         self.lists
             .with_mut(|lists| self.start(unsafe { &mut *lists }, limits));
-        let reasons = if barred { OCCUPIED | BARRED } else { OCCUPIED };
-        // Relaxed: under `Core::visits`.
-        self.reasons.store(reasons, Ordering::Relaxed);
-        self.open_or_shut();
+        self.set_reasons(if barred { OCCUPIED | BARRED } else { OCCUPIED });
     }
 
     /// Takes everything out and makes the cache vacant: the owner is leaving.
@@ -415,9 +419,7 @@ impl Cache {
         let all = self
             .lists
             .with_mut(|lists| self.strip(unsafe { &mut *lists }, limits));
-        // Relaxed: under `Core::visits`.
-        self.reasons.store(0, Ordering::Relaxed);
-        self.open_or_shut();
+        self.set_reasons(0);
         all
     }
 
@@ -426,9 +428,7 @@ impl Cache {
 
     /// Asks the owner to keep off. The heavy fence comes next, once for all caches wanted.
     pub(crate) fn want(&self) {
-        // Relaxed: under `Core::visits`.
-        self.reasons.fetch_or(WANTED, Ordering::Relaxed);
-        self.open_or_shut();
+        self.set_reasons(self.reasons() | WANTED);
     }
 
     /// Runs `work` as the visitor, unless the owner is inside for longer than `wait` has patience.
@@ -455,38 +455,45 @@ impl Cache {
         Some(self.lists.with_mut(|lists| work(unsafe { &mut *lists })))
     }
 
+    /// Runs `work` on the lists of a cache without an owner.
+    ///
+    /// # Safety
+    /// The caller holds `Core::visits`, and the cache is not occupied. `work` is as above.
+    pub(crate) unsafe fn enter_vacant<R>(&self, work: impl FnOnce(&mut Lists) -> R) -> R {
+        // SAFETY: I2: no owner, and the only visitor.
+        self.lists.with_mut(|lists| work(unsafe { &mut *lists }))
+    }
+
     /// Lets the owner in again.
     pub(crate) fn let_go(&self) {
-        // Relaxed: under `Core::visits`.
-        self.reasons.fetch_and(!WANTED, Ordering::Relaxed);
-        self.open_or_shut();
+        self.set_reasons(self.reasons() & !WANTED);
     }
 
     /// Shuts the gate for as long as the pool is switched off, or for good.
     pub(crate) fn set_barred(&self, barred: bool) {
-        // Relaxed: under `Core::visits`.
-        if barred {
-            self.reasons.fetch_or(BARRED, Ordering::Relaxed);
-        } else {
-            self.reasons.fetch_and(!BARRED, Ordering::Relaxed);
-        }
-        self.open_or_shut();
+        let others = self.reasons() & !BARRED;
+        self.set_reasons(if barred { others | BARRED } else { others });
     }
 
     pub(crate) fn is_occupied(&self) -> bool {
-        // Relaxed: written under `Core::visits` by this cache's owner itself, or it is a hint.
-        self.reasons.load(Ordering::Relaxed) & OCCUPIED != 0
+        self.reasons() & OCCUPIED != 0
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
-        // Relaxed: under `Core::visits`.
-        self.reasons.load(Ordering::Relaxed) & WANTED != 0
+        self.reasons() & WANTED != 0
     }
 
-    /// Makes the gate say what the reasons say.
-    fn open_or_shut(&self) {
-        // Relaxed: under `Core::visits`.
-        if self.reasons.load(Ordering::Relaxed) == OCCUPIED {
+    /// Relaxed: written under `Core::visits`; what the owner reads of it is a hint, or what it
+    /// wrote itself.
+    fn reasons(&self) -> u8 {
+        self.reasons.load(Ordering::Relaxed)
+    }
+
+    /// Opens the gate for one reason, and shuts it for any other. Under `Core::visits`.
+    fn set_reasons(&self, reasons: u8) {
+        // Relaxed: as above.
+        self.reasons.store(reasons, Ordering::Relaxed);
+        if reasons == OCCUPIED {
             // Release: pairs with the owner's Acquire: it sees what was done to the lists.
             self.gate.fetch_and(!SHUT, Ordering::Release); // mutant: gate-opens
         } else {
@@ -516,7 +523,7 @@ impl Cache {
         lists.seen.idle = 0;
         let keep = Charge {
             objects: spare.len + loaded.len,
-            bytes: spare.bytes + loaded.bytes,
+            bytes: spare.bytes.wrapping_add(loaded.bytes),
         };
         self.shrink(lists, limits, keep, 0);
         self.start(lists, limits);
@@ -536,9 +543,8 @@ impl Cache {
             let idle = lists.idle();
             self.shrink(lists, limits, keep, idle);
         }
-        if lists.spare.is_empty() {
-            lists.spare = lists.unload();
-        }
+        let loaded = lists.unload();
+        lists.spare.append(loaded);
         lists.aside = !lists.spare.is_empty();
         lists.make_room(self.bar_of());
         lists.seen.idle = lists.idle() as u32;
@@ -553,7 +559,7 @@ impl Cache {
             reused: lists.returned.wrapping_add(lists.moved).wrapping_sub(idle),
             returned: lists.returned,
             idle,
-            idle_bytes: lists.spare.bytes + lists.loaded_bytes(),
+            idle_bytes: lists.spare.bytes.wrapping_add(lists.loaded_bytes()),
         }
     }
 
@@ -655,7 +661,7 @@ impl Cache {
 }
 
 /// The length of a full list below this bar. The heaviest that passes weighs one less than it.
-fn full_len(bar: usize) -> usize {
+pub(crate) fn full_len(bar: usize) -> usize {
     (LIST_BYTES / bar.saturating_sub(1).max(1)).clamp(1, LIST_LEN)
 }
 

@@ -19,7 +19,7 @@
 //! - a bucket's pointer: publish Release, read Acquire: the reader sees vacant caches.
 //! - `state`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 
-use crate::cache::{Cache, Figures, Home, Lists, Returned, Shut};
+use crate::cache::{Cache, Figures, Home, Lists, Returned, Shut, full_len};
 use crate::depot::{Depot, End, Refused};
 use crate::fence;
 #[cfg(not(repool_loom))]
@@ -121,6 +121,30 @@ pub(crate) struct Core {
     pub(crate) ridden: crate::janitor::Timer,
     strong: AtomicUsize,
     weak: AtomicUsize,
+}
+
+/// Which caches a visitor wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those that have an owner; the others are empty.
+    Occupied,
+    /// Those that ever had one: their figures count.
+    Listed,
+}
+
+/// A node that is dropped with this, for a reason, also when something else panics first.
+#[derive(Debug)]
+pub(crate) struct Falling {
+    pub(crate) core: *const Core,
+    pub(crate) link: *mut Link,
+    pub(crate) reason: Reason,
+}
+
+impl Drop for Falling {
+    fn drop(&mut self) {
+        // SAFETY: whoever made this held the node and gave it up.
+        unsafe { Core::discard(self.core, self.link, self.reason) };
+    }
 }
 
 /// The caches that ever had an owner, newest first. They stay on it when they become vacant.
@@ -228,6 +252,21 @@ impl Core {
         self.state.load(Ordering::Relaxed) != 0
     }
 
+    /// Why nothing is kept at the moment, if so.
+    pub(crate) fn barred(&self) -> Option<Reason> {
+        match self.state.load(Ordering::Relaxed) {
+            0 => None,
+            state if state & CLOSED != 0 => Some(Reason::Closed),
+            _ => Some(Reason::SwitchedOff),
+        }
+    }
+
+    /// Whether neither the pool nor a guard is left.
+    pub(crate) fn is_gone(&self) -> bool {
+        // Acquire: pairs with the Release in `release`.
+        self.strong.load(Ordering::Acquire) == 0
+    }
+
     /// Switches pooling off and on. Off, every gate is barred, so that every operation takes the
     /// slow path and finds out there.
     pub(crate) fn set_enabled(&self, on: bool) {
@@ -302,14 +341,22 @@ impl Core {
         };
         let link = batch.pop();
         self.handed_out_from_depot(link);
+        // SAFETY: I1: taken from the batch; the home is of its core.
+        unsafe { Link::set_home(link, self.home_in(cache)) };
         // SAFETY: the depot's nodes are of this core, and so is the home.
         let heaviest = unsafe { batch.settle(self.home_in(cache)) };
-        // SAFETY: I1: taken from the batch.
-        unsafe { Link::set_home(link, self.home_in(cache)) };
+        let fits = batch.split_top(full_len(self.limits.bar_for(heaviest)));
         // SAFETY: the caller is the owner; settled above.
-        let back = unsafe { cache.load(batch, heaviest, &self.limits) };
+        let mut back = unsafe { cache.load(fits, heaviest, &self.limits) };
+        back.append_below(batch);
+        let bomb = Falling {
+            core: self.address(),
+            link,
+            reason: Reason::Panic,
+        };
         // SAFETY: the pool is borrowed by the caller, and keeps the core.
         unsafe { Core::into_depot(self.address(), back, End::Hot) };
+        std::mem::forget(bomb);
         link
     }
 
@@ -347,16 +394,17 @@ impl Core {
         let mut leaving = Batch::EMPTY;
         // SAFETY: the caller's; the cache is its owner's.
         let outcome = unsafe { this.try_give(cache, link, weight, &mut leaving) };
+        // Also if a destructor panics below.
+        let refused = outcome.err().map(|reason| Falling { core, link, reason });
         if !leaving.is_empty() {
             // SAFETY: kept by the weak reference of the thread, or by `_keep`.
             unsafe { Core::into_depot(core, leaving, End::Hot) };
         }
-        match outcome {
+        if refused.is_none() {
             // SAFETY: kept, as above.
-            Ok(()) => unsafe { (*core).tell_janitor() },
-            // SAFETY: the caller's; the node was not taken in.
-            Err(reason) => unsafe { Core::discard(core, link, reason) },
+            unsafe { (*core).tell_janitor() };
         }
+        drop(refused);
     }
 
     /// # Safety
@@ -368,13 +416,8 @@ impl Core {
         weight: usize,
         leaving: &mut Batch,
     ) -> Result<(), Reason> {
-        if self.is_barred() {
-            let closed = self.is_closed();
-            return Err(if closed {
-                Reason::Closed
-            } else {
-                Reason::SwitchedOff
-            });
+        if let Some(reason) = self.barred() {
+            return Err(reason);
         }
         if !self.limits.accepts(weight) {
             return Err(Reason::Oversize);
@@ -428,10 +471,7 @@ impl Core {
         if let Err(refused) = this.depot.give(batch, end, Patience::Short) {
             // The destructors below may do anything, also end what kept the core's memory.
             let _keep = WeakCore::new(this);
-            let reason = refused.reason();
-            let (Refused::Contended(batch) | Refused::Closed(batch)) = refused;
-            this.counters.discarded(reason, batch.len);
-            this.drop_batch(batch);
+            this.drop_batch(this.count_refused(refused));
         }
     }
 
@@ -466,7 +506,11 @@ impl Core {
             // SAFETY: I1: taken from the batch.
             let one = std::panic::AssertUnwindSafe(|| unsafe { drop_node(link) });
             if let Err(panic) = std::panic::catch_unwind(one) {
-                first_panic.get_or_insert(panic);
+                match &first_panic {
+                    None => first_panic = Some(panic),
+                    // Leaked: a payload may panic as well when it is dropped.
+                    Some(_) => std::mem::forget(panic),
+                }
             }
         }
         if let Some(panic) = first_panic {
@@ -510,16 +554,15 @@ impl Core {
 
     #[cold]
     fn register_slow(&self, cache: &Cache, number: Number) -> bool {
-        // First, so that no registered cache is ever forgotten; an entry too many does no harm.
-        if !thread::remember(self) {
+        // First, so that no registered cache is ever forgotten.
+        if self.is_closed() || !thread::remember(self) {
             return false;
         }
-        let Some(mut listed) = self.visits.lock_bounded(Patience::Short) else {
+        let listed = self.visits.lock_bounded(Patience::Short);
+        let Some(mut listed) = listed.filter(|_| !self.is_closed()) else {
+            thread::unremember(self);
             return false;
         };
-        if self.is_closed() {
-            return false;
-        }
         if cache.home.core().is_null() {
             cache.home.set_core(self.address());
             cache
@@ -556,15 +599,22 @@ impl Core {
         // SAFETY: the calling thread is the owner and on its way out; the visits are held.
         let [loaded, spare] = unsafe { cache.vacate(&self.limits) };
         drop(listed);
+        let mut dropping = Batch::EMPTY;
         for batch in [spare, loaded] {
             if let Err(refused) = self.depot.give(batch, End::Hot, Patience::Long) {
-                let reason = refused.reason();
-                let (Refused::Contended(batch) | Refused::Closed(batch)) = refused;
-                self.counters.discarded(reason, batch.len);
-                self.drop_batch(batch);
+                dropping.append(self.count_refused(refused));
             }
         }
+        self.drop_batch(dropping);
         true
+    }
+
+    /// Counts what the depot did not take; it is to be dropped.
+    pub(crate) fn count_refused(&self, refused: Refused) -> Batch {
+        let reason = refused.reason();
+        let (Refused::Contended(batch) | Refused::Closed(batch)) = refused;
+        self.counters.discarded(reason, batch.len);
+        batch
     }
 
     /// The home that nodes get while they are in this cache.
@@ -578,14 +628,14 @@ impl Core {
 
     // ---------------------------------------------------------------- visitors
 
-    /// Visits each registered cache that `pick` wants, behind one heavy fence; `false` when some
-    /// owner was too busy for `patience`, or the barrier was refused.
+    /// Visits the caches, behind one heavy fence; `false` when some owner was too busy for
+    /// `patience`, or the barrier was refused.
     ///
-    /// Both closures move pointers and nothing else (I5).
+    /// `work` moves pointers and nothing else (I5).
     pub(crate) fn visit(
         &self,
         patience: Option<Patience>,
-        mut pick: impl FnMut(&Cache) -> bool,
+        reach: Reach,
         mut work: impl FnMut(&Cache, &mut Lists),
     ) -> bool {
         let Some(listed) = self
@@ -596,18 +646,20 @@ impl Core {
         };
         let mut wanted = false;
         listed.each(|cache| {
-            if cache.is_occupied() && pick(cache) {
+            if cache.is_occupied() {
                 cache.want();
                 wanted = true;
             }
         });
-        if !wanted {
-            return true;
-        }
-        let passed = fence::heavy();
+        // Without an owner there is nobody to keep off.
+        let passed = !wanted || fence::heavy();
         let mut all = passed;
         listed.each(|cache| {
             if !cache.is_wanted() {
+                if reach == Reach::Listed {
+                    // SAFETY: I2: vacant, and stays so while the visits are held.
+                    unsafe { cache.enter_vacant(|lists| work(cache, lists)) };
+                }
                 return;
             }
             if passed {
@@ -620,8 +672,8 @@ impl Core {
         all
     }
 
-    /// Takes everything idle, from every cache and the depot.
-    pub(crate) fn empty(&self, close: bool) -> Batch {
+    /// Takes everything idle, from every cache and the depot; and whether every cache was reached.
+    pub(crate) fn empty(&self, close: bool) -> (Batch, bool) {
         if close {
             // Relaxed: what decides is the gates and the depot.
             self.state.fetch_or(CLOSED, Ordering::Relaxed);
@@ -632,24 +684,20 @@ impl Core {
         let mut all = Batch::EMPTY;
         // Where a fork has left a flag set, this gives up after a second, and what that cache
         // holds leaks: rather that than hang.
-        self.visit(
-            Some(Patience::Long),
-            |_| true,
-            |cache, lists| {
-                for batch in cache.strip(lists, &self.limits) {
-                    all.append(batch);
-                }
-            },
-        );
+        let reached = self.visit(Some(Patience::Long), Reach::Occupied, |cache, lists| {
+            for batch in cache.strip(lists, &self.limits) {
+                all.append(batch);
+            }
+        });
         for batch in self.depot.drain(close) {
             all.append(batch);
         }
-        all
+        (all, reached)
     }
 
     /// Drops everything idle.
     pub(crate) fn clear(&self) -> Trimmed {
-        let all = self.empty(false);
+        let (all, _) = self.empty(false);
         let cleared = Trimmed {
             objects: all.len as u64,
             bytes: all.bytes as u64,
@@ -663,7 +711,7 @@ impl Core {
     pub(crate) fn close(&self) {
         #[cfg(not(repool_loom))]
         crate::janitor::forget(self);
-        let all = self.empty(true);
+        let (all, _) = self.empty(true);
         self.counters.discarded(Reason::Closed, all.len);
         self.drop_batch(all);
     }
@@ -671,17 +719,13 @@ impl Core {
     /// The figures of all caches together.
     pub(crate) fn figures(&self) -> Figures {
         let mut sum = Figures::default();
-        self.visit(
-            Some(Patience::Long),
-            |_| true,
-            |cache, lists| {
-                let one = cache.figures(lists);
-                sum.reused = sum.reused.wrapping_add(one.reused);
-                sum.returned = sum.returned.wrapping_add(one.returned);
-                sum.idle += one.idle;
-                sum.idle_bytes += one.idle_bytes;
-            },
-        );
+        self.visit(Some(Patience::Long), Reach::Listed, |cache, lists| {
+            let one = cache.figures(lists);
+            sum.reused = sum.reused.wrapping_add(one.reused);
+            sum.returned = sum.returned.wrapping_add(one.returned);
+            sum.idle += one.idle;
+            sum.idle_bytes = sum.idle_bytes.wrapping_add(one.idle_bytes);
+        });
         sum
     }
 
@@ -767,26 +811,62 @@ impl Drop for WeakCore {
 mod page {
     use super::Cache;
 
+    // Zeroed and not written: of a large bucket, only the pages in use are to become resident. But
+    // std asks the system for zeroed memory only up to its usual alignment, and zeroes by hand
+    // above; so a large bucket is aligned here.
+
+    /// Buckets from this length on are worth the extra alignment space.
+    #[cfg(not(repool_loom))]
+    const LARGE: usize = 32;
+    #[cfg(not(repool_loom))]
+    const ALIGN: usize = align_of::<Cache>();
+
+    #[cfg(not(repool_loom))]
+    fn layout(len: usize) -> std::alloc::Layout {
+        let size = len * size_of::<Cache>();
+        let (size, align) = if len < LARGE {
+            (size, ALIGN)
+        } else {
+            (size + ALIGN, align_of::<*mut u8>())
+        };
+        std::alloc::Layout::from_size_align(size, align).expect("at most 2^15 caches")
+    }
+
     #[cfg(not(repool_loom))]
     pub(super) fn new(len: usize) -> *mut Cache {
-        use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
-        let layout = Layout::array::<Cache>(len).expect("at most 2^15 caches of 128 bytes");
-        // Zeroed and not written: of a large bucket, only the pages in use become resident.
+        let layout = layout(len);
         // SAFETY: the layout has a size, since a bucket has at least one cache.
-        let first = unsafe { alloc_zeroed(layout) }.cast::<Cache>();
-        if first.is_null() {
-            handle_alloc_error(layout);
+        let base = unsafe { std::alloc::alloc_zeroed(layout) };
+        if base.is_null() {
+            std::alloc::handle_alloc_error(layout);
         }
         // I9: all zero is a vacant cache.
+        if len < LARGE {
+            return base.cast();
+        }
+        // Between one pointer and `ALIGN` bytes in: there is space for the base in front.
+        let offset = ALIGN - base.addr() % ALIGN;
+        // SAFETY: `offset` is at most `ALIGN`, by which the allocation is larger.
+        let first = unsafe { base.add(offset) }.cast::<Cache>();
+        // SAFETY: in bounds: `base` is aligned for a pointer, so `offset` is at least one.
+        let note = unsafe { first.cast::<*mut u8>().sub(1) };
+        // SAFETY: in bounds and aligned, and nobody else's.
+        unsafe { note.write(base) };
         first
     }
 
     #[cfg(not(repool_loom))]
     pub(super) unsafe fn free(first: *mut Cache, len: usize) {
-        use std::alloc::{Layout, dealloc};
-        let layout = Layout::array::<Cache>(len).expect("as allocated");
+        let base = if len < LARGE {
+            first.cast()
+        } else {
+            // SAFETY: `new` put it there.
+            let note = unsafe { first.cast::<*mut u8>().sub(1) };
+            // SAFETY: as above.
+            unsafe { note.read() }
+        };
         // SAFETY: the caller has it from `new` with the same length; caches have no destructor.
-        unsafe { dealloc(first.cast(), layout) };
+        unsafe { std::alloc::dealloc(base, layout(len)) };
     }
 
     #[cfg(repool_loom)]

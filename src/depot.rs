@@ -91,7 +91,7 @@ impl Depot {
                 std::mem::swap(&mut stack.batches, &mut larger);
             }
             stack.objects += batch.len;
-            stack.bytes += batch.bytes;
+            stack.bytes = stack.bytes.wrapping_add(batch.bytes);
             match end {
                 End::Hot => stack.batches.push_back(batch),
                 End::Cold => stack.batches.push_front(batch),
@@ -109,6 +109,8 @@ impl Depot {
     /// # Safety
     /// The caller holds the node and gives it up on `Ok`; `Err` gives it back as a batch of one.
     pub(crate) unsafe fn give_one(&self, link: *mut Link) -> Result<(), Refused> {
+        // SAFETY: the caller holds the node.
+        let weight = unsafe { Link::weight(link) };
         if let Some(mut stack) = self.stack.lock_bounded(Patience::Short) {
             let Stack {
                 batches,
@@ -119,13 +121,12 @@ impl Depot {
             } = &mut *stack;
             if let Some(batch) = batches.back_mut()
                 && !*closed
-                && batch.len < crate::cache::LIST_LEN
+                && batch.has_room_for(weight)
             {
-                let before = batch.bytes;
                 // SAFETY: the caller holds the node and gives it up.
                 unsafe { batch.push(link) };
                 *objects += 1;
-                *bytes += batch.bytes - before;
+                *bytes = bytes.wrapping_add(weight);
                 self.publish(&stack);
                 return Ok(());
             }
@@ -157,7 +158,7 @@ impl Depot {
         };
         let before = batch.bytes;
         let link = batch.pop();
-        let weight = before - batch.bytes;
+        let weight = before.wrapping_sub(batch.bytes);
         if batch.is_empty() {
             stack.batches.pop_back();
         }
@@ -182,15 +183,16 @@ impl Depot {
 
     /// Ends an interval: how many objects nobody needed during the last `intervals` (one or two).
     ///
-    /// `unneeded` objects came in from caches in this pass; nobody needed them in the interval
-    /// that ends, so they count as if they had been here all along.
+    /// `unneeded` objects came in from caches in this pass. Nobody needed them in the interval that
+    /// ends, so they count as if they had been here all along; but for the interval before nothing
+    /// is known of them, so a rule of two intervals spares them this time.
     pub(crate) fn end_interval(&self, unneeded: usize, intervals: u32) -> usize {
         let Some(mut stack) = self.stack.lock_bounded(Patience::Short) else {
             return 0;
         };
         let low = (stack.low + unneeded).min(stack.objects);
         let surplus = if intervals > 1 {
-            low.min(stack.low_before)
+            stack.low.min(stack.low_before)
         } else {
             low
         };
@@ -198,6 +200,27 @@ impl Depot {
         // What is here after the surplus has gone is where the next interval starts.
         stack.low = stack.objects - surplus;
         surplus
+    }
+
+    /// Gives the stack's own memory back after a burst.
+    pub(crate) fn shrink(&self) {
+        let Some(stack) = self.stack.lock_bounded(Patience::Short) else {
+            return;
+        };
+        let (len, capacity) = (stack.batches.len(), stack.batches.capacity());
+        drop(stack);
+        if capacity < 64 || len > capacity / 4 {
+            return;
+        }
+        // Allocate and free outside the lock.
+        let mut smaller = VecDeque::with_capacity(2 * len);
+        if let Some(mut stack) = self.stack.lock_bounded(Patience::Short)
+            && stack.batches.len() <= smaller.capacity()
+        {
+            smaller.extend(stack.batches.drain(..));
+            std::mem::swap(&mut stack.batches, &mut smaller);
+        }
+        drop(smaller);
     }
 
     /// Takes up to `count` of the coldest objects, about a batch per call; `None` when done.
@@ -244,7 +267,7 @@ impl Depot {
 impl Stack {
     fn took(&mut self, objects: usize, bytes: usize) {
         self.objects -= objects;
-        self.bytes -= bytes;
+        self.bytes = self.bytes.wrapping_sub(bytes);
         self.low = self.low.min(self.objects);
     }
 }

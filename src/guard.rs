@@ -5,7 +5,7 @@
 //! one comparison; dropped anywhere else, it goes to the dropping thread's own cache.
 
 use crate::cache::{Cache, MAX_WEIGHT};
-use crate::core::Core;
+use crate::core::{Core, Falling};
 use crate::fence;
 use crate::node::Link;
 use crate::pool::{Node, Shell};
@@ -26,7 +26,8 @@ use std::ptr::NonNull;
 /// dropped while its thread panics drops the object instead, because nobody knows in what state
 /// it is; so does one whose pool is gone.
 ///
-/// [`std::mem::forget`] on a guard leaks its object, and never more than that.
+/// [`std::mem::forget`] on a guard leaks its object, and never more than that. If a reset and the
+/// object's destructor both panic, the process aborts, as for any two panics at once.
 ///
 /// # Examples
 /// ```
@@ -40,8 +41,9 @@ use std::ptr::NonNull;
 #[must_use = "a guard that is dropped at once gives its object straight back"]
 pub struct Pooled<T: Send + 'static> {
     link: NonNull<Link>,
-    /// Owns a `T`, as `Box<T>` does.
-    object: PhantomData<T>,
+    /// Owns a `T`, as `Box<T>` does; and is invariant, since the object goes back to a pool that
+    /// hands it out as exactly this type.
+    object: PhantomData<(T, fn(T) -> T)>,
 }
 
 // SAFETY: a guard is the only handle to its object, so sending it sends a `T`. What it shares with
@@ -118,17 +120,19 @@ impl<T: Send> Drop for Pooled<T> {
     #[inline]
     fn drop(&mut self) {
         let link = self.link.as_ptr();
-        // SAFETY: I1: the guard holds the node, and a home lives as long as its core (I6).
-        let home = unsafe { &*Link::home(link) };
+        // SAFETY: I1: the guard holds the node.
+        let home = unsafe { Link::home(link) };
+        // SAFETY: a home lives as long as its core (I6).
         // Relaxed: "mine" can only be read from what this thread, or the last thread of its
         // number, wrote before; "not mine" only sends us the long way round.
-        let mine = home.owner.load(Ordering::Relaxed) == thread::place(thread::Place::owner);
+        let owner = unsafe { (*home).owner.load(Ordering::Relaxed) };
+        let mine = owner == thread::place(thread::Place::owner);
         if mine && !std::thread::panicking() {
             let object: &mut T = self;
             if let Some(weight) = recycle::inlined(object) {
-                let cache = std::ptr::from_ref(home).cast::<Cache>();
-                // SAFETY: a home with an owner is the head of its cache.
-                let cache = unsafe { &*cache };
+                // SAFETY: a home with an owner is the head of its cache, and the pointer has the
+                // provenance of all of it (`Core::home_in`).
+                let cache = unsafe { &*home.cast::<Cache>() };
                 // SAFETY: I3: this thread has the owner's number, and a place, so `light` is its
                 // half of the fence; the guard gives its node up.
                 if unsafe { cache.push(link, weight, fence::light) } {
@@ -153,28 +157,32 @@ unsafe fn give_back_slow<T: Send + 'static>(link: *mut Link) {
         // SAFETY: the caller's.
         return unsafe { Core::discard(core, link, Reason::Panic) };
     }
+    // Decided once: an object that has not been reset must never be kept.
     // SAFETY: the node keeps its core alive.
-    if !unsafe { (*core).is_barred() } {
-        // The reset is the user's code: if it panics, the node must go.
-        let bomb = Unwinding { core, link };
-        // SAFETY: I1: the caller holds the node; the value is there.
-        let object = unsafe { &mut (*link.cast::<Node<T>>()).value };
-        // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
-        let weight = unsafe { Shell::<T>::reset(core, object) };
-        std::mem::forget(bomb);
-        let Some(weight) = weight else {
-            // SAFETY: the caller's.
-            return unsafe { Core::discard(core, link, Reason::Reset) };
-        };
-        // SAFETY: as in `drop`.
-        if unsafe { push_home(link, weight) } {
-            return;
-        }
+    if let Some(reason) = unsafe { (*core).barred() } {
         // SAFETY: the caller's.
-        return unsafe { Core::give(core, thread::number(), link, weight) };
+        return unsafe { Core::discard(core, link, reason) };
     }
-    // SAFETY: the caller's. `give` knows why the pool is barred.
-    unsafe { Core::give(core, thread::number(), link, 0) };
+    // The reset is the user's code: if it panics, the node must go.
+    let bomb = Falling {
+        core,
+        link,
+        reason: Reason::Panic,
+    };
+    // SAFETY: I1: the caller holds the node; the value is there.
+    let object = unsafe { &mut (*link.cast::<Node<T>>()).value };
+    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
+    let weight = unsafe { Shell::<T>::reset(core, object) };
+    std::mem::forget(bomb);
+    let Some(weight) = weight else {
+        // SAFETY: the caller's.
+        return unsafe { Core::discard(core, link, Reason::Reset) };
+    };
+    // SAFETY: as in `drop`.
+    if !unsafe { push_home(link, weight) } {
+        // SAFETY: the caller's.
+        unsafe { Core::give(core, thread::number(), link, weight) };
+    }
 }
 
 /// The hit path without the inlined reset.
@@ -194,19 +202,6 @@ unsafe fn push_home(link: *mut Link, weight: usize) -> bool {
     let cache = unsafe { &*home.cast::<Cache>() };
     // SAFETY: I3: this thread has the owner's number and a place.
     unsafe { cache.push(link, weight, fence::light) }
-}
-
-/// Drops a node whose reset panics.
-struct Unwinding {
-    core: *const Core,
-    link: *mut Link,
-}
-
-impl Drop for Unwinding {
-    fn drop(&mut self) {
-        // SAFETY: the guard gave the node up, and the reset that borrowed it is unwinding.
-        unsafe { Core::discard(self.core, self.link, Reason::Panic) };
-    }
 }
 
 impl<T: Send + fmt::Debug> fmt::Debug for Pooled<T> {

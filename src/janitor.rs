@@ -105,7 +105,8 @@ pub(crate) fn watch_slow(core: &Core) {
     let Some(interval) = core.interval() else {
         return;
     };
-    let Some(mut registry) = REGISTRY.lock_bounded(Patience::Short) else {
+    // Long: if this call is lost, nobody may look after the pool for as long as it is idle.
+    let Some(mut registry) = REGISTRY.lock_bounded(Patience::Long) else {
         return;
     };
     if core.is_closed() {
@@ -172,7 +173,7 @@ pub(crate) fn wake() {
 fn ride(core: &Core, interval: Duration) {
     if core.ridden.is_due(interval) {
         PASSES.fetch_add(1, Ordering::Relaxed);
-        let _ = catch_unwind(AssertUnwindSafe(|| trim::pass(core, pressure::level())));
+        let _ = quietly(|| trim::pass(core, pressure::level()));
     }
 }
 
@@ -183,6 +184,9 @@ fn start(registry: &mut Registry) -> bool {
         return false;
     }
     after_fork::install();
+    // Under the registry's lock, which a forking thread takes first.
+    pressure::prepare();
+    let _ = Timer::now();
     let thread = Builder::new().name("repool-janitor".into()).spawn(run);
     let Ok(thread) = thread else {
         START_FAILED.restart();
@@ -292,7 +296,7 @@ fn round() -> Next {
             }
         }
         // Freeing a core runs destructors of the user's closures.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(core)));
+        let _ = quietly(|| drop(core));
     }
     settle(level)
 }
@@ -318,14 +322,26 @@ fn take_due(now: Instant, level: Level) -> Option<Vec<(WeakCore, Duration)>> {
         true
     });
     drop(registry);
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(gone)));
+    let _ = quietly(|| drop(gone));
     Some(due)
 }
 
 /// One pass, whatever the destructors do; whether the pool has gone quiet.
 fn pass(core: &Core, level: Level) -> bool {
     PASSES.fetch_add(1, Ordering::Relaxed);
-    catch_unwind(AssertUnwindSafe(|| trim::watchful_pass(core, level))).unwrap_or(false)
+    quietly(|| trim::watchful_pass(core, level)).unwrap_or(false)
+}
+
+/// Runs somebody else's code; `None` if it panics.
+fn quietly<R>(f: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => Some(result),
+        Err(panic) => {
+            // Leaked: a payload may panic as well when it is dropped.
+            std::mem::forget(panic);
+            None
+        }
+    }
 }
 
 fn settle(level: Level) -> Next {
@@ -356,21 +372,43 @@ fn pace(interval: Duration, level: Level) -> Duration {
 
 #[cfg(all(unix, not(miri)))]
 mod after_fork {
-    use super::EPOCH;
-    use crate::sync::Ordering;
+    use super::{EPOCH, REGISTRY};
     use crate::sync::rare::Once;
+    use crate::sync::{AtomicBool, Ordering, Patience};
+
+    /// Whether the forking thread took the registry's lock.
+    static HELD: AtomicBool = AtomicBool::new(false);
 
     pub(super) fn install() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
-            // SAFETY: the handler is a plain function that touches one atomic, which is all that a
-            // child of a process with threads may do.
-            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+            // SAFETY: the handlers are plain functions; the one for the child touches two atomics
+            // and a lock that its own thread holds, which is all that a child of a process with
+            // threads may do.
+            unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) };
         });
+    }
+
+    /// The child must not inherit a registry that the janitor was about to change.
+    extern "C" fn prepare() {
+        let held = REGISTRY
+            .lock_bounded(Patience::Long)
+            .map(std::mem::forget)
+            .is_some();
+        // Relaxed, here and below: only the forking thread reads it.
+        HELD.store(held, Ordering::Relaxed);
+    }
+
+    extern "C" fn in_parent() {
+        if HELD.swap(false, Ordering::Relaxed) {
+            // SAFETY: taken in `prepare` by this thread, and its guard forgotten.
+            unsafe { REGISTRY.unlock_forgotten() };
+        }
     }
 
     extern "C" fn in_child() {
         EPOCH.fetch_add(1, Ordering::Relaxed);
+        in_parent();
     }
 }
 

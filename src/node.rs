@@ -12,7 +12,7 @@
 //!
 //! A node holds a strong reference to its core from its creation on (I6), reached by `home.core`.
 
-use crate::cache::Home;
+use crate::cache::{Home, LIST_BYTES, LIST_LEN};
 use crate::core::Core;
 use crate::sync::UnsafeCell;
 use std::ptr;
@@ -92,7 +92,7 @@ impl Link {
         let mut bytes = 0;
         while !link.is_null() {
             // SAFETY: the caller holds the list.
-            bytes += unsafe { Link::weight(link) };
+            bytes = usize::wrapping_add(bytes, unsafe { Link::weight(link) });
             // SAFETY: as above.
             link = unsafe { Link::next(link) };
         }
@@ -113,6 +113,9 @@ impl Link {
 }
 
 /// A list of nodes with its figures, moved as one pointer.
+///
+/// Bytes are added up wrapping: what comes off was put on, so sums are right in the end whatever
+/// users' `retained_bytes` say.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) head: *mut Link,
@@ -162,7 +165,7 @@ impl Batch {
         // SAFETY: the caller holds the node.
         unsafe { Link::set_next(link, self.head) };
         // SAFETY: as above.
-        self.bytes += unsafe { Link::weight(link) };
+        self.bytes = self.bytes.wrapping_add(unsafe { Link::weight(link) });
         self.head = link;
         self.len += 1;
     }
@@ -174,7 +177,7 @@ impl Batch {
             // SAFETY: I1: the batch holds its nodes.
             self.head = unsafe { Link::next(link) };
             // SAFETY: as above.
-            self.bytes -= unsafe { Link::weight(link) };
+            self.bytes = self.bytes.wrapping_sub(unsafe { Link::weight(link) });
             self.len -= 1;
         }
         link
@@ -191,7 +194,7 @@ impl Batch {
         for _ in 0..count {
             last = self.pop();
             // SAFETY: I1: just taken from the batch, so held here.
-            top.bytes += unsafe { Link::weight(last) };
+            top.bytes = top.bytes.wrapping_add(unsafe { Link::weight(last) });
             top.len += 1;
         }
         if !last.is_null() {
@@ -200,6 +203,28 @@ impl Batch {
             top.head = head;
         }
         top
+    }
+
+    /// Takes the top nodes that make a full list, by number and by bytes; at least one.
+    pub(crate) fn split_list(&mut self) -> Self {
+        let (mut count, mut bytes) = (0, 0_usize);
+        let mut link = self.head;
+        while !link.is_null() && count < LIST_LEN {
+            // SAFETY: I1: the batch holds its nodes.
+            bytes = bytes.saturating_add(unsafe { Link::weight(link) });
+            if count > 0 && bytes > LIST_BYTES {
+                break;
+            }
+            count += 1;
+            // SAFETY: as above.
+            link = unsafe { Link::next(link) };
+        }
+        self.split_top(count)
+    }
+
+    /// Whether one more object of this weight still makes a list.
+    pub(crate) fn has_room_for(&self, weight: usize) -> bool {
+        self.len < LIST_LEN && self.bytes.saturating_add(weight) <= LIST_BYTES
     }
 
     /// Puts the other batch on top of this one, in its order; walks the other one.
@@ -220,7 +245,13 @@ impl Batch {
         unsafe { Link::set_next(last, self.head) };
         self.head = other.head;
         self.len += other.len;
-        self.bytes += other.bytes;
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+    }
+
+    /// Puts the other batch below this one; walks this one.
+    pub(crate) fn append_below(&mut self, mut other: Self) {
+        other.append(self.take());
+        *self = other;
     }
 
     /// Makes `home` the home of every node; the largest weight among them.

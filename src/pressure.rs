@@ -4,8 +4,8 @@
 //! process's own cgroup (v2) and the kernel's pressure-stall figures; elsewhere there is none,
 //! unless the program brings its own.
 
-use crate::sync::rare::{Arc, Mutex, PoisonError};
-use crate::sync::{AtomicU8, Ordering};
+use crate::sync::rare::Arc;
+use crate::sync::{AtomicU8, Mutex, Ordering, Patience};
 use crate::trim::Level;
 use std::fmt;
 
@@ -78,7 +78,11 @@ impl Pressure {
 
     /// Makes this the janitor's source.
     pub fn install(&self) {
-        *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = self.clone();
+        if let Some(mut installed) = INSTALLED.lock_bounded(Patience::Long) {
+            let before = std::mem::replace(&mut *installed, self.clone());
+            drop(installed);
+            drop(before); // user code
+        }
         crate::janitor::wake();
     }
 
@@ -133,11 +137,18 @@ static INSTALLED: Mutex<Pressure> = Mutex::new(Pressure {
 /// What the installed source says.
 pub(crate) fn level() -> Level {
     // A clone, so that no user code runs under the lock.
-    let pressure = INSTALLED
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    pressure.level()
+    let installed = INSTALLED
+        .lock_bounded(Patience::Long)
+        .map(|installed| installed.clone());
+    installed
+        .map(|pressure| pressure.level())
+        .unwrap_or_default()
+}
+
+/// Looks for the system's files now: not while another thread may fork, whose child would wait for
+/// ever for this look to end.
+pub(crate) fn prepare() {
+    let _ = system_files();
 }
 
 // -------------------------------------------------------------------- the system's files

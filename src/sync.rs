@@ -18,7 +18,7 @@ pub(crate) use self::model::*;
 /// What the models have no use for: rare, blocking or process-wide.
 #[cfg(not(repool_loom))]
 pub(crate) mod rare {
-    pub(crate) use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+    pub(crate) use std::sync::{Arc, Once, OnceLock};
     pub(crate) use std::thread::{Builder, Thread, park, park_timeout};
 }
 
@@ -31,8 +31,20 @@ pub(crate) type Figure = std::sync::atomic::AtomicUsize;
 pub(crate) enum Patience {
     /// An owner on its slow path: some microseconds, then it creates or drops instead.
     Short,
-    /// A visitor that must get in (`clear`, closing, thread exit): about a second.
+    /// A visitor that must get in (`clear`, closing, thread exit): a fifth of a second and more.
     Long,
+    /// Somebody has waited in vain just before.
+    None,
+}
+
+impl Patience {
+    fn unless(self, stuck: bool) -> Self {
+        match self {
+            Self::Long if stuck => Self::Short,
+            Self::Short if stuck => Self::None,
+            patience => patience,
+        }
+    }
 }
 
 /// A bounded wait: yields `true` until the patience is used up.
@@ -47,6 +59,7 @@ impl Wait {
         let left = match patience {
             Patience::Short => SHORT_TRIES,
             Patience::Long => LONG_TRIES,
+            Patience::None => 0,
         };
         Self {
             left,
@@ -66,14 +79,19 @@ impl Wait {
 }
 
 impl<T> Mutex<T> {
-    /// Takes the lock within a bounded number of tries, or gives up.
+    /// Takes the lock within a bounded number of tries, or gives up. After somebody has waited in
+    /// vain, the next ones wait less, until one gets it: a lock whose holder died (fork) costs
+    /// a try and not a wait.
     pub(crate) fn lock_bounded(&self, patience: Patience) -> Option<MutexGuard<'_, T>> {
-        let mut wait = Wait::new(patience);
+        let mut wait = None;
         loop {
             if let Some(guard) = self.try_lock() {
+                self.set_stuck(false);
                 return Some(guard);
             }
+            let wait = wait.get_or_insert_with(|| Wait::new(patience.unless(self.is_stuck())));
             if !wait.again() {
+                self.set_stuck(true);
                 return None;
             }
         }
@@ -90,8 +108,8 @@ mod real {
 
     /// Tries before a short wait gives up; the first seven spin, the others yield.
     pub(super) const SHORT_TRIES: u32 = 64;
-    /// Tries before a long wait gives up: yields, then naps of 100 µs, about a second in all.
-    pub(super) const LONG_TRIES: u32 = 10_000;
+    /// Tries before a long wait gives up: yields, then naps of 100 µs.
+    pub(super) const LONG_TRIES: u32 = 3_000;
     /// A long wait naps once it has this many tries left.
     const NAP_BELOW: u32 = LONG_TRIES - 1_000;
 
@@ -105,15 +123,42 @@ mod real {
 
     /// A `parking_lot::Mutex` that is only ever tried.
     #[derive(Debug)]
-    pub(crate) struct Mutex<T>(RawMutex<T>);
+    pub(crate) struct Mutex<T> {
+        raw: RawMutex<T>,
+        /// The last one who waited did so in vain. Relaxed: a hint.
+        stuck: AtomicBool,
+    }
 
     impl<T> Mutex<T> {
         pub(crate) const fn new(value: T) -> Self {
-            Self(RawMutex::new(value))
+            Self {
+                raw: RawMutex::new(value),
+                stuck: AtomicBool::new(false),
+            }
         }
 
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock()
+            self.raw.try_lock()
+        }
+
+        pub(super) fn is_stuck(&self) -> bool {
+            self.stuck.load(Ordering::Relaxed)
+        }
+
+        pub(super) fn set_stuck(&self, stuck: bool) {
+            if self.is_stuck() != stuck {
+                self.stuck.store(stuck, Ordering::Relaxed);
+            }
+        }
+
+        /// Unlocks what a forgotten guard has locked.
+        ///
+        /// # Safety
+        /// The calling thread locked it, and forgot the guard.
+        #[cfg(all(unix, not(miri)))]
+        pub(crate) unsafe fn unlock_forgotten(&self) {
+            // SAFETY: the caller's.
+            unsafe { self.raw.force_unlock() };
         }
     }
 
@@ -179,5 +224,11 @@ mod model {
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok()
         }
+
+        pub(super) fn is_stuck(&self) -> bool {
+            false
+        }
+
+        pub(super) fn set_stuck(&self, _stuck: bool) {}
     }
 }

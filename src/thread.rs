@@ -16,7 +16,7 @@
 //! operation (I4), because numbers are used again.
 
 #[cfg(not(repool_loom))]
-pub(crate) use self::local::{Place, number, place, remember};
+pub(crate) use self::local::{Place, number, place, remember, unremember};
 
 /// Buckets of 1, 1, 2, 4, … caches: 65,536 threads at once. More than that work without a cache.
 pub(crate) const BUCKETS: usize = if cfg!(repool_loom) { 3 } else { 17 };
@@ -52,6 +52,9 @@ impl Number {
 pub(crate) fn remember(_core: &crate::core::Core) -> bool {
     true
 }
+
+#[cfg(repool_loom)]
+pub(crate) fn unremember(_core: &crate::core::Core) {}
 
 /// Everything that is thread-local.
 #[cfg(not(repool_loom))]
@@ -138,19 +141,35 @@ mod local {
     pub(crate) fn remember(core: &Core) -> bool {
         let mut gone = Vec::new();
         let remembered = EXIT.try_with(|exit| {
-            let mut cores = exit.cores.borrow_mut();
+            // Borrowed already: an allocator that uses a pool, in the growth below.
+            let Ok(mut cores) = exit.cores.try_borrow_mut() else {
+                return false;
+            };
             if cores.len() == cores.capacity() {
                 // Amortised: forget pools that are gone before growing. They are dropped after the
                 // borrow has ended, since freeing a core is somebody else's code.
-                let (alive, dead) = cores.drain(..).partition(|core| !core.is_closed());
+                let (alive, dead) = cores.drain(..).partition(|core: &WeakCore| !core.is_gone());
                 (*cores, gone) = (alive, dead);
                 let room = cores.len() + 8;
                 cores.reserve(room);
             }
             cores.push(WeakCore::new(core));
+            true
         });
         drop(gone);
-        remembered.is_ok()
+        remembered.unwrap_or(false)
+    }
+
+    /// Takes the last [`remember`] back.
+    pub(crate) fn unremember(core: &Core) {
+        let last = EXIT.try_with(|exit| {
+            let mut cores = exit.cores.try_borrow_mut().ok()?;
+            let last = cores
+                .last()
+                .is_some_and(|last| std::ptr::eq(&raw const **last, core));
+            last.then(|| cores.pop()).flatten()
+        });
+        drop(last);
     }
 
     #[cold]
@@ -198,10 +217,14 @@ mod local {
             let mut vacated = true;
             for core in self.cores.take() {
                 // A panic must not leave a thread-local destructor: it would end the process.
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let one = std::panic::AssertUnwindSafe(|| {
                     vacated &= core.vacate(number);
                     drop(core);
-                }));
+                });
+                if let Err(panic) = std::panic::catch_unwind(one) {
+                    // Leaked: a payload may panic as well when it is dropped.
+                    std::mem::forget(panic);
+                }
             }
             // A cache that could not be vacated (somebody died visiting it: fork) keeps its number.
             if vacated && let Some(mut numbers) = NUMBERS.lock_bounded(Patience::Long) {

@@ -19,11 +19,10 @@
 //!
 //! Under pressure (`pressure.rs`) a pass looks at one interval only, or takes everything.
 
-use crate::cache::LIST_LEN;
-use crate::core::Core;
-use crate::depot::{End, Refused};
+use crate::core::{Core, Reach};
+use crate::depot::End;
 use crate::node::Batch;
-use crate::stats::{Reason, Trimmed};
+use crate::stats::Trimmed;
 use crate::sync::Patience;
 
 /// How short memory is.
@@ -71,24 +70,25 @@ impl Drop for Watch<'_> {
 }
 
 fn run(core: &Core, level: Level) -> (Trimmed, bool) {
-    let (unneeded, unused) = if level == Level::High {
-        (core.empty(false), true)
+    let (surplus, refused, unused) = if level == Level::High {
+        let (all, emptied) = core.empty(false);
+        (all, Batch::EMPTY, emptied)
     } else {
-        gather(core)
+        let (unneeded, unused) = gather(core);
+        let (came_in, refused) = settle(core, unneeded);
+        (take_surplus(core, came_in, level), refused, unused)
     };
-    let surplus = if level == Level::High {
-        unneeded
-    } else {
-        let came_in = settle(core, unneeded);
-        take_surplus(core, came_in, level)
-    };
+    core.depot.shrink();
     let quiet = unused && core.depot.objects() == 0;
     let trimmed = Trimmed {
         objects: surplus.len as u64,
         bytes: surplus.bytes as u64,
     };
     core.counters.trimmed(surplus.len);
-    core.drop_batch(surplus);
+    // Together: a panic of one destructor must not keep the others from going.
+    let mut dropping = surplus;
+    dropping.append(refused);
+    core.drop_batch(dropping);
     (trimmed, quiet)
 }
 
@@ -96,44 +96,34 @@ fn run(core: &Core, level: Level) -> (Trimmed, bool) {
 fn gather(core: &Core) -> (Batch, bool) {
     let mut unneeded = Batch::EMPTY;
     let mut unused = true;
-    let all = core.visit(
-        None,
-        |_| true,
-        |cache, lists| {
-            if cache.was_used(lists) {
-                unused = false;
-                unneeded.append(cache.set_aside(lists, &core.limits));
-            } else {
-                let [loaded, spare] = cache.strip(lists, &core.limits);
-                unneeded.append(spare);
-                unneeded.append(loaded);
-            }
-        },
-    );
+    let all = core.visit(None, Reach::Occupied, |cache, lists| {
+        if cache.was_used(lists) {
+            unused = false;
+            unneeded.append(cache.set_aside(lists, &core.limits));
+        } else {
+            let [loaded, spare] = cache.strip(lists, &core.limits);
+            unneeded.append(spare);
+            unneeded.append(loaded);
+        }
+    });
     (unneeded, unused && all)
 }
 
-/// Gives what came from the caches to the depot's cold end, in lists of the usual length. How
-/// many arrived.
-fn settle(core: &Core, mut unneeded: Batch) -> usize {
+/// Gives what came from the caches to the depot's cold end, list by list. How many arrived, and
+/// what the depot refused, which is to be dropped.
+fn settle(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     let mut came_in = 0;
+    let mut dropping = Batch::EMPTY;
     while !unneeded.is_empty() {
         // The hottest first, so that the coldest ends up at the very end.
-        let batch = unneeded.split_top(LIST_LEN);
+        let batch = unneeded.split_list();
         let len = batch.len;
         match core.depot.give(batch, End::Cold, Patience::Long) {
             Ok(()) => came_in += len,
-            Err(Refused::Contended(batch)) => {
-                core.counters.discarded(Reason::Full, batch.len);
-                core.drop_batch(batch);
-            }
-            Err(Refused::Closed(batch)) => {
-                core.counters.discarded(Reason::Closed, batch.len);
-                core.drop_batch(batch);
-            }
+            Err(refused) => dropping.append(core.count_refused(refused)),
         }
     }
-    came_in
+    (came_in, dropping)
 }
 
 /// Step 3: what nobody needed for two intervals, coldest first.
