@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The library builds with no feature, with each alone and with all.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The names come from cargo: one "name":[..] pair for each in the package's "features" object.
+# It is flat, and its values are lists of strings without brackets.
+features=$(cargo metadata --format-version 1 --no-deps --locked |
+    grep -oE '"name":"repool","version"|"features":\{[^}]*\}' |
+    awk '/^"name":"repool"/ { ours = 1; next } ours { print; exit }' |
+    grep -oE '"[^"]+":\[' | tr -d '":[' | grep -vx default || true)
+# So that a change in cargo's output does not go unnoticed.
+written=$(awk '/^\[/ { features = $0 == "[features]" } features && /^[a-z0-9_-]+ = / { print $1 }' \
+    Cargo.toml | grep -vx default || true)
+if [ "$(sort <<<"$features")" != "$(sort <<<"$written")" ]; then
+    printf 'cargo metadata and Cargo.toml disagree about the features:\n%s\n--\n%s\n' \
+        "$features" "$written"
+    exit 1
+fi
+
+build() {
+    echo "cargo check --lib $*"
+    cargo check --quiet --lib --locked "$@"
+}
+
+build --no-default-features
+for feature in $features; do
+    build --no-default-features --features "$feature"
+done
+build --all-features

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# rustfmt's opinion on every package.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo fmt --all --check
+for package in benches fuzz; do
+    if [ -f "$package/Cargo.toml" ]; then
+        (cd "$package" && cargo fmt --check)
+    fi
+done

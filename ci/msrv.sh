@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# No dependency of the library asks for a newer Rust than the library does.
+#
+# The lock file's versions, all features, without dev-dependencies. That our own code keeps to it is
+# clippy's lint `incompatible_msrv`. With that toolchain installed, the library is built with it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ours=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+[ -n "$ours" ] || { echo "Cargo.toml has no rust-version"; exit 1; }
+
+# newer A B: A is a later version than B.
+newer() {
+    [ "$(printf '%s\n' "$1" "$2" | sort -V | tail -n 1)" != "$2" ]
+}
+
+# Names and versions of what the library is built from.
+used=$(cargo tree --locked --all-features --target all -e normal,build --prefix none --format '{p}' |
+    awk '{ print $1 " " substr($2, 2) }' | sort -u)
+# Name, version and rust-version of every package of the lock file.
+asked=$(cargo metadata --format-version 1 --locked --all-features --quiet |
+    sed -E 's/\{"name":"[^"]+","version":"[^"]+","id":/\n&/g' |
+    sed -nE 's/^\{"name":"([^"]+)","version":"([^"]+)","id":.*"rust_version":(null|"[^"]*").*/\1 \2 \3/p' |
+    tr -d '"' | sort -u)
+
+seen=0 failed=0
+while read -r name version; do
+    wants=$(awk -v n="$name" -v v="$version" '$1 == n && $2 == v { print $3; exit }' <<<"$asked")
+    if [ -z "$wants" ]; then
+        echo "FAILED: cargo metadata says nothing about $name $version"
+        failed=1
+    elif [ "$wants" != null ] && newer "$wants" "$ours"; then
+        echo "FAILED: $name $version wants Rust $wants, we promise $ours"
+        failed=1
+    fi
+    seen=$((seen + 1))
+done <<<"$used"
+echo "$seen packages looked at, ours is Rust $ours"
+[ "$seen" -gt 1 ] || { echo "FAILED: that cannot be all"; failed=1; }
+
+# Asked of rustup, since `cargo +X` may install what is not there.
+if rustup toolchain list 2>/dev/null | grep -q "^${ours//./\\.}[.-]"; then
+    cargo "+$ours" check --quiet --lib --all-features --locked
+    echo "builds with Rust $ours"
+else
+    echo "Rust $ours is not installed: not built with it"
+fi
+exit "$failed"

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# What takes too long for every push: deeper models, longer tests, sanitizers, the benches.
+#
+# A step whose tool is missing is skipped, and says so. All run, whatever fails before.
+# Usage: ci/nightly.sh [name of a step]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+only="${1:-}"
+failed=() skipped=() passed=()
+
+# step NAME COMMAND...
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    [ -z "$only" ] || [ "$only" = "$name" ] || return 0
+    echo "== $name"
+    if "$@"; then
+        passed+=("$name")
+        echo "== $name: passed in $((SECONDS - start)) s"
+    else
+        failed+=("$name")
+        echo "== $name: FAILED in $((SECONDS - start)) s"
+    fi
+}
+
+# skip NAME WHY
+skip() {
+    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
+    skipped+=("$1")
+    echo "== $1: skipped, $2"
+}
+
+step loom env LOOM_MAX_PREEMPTIONS=3 ci/loom.sh
+
+if command -v rsync >/dev/null; then
+    step loom-mutants ci/loom-mutants.sh
+else
+    skip loom-mutants "no rsync"
+fi
+
+step tests env REPOOL_TEST_SCALE=10 cargo test --release --locked --all-features
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+if [ "$host" != x86_64-unknown-linux-gnu ]; then
+    skip asan "knows x86_64-unknown-linux-gnu only, this is $host"
+elif rustup toolchain list 2>/dev/null | grep -q '^nightly-'; then
+    # No doctests: rustdoc would need the flag as well, and they run elsewhere.
+    step asan env RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_stack_use_after_return=1 \
+        CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/asan" \
+        cargo +nightly test --target x86_64-unknown-linux-gnu --locked --all-features --lib --tests
+else
+    skip asan "no nightly toolchain"
+fi
+
+if command -v cc >/dev/null && command -v make >/dev/null; then
+    step ratios cargo run --release --locked --manifest-path benches/Cargo.toml --bin ratios
+    step benches cargo bench --locked --manifest-path benches/Cargo.toml --bench pool
+else
+    skip ratios "no C compiler or no make"
+    skip benches "no C compiler or no make"
+fi
+
+echo "${#passed[@]} passed, ${#failed[@]} failed, ${#skipped[@]} skipped" \
+    "${failed[*]:+(failed: ${failed[*]})}"
+[ "${#failed[@]}" -eq 0 ] && [ "${#passed[@]}" -gt 0 ]
