@@ -1,0 +1,327 @@
+//! Bounds on what a pool keeps. (Limit zero: objects.rs.)
+
+use super::support::{Census, Random, Tag, Worker, balanced, clear, join_all, manual, n, trim};
+use repool::{Pool, Recycle};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Barrier};
+use std::thread::spawn;
+
+/// An object of a weight that its users choose.
+struct Heavy {
+    _tag: Tag,
+    weight: usize,
+}
+
+impl Recycle for Heavy {
+    fn recycle(&mut self) {}
+
+    fn retained_bytes(&self) -> usize {
+        self.weight
+    }
+}
+
+fn heavy(census: &Census, weight: usize) -> impl Fn() -> Heavy + Send + Sync + 'static {
+    let create = census.create();
+    move || Heavy {
+        _tag: create(),
+        weight,
+    }
+}
+
+#[test]
+fn one_thread_fills_a_limit_on_objects_exactly() {
+    // A12: one too many, or one too few, around each list length.
+    for limit in (0..=70).chain([95, 96, 97, 128, 200]) {
+        let census = Census::new();
+        let pool = manual(census.create()).max_idle(limit).build();
+        drop((0..2 * limit + 3).map(|_| pool.get()).collect::<Vec<_>>());
+        let stats = pool.stats();
+        assert_eq!(stats.idle as usize, limit, "{stats:?}");
+        assert_eq!(stats.discarded_by.full as usize, limit + 3);
+        census.agrees_with(&stats, 0);
+    }
+}
+
+#[test]
+fn one_thread_fills_a_limit_on_bytes_exactly() {
+    // A12: the same for bytes, where all objects weigh the same.
+    for weight in [1, 100, 4_096, 4_097, 200_000] {
+        for fit in [0, 1, 2, 31, 32, 33, 65] {
+            let census = Census::new();
+            let limit = fit * weight + weight - 1;
+            let pool = manual(heavy(&census, weight)).max_idle_bytes(limit).build();
+            drop((0..fit + 40).map(|_| pool.get()).collect::<Vec<_>>());
+            let stats = pool.stats();
+            assert_eq!(stats.idle as usize, fit, "weight {weight}: {stats:?}");
+            assert_eq!(stats.idle_bytes as usize, fit * weight);
+            census.agrees_with(&stats, 0);
+        }
+    }
+}
+
+#[test]
+fn objects_without_weight_fit_under_any_limit_on_bytes() {
+    // A12: a limit on bytes is none on objects.
+    let pool = manual(Vec::<u8>::new).max_idle_bytes(0).build();
+    drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
+    assert_eq!(pool.stats().idle, 100);
+}
+
+#[test]
+fn a_limit_never_wears_out() {
+    // A12: charges that leak, so that a bounded pool keeps less and less: with passes, clears,
+    // foreign returns, ended threads, rejected and taken objects.
+    const LIMIT: usize = 90;
+    let census = Census::new();
+    let pool = manual(heavy(&census, 10))
+        .max_idle(LIMIT)
+        .max_idle_bytes(LIMIT * 10)
+        .build();
+    let pool = Arc::new(pool);
+    let mut random = Random::new(5);
+    for round in 0..n(150, 6) {
+        let workers = [Worker::new(), Worker::new()];
+        for _ in 0..10 {
+            let (worker, other) = (random.below(2), random.below(2));
+            let (count, act) = (1 + random.below(60), random.below(8));
+            let source = pool.clone();
+            let guards = workers[worker].run(move || {
+                let mut guards: Vec<_> = (0..count).map(|_| source.get()).collect();
+                if act < 3 {
+                    guards
+                        .iter_mut()
+                        .for_each(|heavy| heavy.weight = 1 + count % 40);
+                }
+                guards
+            });
+            workers[other].run(move || drop(guards));
+            match act {
+                0 => trim(&pool),
+                1 => clear(&pool),
+                2 => drop(pool.try_get().map(repool::Pooled::into_inner)),
+                3 => pool.put(Heavy {
+                    _tag: census.tag(),
+                    weight: 11,
+                }),
+                _ => (),
+            }
+            let stats = pool.stats();
+            assert!(stats.idle <= LIMIT as u64 && stats.idle_bytes <= LIMIT as u64 * 10);
+        }
+        workers.into_iter().for_each(Worker::end);
+        let _ = pool.clear();
+        let full: Vec<_> = (0..LIMIT + 1).map(|_| pool.get()).collect();
+        drop(full);
+        let stats = pool.stats();
+        assert_eq!(stats.idle as usize, LIMIT, "round {round}: {stats:?}");
+        let _ = pool.clear();
+    }
+    balanced(&pool.stats());
+    drop(pool);
+    assert_eq!(census.alive(), 0);
+}
+
+#[test]
+fn many_threads_never_exceed_a_limit_on_objects() {
+    // A12: with foreign returns, under load. What is alive is in use, idle, or just being made or
+    // dropped by one of the threads: so a limit of 20 bounds the living from outside, always.
+    const THREADS: usize = 4;
+    const HOLD: usize = 8;
+    const LIMIT: usize = 20;
+    let census = Census::new();
+    let pool = Arc::new(manual(census.create()).max_idle(LIMIT).build());
+    let rounds = n(40_000, 40);
+    let (outs, ins): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| sync_channel(HOLD)).unzip();
+    let mut threads: Vec<_> = ins
+        .into_iter()
+        .enumerate()
+        .map(|(me, inbox)| {
+            let (pool, next) = (pool.clone(), outs[(me + 1) % THREADS].clone());
+            spawn(move || {
+                let mut random = Random::new(me);
+                for _ in 0..rounds {
+                    let held: Vec<_> = (0..random.below(HOLD)).map(|_| pool.get()).collect();
+                    for guard in held {
+                        drop(next.try_send(guard));
+                    }
+                    drop(inbox.try_recv());
+                }
+            })
+        })
+        .collect();
+    drop(outs);
+    let done = Arc::new(AtomicBool::new(false));
+    let watcher = spawn({
+        let (census, done) = (census.clone(), done.clone());
+        move || {
+            while !done.load(SeqCst) {
+                // In a thread's hands, in its inbox, and one that it is making or dropping.
+                let most = LIMIT + THREADS * (HOLD + HOLD + 2);
+                assert!(census.alive() <= most, "{} alive", census.alive());
+                std::thread::yield_now();
+            }
+        }
+    });
+    let last = threads.pop().expect("four");
+    join_all(threads);
+    join_all([last]);
+    done.store(true, SeqCst);
+    join_all([watcher]);
+    let stats = pool.stats();
+    assert!(stats.idle <= LIMIT as u64, "{stats:?}");
+    census.agrees_with(&stats, 0);
+}
+
+#[test]
+fn limits_hold_whenever_all_threads_pause() {
+    // A12: objects and bytes, exactly, at many moments: all threads stop at a barrier with some
+    // guards out, and one of them looks.
+    const THREADS: usize = 4;
+    let census = Census::new();
+    let pool = manual(heavy(&census, 0))
+        .max_idle(50)
+        .max_idle_bytes(3_000)
+        .build();
+    let pool = Arc::new(pool);
+    let pause = Arc::new(Barrier::new(THREADS));
+    let rounds = n(400, 6);
+    join_all((0..THREADS).map(|me| {
+        let (pool, pause, census) = (pool.clone(), pause.clone(), census.clone());
+        spawn(move || {
+            let mut random = Random::new(me + 50);
+            let mut held = Vec::new();
+            for round in 0..rounds {
+                for _ in 0..50 {
+                    let mut heavy = pool.get();
+                    heavy.weight = random.below(if round % 2 == 0 { 100 } else { 1_000 });
+                    held.push(heavy);
+                    held.truncate(random.below(40));
+                }
+                held.truncate(5);
+                pause.wait();
+                if me == round % THREADS {
+                    let stats = pool.stats();
+                    assert!(stats.idle <= 50 && stats.idle_bytes <= 3_000, "{stats:?}");
+                    balanced(&stats);
+                    assert_eq!((stats.in_use + stats.idle) as usize, census.alive());
+                    if round % 7 == 0 {
+                        clear(&pool);
+                    } else {
+                        trim(&pool);
+                    }
+                }
+                pause.wait();
+            }
+        })
+    }));
+    census.agrees_with(&pool.stats(), 0);
+}
+
+#[test]
+fn a_small_limit_is_shared_not_hoarded() {
+    // A12: one idle thread that sits on the whole limit for ever: a pass takes it back.
+    let pool = Arc::new(manual(|| 0u8).reset(|_| true).max_idle(4).build());
+    let first = Worker::new();
+    let source = pool.clone();
+    first.run(move || drop((0..4).map(|_| source.get()).collect::<Vec<_>>()));
+    drop((0..4).map(|_| pool.get()).collect::<Vec<_>>());
+    assert_eq!(pool.stats().idle, 4);
+    for _ in 0..4 {
+        drop(pool.get());
+        let _ = pool.trim();
+    }
+    drop((0..4).map(|_| pool.get()).collect::<Vec<_>>());
+    drop((0..4).map(|_| pool.get()).collect::<Vec<_>>());
+    let created = pool.stats().created;
+    drop((0..4).map(|_| pool.get()).collect::<Vec<_>>());
+    assert_eq!(
+        pool.stats().created,
+        created,
+        "all four serve this thread now"
+    );
+}
+
+#[test]
+fn an_object_above_its_own_limit_is_dropped_on_return() {
+    // Hoarding: one huge request that pins its memory while small ones go on.
+    let pool = manual(|| Vec::<u8>::with_capacity(100))
+        .max_object_bytes(1_000)
+        .build();
+    let mut small = pool.get();
+    small.extend_from_slice(&[0; 1_000]);
+    assert!(small.capacity() <= 1_000 || small.capacity() > 1_000);
+    let fits = small.capacity() <= 1_000;
+    drop(small);
+    assert_eq!(pool.stats().idle, u64::from(fits));
+    let _ = pool.clear();
+
+    for (capacity, kept) in [(1_000, 1), (1_001, 0), (1 << 20, 0)] {
+        pool.put(Vec::with_capacity(capacity));
+        assert_eq!(pool.clear().objects, kept, "capacity {capacity}");
+    }
+    // Grown while in use, by an object that was idle before.
+    drop(pool.get());
+    let mut guard = pool.get();
+    guard.reserve(5_000);
+    drop(guard);
+    assert_eq!(pool.stats().idle, 0);
+    assert!(pool.stats().discarded_by.oversize >= 3);
+}
+
+#[test]
+fn the_limit_on_one_object_holds_for_custom_resets_too() {
+    // As above, by the closure that weighs.
+    let pool = manual(|| 0usize)
+        .reset(|_| true)
+        .retained_bytes(|weight| *weight)
+        .max_object_bytes(64)
+        .build();
+    for (weight, idle) in [(64, 1), (65, 0), (usize::MAX, 0), (0, 1)] {
+        let mut guard = pool.get();
+        *guard = weight;
+        drop(guard);
+        assert_eq!(pool.stats().idle, idle, "weight {weight}");
+        let _ = pool.clear();
+    }
+}
+
+#[test]
+fn absurd_weights_do_not_overflow() {
+    // A `retained_bytes` near `usize::MAX`: sums that wrap past a limit.
+    for weight in [
+        usize::MAX,
+        usize::MAX - 1,
+        isize::MAX as usize,
+        isize::MAX as usize / 2,
+    ] {
+        for bounded in [false, true] {
+            let census = Census::new();
+            let mut builder = manual(heavy(&census, weight));
+            if bounded {
+                builder = builder.max_idle_bytes(1 << 30);
+            }
+            let pool: Pool<Heavy> = builder.build();
+            drop((0..3).map(|_| pool.get()).collect::<Vec<_>>());
+            if bounded {
+                assert_eq!(pool.stats().idle, 0);
+            }
+            drop(pool.get());
+            let _ = pool.trim();
+            census.agrees_with(&pool.stats(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_thread_does_not_sit_on_many_heavy_objects() {
+    // Caches are bounded in bytes as well: sixty-four 1 MiB buffers that no other thread can reach.
+    let pool = Arc::new(manual(|| Vec::<u8>::with_capacity(1 << 20)).build());
+    let hoarder = Worker::new();
+    let source = pool.clone();
+    hoarder.run(move || drop((0..20).map(|_| source.get()).collect::<Vec<_>>()));
+    let reachable: Vec<_> = std::iter::from_fn(|| pool.try_get()).collect();
+    assert!(reachable.len() >= 18, "{} of 20", reachable.len());
+    drop(reachable);
+    hoarder.end();
+}

@@ -1,0 +1,431 @@
+//! Giving memory back: passes are driven by hand, so nothing here waits for a clock.
+
+use super::support::{Census, Tag, Worker, clear, join_all, manual, n, trim};
+use repool::{Pool, Pooled, Recycle, Trimmed};
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::spawn;
+
+/// Gets so many at once, then gives them back.
+fn use_at_once<T: Send>(pool: &Pool<T>, objects: usize) {
+    drop((0..objects).map(|_| pool.get()).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_first_pass_after_a_fill_removes_nothing() {
+    // C1, A4: a pass right after a burst that throws the burst away.
+    for k in [1, 31, 32, 33, 64, 65, 200] {
+        let census = Census::new();
+        let pool = manual(census.create()).build();
+        use_at_once(&pool, k);
+        assert_eq!(pool.trim(), Trimmed::default(), "{k} objects");
+        assert_eq!(pool.stats().idle as usize, k);
+    }
+}
+
+#[test]
+fn an_idle_object_is_gone_after_three_passes() {
+    // A4: memory that never comes back, wherever the object sits: in the cache of the thread that
+    // runs the passes, of a parked one, of one that has ended, or in the depot.
+    for k in [1, 2, 31, 32, 33, 63, 64, 65, 200] {
+        for place in ["own", "parked", "ended"] {
+            let census = Census::new();
+            let pool = Arc::new(manual(census.create()).build());
+            let worker = Worker::new();
+            let other = pool.clone();
+            match place {
+                "own" => use_at_once(&pool, k),
+                _ => worker.run(move || use_at_once(&other, k)),
+            }
+            let _parked = (place == "parked").then_some(worker);
+            let trimmed: u64 = (0..3).map(|_| pool.trim().objects).sum();
+            assert_eq!((trimmed as usize, census.alive()), (k, 0), "{k} {place}");
+        }
+    }
+}
+
+#[test]
+fn an_idle_pool_shrinks_monotonically() {
+    // C2: idle figures that go up without a return, or a tail that stays.
+    let census = Census::new();
+    let pool = Arc::new(manual(census.create()).build());
+    let workers: Vec<_> = (0..3).map(|_| Worker::new()).collect();
+    for (index, worker) in workers.iter().enumerate() {
+        let pool = pool.clone();
+        worker.run(move || use_at_once(&pool, 30 * (index + 1)));
+    }
+    let mut idle = pool.stats().idle;
+    for _ in 0..3 {
+        let _ = pool.trim();
+        let now = pool.stats().idle;
+        assert!(now <= idle);
+        idle = now;
+    }
+    assert_eq!((idle, census.alive()), (0, 0));
+    assert_eq!(pool.trim(), Trimmed::default());
+}
+
+#[test]
+fn a_parked_thread_is_emptied_without_ever_running() {
+    // C8: Go's problem solved by stopping the world, and everybody else's not solved at all.
+    let census = Census::new();
+    let pool = Arc::new(manual(census.create()).build());
+    let parked: Vec<_> = (0..4).map(|_| Worker::new()).collect();
+    for worker in &parked {
+        let pool = pool.clone();
+        worker.run(move || use_at_once(&pool, 64));
+    }
+    for _ in 0..3 {
+        let _ = pool.trim();
+    }
+    assert_eq!(census.alive(), 0);
+    // And its cache still works.
+    for worker in &parked {
+        let pool = pool.clone();
+        worker.run(move || {
+            use_at_once(&pool, 3);
+            assert_eq!((0..3).map(|_| pool.try_get()).flatten().count(), 3);
+        });
+    }
+}
+
+#[test]
+fn a_parked_threads_object_reaches_another_thread() {
+    // A11: an object that only its last user's thread can ever see again.
+    let census = Census::new();
+    let pool = Arc::new(manual(census.create()).build());
+    let (one, two) = (Worker::new(), Worker::new());
+    let source = pool.clone();
+    one.run(move || use_at_once(&source, 1));
+    // One pass notices that thread 1 was at work, the next that it no longer is.
+    assert_eq!(pool.trim().objects + pool.trim().objects, 0);
+    let other = pool.clone();
+    let id = two.run(move || other.try_get().map(|tag| tag.id));
+    assert_eq!(id, Some(0));
+    assert_eq!(census.born(), 1);
+}
+
+#[test]
+fn trim_says_what_it_removed() {
+    // C9: figures made up elsewhere than where the objects go.
+    let pool = manual(|| Vec::<u8>::with_capacity(100)).build();
+    use_at_once(&pool, 70);
+    let passes: Vec<_> = (0..4).map(|_| pool.trim()).collect();
+    let objects: u64 = passes.iter().map(|trimmed| trimmed.objects).sum();
+    let bytes: u64 = passes.iter().map(|trimmed| trimmed.bytes).sum();
+    assert_eq!((objects, bytes), (70, 7_000));
+    assert_eq!(pool.stats().trimmed, 70);
+    use_at_once(&pool, 5);
+    assert_eq!(
+        pool.clear(),
+        Trimmed {
+            objects: 5,
+            bytes: 500
+        }
+    );
+    assert_eq!(pool.stats().trimmed, 75);
+}
+
+#[test]
+fn every_trimmed_object_is_destroyed_once() {
+    // A7: N of N, not N - 1, and not twice.
+    for k in [1, 7, 32, 64, 100, n(5_000, 150)] {
+        let census = Census::new();
+        let pool = manual(census.create()).build();
+        let kept = pool.get();
+        use_at_once(&pool, k);
+        for _ in 0..3 {
+            let _ = pool.trim();
+        }
+        assert_eq!(census.died(), k);
+        drop(kept);
+        for _ in 0..3 {
+            let _ = pool.trim();
+        }
+        assert_eq!((census.born(), census.died()), (k + 1, k + 1));
+    }
+}
+
+#[test]
+fn a_steady_load_in_the_caches_never_creates() {
+    // C3: a policy that trims the working set, a bit each time.
+    for k in [1, 2, 5, 31, 32, 33, 40, 63, 64] {
+        let pool = manual(|| 0u8).reset(|_| true).build();
+        for _ in 0..n(100, 8) {
+            use_at_once(&pool, k);
+            let _ = pool.trim();
+        }
+        assert_eq!(pool.stats().created as usize, k, "{:?}", pool.stats());
+    }
+}
+
+#[test]
+fn a_steady_load_in_the_depot_never_creates() {
+    // C3: the same for more than a cache holds.
+    for k in [65, 96, 100, 300] {
+        let pool = manual(|| 0u8).reset(|_| true).build();
+        for _ in 0..n(100, 8) {
+            use_at_once(&pool, k);
+            let _ = pool.trim();
+        }
+        assert_eq!(pool.stats().created as usize, k, "{:?}", pool.stats());
+    }
+}
+
+#[test]
+fn a_steady_load_on_several_threads_never_creates() {
+    // C3: passes that move one thread's working set to another.
+    let pool = Arc::new(manual(|| 0u8).reset(|_| true).build());
+    let workers: Vec<_> = (0..4).map(|_| Worker::new()).collect();
+    let mut created = Vec::new();
+    for _ in 0..n(100, 8) {
+        for (index, worker) in workers.iter().enumerate() {
+            let pool = pool.clone();
+            worker.run(move || use_at_once(&pool, 10 + 30 * index));
+        }
+        let _ = pool.trim();
+        created.push(pool.stats().created);
+    }
+    assert_eq!(created.first(), created.last());
+}
+
+/// Intervals until such a load is steady.
+const WARM: usize = 12;
+
+/// So many objects got here and dropped there in each interval; how many were created by its end.
+fn created_by_handing_over(k: usize) -> Vec<u64> {
+    let pool = Arc::new(manual(|| 0u8).reset(|_| true).build());
+    let (producer, consumer) = (Worker::new(), Worker::new());
+    (0..WARM + n(100, 5))
+        .map(|_| {
+            let source = pool.clone();
+            let held = producer.run(move || (0..k).map(|_| source.get()).collect::<Vec<_>>());
+            consumer.run(move || drop(held));
+            let _ = pool.trim();
+            pool.stats().created
+        })
+        .collect()
+}
+
+#[test]
+fn a_steady_load_from_one_thread_to_another_never_creates() {
+    // C3: objects got here and dropped there, so that every one of them passes the depot. What the
+    // consumer's cache withholds is made once more at the start, and never again.
+    for k in [100, 300, 1_000] {
+        let created = created_by_handing_over(k);
+        assert_eq!(
+            created.get(WARM - 1),
+            created.last(),
+            "{k} at once: {created:?}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "bug: what a pass takes from a cache counts as surplus even while others create"]
+fn a_trickle_from_one_thread_to_another_never_creates() {
+    // C3: the same for no more than the consumer's cache holds, so that passes alone move it on.
+    for k in [1, 10, 40, 64] {
+        let created = created_by_handing_over(k);
+        assert_eq!(
+            created.get(WARM - 1),
+            created.last(),
+            "{k} at once: {created:?}"
+        );
+    }
+}
+
+#[test]
+fn a_load_every_other_interval_never_creates() {
+    // C3: what was needed during the last two intervals is not surplus.
+    for k in [1, 40, 64, 300] {
+        let pool = manual(|| 0u8).reset(|_| true).build();
+        for _ in 0..n(50, 6) {
+            use_at_once(&pool, k);
+            let _ = pool.trim();
+            let _ = pool.trim();
+        }
+        assert_eq!(pool.stats().created as usize, k, "{:?}", pool.stats());
+    }
+}
+
+#[test]
+fn under_a_growing_load_nothing_is_trimmed() {
+    // C4: surplus that is none.
+    let pool = manual(|| 0u8).reset(|_| true).build();
+    let most = n(300, 70);
+    for k in 1..most {
+        use_at_once(&pool, k);
+        assert_eq!(pool.trim().objects, 0, "at {k}");
+    }
+    assert_eq!(pool.stats().created as usize, most - 1);
+}
+
+#[test]
+fn after_a_burst_only_the_working_set_stays() {
+    // C2, C13: a burst of 500, then a steady 10: the surplus goes, and nothing that is needed.
+    let pool = manual(|| 0u8).reset(|_| true).build();
+    use_at_once(&pool, 500);
+    for _ in 0..6 {
+        use_at_once(&pool, 10);
+        let _ = pool.trim();
+    }
+    let stats = pool.stats();
+    assert_eq!(
+        stats.created, 500,
+        "the working set was never re-created: {stats:?}"
+    );
+    assert!((10..=16).contains(&stats.idle), "{stats:?}");
+}
+
+#[test]
+#[ignore = "bug: the second list of a busy owner's cache needs a fourth pass"]
+fn what_an_active_thread_does_not_use_leaves_within_three_passes() {
+    // A4 for a thread that goes on with a part of what its cache holds. (An owner takes what a pass
+    // set aside back four at a time, so up to four may stay.)
+    for k in [5, 32, 40, 64] {
+        let pool = manual(|| 0u8).reset(|_| true).build();
+        use_at_once(&pool, k);
+        for _ in 0..3 {
+            use_at_once(&pool, 1);
+            let _ = pool.trim();
+        }
+        assert!(pool.stats().idle <= 4, "{k} at first: {:?}", pool.stats());
+    }
+}
+
+/// Tells which objects have died.
+struct Mortal {
+    tag: Tag,
+    deaths: Arc<Mutex<BTreeSet<usize>>>,
+}
+
+impl Recycle for Mortal {
+    fn recycle(&mut self) {}
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        assert!(self.deaths.lock().expect("no panic").insert(self.tag.id));
+    }
+}
+
+#[test]
+fn the_coldest_go_first() {
+    // C13: a pass drops nothing that was used since the one before, and of the rest the coldest.
+    let census = Census::new();
+    let deaths = Arc::new(Mutex::new(BTreeSet::new()));
+    let (create, tell) = (census.create(), deaths.clone());
+    let pool = manual(move || Mortal {
+        tag: create(),
+        deaths: tell.clone(),
+    })
+    .build();
+    use_at_once(&pool, n(300, 150));
+    for round in 0..n(40, 8) {
+        let size = [10, 40, 70, 5][round % 4];
+        let held: Vec<_> = (0..size).map(|_| pool.get()).collect();
+        let used: BTreeSet<_> = held.iter().map(|mortal| mortal.tag.id).collect();
+        drop(held);
+        let before = deaths.lock().expect("no panic").clone();
+        let trimmed = pool.trim();
+        let after = deaths.lock().expect("no panic").clone();
+        assert_eq!(after.len() - before.len(), trimmed.objects as usize);
+        assert!(after.is_disjoint(&used), "round {round}: {used:?}");
+    }
+    assert!(!deaths.lock().expect("no panic").is_empty());
+}
+
+/// Waits in its destructor until it is let go.
+struct Slow {
+    entered: Sender<()>,
+    leave: Arc<Mutex<Receiver<()>>>,
+    armed: bool,
+}
+
+impl Recycle for Slow {
+    fn recycle(&mut self) {}
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        if self.armed {
+            self.entered.send(()).expect("the test is there");
+            self.leave
+                .lock()
+                .expect("no panic")
+                .recv()
+                .expect("the test is there");
+        }
+    }
+}
+
+#[test]
+fn a_slow_destructor_in_a_pass_blocks_nobody() {
+    // C14: destructors that run under the pool's lock, or with caches shut. The other threads do
+    // their whole work while the pass stands still inside a destructor.
+    for visit in [
+        (|pool: &Pool<Slow>| (0..3).for_each(|_| trim(&pool))) as fn(&Pool<Slow>),
+        |pool| clear(&pool),
+    ] {
+        let (entered, has_entered) = channel();
+        let (go, leave) = channel();
+        let leave = Arc::new(Mutex::new(leave));
+        let pool = manual(move || Slow {
+            entered: entered.clone(),
+            leave: leave.clone(),
+            armed: false,
+        });
+        let pool = Arc::new(pool.build());
+        let mut guard = pool.get();
+        guard.armed = true;
+        drop(guard);
+        let visitor = spawn({
+            let pool = pool.clone();
+            move || visit(&pool)
+        });
+        has_entered.recv().expect("in the destructor");
+        let others = (0..2).map(|_| {
+            let pool = pool.clone();
+            spawn(move || {
+                for _ in 0..n(200, 5) {
+                    use_at_once(&pool, 100);
+                    drop(pool.try_get());
+                    let _ = (pool.trim(), pool.stats(), pool.clear());
+                    pool.put(Pooled::into_inner(pool.get()));
+                }
+            })
+        });
+        join_all(others.collect::<Vec<_>>());
+        go.send(()).expect("it waits");
+        join_all([visitor]);
+        assert_eq!(pool.stats().in_use, 0);
+    }
+}
+
+#[test]
+fn passes_of_many_threads_at_once_count_each_object_once() {
+    // C9 under contention: the sum of what all passes say is what has died.
+    let census = Census::new();
+    let pool = Arc::new(manual(census.create()).build());
+    let sum = Arc::new(Mutex::new(0));
+    join_all((0..4).map(|_| {
+        let (pool, sum) = (pool.clone(), sum.clone());
+        spawn(move || {
+            for round in 0..n(300, 6) {
+                use_at_once(&pool, 1 + round % 50);
+                let trimmed = if round % 5 == 0 {
+                    pool.clear()
+                } else {
+                    pool.trim()
+                };
+                *sum.lock().expect("no panic") += trimmed.objects;
+            }
+        })
+    }));
+    let stats = pool.stats();
+    assert_eq!(stats.trimmed, *sum.lock().expect("no panic"));
+    assert_eq!(stats.trimmed + stats.discarded, census.died() as u64);
+    census.agrees_with(&stats, 0);
+}
