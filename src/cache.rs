@@ -231,10 +231,12 @@ impl Cache {
         // Acquire: pairs with the Release of whoever opened the gate.
         let gate = self.gate.load(Ordering::Acquire); // mutant: owner-gate-pop
         if gate > 0 {
-            // SAFETY: I2: the owner, busy, with the gate seen open.
-            link = self
-                .lists
-                .with_mut(|lists| unsafe { (*lists).pop_loaded() });
+            link = self.lists.with_mut(|lists| {
+                // SAFETY: I2: the owner, busy, with the gate seen open.
+                let lists = unsafe { &mut *lists };
+                // SAFETY: as above.
+                unsafe { lists.pop_loaded() }
+            });
         }
         // Release: pairs with the visitor's Acquire in `try_enter`.
         self.busy.store(false, Ordering::Release); // mutant: owner-leaves-pop
@@ -259,10 +261,12 @@ impl Cache {
         // Acquire: pairs with the Release of whoever opened the gate.
         let gate = self.gate.load(Ordering::Acquire); // mutant: owner-gate-push
         if gate > weight as isize {
-            // SAFETY: I2: the owner, busy, with the gate seen open; the caller holds the node.
-            kept = self
-                .lists
-                .with_mut(|lists| unsafe { (*lists).push_loaded(link, weight) });
+            kept = self.lists.with_mut(|lists| {
+                // SAFETY: I2: the owner, busy, with the gate seen open.
+                let lists = unsafe { &mut *lists };
+                // SAFETY: as above; the caller holds the node.
+                unsafe { lists.push_loaded(link, weight) }
+            });
         }
         // Release: pairs with the visitor's Acquire in `try_enter`.
         self.busy.store(false, Ordering::Release); // mutant: owner-leaves-push

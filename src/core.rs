@@ -67,6 +67,10 @@ pub(crate) struct Directory {
 impl Directory {
     /// The directory of a pool that nobody has used yet.
     #[cfg(not(repool_loom))]
+    #[expect(
+        clippy::declare_interior_mutable_const,
+        reason = "only ever used to make a static"
+    )]
     pub(crate) const EMPTY: Self = Self {
         buckets: [const { AtomicPtr::new(ptr::null_mut()) }; BUCKETS + 1],
     };
@@ -529,7 +533,9 @@ impl Core {
             first = self.bucket_slow(bucket);
         }
         // SAFETY: `index` is less than the bucket's length; caches live as long as the core.
-        let cache = unsafe { &*first.add(index) };
+        let cache = unsafe { first.add(index) };
+        // SAFETY: as above.
+        let cache = unsafe { &*cache };
         (cache.is_occupied() || self.register_slow(cache, number)).then_some(cache)
     }
 
@@ -589,7 +595,9 @@ impl Core {
             return true;
         }
         // SAFETY: as in `cache_of`.
-        let cache = unsafe { &*first.add(index) };
+        let cache = unsafe { first.add(index) };
+        // SAFETY: as above.
+        let cache = unsafe { &*cache };
         if !cache.is_occupied() {
             return true;
         }

@@ -38,12 +38,27 @@ use std::ptr::NonNull;
 /// names.push("Ada".to_owned());
 /// std::thread::spawn(move || assert_eq!(names.len(), 1)).join().unwrap();
 /// ```
+///
+/// A guard is exactly of its object's type, so that what goes back fits what comes out:
+/// ```
+/// use repool::{Pool, Pooled};
+/// type Show = for<'a> fn(&'a str) -> usize;
+/// let pool = Pool::<Show>::builder(|| str::len).reset(|_| true).build();
+/// let guard: Pooled<Show> = pool.get();
+/// ```
+/// ```compile_fail
+/// use repool::{Pool, Pooled};
+/// type Show = for<'a> fn(&'a str) -> usize;
+/// let pool = Pool::<Show>::builder(|| str::len).reset(|_| true).build();
+/// let guard: Pooled<fn(&'static str) -> usize> = pool.get();
+/// ```
 #[must_use = "a guard that is dropped at once gives its object straight back"]
 pub struct Pooled<T: Send + 'static> {
     link: NonNull<Link>,
-    /// Owns a `T`, as `Box<T>` does; and is invariant, since the object goes back to a pool that
-    /// hands it out as exactly this type.
-    object: PhantomData<(T, fn(T) -> T)>,
+    /// Owns a `T`, as `Box<T>` does.
+    object: PhantomData<T>,
+    /// The object goes back to a pool that hands it out as exactly this type: no subtyping.
+    exactly: PhantomData<fn(T) -> T>,
 }
 
 // SAFETY: a guard is the only handle to its object, so sending it sends a `T`. What it shares with
@@ -63,6 +78,7 @@ impl<T: Send> Pooled<T> {
         Self {
             link,
             object: PhantomData,
+            exactly: PhantomData,
         }
     }
 

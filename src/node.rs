@@ -27,6 +27,7 @@ pub(crate) struct Link {
     weight: UnsafeCell<usize>,
 }
 
+// Each of these takes a live node that the caller holds (I1).
 impl Link {
     pub(crate) fn new(home: *const Home) -> Self {
         Self {
@@ -39,49 +40,70 @@ impl Link {
     /// # Safety
     /// `link` is a live node that the caller holds (I1), for this and each function below.
     #[inline(always)]
-    pub(crate) unsafe fn next(link: *mut Link) -> *mut Link {
-        // SAFETY: the caller holds the node, so `link` is valid and nobody writes `next`.
-        unsafe { (*link).next.with(|next| *next) }
+    unsafe fn of<'a>(link: *mut Link) -> &'a Link {
+        // SAFETY: the caller holds the node. Every field is a cell, so a shared reference claims
+        // nothing of their content.
+        unsafe { &*link }
     }
 
     /// # Safety
-    /// As [`Link::next`].
+    /// As [`Link::of`].
+    #[inline(always)]
+    pub(crate) unsafe fn next(link: *mut Link) -> *mut Link {
+        // SAFETY: the caller's.
+        let this = unsafe { Link::of(link) };
+        // SAFETY: the caller holds the node, so nobody writes `next`.
+        this.next.with(|next| unsafe { *next })
+    }
+
+    /// # Safety
+    /// As [`Link::of`].
     #[inline(always)]
     pub(crate) unsafe fn set_next(link: *mut Link, to: *mut Link) {
+        // SAFETY: the caller's.
+        let this = unsafe { Link::of(link) };
         // SAFETY: the caller holds the node, so nobody else reads or writes `next`.
-        unsafe { (*link).next.with_mut(|next| *next = to) }
+        this.next.with_mut(|next| unsafe { *next = to });
     }
 
     /// # Safety
-    /// As [`Link::next`].
+    /// As [`Link::of`].
     #[inline(always)]
     pub(crate) unsafe fn home(link: *mut Link) -> *const Home {
+        // SAFETY: the caller's.
+        let this = unsafe { Link::of(link) };
         // SAFETY: the caller holds the node, so nobody writes `home`.
-        unsafe { (*link).home.with(|home| *home) }
+        this.home.with(|home| unsafe { *home })
     }
 
     /// # Safety
-    /// As [`Link::next`]; and `to` belongs to the same core.
+    /// As [`Link::of`]; and `to` belongs to the same core.
     #[inline(always)]
     pub(crate) unsafe fn set_home(link: *mut Link, to: *const Home) {
+        // SAFETY: the caller's.
+        let this = unsafe { Link::of(link) };
         // SAFETY: the caller holds the node, so nobody else reads or writes `home`.
-        unsafe { (*link).home.with_mut(|home| *home = to) }
+        this.home.with_mut(|home| unsafe { *home = to });
     }
 
     /// # Safety
-    /// As [`Link::next`].
+    /// As [`Link::of`].
     #[inline(always)]
     pub(crate) unsafe fn weight(link: *mut Link) -> usize {
+        // SAFETY: the caller's.
+        let this = unsafe { Link::of(link) };
         // SAFETY: the caller holds the node, so nobody writes `weight`.
-        unsafe { (*link).weight.with(|weight| *weight) }
+        this.weight.with(|weight| unsafe { *weight })
     }
 
     /// # Safety
-    /// As [`Link::next`].
+    /// As [`Link::of`].
     #[inline(always)]
     pub(crate) unsafe fn set_weight(link: *mut Link, to: usize) {
+        // SAFETY: the caller's.
+        let this = unsafe { Link::of(link) };
         // SAFETY: the caller holds the node, so nobody else reads or writes `weight`.
-        unsafe { (*link).weight.with_mut(|weight| *weight = to) }
+        this.weight.with_mut(|weight| unsafe { *weight = to });
     }
 
     /// The weights of a whole list.
@@ -102,7 +124,7 @@ impl Link {
     /// The core that owns this node.
     ///
     /// # Safety
-    /// As [`Link::next`].
+    /// As [`Link::of`].
     #[inline(always)]
     pub(crate) unsafe fn core(link: *mut Link) -> *const Core {
         // SAFETY: the caller holds the node.

@@ -250,9 +250,11 @@ impl<T: Send + 'static> Pool<T> {
         if cache.is_null() {
             return ptr::null_mut();
         }
+        // SAFETY: caches live as long as their core, which the pool keeps.
+        let cache = unsafe { &*cache };
         // SAFETY: I3: the cache of this thread's place; threads with a place have the barrier that
         // makes `light` their half of the fence.
-        unsafe { (*cache).pop(fence::light) }
+        unsafe { cache.pop(fence::light) }
     }
 
     #[cold]
@@ -378,8 +380,10 @@ impl<T: Send + 'static> Node<T> {
         // SAFETY: the node keeps its core alive.
         unsafe { (*core).counters.taken() };
         let memory = NodeMemory { node, core };
+        // SAFETY: in bounds of the node.
+        let value = unsafe { &raw const (*node).value };
         // SAFETY: the value is there, and the node is not used again: `memory` only frees it.
-        let value = unsafe { (&raw const (*node).value).read() };
+        let value = unsafe { value.read() };
         drop(memory);
         value
     }
@@ -394,8 +398,10 @@ impl<T: Send + 'static> Node<T> {
         let core = unsafe { Link::core(link) };
         // Also when the destructor panics.
         let _memory = NodeMemory { node, core };
+        // SAFETY: in bounds of the node.
+        let value = unsafe { &raw mut (*node).value };
         // SAFETY: the value is there, and nobody else has the node.
-        unsafe { ptr::drop_in_place(&raw mut (*node).value) };
+        unsafe { ptr::drop_in_place(value) };
     }
 }
 
@@ -529,9 +535,9 @@ impl<T: Send + 'static> Shell<T> {
     unsafe fn drop_payload(core: *const Core) {
         let shell = core.cast_mut().cast::<Self>();
         // SAFETY: alive, since the weak reference of the strong ones is held.
-        let payload = unsafe { &raw mut (*shell).payload };
+        let payload = unsafe { &mut (*shell).payload };
         // SAFETY: nobody calls the closures any more; they are dropped once.
-        unsafe { ManuallyDrop::drop(&mut *payload) };
+        unsafe { ManuallyDrop::drop(payload) };
     }
 
     /// For the vtable.

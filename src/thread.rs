@@ -87,6 +87,10 @@ mod local {
     }
 
     impl Place {
+        #[expect(
+            clippy::declare_interior_mutable_const,
+            reason = "only ever used to make a thread-local"
+        )]
         const SENTINEL: Self = Self {
             bucket: Cell::new(NO_BUCKET),
             offset: Cell::new(0),
