@@ -30,6 +30,16 @@ skip() {
     echo "== $1: skipped, $2"
 }
 
+asan() (
+    export RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_stack_use_after_return=1
+    export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/asan"
+    what=(--target x86_64-unknown-linux-gnu --locked --all-features)
+    # A test runs the examples, which cargo builds by itself only for a full run. That would have
+    # doctests, which would need the flag as well and run elsewhere.
+    cargo +nightly build --examples "${what[@]}" &&
+        cargo +nightly test --lib --tests --no-fail-fast "${what[@]}"
+)
+
 step loom env LOOM_MAX_PREEMPTIONS=3 ci/loom.sh
 
 if command -v rsync >/dev/null; then
@@ -44,10 +54,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 if [ "$host" != x86_64-unknown-linux-gnu ]; then
     skip asan "knows x86_64-unknown-linux-gnu only, this is $host"
 elif rustup toolchain list 2>/dev/null | grep -q '^nightly-'; then
-    # No doctests: rustdoc would need the flag as well, and they run elsewhere.
-    step asan env RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_stack_use_after_return=1 \
-        CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/asan" \
-        cargo +nightly test --target x86_64-unknown-linux-gnu --locked --all-features --lib --tests
+    step asan asan
 else
     skip asan "no nightly toolchain"
 fi
