@@ -44,6 +44,9 @@ fn epoch() -> usize {
 pub(crate) struct VTable {
     /// Drops the object, frees its node, and releases the node's reference; may panic.
     pub(crate) drop_node: unsafe fn(*mut Link),
+    /// What a pass has to do besides; `true` if it wants to see the next one. User code. Needs a
+    /// strong reference.
+    pub(crate) on_pass: unsafe fn(*const Core) -> bool,
     /// Drops the user's closures.
     pub(crate) drop_payload: unsafe fn(*const Core),
     /// Frees the memory.
@@ -151,6 +154,16 @@ impl Drop for Falling {
     }
 }
 
+/// A strong reference, given up when dropped.
+struct Strong(*const Core);
+
+impl Drop for Strong {
+    fn drop(&mut self) {
+        // SAFETY: whoever made this had taken a reference.
+        unsafe { Core::release(self.0) };
+    }
+}
+
 /// The caches that ever had an owner, newest first. They stay on it when they become vacant.
 #[derive(Debug)]
 struct Listed {
@@ -223,6 +236,26 @@ impl Core {
         if before > isize::MAX as usize {
             std::process::abort(); // as `Arc`: beyond here the count could overflow
         }
+    }
+
+    /// One more strong reference, unless the last one is gone.
+    fn try_retain(&self) -> bool {
+        // Relaxed: as `retain`; the closures are reached through the reference that this is.
+        let more = |strong: usize| (strong != 0).then_some(strong + 1);
+        self.strong
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    /// What a pass has to do besides; `true` if it wants to see the next one.
+    pub(crate) fn on_pass(&self) -> bool {
+        if self.is_closed() || !self.try_retain() {
+            return false;
+        }
+        let core = self.address();
+        let _strong = Strong(core);
+        // SAFETY: the reference just taken.
+        unsafe { (self.vtable.on_pass)(core) }
     }
 
     /// # Safety

@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    repool_loom,
+    allow(dead_code, reason = "models use the protocol, not the API")
+)]
 
 #[cfg(not(repool_loom))]
 mod budget;

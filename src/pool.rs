@@ -5,7 +5,7 @@ use crate::core::{Core, Directory, VTable};
 use crate::guard::Pooled;
 use crate::limits::Limits;
 use crate::node::Link;
-use crate::recycle::{Recycle, known_weight};
+use crate::recycle::{Recycle, is_inlined, known_weight};
 use crate::stats::{Stats, Trimmed};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::trim::{self, Level};
@@ -119,6 +119,7 @@ impl<T: Send + 'static> Pool<T> {
             create: Box::new(create),
             reset: OwnReset,
             weigh: None,
+            on_pass: None,
             settings: Settings::default(),
         }
     }
@@ -298,6 +299,7 @@ impl<T: Send + 'static> Pool<T> {
         let payload = Payload {
             create: Create::Plain(create),
             reset: Reset::Own(reset),
+            on_pass: None,
         };
         let fresh = Shell::allocate(payload, Settings::default());
         let nowhere = (&raw const NOWHERE).cast::<Core>().cast_mut();
@@ -430,7 +432,12 @@ pub(crate) struct Shell<T: Send + 'static> {
 struct Payload<T> {
     create: Create<T>,
     reset: Reset<T>,
+    on_pass: Option<OnPass>,
 }
+
+/// Runs at the start of each pass, with nothing held; `true` if it wants to see the next pass even
+/// if nothing is idle.
+pub(crate) type OnPass = Box<dyn Fn() -> bool + Send + Sync>;
 
 enum Create<T> {
     Plain(fn() -> T),
@@ -452,11 +459,13 @@ impl<T: Send + 'static> Shell<T> {
     const VTABLE: &'static VTable = &VTable {
         drop_node: Node::<T>::drop_node,
         drop_payload: Self::drop_payload,
+        on_pass: Self::on_pass,
         free: Self::free,
     };
 
     fn allocate(payload: Payload<T>, settings: Settings) -> *mut Core {
-        let slow_returns = matches!(payload.reset, Reset::Custom { .. });
+        // The hit path of a return would use the inlined reset.
+        let slow_returns = matches!(payload.reset, Reset::Custom { .. }) && is_inlined::<T>();
         let limits = settings.limits();
         let interval = settings.interval;
         let core = Core::new(Self::VTABLE, settings.name, limits, slow_returns, interval);
@@ -525,6 +534,20 @@ impl<T: Send + 'static> Shell<T> {
         match unsafe { &Self::payload(core).reset } {
             Reset::Own(reset) => Some(reset(object)),
             Reset::Custom { reset, weigh } => reset(object).then(|| weigh(object)),
+        }
+    }
+
+    /// For the vtable.
+    ///
+    /// # Safety
+    /// As [`Shell::payload`].
+    unsafe fn on_pass(core: *const Core) -> bool {
+        // SAFETY: the caller's.
+        unsafe {
+            Self::payload(core)
+                .on_pass
+                .as_ref()
+                .is_some_and(|on_pass| on_pass())
         }
     }
 
@@ -605,6 +628,7 @@ pub struct Builder<T: Send + 'static, R = OwnReset> {
     create: Box<dyn Fn() -> T + Send + Sync>,
     reset: R,
     weigh: Option<Weigh<T>>,
+    on_pass: Option<OnPass>,
     settings: Settings,
 }
 
@@ -627,7 +651,8 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// Resets objects with `reset` instead of [`Recycle`], for any `T: Send`. It runs when a guard
     /// is dropped; `false` drops the object.
     ///
-    /// Costs two indirect calls on each return.
+    /// Costs two indirect calls on each return; for the types whose own reset is inlined (see
+    /// [`Recycle`]), the slow path on each return as well.
     ///
     /// # Examples
     /// ```
@@ -650,8 +675,19 @@ impl<T: Send + 'static, R> Builder<T, R> {
             create: self.create,
             reset: CustomReset(Box::new(reset)),
             weigh: self.weigh,
+            on_pass: self.on_pass,
             settings: self.settings,
         }
+    }
+
+    /// For pools made of pools: see [`OnPass`].
+    #[cfg_attr(
+        not(any(feature = "bytes", feature = "bumpalo")),
+        expect(dead_code, reason = "for buffers")
+    )]
+    pub(crate) fn on_pass(mut self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.on_pass = Some(Box::new(on_pass));
+        self
     }
 
     /// How many objects the pool keeps idle at most, in all threads together. Default: no limit.
@@ -720,6 +756,7 @@ impl<T: Recycle + Send + 'static> Builder<T, OwnReset> {
             Payload {
                 create: Create::Boxed(self.create),
                 reset,
+                on_pass: self.on_pass,
             },
             self.settings,
         )
@@ -746,6 +783,7 @@ impl<T: Send + 'static> Builder<T, CustomReset<T>> {
             Payload {
                 create: Create::Boxed(self.create),
                 reset,
+                on_pass: self.on_pass,
             },
             self.settings,
         )

@@ -1,6 +1,6 @@
 //! What makes an object ready for its next user.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -94,6 +94,14 @@ pub(crate) fn inlined<T: 'static>(value: &mut T) -> Option<usize> {
     }
     for_inlined_types!(arms);
     None
+}
+
+/// Whether `T` is one of the inlined types.
+pub(crate) fn is_inlined<T: 'static>() -> bool {
+    macro_rules! arms {
+        ($($Type:ty),*) => { [$(TypeId::of::<$Type>()),*].contains(&TypeId::of::<T>()) };
+    }
+    for_inlined_types!(arms)
 }
 
 /// The weight of a value of one of the inlined types; 0 for any other.

@@ -70,6 +70,7 @@ impl Drop for Watch<'_> {
 }
 
 fn run(core: &Core, level: Level) -> (Trimmed, bool) {
+    let more_to_come = core.on_pass();
     let (surplus, refused, unused) = if level == Level::High {
         let (all, emptied) = core.empty(false);
         (all, Batch::EMPTY, emptied)
@@ -79,7 +80,7 @@ fn run(core: &Core, level: Level) -> (Trimmed, bool) {
         (take_surplus(core, came_in, level), refused, unused)
     };
     core.depot.shrink();
-    let quiet = unused && core.depot.objects() == 0;
+    let quiet = unused && !more_to_come && core.depot.objects() == 0;
     let trimmed = Trimmed {
         objects: surplus.len as u64,
         bytes: surplus.bytes as u64,

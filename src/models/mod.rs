@@ -75,9 +75,14 @@ struct Shell {
 
 static VTABLE: VTable = VTable {
     drop_node,
+    on_pass,
     drop_payload,
     free,
 };
+
+unsafe fn on_pass(_core: *const Core) -> bool {
+    false
+}
 
 unsafe fn drop_node(link: *mut Link) {
     // SAFETY: models hold the nodes that they drop.
