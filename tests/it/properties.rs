@@ -220,7 +220,7 @@ impl Ledger {
     }
 
     /// Runs one operation on that thread.
-    fn apply(&mut self, on: &mut Vec<Worker>, thread: usize, op: &Op) {
+    fn apply(&mut self, on: &mut [Worker], thread: usize, op: &Op) {
         let pool = self.pool();
         let pick = |i: usize, len: usize| if len == 0 { None } else { Some(i % len) };
         match *op {

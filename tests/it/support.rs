@@ -22,7 +22,7 @@ pub(crate) fn n(full: usize, miri: usize) -> usize {
 pub(crate) fn manual<T: Send + 'static>(
     create: impl Fn() -> T + Send + Sync + 'static,
 ) -> Builder<T> {
-    Pool::builder(create)
+    Pool::builder(create).trim_manually()
 }
 
 /// A pass whose outcome is nobody's business.

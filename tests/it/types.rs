@@ -33,8 +33,10 @@ assert_eq_size!(Option<Pooled<[u8; 100_000]>>, usize);
 assert_eq_size!(Pooled<()>, usize);
 assert_eq_size!(Option<Pooled<()>>, usize);
 
-// `Pool<Vec<u8>>` is nameable, in a `const` context too.
-const EMPTY: Pool<Vec<u8>> = Pool::new(Vec::new);
+// `Pool<Vec<u8>>` is nameable without a second parameter, and made in a `const` context.
+const fn empty() -> Scratch {
+    Pool::new(Vec::new)
+}
 type Scratch = Pool<Vec<u8>>;
 
 fn is_static<T: 'static>(_: &T) {}
@@ -42,7 +44,7 @@ fn is_static<T: 'static>(_: &T) {}
 #[test]
 fn a_guard_is_static_and_sharing_it_shares_the_object() {
     // A27: a guard that borrows from its pool could not outlive it.
-    let pool: Scratch = EMPTY;
+    let pool: Scratch = const { empty() };
     let mut guard = pool.get();
     is_static(&guard);
     guard.push(1);
