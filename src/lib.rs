@@ -46,3 +46,7 @@ pub use crate::{
 
 #[cfg(feature = "derive")]
 pub use repool_derive::Recycle;
+
+#[cfg(not(repool_loom))]
+#[doc = include_str!("memory.md")]
+pub mod memory {}
