@@ -58,7 +58,6 @@ fn hits_are_counted_wherever_they_come_from() {
 }
 
 #[test]
-#[ignore = "bug: `figures` leaves vacant caches out, so a thread's hits and returns go with it"]
 fn counters_do_not_go_back_when_a_thread_ends() {
     // D8: figures that live in a thread's cache and go with it. Hits and returns are for good.
     let pool = Arc::new(bytes());

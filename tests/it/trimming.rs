@@ -224,7 +224,6 @@ fn a_steady_load_from_one_thread_to_another_never_creates() {
 }
 
 #[test]
-#[ignore = "bug: what a pass takes from a cache counts as surplus even while others create"]
 fn a_trickle_from_one_thread_to_another_never_creates() {
     // C3: the same for no more than the consumer's cache holds, so that passes alone move it on.
     for k in [1, 10, 40, 64] {
@@ -281,7 +280,6 @@ fn after_a_burst_only_the_working_set_stays() {
 }
 
 #[test]
-#[ignore = "bug: the second list of a busy owner's cache needs a fourth pass"]
 fn what_an_active_thread_does_not_use_leaves_within_three_passes() {
     // A4 for a thread that goes on with a part of what its cache holds. (An owner takes what a pass
     // set aside back four at a time, so up to four may stay.)
