@@ -149,7 +149,7 @@ gate() {
 }
 
 gate repool_bench_vec 64 "Vec<u8>, get + write 64 bytes + drop"
-gate repool_bench_user 90 "a type with a Recycle of its own, the same" calls
+gate repool_bench_user 96 "a type with a Recycle of its own, the same" calls
 for order in fifo lifo; do
     inspect "repool_bench_held_$order"
     echo "Vec<u8>, 8 held, $order: $(cost "repool_bench_held_$order" 8) instructions a pair"

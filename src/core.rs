@@ -142,7 +142,6 @@ pub(crate) enum Reach {
 /// A node that is dropped with this, for a reason, also when something else panics first.
 #[derive(Debug)]
 pub(crate) struct Falling {
-    pub(crate) core: *const Core,
     pub(crate) link: *mut Link,
     pub(crate) reason: Reason,
 }
@@ -150,7 +149,7 @@ pub(crate) struct Falling {
 impl Drop for Falling {
     fn drop(&mut self) {
         // SAFETY: whoever made this held the node and gave it up.
-        unsafe { Core::discard(self.core, self.link, self.reason) };
+        unsafe { Core::discard(self.link, self.reason) };
     }
 }
 
@@ -285,6 +284,7 @@ impl Core {
         self.state.load(Ordering::Relaxed) & CLOSED != 0
     }
 
+    #[inline]
     pub(crate) fn is_barred(&self) -> bool {
         self.state.load(Ordering::Relaxed) != 0
     }
@@ -387,7 +387,6 @@ impl Core {
         let mut back = unsafe { cache.load(fits, heaviest, &self.limits) };
         back.append_below(batch);
         let bomb = Falling {
-            core: self.address(),
             link,
             reason: Reason::Panic,
         };
@@ -432,7 +431,7 @@ impl Core {
         // SAFETY: the caller's; the cache is its owner's.
         let outcome = unsafe { this.try_give(cache, link, weight, &mut leaving) };
         // Also if a destructor panics below.
-        let refused = outcome.err().map(|reason| Falling { core, link, reason });
+        let refused = outcome.err().map(|reason| Falling { link, reason });
         if !leaving.is_empty() {
             // SAFETY: kept by the weak reference of the thread, or by `_keep`.
             unsafe { Core::into_depot(core, leaving, End::Hot) };
@@ -516,7 +515,9 @@ impl Core {
     ///
     /// # Safety
     /// The node is of this core; the caller holds it and gives it up.
-    pub(crate) unsafe fn discard(core: *const Core, link: *mut Link, reason: Reason) {
+    pub(crate) unsafe fn discard(link: *mut Link, reason: Reason) {
+        // SAFETY: the caller holds the node.
+        let core = unsafe { Link::core(link) };
         // SAFETY: the node keeps its core alive (I6).
         unsafe { (*core).counters.discarded(reason, 1) };
         // SAFETY: as above.

@@ -4,11 +4,11 @@
 //! (`home`), so a guard that is dropped by the thread that got it finds that thread's cache with
 //! one comparison; dropped anywhere else, it goes to the dropping thread's own cache.
 
-use crate::cache::{Cache, MAX_WEIGHT};
+use crate::cache::{Cache, Home, MAX_WEIGHT};
 use crate::core::{Core, Falling};
 use crate::fence;
 use crate::node::Link;
-use crate::pool::{Node, Shell};
+use crate::pool::{DROP_IT, Node, Shell};
 use crate::recycle;
 use crate::stats::Reason;
 use crate::sync::Ordering;
@@ -136,52 +136,69 @@ impl<T: Send> Drop for Pooled<T> {
     #[inline]
     fn drop(&mut self) {
         let link = self.link.as_ptr();
-        // SAFETY: I1: the guard holds the node.
-        let home = unsafe { Link::home(link) };
-        // SAFETY: a home lives as long as its core (I6).
-        // Relaxed: "mine" can only be read from what this thread, or the last thread of its
-        // number, wrote before; "not mine" only sends us the long way round.
-        let owner = unsafe { (*home).owner.load(Ordering::Relaxed) };
-        let mine = owner == thread::place(thread::Place::owner);
-        if mine && !std::thread::panicking() {
-            let object: &mut T = self;
-            if let Some(weight) = recycle::inlined(object) {
-                // SAFETY: a home with an owner is the head of its cache, and the pointer has the
-                // provenance of all of it (`Core::home_in`).
-                let cache = unsafe { &*home.cast::<Cache>() };
-                // SAFETY: I3: this thread has the owner's number, and a place, so `light` is its
-                // half of the fence; the guard gives its node up.
-                if unsafe { cache.push(link, weight, fence::light) } {
+        if recycle::is_inlined::<T>() && !std::thread::panicking() {
+            // SAFETY: I1: the guard holds the node.
+            if let Some(home) = unsafe { my_home(link) }
+                && let Some(weight) = recycle::inlined::<T>(self)
+            {
+                // SAFETY: the guard gives its node up.
+                if unsafe { push_home(home, link, weight) } {
                     return;
                 }
             }
         }
         // SAFETY: the guard gives its node up.
-        unsafe { give_back_slow::<T>(link) };
+        unsafe { give_back::<T>(link) };
     }
 }
 
-/// Every other return: a reset that takes a call, another thread's object, a full cache, a panic.
+/// The node's home, if that is the calling thread's cache.
+///
+/// # Safety
+/// The caller holds the node.
+#[inline(always)]
+unsafe fn my_home(link: *mut Link) -> Option<*const Home> {
+    // SAFETY: the caller's.
+    let home = unsafe { Link::home(link) };
+    // SAFETY: a home lives as long as its core (I6).
+    // Relaxed: "mine" can only be read from what this thread, or the last thread of its number,
+    // wrote before; "not mine" only sends us the long way round.
+    let owner = unsafe { (*home).owner.load(Ordering::Relaxed) };
+    (owner == thread::place(thread::Place::owner)).then_some(home)
+}
+
+/// The hit path of a return to this thread's own cache.
+///
+/// # Safety
+/// `home` is `link`'s, and its owner is this thread; the caller holds the node, and gives it up if
+/// this succeeds; `weight` is at most [`MAX_WEIGHT`].
+#[inline(always)]
+unsafe fn push_home(home: *const Home, link: *mut Link, weight: usize) -> bool {
+    // SAFETY: a home with an owner is the head of its cache, and the pointer has the provenance of
+    // all of it (`Core::home_in`).
+    let cache = unsafe { &*home.cast::<Cache>() };
+    // SAFETY: I3: this thread has the owner's number, and a place, so `light` is its half of the
+    // fence. The rest is the caller's.
+    unsafe { cache.push(link, weight, fence::light) }
+}
+
+/// Every return whose reset takes a call, and those that the hit path could not take.
 ///
 /// # Safety
 /// `link` is the head of a `Node<T>` that the caller holds and gives up.
 #[inline(never)]
-unsafe fn give_back_slow<T: Send + 'static>(link: *mut Link) {
+unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Link::core(link) };
-    if std::thread::panicking() {
-        // SAFETY: the caller's.
-        return unsafe { Core::discard(core, link, Reason::Panic) };
-    }
     // Decided once: an object that has not been reset must never be kept.
-    // SAFETY: the node keeps its core alive.
-    if let Some(reason) = unsafe { (*core).barred() } {
+    // SAFETY: the node keeps its core alive (I6).
+    let barred = unsafe { (*core).is_barred() };
+    if barred || std::thread::panicking() {
         // SAFETY: the caller's.
-        return unsafe { Core::discard(core, link, reason) };
+        return unsafe { refuse_slow(link) };
     }
     // The reset is the user's code: if it panics, the node must go.
     let bomb = Falling {
-        core,
         link,
         reason: Reason::Panic,
     };
@@ -190,34 +207,55 @@ unsafe fn give_back_slow<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
     let weight = unsafe { Shell::<T>::reset(core, object) };
     std::mem::forget(bomb);
-    let Some(weight) = weight else {
-        // SAFETY: the caller's.
-        return unsafe { Core::discard(core, link, Reason::Reset) };
-    };
-    // SAFETY: as in `drop`.
-    if !unsafe { push_home(link, weight) } {
-        // SAFETY: the caller's.
-        unsafe { Core::give(core, thread::number(), link, weight) };
+    // SAFETY: the caller holds the node.
+    if weight <= MAX_WEIGHT
+        && let Some(home) = unsafe { my_home(link) }
+    {
+        // SAFETY: the caller gives the node up.
+        if unsafe { push_home(home, link, weight) } {
+            return;
+        }
     }
+    // SAFETY: the caller's.
+    unsafe { keep_slow(link, weight) };
 }
 
-/// The hit path without the inlined reset.
+/// Nothing is kept at the moment: the pool is closed or switched off, or the thread panics.
 ///
 /// # Safety
-/// The caller holds the node, and gives it up if this succeeds.
-#[inline]
-unsafe fn push_home(link: *mut Link, weight: usize) -> bool {
-    // SAFETY: the caller holds the node, and a home lives as long as its core (I6).
-    let home = unsafe { Link::home(link) };
-    // SAFETY: as above.
-    let owner = unsafe { (*home).owner.load(Ordering::Relaxed) };
-    if owner != thread::place(thread::Place::owner) || weight > MAX_WEIGHT {
-        return false;
+/// The node is of this core; the caller holds it and gives it up.
+#[cold]
+unsafe fn refuse_slow(link: *mut Link) {
+    // SAFETY: the caller holds the node.
+    let core = unsafe { Link::core(link) };
+    // SAFETY: the node keeps its core alive.
+    let barred = unsafe { (*core).barred() };
+    // Not barred any more: it was when that was decided, and there is but one way to be so without
+    // being closed for good.
+    let panicking = std::thread::panicking();
+    let reason = if panicking {
+        Reason::Panic
+    } else {
+        barred.unwrap_or(Reason::SwitchedOff)
+    };
+    // SAFETY: the caller's.
+    unsafe { Core::discard(link, reason) };
+}
+
+/// Keeps an object that has been reset, by way of the core, unless the reset said no.
+///
+/// # Safety
+/// As [`refuse_slow`].
+#[inline(never)]
+unsafe fn keep_slow(link: *mut Link, weight: usize) {
+    // SAFETY: the caller holds the node.
+    let core = unsafe { Link::core(link) };
+    if weight == DROP_IT {
+        // SAFETY: the caller's.
+        return unsafe { Core::discard(link, Reason::Reset) };
     }
-    // SAFETY: a home with an owner is the head of its cache.
-    let cache = unsafe { &*home.cast::<Cache>() };
-    // SAFETY: I3: this thread has the owner's number and a place.
-    unsafe { cache.push(link, weight, fence::light) }
+    // SAFETY: the caller's.
+    unsafe { Core::give(core, thread::number(), link, weight) };
 }
 
 impl<T: Send + fmt::Debug> fmt::Debug for Pooled<T> {

@@ -68,7 +68,7 @@ pub struct Pool<T: Send + 'static> {
 /// What the first use of a `const` pool makes its core from.
 struct Plan<T> {
     create: Option<fn() -> T>,
-    reset: Option<fn(&mut T) -> usize>,
+    reset: Option<Reset<T>>,
 }
 
 /// Stands in for the directory of a pool that has no core yet: every lookup finds nothing.
@@ -298,7 +298,8 @@ impl<T: Send + 'static> Pool<T> {
         };
         let payload = Payload {
             create: Create::Plain(create),
-            reset: Reset::Own(reset),
+            reset,
+            custom: None,
             on_pass: None,
         };
         let fresh = Shell::allocate(payload, Settings::default());
@@ -357,9 +358,36 @@ fn is_nowhere(core: *const Core) -> bool {
     ptr::eq(core.cast(), &raw const NOWHERE)
 }
 
-fn own_reset<T: Recycle>(object: &mut T) -> usize {
+/// Resets an object; its weight then, or [`DROP_IT`]. The core is the head of the `Shell<T>`.
+type Reset<T> = unsafe fn(*const Core, &mut T) -> usize;
+
+/// What a reset says of an object that is not to be kept.
+pub(crate) const DROP_IT: usize = usize::MAX;
+
+/// By [`Recycle`].
+///
+/// # Safety
+/// None: it has the type of those that need the core.
+unsafe fn own_reset<T: Recycle>(_core: *const Core, object: &mut T) -> usize {
     object.recycle();
-    object.retained_bytes()
+    object.retained_bytes().min(DROP_IT - 1)
+}
+
+/// By the builder's closures.
+///
+/// # Safety
+/// As [`Shell::payload`], of a pool that has them.
+unsafe fn custom_reset<T: Send + 'static>(core: *const Core, object: &mut T) -> usize {
+    // SAFETY: the caller's.
+    let payload = unsafe { Shell::<T>::payload(core) };
+    let Some(custom) = &payload.custom else {
+        unreachable!("a reset of its own")
+    };
+    if (custom.reset)(object) {
+        (custom.weigh)(object).min(DROP_IT - 1)
+    } else {
+        DROP_IT
+    }
 }
 
 // -------------------------------------------------------------------- the typed core
@@ -430,8 +458,9 @@ pub(crate) struct Shell<T: Send + 'static> {
 }
 
 struct Payload<T> {
-    create: Create<T>,
     reset: Reset<T>,
+    custom: Option<Custom<T>>,
+    create: Create<T>,
     on_pass: Option<OnPass>,
 }
 
@@ -444,13 +473,9 @@ enum Create<T> {
     Boxed(Box<dyn Fn() -> T + Send + Sync>),
 }
 
-enum Reset<T> {
-    /// `Recycle`: resets and weighs.
-    Own(fn(&mut T) -> usize),
-    Custom {
-        reset: Box<dyn Fn(&mut T) -> bool + Send + Sync>,
-        weigh: Weigh<T>,
-    },
+struct Custom<T> {
+    reset: Box<dyn Fn(&mut T) -> bool + Send + Sync>,
+    weigh: Weigh<T>,
 }
 
 type Weigh<T> = Box<dyn Fn(&T) -> usize + Send + Sync>;
@@ -465,7 +490,7 @@ impl<T: Send + 'static> Shell<T> {
 
     fn allocate(payload: Payload<T>, settings: Settings) -> *mut Core {
         // The hit path of a return would use the inlined reset.
-        let slow_returns = matches!(payload.reset, Reset::Custom { .. }) && is_inlined::<T>();
+        let slow_returns = payload.custom.is_some() && is_inlined::<T>();
         let limits = settings.limits();
         let interval = settings.interval;
         let core = Core::new(Self::VTABLE, settings.name, limits, slow_returns, interval);
@@ -525,16 +550,16 @@ impl<T: Send + 'static> Shell<T> {
         unsafe { Pooled::from_link(link) }
     }
 
-    /// Resets an object; its weight, or `None` if it is to be dropped. User code: may panic.
+    /// Resets an object; its weight, or [`DROP_IT`]. User code: may panic.
     ///
     /// # Safety
     /// As [`Shell::payload`].
-    pub(crate) unsafe fn reset(core: *const Core, object: &mut T) -> Option<usize> {
+    #[inline(always)]
+    pub(crate) unsafe fn reset(core: *const Core, object: &mut T) -> usize {
         // SAFETY: the caller's.
-        match unsafe { &Self::payload(core).reset } {
-            Reset::Own(reset) => Some(reset(object)),
-            Reset::Custom { reset, weigh } => reset(object).then(|| weigh(object)),
-        }
+        let reset = unsafe { Self::payload(core) }.reset;
+        // SAFETY: the core is the head of the shell that this reset was put in.
+        unsafe { reset(core, object) }
     }
 
     /// For the vtable.
@@ -751,11 +776,11 @@ impl<T: Send + 'static, R> Builder<T, R> {
 impl<T: Recycle + Send + 'static> Builder<T, OwnReset> {
     /// Makes the pool.
     pub fn build(self) -> Pool<T> {
-        let reset = Reset::Own(own_reset::<T>);
         finish(
             Payload {
+                reset: own_reset::<T>,
+                custom: None,
                 create: Create::Boxed(self.create),
-                reset,
                 on_pass: self.on_pass,
             },
             self.settings,
@@ -775,14 +800,14 @@ impl<T: Send + 'static> Builder<T, CustomReset<T>> {
     /// Makes the pool.
     pub fn build(self) -> Pool<T> {
         let weigh = self.weigh.unwrap_or_else(|| Box::new(known_weight::<T>));
-        let reset = Reset::Custom {
-            reset: self.reset.0,
-            weigh,
-        };
         finish(
             Payload {
+                reset: custom_reset::<T>,
+                custom: Some(Custom {
+                    reset: self.reset.0,
+                    weigh,
+                }),
                 create: Create::Boxed(self.create),
-                reset,
                 on_pass: self.on_pass,
             },
             self.settings,
