@@ -546,8 +546,7 @@ impl Core {
             if let Err(panic) = std::panic::catch_unwind(one) {
                 match &first_panic {
                     None => first_panic = Some(panic),
-                    // Leaked: a payload may panic as well when it is dropped.
-                    Some(_) => std::mem::forget(panic),
+                    Some(_) => swallow(panic),
                 }
             }
         }
@@ -805,6 +804,15 @@ impl Refused {
             Refused::Contended(_) => Reason::Full,
             Refused::Closed(_) => Reason::Closed,
         }
+    }
+}
+
+/// Drops what a panic carried, which may panic as well.
+pub(crate) fn swallow(panic: Box<dyn std::any::Any + Send>) {
+    let drop_it = std::panic::AssertUnwindSafe(|| drop(panic));
+    if let Err(second) = std::panic::catch_unwind(drop_it) {
+        // Enough is enough: leaked.
+        std::mem::forget(second);
     }
 }
 

@@ -139,3 +139,121 @@ mod system {
         cfg!(repool_loom)
     }
 }
+
+#[cfg(all(test, not(miri), not(repool_loom)))]
+mod tests {
+    //! The protocol on real hardware, with plain flags instead of a cache, so that breaking it on
+    //! purpose breaks nothing else.
+    use super::{asymmetric, heavy, slow};
+    use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    /// One owner's two flags, and who was inside.
+    #[derive(Default)]
+    #[repr(align(128))]
+    struct Side {
+        busy: AtomicBool,
+        wanted: AtomicBool,
+        visited: AtomicBool,
+        met: AtomicUsize,
+        operations: AtomicUsize,
+    }
+
+    impl Side {
+        fn operate(&self) {
+            self.busy.store(true, Ordering::Relaxed);
+            slow();
+            if !self.wanted.load(Ordering::Acquire) {
+                let met = usize::from(self.visited.load(Ordering::Relaxed));
+                self.met.fetch_add(met, Ordering::Relaxed);
+            }
+            self.busy.store(false, Ordering::Release);
+            let done = self.operations.load(Ordering::Relaxed) + 1;
+            self.operations.store(done, Ordering::Relaxed);
+        }
+
+        /// Between `want` and the fence nothing; then this.
+        fn visit(&self) {
+            if !self.busy.load(Ordering::Acquire) {
+                self.visited.store(true, Ordering::Relaxed);
+                // Long enough for an owner to come in that should not.
+                for _ in 0..50 {
+                    std::hint::spin_loop();
+                }
+                self.visited.store(false, Ordering::Relaxed);
+            }
+            self.wanted.store(false, Ordering::Release);
+        }
+    }
+
+    /// Two owners hammer, a visitor comes by; how often an owner was inside with the visitor, and
+    /// how many operations there were.
+    fn stress(fence: impl Fn() + Sync, enough: impl Fn(usize) -> bool) -> (usize, usize) {
+        let sides = [Side::default(), Side::default()];
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for side in &sides {
+                let stop = &stop;
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        for _ in 0..1_000 {
+                            side.operate();
+                        }
+                    }
+                });
+            }
+            let start = Instant::now();
+            let met = || {
+                sides
+                    .iter()
+                    .map(|side| side.met.load(Ordering::Relaxed))
+                    .sum::<usize>()
+            };
+            while start.elapsed() < Duration::from_secs(2) && !enough(met()) {
+                for _ in 0..100 {
+                    for side in &sides {
+                        side.wanted.store(true, Ordering::Relaxed);
+                    }
+                    fence();
+                    for side in &sides {
+                        side.visit();
+                    }
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let sum = |of: fn(&Side) -> &AtomicUsize| {
+            sides
+                .iter()
+                .map(|side| of(side).load(Ordering::Relaxed))
+                .sum()
+        };
+        (sum(|side| &side.met), sum(|side| &side.operations))
+    }
+
+    /// The fence pair keeps owner and visitor apart.
+    #[test]
+    fn the_fence_pair_keeps_owner_and_visitor_apart() {
+        let fence = || assert!(heavy());
+        let (met, operations) = stress(fence, |_| false);
+        println!("{operations} operations, {met} meetings");
+        assert_eq!(met, 0, "in {operations} operations");
+    }
+
+    /// The negative twin: without the heavy half they meet, so the test above can fail. Needs two
+    /// processors that run at once, and a process-wide barrier to leave out.
+    #[test]
+    #[cfg_attr(
+        debug_assertions,
+        ignore = "calls between the two instructions: ci/stress.sh"
+    )]
+    fn without_the_heavy_half_they_meet() {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        if processors < 2 || !asymmetric() {
+            return;
+        }
+        let (met, operations) = stress(|| (), |met| met > 0);
+        println!("{operations} operations, {met} meetings");
+        assert!(met > 0, "never met in {operations} operations");
+    }
+}

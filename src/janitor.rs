@@ -20,7 +20,7 @@
 //! A forked child has no janitor. A handler counts [`epoch`] up there, which makes every pool
 //! unwatched, and the child's first return on a slow path starts a new thread.
 
-use crate::core::{Core, WeakCore};
+use crate::core::{Core, WeakCore, swallow};
 use crate::pressure;
 use crate::sync::rare::{Builder, OnceLock, Thread, park, park_timeout};
 use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Patience};
@@ -337,8 +337,7 @@ fn quietly<R>(f: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => Some(result),
         Err(panic) => {
-            // Leaked: a payload may panic as well when it is dropped.
-            std::mem::forget(panic);
+            swallow(panic);
             None
         }
     }

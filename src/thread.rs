@@ -60,7 +60,7 @@ pub(crate) fn unremember(_core: &crate::core::Core) {}
 #[cfg(not(repool_loom))]
 mod local {
     use super::{BUCKETS, NO_BUCKET, Number};
-    use crate::core::{Core, WeakCore};
+    use crate::core::{Core, WeakCore, swallow};
     use crate::fence;
     use crate::sync::{Mutex, Patience};
     use std::cell::{Cell, RefCell};
@@ -226,8 +226,7 @@ mod local {
                     drop(core);
                 });
                 if let Err(panic) = std::panic::catch_unwind(one) {
-                    // Leaked: a payload may panic as well when it is dropped.
-                    std::mem::forget(panic);
+                    swallow(panic);
                 }
             }
             // A cache that could not be vacated (somebody died visiting it: fork) keeps its number.
