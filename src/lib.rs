@@ -5,6 +5,8 @@
     allow(dead_code, reason = "models use the protocol, not the API")
 )]
 
+#[cfg(all(feature = "bumpalo", not(repool_loom)))]
+mod arena;
 #[cfg(not(repool_loom))]
 mod budget;
 mod cache;
@@ -43,6 +45,9 @@ pub use crate::{
     pressure::Pressure,
     recycle::Recycle,
 };
+
+#[cfg(all(feature = "bumpalo", not(repool_loom)))]
+pub use crate::arena::{Arena, ArenaBuilder, ArenaPool};
 
 #[cfg(feature = "derive")]
 pub use repool_derive::Recycle;

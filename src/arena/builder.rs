@@ -1,0 +1,90 @@
+//! [`ArenaBuilder`]: the settings of an arena pool.
+
+use super::ArenaPool;
+use super::learned::Learned;
+use super::region::Region;
+use crate::budget::Budget;
+use crate::pool::{Builder, Pool};
+use crate::sync::rare::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Settings for an [`ArenaPool`], from [`ArenaPool::builder`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ArenaBuilder {
+    pool: Builder<Region>,
+    learned: Arc<Learned>,
+}
+
+impl ArenaBuilder {
+    pub(super) fn new() -> Self {
+        let learned = Arc::new(Learned::new());
+        let of_all = Arc::clone(&learned);
+        Self {
+            pool: Pool::builder(move || Region::new(Arc::clone(&of_all))),
+            learned,
+        }
+    }
+
+    fn map(mut self, change: impl FnOnce(Builder<Region>) -> Builder<Region>) -> Self {
+        self.pool = change(self.pool);
+        self
+    }
+
+    /// A name for logs and statistics.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.map(|pool| pool.name(name))
+    }
+
+    /// How many arenas the pool keeps idle at most, in all threads together. Default: no limit. See
+    /// [`Builder::max_idle`].
+    pub fn max_idle(self, arenas: usize) -> Self {
+        self.map(|pool| pool.max_idle(arenas))
+    }
+
+    /// How many bytes the idle arenas may hold together. Default: no limit. See
+    /// [`Builder::max_idle_bytes`].
+    pub fn max_idle_bytes(self, bytes: usize) -> Self {
+        self.map(|pool| pool.max_idle_bytes(bytes))
+    }
+
+    /// How many bytes one arena may hold and still be kept. Default: no limit.
+    ///
+    /// An arena that a request made larger is dropped when it comes back, and no arena is made
+    /// larger than this to begin with.
+    pub fn max_object_bytes(self, bytes: usize) -> Self {
+        self.learned.set_limit(bytes);
+        self.map(|pool| pool.max_object_bytes(bytes))
+    }
+
+    /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
+    /// process-wide one, if there is one ([`Budget::set_default`]).
+    pub fn budget(self, budget: Budget) -> Self {
+        self.map(|pool| pool.budget(budget))
+    }
+
+    /// Lets the janitor run a pass every `interval`. Default: every 5 s. See
+    /// [`Builder::trim_every`].
+    ///
+    /// # Panics
+    /// If `interval` is zero.
+    pub fn trim_every(self, interval: Duration) -> Self {
+        self.map(|pool| pool.trim_every(interval))
+    }
+
+    /// Leaves passes to you: call [`ArenaPool::trim`] from a timer, a frame loop, an idle hook.
+    pub fn trim_manually(self) -> Self {
+        self.map(Builder::trim_manually)
+    }
+
+    /// Makes the pool.
+    pub fn build(self) -> ArenaPool {
+        ArenaPool {
+            pool: OnceLock::from(self.finish()),
+        }
+    }
+
+    pub(super) fn finish(self) -> Pool<Region> {
+        self.pool.build()
+    }
+}

@@ -1,0 +1,401 @@
+//! [`ArenaPool`] and [`Arena`]: a bump allocator for each request.
+//!
+//! A pool of `Region`s with another face: caches, depot, passes, limits and figures are those of
+//! [`Pool`](crate::Pool). What is of its own is the size of arenas: `region` has the reset,
+//! `learned` what requests use. `guide` holds the public text.
+
+mod builder;
+mod learned;
+mod region;
+
+pub use self::builder::ArenaBuilder;
+
+use self::region::Region;
+use crate::guard::Pooled;
+use crate::pool::Pool;
+use crate::stats::{Stats, Trimmed};
+use crate::sync::rare::OnceLock;
+use crate::trim::Level;
+use bumpalo::Bump;
+use std::fmt;
+use std::ops::Deref;
+
+/// Bump arenas, one per request: for everything that a request builds and throws away together.
+///
+/// [`get`](ArenaPool::get) hands out an [`Arena`], which derefs to a [`bumpalo::Bump`]: parse
+/// trees, header maps, temporary strings, scratch vectors, each with the arena's lifetime.
+/// Dropping the arena frees all of them at once and keeps the memory for the next request.
+///
+/// # Examples
+/// ```
+/// use repool::ArenaPool;
+///
+/// static ARENAS: ArenaPool = ArenaPool::new();
+///
+/// let arena = ARENAS.get();
+/// let name: &str = arena.alloc_str("Ada");
+/// let squares: &[u32] = arena.alloc_slice_fill_iter([0, 1, 2, 3].map(|n| n * n));
+/// assert_eq!((name, squares), ("Ada", &[0, 1, 4, 9][..]));
+/// ```
+///
+/// # Destructors do not run
+/// What is allocated in an arena is forgotten, not dropped. Memory *inside* the arena is
+/// reclaimed all the same; what a value owns *elsewhere* leaks: the heap of a `std` `String` or
+/// `Vec`, a file, a lock guard, a reference count.
+/// ```
+/// # use repool::ArenaPool;
+/// # use std::sync::Arc;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// let shared = Arc::new(5);
+/// ARENAS.get().alloc(Arc::clone(&shared));
+/// assert_eq!(Arc::strong_count(&shared), 2); // for ever
+/// ```
+/// So put plain data there, and the arena's own strings and collections:
+/// [`alloc_str`](Bump::alloc_str), `bumpalo::collections::{String, Vec}`, `hashbrown`'s map (see
+/// below). What has to be dropped belongs in a local variable, or in a `bumpalo::boxed::Box`
+/// (bumpalo's feature `boxed`), which drops its value, as `bumpalo::collections::Vec` drops its
+/// elements.
+///
+/// # Collections
+/// With bumpalo's features `collections` and `allocator-api2`; name bumpalo, of the version that
+/// repool uses, in your own `Cargo.toml`:
+/// ```
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// use bumpalo::collections::{String, Vec};
+/// use hashbrown::{DefaultHashBuilder, HashMap};
+///
+/// let arena = ARENAS.get();
+/// let mut words = Vec::new_in(&arena);
+/// words.extend(["to", "be", "or", "not", "to", "be"]);
+/// let line = bumpalo::format!(in &arena, "{} words", words.len());
+/// assert_eq!(line, "6 words");
+///
+/// let mut counts = HashMap::with_hasher_in(DefaultHashBuilder::default(), &*arena);
+/// for word in &words {
+///     *counts.entry(*word).or_insert(0) += 1;
+/// }
+/// assert_eq!(counts["to"], 2);
+/// # let _: String = line;
+/// ```
+/// A collection that grows leaves its old memory behind until the arena goes, unless it was the
+/// last thing allocated: give it the capacity it will need.
+///
+/// # In async code
+/// An `Arena` is `Send` and `'static`: the request's future owns it, and may hold it over any
+/// `.await`. So may it hold plain references *into* the arena, to data that is `Sync`.
+///
+/// What a future must not hold over an `.await`, if it is to be `Send`, is a `&Bump` or `&Arena`,
+/// and that includes a growing collection: it allocates through that reference. `Bump` is not
+/// `Sync`: it moves its finger without synchronisation, so two threads with a `&Bump` each would
+/// get the same memory. Finish the collection first, and keep the slice:
+/// ```
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// # async fn wait() {}
+/// async fn request(body: &str) -> usize {
+///     let arena = ARENAS.get();
+///     let words: &[&str] = {
+///         let mut words = bumpalo::collections::Vec::new_in(&arena);
+///         words.extend(body.split(' '));
+///         words.into_bump_slice()
+///     };
+///     wait().await; // another thread may go on from here
+///     let longest = arena.alloc(words.iter().map(|word| word.len()).max());
+///     wait().await;
+///     longest.unwrap_or(0)
+/// }
+/// fn spawn(_: impl Future<Output = usize> + Send + 'static) {}
+/// spawn(request("a body"));
+/// ```
+/// ```compile_fail
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// # async fn wait() {}
+/// async fn request(body: &str) -> usize {
+///     let arena = ARENAS.get();
+///     let words: bumpalo::collections::Vec<&str> = {
+///         let mut words = bumpalo::collections::Vec::new_in(&arena);
+///         words.extend(body.split(' '));
+///         words
+///     };
+///     wait().await; // holds a `&Bump`
+///     words.len()
+/// }
+/// fn spawn(_: impl Future<Output = usize> + Send + 'static) {}
+/// spawn(request("a body"));
+/// ```
+///
+/// # How large an arena is
+/// The pool samples what requests use, and makes a new arena with one chunk that fits all but a
+/// twentieth of the recent ones: 4 KiB while it knows nothing, 16 MiB at most. A request that
+/// needs more gets more chunks, as from any `Bump`; when it ends they are replaced by one of their
+/// size together, so that the same request fits the next time without a call of the allocator.
+///
+/// An arena of more than 4 KiB of which five requests in a row leave more than three quarters
+/// unused is cut down to what they used. If that turns out to have been too little within the next
+/// 63 requests, the pool waits for sixteen times as many the next time, up to 20 480. (bumpalo's
+/// collections give the memory at the end of an arena back when they are dropped, so an arena may
+/// look emptier at a request's end than it was.) Passes drop arenas that nobody needs, as for
+/// [`Pool`](crate::Pool::trim).
+///
+/// # When not to pool
+/// A request that makes a handful of small allocations gains nothing. Code that never leaves its
+/// thread, nor holds the arena over an `.await`, can keep one `Bump` in a `thread_local!`, and
+/// reset it: that is the floor, without limits or passes.
+pub struct ArenaPool {
+    /// Made by the first use. Each pool's arenas share what was learned from its requests, and a
+    /// `const` pool has no place to keep that.
+    pool: OnceLock<Pool<Region>>,
+}
+
+static GLOBAL: ArenaPool = ArenaPool::new();
+
+impl ArenaPool {
+    /// A pool with the default settings.
+    ///
+    /// `const`, so it works in a `static`. Nothing is allocated before the first use.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            pool: OnceLock::new(),
+        }
+    }
+
+    /// The pool of the whole process, for code that needs no settings of its own. What it learns
+    /// is learned from all of its users: requests of very different size are better served by a
+    /// pool each.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::ArenaPool;
+    /// assert_eq!(*ArenaPool::global().get().alloc(5), 5);
+    /// ```
+    #[must_use]
+    pub fn global() -> &'static Self {
+        &GLOBAL
+    }
+
+    /// A pool with settings: limits, a name, the time between passes.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::ArenaPool;
+    /// let pool = ArenaPool::builder()
+    ///     .name("requests")
+    ///     .max_idle_bytes(64 << 20)
+    ///     .max_object_bytes(4 << 20)
+    ///     .build();
+    /// assert_eq!(pool.get().alloc_str("hello"), "hello");
+    /// ```
+    pub fn builder() -> ArenaBuilder {
+        ArenaBuilder::new()
+    }
+
+    /// An empty arena: an idle one, or a new one.
+    ///
+    /// A hit touches only the calling thread's cache, as for [`Pool::get`](crate::Pool::get). A
+    /// new arena is one chunk of what requests typically use.
+    #[inline]
+    pub fn get(&self) -> Arena {
+        let pool = match self.pool.get() {
+            Some(pool) => pool,
+            None => self.first_use(),
+        };
+        Arena(pool.get())
+    }
+
+    /// Runs `f` with an empty arena, for borrows that end with a call. Nothing that is allocated in
+    /// it gets out.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::ArenaPool;
+    /// static ARENAS: ArenaPool = ArenaPool::new();
+    ///
+    /// let shouted = ARENAS.with(|bump| {
+    ///     let mut text = bumpalo::collections::String::new_in(bump);
+    ///     text.push_str("hello");
+    ///     text.make_ascii_uppercase();
+    ///     text.len()
+    /// });
+    /// assert_eq!(shouted, 5);
+    /// ```
+    /// ```compile_fail
+    /// # use repool::ArenaPool;
+    /// # static ARENAS: ArenaPool = ArenaPool::new();
+    /// let kept: &str = ARENAS.with(|bump| bump.alloc_str("hello"));
+    /// ```
+    #[inline]
+    pub fn with<R>(&self, f: impl FnOnce(&Bump) -> R) -> R {
+        f(&self.get())
+    }
+
+    /// Runs one trim pass, as [`Pool::trim`](crate::Pool::trim).
+    pub fn trim(&self) -> Trimmed {
+        self.trim_under(Level::None)
+    }
+
+    /// Runs one trim pass by the rule for this level of memory pressure, as
+    /// [`Pool::trim_under`](crate::Pool::trim_under).
+    pub fn trim_under(&self, level: Level) -> Trimmed {
+        self.pool
+            .get()
+            .map(|pool| pool.trim_under(level))
+            .unwrap_or_default()
+    }
+
+    /// Drops every idle arena, in every thread's cache and in the depot, and says what it was.
+    /// What was learned stays.
+    pub fn clear(&self) -> Trimmed {
+        self.pool.get().map(Pool::clear).unwrap_or_default()
+    }
+
+    /// What the pool has done and holds. An object is an arena; its bytes are those of its chunk.
+    ///
+    /// An arena that grows or is cut down is still the same object; one that grows beyond
+    /// `max_object_bytes` is dropped, and counts as `discarded_by.oversize`.
+    pub fn stats(&self) -> Stats {
+        self.pool.get().map(Pool::stats).unwrap_or_default()
+    }
+
+    /// Switches pooling off and on, as [`Pool::set_enabled`](crate::Pool::set_enabled).
+    pub fn set_enabled(&self, on: bool) {
+        self.used().set_enabled(on);
+    }
+
+    /// The name given to the builder.
+    pub fn name(&self) -> Option<&str> {
+        self.pool.get()?.name()
+    }
+
+    fn used(&self) -> &Pool<Region> {
+        self.pool.get_or_init(|| ArenaBuilder::new().finish())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_use(&self) -> &Pool<Region> {
+        self.used()
+    }
+}
+
+impl Default for ArenaPool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ArenaPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArenaPool")
+            .field("name", &self.name())
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+/// An arena on loan from an [`ArenaPool`]; reset, and given back, when dropped.
+///
+/// Derefs to [`bumpalo::Bump`]. It is one pointer wide, `Send` and `'static`: it needs no lifetime,
+/// may outlive its pool, and may be dropped on any thread, which it then serves next. An arena that
+/// is dropped while its thread panics is freed instead; so is one whose pool is gone.
+///
+/// An allocation limit that is set on it ends with the request.
+///
+/// # What the compiler refuses
+/// Nothing that is allocated in an arena outlives it. Returning a reference:
+/// ```compile_fail,E0515
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// fn name() -> &'static str {
+///     let arena = ARENAS.get();
+///     arena.alloc_str("Ada")
+/// }
+/// ```
+/// ```
+/// # use repool::{Arena, ArenaPool};
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// fn name(arena: &Arena) -> &str {
+///     arena.alloc_str("Ada")
+/// }
+/// assert_eq!(name(&ARENAS.get()), "Ada");
+/// ```
+/// Dropping the arena first:
+/// ```compile_fail,E0505
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// let arena = ARENAS.get();
+/// let name = arena.alloc_str("Ada");
+/// drop(arena);
+/// assert_eq!(name, "Ada");
+/// ```
+/// ```
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// let arena = ARENAS.get();
+/// let name = arena.alloc_str("Ada");
+/// assert_eq!(name, "Ada");
+/// drop(arena);
+/// ```
+/// Storing it in something that lives longer:
+/// ```compile_fail,E0597
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// let mut names = Vec::new();
+/// {
+///     let arena = ARENAS.get();
+///     names.push(arena.alloc_str("Ada"));
+/// }
+/// assert_eq!(names.len(), 1);
+/// ```
+/// ```
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// let arena = ARENAS.get();
+/// let mut names = Vec::new();
+/// {
+///     names.push(arena.alloc_str("Ada"));
+/// }
+/// assert_eq!(names.len(), 1);
+/// ```
+/// Sending a reference to the arena to another thread, while the arena itself may go:
+/// ```compile_fail,E0277
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// let arena = ARENAS.get();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| arena.alloc_str("Ada").len());
+/// });
+/// ```
+/// ```
+/// # use repool::ArenaPool;
+/// # static ARENAS: ArenaPool = ArenaPool::new();
+/// let arena = ARENAS.get();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || arena.alloc_str("Ada").len());
+/// });
+/// ```
+#[must_use = "an arena that is dropped at once goes straight back"]
+pub struct Arena(Pooled<Region>);
+
+/// One pointer, for `Option<Arena>` as well.
+const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
+
+impl Deref for Arena {
+    type Target = Bump;
+
+    #[inline(always)]
+    fn deref(&self) -> &Bump {
+        &self.0.bump
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arena")
+            .field("allocated_bytes", &self.allocated_bytes())
+            .field("chunk_capacity", &self.chunk_capacity())
+            .finish()
+    }
+}
