@@ -113,7 +113,6 @@ pub(crate) struct Core {
     orphan: Home,
     /// Returns must take the slow path, because the reset is not the type's own.
     slow_returns: bool,
-    pub(crate) name: Option<Box<str>>,
     pub(crate) limits: Limits,
     pub(crate) depot: Depot,
     /// Visitors take turns. Guards the list of registered caches as well.
@@ -177,7 +176,6 @@ impl Core {
     /// [`Core::settle`] once it has its address.
     pub(crate) fn new(
         vtable: &'static VTable,
-        name: Option<Box<str>>,
         limits: Limits,
         slow_returns: bool,
         interval: Option<Duration>,
@@ -188,7 +186,6 @@ impl Core {
             vtable,
             orphan: Home::new(),
             slow_returns,
-            name,
             limits,
             depot: Depot::new(),
             visits: Mutex::new(Listed {
@@ -865,9 +862,10 @@ mod page {
     // std asks the system for zeroed memory only up to its usual alignment, and zeroes by hand
     // above; so a large bucket is aligned here.
 
-    /// Buckets from this length on are worth the extra alignment space.
+    /// Buckets from this length on are worth the extra alignment space. Not under Miri, whose
+    /// symbolic alignment check believes an allocation's alignment only.
     #[cfg(not(repool_loom))]
-    const LARGE: usize = 32;
+    const LARGE: usize = if cfg!(miri) { usize::MAX } else { 32 };
     #[cfg(not(repool_loom))]
     const ALIGN: usize = align_of::<Cache>();
 

@@ -105,6 +105,10 @@ pub(crate) fn watch_slow(core: &Core) {
     let Some(interval) = core.interval() else {
         return;
     };
+    if !is_possible() || START_FAILED.is_within(RETRY) {
+        ride(core, interval);
+        return;
+    }
     // Long: if this call is lost, nobody may look after the pool for as long as it is idle.
     let Some(mut registry) = REGISTRY.lock_bounded(Patience::Long) else {
         return;
@@ -180,9 +184,6 @@ fn ride(core: &Core, interval: Duration) {
 // -------------------------------------------------------------------- the thread
 
 fn start(registry: &mut Registry) -> bool {
-    if !is_possible() || START_FAILED.is_within(RETRY) {
-        return false;
-    }
     after_fork::install();
     // Under the registry's lock, which a forking thread takes first.
     pressure::prepare();

@@ -9,6 +9,8 @@
 mod arena;
 #[cfg(not(repool_loom))]
 mod budget;
+#[cfg(not(repool_loom))]
+mod builder;
 mod cache;
 mod core;
 mod depot;
@@ -30,6 +32,8 @@ mod janitor;
 mod pool;
 #[cfg(not(repool_loom))]
 mod recycle;
+#[cfg(not(repool_loom))]
+mod shell;
 
 #[cfg(all(test, repool_loom))]
 mod models;
@@ -39,9 +43,10 @@ pub use crate::trim::Level;
 #[cfg(not(repool_loom))]
 pub use crate::{
     budget::Budget,
+    builder::{Builder, CustomReset, OwnReset},
     guard::Pooled,
     janitor::{JanitorStats, janitor_stats},
-    pool::{Builder, CustomReset, OwnReset, Pool},
+    pool::Pool,
     pressure::Pressure,
     recycle::Recycle,
 };

@@ -12,8 +12,10 @@ use std::path::PathBuf;
 /// is let go at once. For a type that is not yours, or for another idea of "ready", use
 /// [`Builder::reset`](crate::Builder::reset).
 ///
-/// With the feature `derive`, `#[derive(Recycle)]` implements it for structs whose fields are all
-/// `Recycle`.
+/// It is implemented for std's collections, strings and paths; for boxes, options, tuples and arrays
+/// of such; for plain numbers, `bool` and `char`, which become zero, `false` and NUL; and for
+/// `BytesMut` and `Bump` behind the features `bytes` and `bumpalo`. With the feature `derive`,
+/// `#[derive(Recycle)]` implements it for structs whose fields are all `Recycle`.
 ///
 /// # Cost
 /// For `String` and for vectors of bytes and of the common number types, a hit contains the reset
@@ -284,6 +286,39 @@ impl<T: Recycle, const N: usize> Recycle for [T; N] {
     }
 }
 
+/// Plain values become what `Default` says, so that they may be fields of a derived struct.
+macro_rules! plain {
+    ($($Type:ty)*) => {$(
+        impl Recycle for $Type {
+            #[inline]
+            fn recycle(&mut self) {
+                *self = Self::default();
+            }
+        }
+    )*};
+}
+
+plain!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 bool char);
+
+impl<T: ?Sized> Recycle for std::marker::PhantomData<T> {
+    #[inline]
+    fn recycle(&mut self) {}
+}
+
+/// Keeps its memory as `BytesMut::clear` does; for buffers by size class use `BufferPool`.
+#[cfg(feature = "bytes")]
+impl Recycle for bytes::BytesMut {
+    #[inline]
+    fn recycle(&mut self) {
+        self.clear();
+    }
+
+    #[inline]
+    fn retained_bytes(&self) -> usize {
+        self.capacity()
+    }
+}
+
 macro_rules! tuples {
     ($($($Name:ident)*;)*) => {$(
         impl<$($Name: Recycle),*> Recycle for ($($Name,)*) {
@@ -302,6 +337,11 @@ macro_rules! tuples {
             }
         }
     )*};
+}
+
+impl Recycle for () {
+    #[inline]
+    fn recycle(&mut self) {}
 }
 
 tuples! {

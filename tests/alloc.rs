@@ -199,7 +199,7 @@ fn an_untouched_const_pool_costs_nothing_but_itself() {
 }
 
 #[test]
-#[ignore = "bug: the core of a pool from the builder is larger than that"]
+
 fn an_untouched_pool_from_the_builder_costs_at_most_512_bytes() {
     // A24: its core is there from the start; heap included.
     let _alone = alone();

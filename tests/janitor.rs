@@ -205,7 +205,9 @@ fn pools_by_the_thousand_leave_nothing_behind() {
         drop(pool.get());
     }
     eventually("only one is left", || janitor_stats().pools == 1);
-    eventually("one thread, once it has its name", || janitor_threads() == 1);
+    eventually("one thread, once it has its name", || {
+        janitor_threads() == 1
+    });
 }
 
 /// C7: at high pressure everything idle goes at once; passes come sooner under some.

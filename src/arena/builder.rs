@@ -4,7 +4,8 @@ use super::ArenaPool;
 use super::learned::Learned;
 use super::region::Region;
 use crate::budget::Budget;
-use crate::pool::{Builder, Pool};
+use crate::builder::Builder;
+use crate::pool::Pool;
 use crate::sync::rare::{Arc, OnceLock};
 use std::time::Duration;
 

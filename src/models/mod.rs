@@ -133,7 +133,7 @@ unsafe impl Send for Guard {}
 impl Pool {
     fn new() -> Self {
         let limits = Limits::new(usize::MAX, usize::MAX, usize::MAX);
-        let core = Core::new(&VTABLE, None, limits, false, Some(std::time::Duration::MAX));
+        let core = Core::new(&VTABLE, limits, false, Some(std::time::Duration::MAX));
         let shell = Box::into_raw(Box::new(Shell {
             core,
             payload: UnsafeCell::new(0),

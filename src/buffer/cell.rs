@@ -1,0 +1,299 @@
+//! [`Cell`]: a buffer and what the pool knows of it; how one comes back.
+//!
+//! The user may do to a `BytesMut` what `bytes` allows: grow it, advance it, split it, put another
+//! one in its place. So nothing is believed of one that comes back except what it says itself. One
+//! whose capacity is what it went out with is as it was. Any other is asked for the whole of its
+//! allocation ([`whole`]), which it gets back unless somebody else still has a part; then it waits
+//! with the lent ones.
+
+use super::class;
+use super::inner::Class;
+use super::lent::Back;
+use crate::guard::Pooled;
+use crate::recycle::Recycle;
+use crate::stats::Reason;
+use crate::sync::rare::Arc;
+use bytes::{Bytes, BytesMut};
+use std::mem;
+
+/// Up to this capacity a buffer may be as empty as it likes.
+const FLOOR: usize = 4 << 10;
+/// The strike that drops the buffer.
+const OUT: u8 = 5;
+
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) bytes: BytesMut,
+    /// The capacity of the whole allocation, as far as we know.
+    pub(super) full: usize,
+    /// What its user filled of it, while it is lent.
+    used: usize,
+    /// Returns in a row that used little.
+    strikes: u8,
+    /// The class that was asked for.
+    pub(super) asked: u8,
+    /// The class whose pool the cell belongs to; `None` while it is lent, so that nothing that
+    /// waits in a class keeps the class.
+    class: Option<Arc<Class>>,
+}
+
+impl Recycle for Cell {
+    #[inline(always)]
+    fn recycle(&mut self) {
+        self.bytes.clear();
+    }
+
+    #[inline(always)]
+    fn retained_bytes(&self) -> usize {
+        self.full
+    }
+}
+
+impl Cell {
+    pub(super) fn empty(class: &Arc<Class>) -> Self {
+        Self::filed(BytesMut::new(), class)
+    }
+
+    /// A buffer that covers all of its allocation.
+    pub(super) fn filed(bytes: BytesMut, class: &Arc<Class>) -> Self {
+        Self {
+            full: bytes.capacity(),
+            bytes,
+            used: 0,
+            strikes: 0,
+            asked: class.index as u8,
+            class: Some(Arc::clone(class)),
+        }
+    }
+
+    pub(super) fn class(&self) -> &Arc<Class> {
+        self.class.as_ref().expect("only a lent cell has no class")
+    }
+
+    /// Gives a cell without memory its memory.
+    pub(super) fn fill(&mut self, bytes: BytesMut) {
+        self.full = bytes.capacity();
+        self.bytes = bytes;
+        self.strikes = 0;
+    }
+
+    /// Whether the buffer goes back as it came, well used. It does not when the long way round
+    /// ([`give_back`]) has to look at it.
+    #[inline(always)]
+    pub(super) fn is_as_it_was(&mut self) -> bool {
+        let (capacity, len) = (self.bytes.capacity(), self.bytes.len());
+        if capacity != self.full || (capacity > FLOOR && len < capacity.div_ceil(4)) || WIPES {
+            return false;
+        }
+        self.strikes = 0;
+        true
+    }
+
+    /// What its user filled: also what was consumed or split off.
+    fn used_now(&self) -> usize {
+        self.full.saturating_sub(self.bytes.capacity()) + self.bytes.len()
+    }
+
+    /// Whether nobody looks at a lent buffer any more; it then has its memory again.
+    pub(super) fn is_back(&mut self) -> bool {
+        // Not even one byte more is to be had unless the handle is the only one.
+        let more = self.bytes.capacity() + 1;
+        self.bytes.try_reclaim(more)
+    }
+
+    /// Takes the whole allocation back; `false` while somebody else has a part of it.
+    fn regain(&mut self) -> bool {
+        self.bytes.clear();
+        if self.bytes.capacity() == self.full {
+            return true;
+        }
+        // Consumed, or split and the other part is gone: one cheap call.
+        let full = self.full;
+        if self.bytes.capacity() < full
+            && self.bytes.try_reclaim(full)
+            && self.bytes.capacity() == full
+        {
+            return true;
+        }
+        match whole(mem::take(&mut self.bytes)) {
+            Ok(bytes) => {
+                self.full = bytes.capacity();
+                self.bytes = bytes;
+                true
+            }
+            Err(bytes) => {
+                self.bytes = bytes;
+                false
+            }
+        }
+    }
+
+    /// Overwrites everything.
+    #[cfg(feature = "zeroize")]
+    fn wipe(&mut self) {
+        use zeroize::Zeroize;
+        if self.class().wipes {
+            self.bytes.resize(self.bytes.capacity(), 0);
+            // Volatile: also when the memory is freed next.
+            self.bytes.as_mut().zeroize();
+            self.bytes.clear();
+        }
+    }
+
+    #[cfg(not(feature = "zeroize"))]
+    fn wipe(&mut self) {}
+}
+
+/// Whether every return has to take the long way round.
+const WIPES: bool = cfg!(feature = "zeroize");
+
+/// An empty buffer with the whole of its allocation; `Err` while somebody else has a part of it,
+/// with a handle that can be asked again ([`Cell::is_back`]).
+fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
+    // Where an empty vector points, and no allocation ends.
+    if bytes.capacity() == 0 && bytes.as_ptr().addr() == 1 {
+        return Ok(bytes);
+    }
+    // A handle at the end of our part. Splitting it off makes the memory a counted one, if it was
+    // not, so that a single handle can tell that it is the only one.
+    let mut end = bytes.split_off(bytes.capacity());
+    drop(bytes);
+    if !end.try_reclaim(1) {
+        return Err(end);
+    }
+    // Ours alone: up to the end of the allocation, and then from its start.
+    let mut bytes = end
+        .freeze()
+        .try_into_mut()
+        .unwrap_or_else(|_| BytesMut::new());
+    let more = bytes.capacity() + 1;
+    let _ = bytes.try_reclaim(more);
+    Ok(bytes)
+}
+
+/// A buffer comes back.
+#[inline]
+pub(super) fn give_back(mut cell: Pooled<Cell>) {
+    if cell.is_as_it_was() {
+        drop(cell);
+    } else {
+        give_back_slow(cell);
+    }
+}
+
+/// A buffer comes back that is not as it was, or was not well used.
+#[cold]
+#[inline(never)]
+pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
+    let used = cell.used_now();
+    if cell.regain() {
+        finish(cell, used);
+    } else if !std::thread::panicking() {
+        cell.used = used;
+        lend(cell);
+    }
+}
+
+/// A lent buffer is back.
+pub(super) fn came_back(mut cell: Pooled<Cell>, class: Arc<Class>) {
+    cell.class = Some(class);
+    let used = cell.used;
+    if cell.regain() {
+        finish(cell, used);
+    } else {
+        lend(cell);
+    }
+}
+
+/// A buffer that has the whole of its allocation goes where it belongs.
+fn finish(mut cell: Pooled<Cell>, used: usize) {
+    cell.wipe();
+    if std::thread::panicking() {
+        return; // dropped: the pool does not keep what was in use during a panic
+    }
+    let full = cell.full;
+    if full > cell.class().top {
+        return Pooled::discard(cell, Reason::Oversize);
+    }
+    let Some(home) = class::filing(full) else {
+        // Its user has taken the memory.
+        return drop(Pooled::into_inner(cell));
+    };
+    if full > FLOOR && used != 0 && used < full.div_ceil(4) {
+        cell.strikes += 1;
+        if cell.strikes >= OUT {
+            if let Some(inner) = cell.class().inner() {
+                inner.learn_shrunk(cell.asked, used);
+            }
+            return Pooled::discard(cell, Reason::Reset);
+        }
+    } else if used != 0 {
+        cell.strikes = 0;
+    }
+    if home == cell.class().index {
+        drop(cell);
+    } else {
+        refile(cell, home, used);
+    }
+}
+
+/// A grown buffer serves its new class.
+#[cold]
+fn refile(cell: Pooled<Cell>, home: usize, used: usize) {
+    let Some(inner) = cell.class().inner() else {
+        return; // the pool is gone, and drops it
+    };
+    if let Some(reason) = cell.class().barred() {
+        return Pooled::discard(cell, reason);
+    }
+    inner.learn_grown(cell.asked, used);
+    cell.class().counts.left();
+    let Cell { bytes, strikes, .. } = Pooled::into_inner(cell);
+    inner.adopt(home, bytes, strikes).counts.arrived();
+}
+
+/// Gives the bytes away, and keeps a handle to the memory.
+pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
+    if cell.bytes.is_empty() {
+        give_back(cell);
+        return Bytes::new();
+    }
+    let outside = cell.class().index == class::OUTSIDE;
+    let reason = match cell.class().barred() {
+        None if outside => Reason::Oversize,
+        None if std::thread::panicking() => Reason::Panic,
+        Some(reason) => reason,
+        None => {
+            cell.used = cell.used_now();
+            let view = cell.bytes.split().freeze();
+            lend(cell);
+            return view;
+        }
+    };
+    // The memory goes with the last view.
+    let bytes = mem::take(&mut cell.bytes);
+    Pooled::discard(cell, reason);
+    bytes.freeze()
+}
+
+/// Lets a handle wait until it is the only one.
+fn lend(mut cell: Pooled<Cell>) {
+    let Some(class) = cell.class.take() else {
+        return;
+    };
+    let mut back = Back::default();
+    if let Err(cell) = class.lent.push(cell, &mut back) {
+        // The memory goes with the last view.
+        drop(Pooled::into_inner(cell));
+    }
+    // After the push: a pass that has not seen it is over with its look, and has said so before.
+    class.tell_janitor();
+    // As a rule one goes and one comes: then nobody counts references to the class.
+    let mut back = back.into_iter().flatten();
+    if let Some(first) = back.next() {
+        for cell in back {
+            came_back(cell, Arc::clone(&class));
+        }
+        came_back(first, class);
+    }
+}

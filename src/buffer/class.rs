@@ -1,0 +1,78 @@
+//! Size classes: powers of two with three steps between, so that a request never costs more than a
+//! quarter above what it asked for.
+//!
+//! 64, 80, 96, 112, 128, 160, 192, 224, 256, … Both ways are a leading-zero count and a shift.
+
+/// Classes from 64 B to [`LARGEST`].
+pub(super) const COUNT: usize = holding(LARGEST) + 1;
+/// The class of what is above the largest one: served, not kept.
+pub(super) const OUTSIDE: usize = COUNT;
+/// The capacity of the first class.
+pub(super) const SMALLEST: usize = 64;
+/// The capacity of the last class that there can be.
+pub(super) const LARGEST: usize = 1 << 30;
+
+/// The smallest class whose buffers hold `capacity` bytes; not a class at all ([`COUNT`] or more)
+/// for 0 and for what is larger than [`LARGEST`].
+#[inline(always)]
+pub(super) const fn holding(capacity: usize) -> usize {
+    // 0 wraps round to where no class is; up to 64 is class 0.
+    let last = capacity.wrapping_sub(1) | (SMALLEST - 1);
+    let log = last.ilog2() as usize;
+    4 * log + ((last >> (log - 2)) & 3) - 23
+}
+
+/// The class that a buffer of `capacity` bytes can serve; `None` if it is too small for any. For
+/// up to [`LARGEST`].
+pub(super) const fn filing(capacity: usize) -> Option<usize> {
+    if capacity < SMALLEST {
+        return None;
+    }
+    let log = capacity.ilog2() as usize;
+    Some(4 * (log - 6) + ((capacity >> (log - 2)) & 3))
+}
+
+/// The capacity that a class promises, and that its buffers are made with.
+pub(super) const fn size(class: usize) -> usize {
+    (4 + class % 4) << (class / 4 + 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_at_every_boundary() {
+        let mut before = 0;
+        for class in 0..COUNT {
+            let size = size(class);
+            assert!(size > before);
+            // From one above the class below to exactly this.
+            assert_eq!(holding(before + 1), class);
+            assert_eq!(holding(size), class);
+            assert_eq!(holding(size + 1), class + 1);
+            // What is made for a class is filed there, and so is all below the next one.
+            assert_eq!(filing(size), Some(class));
+            assert_eq!(filing(size - 1), class.checked_sub(1));
+            before = size;
+        }
+        assert_eq!(before, LARGEST);
+    }
+
+    #[test]
+    fn a_request_costs_a_quarter_more_at_most() {
+        for capacity in (SMALLEST..1 << 20).step_by(61) {
+            assert!(size(holding(capacity)) <= capacity + capacity / 4 + 1);
+        }
+        assert_eq!(size(holding((32 << 10) + 1)), 40 << 10);
+    }
+
+    #[test]
+    fn what_is_no_class() {
+        assert_eq!(filing(0), None);
+        assert_eq!(filing(SMALLEST - 1), None);
+        for capacity in [0, LARGEST + 1, isize::MAX as usize, usize::MAX] {
+            assert!(holding(capacity) >= COUNT, "{capacity}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! One buffer pool's inside: a pool of cells for each class, and how a request finds its buffer.
+//!
+//! A class's pool is a [`Pool`] like any other: caches per thread, depot, limits, passes, figures
+//! are its business. It is made when the class is first used. What is here is the choice between
+//! classes.
+//!
+//! # Who keeps whom
+//! The user's handle keeps [`Inner`], which keeps the classes' pools. A cell and a pool's closures
+//! keep their [`Class`], which knows `Inner` by a weak reference only, so that a buffer that is out
+//! does not keep its pool. A class's line of lent cells keeps those cells, and through them their
+//! pool's closures: dropping `Inner` empties the line for good, which breaks the circle.
+//!
+//! # What is learned
+//! Requests of a class whose buffers came back grown, twice, get buffers of the size that was
+//! used from then on; a buffer that is dropped after its fifth strike undoes that, or corrects it.
+
+use super::cell::{self, Cell};
+use super::class::{self, COUNT, OUTSIDE};
+use super::guard::Buffer;
+use super::lent::{Back, Lent};
+use super::pool::{CapacityError, Settings};
+use crate::core::WeakCore;
+use crate::guard::Pooled;
+use crate::pool::Pool;
+use crate::stats::Reason;
+use crate::sync::rare::{Arc, OnceLock, Weak};
+use crate::sync::{AtomicBool, AtomicU8, Figure, Ordering};
+use bytes::{Bytes, BytesMut};
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// By class; the last one is for what is larger than any. Made when first used.
+    pools: [OnceLock<Pool<Cell>>; COUNT + 1],
+    classes: [OnceLock<Arc<Class>>; COUNT + 1],
+    learned: [Learned; COUNT + 1],
+    settings: Settings,
+    enabled: AtomicBool,
+    me: Weak<Inner>,
+}
+
+/// What one class's cells, lent handles and closures share.
+#[derive(Debug)]
+pub(super) struct Class {
+    pub(super) index: usize,
+    /// Buffers above this capacity are not kept.
+    pub(super) top: usize,
+    #[cfg(feature = "zeroize")]
+    pub(super) wipes: bool,
+    pub(super) lent: Lent,
+    pub(super) counts: Counts,
+    inner: Weak<Inner>,
+    core: OnceLock<WeakCore>,
+}
+
+/// What the class's pool cannot count.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Its requests that another class served, and requests of others that it served.
+    helped: Figure,
+    helps: Figure,
+    /// Buffers that went to another class, or came from one.
+    left: Figure,
+    arrived: Figure,
+}
+
+/// What the requests of a class have taught. Relaxed, all of it: hints.
+#[derive(Debug, Default)]
+struct Learned {
+    /// The class that a buffer grew to lately, and the one that serves such requests now; 0: none.
+    grown: AtomicU8,
+    serves: AtomicU8,
+}
+
+impl Counts {
+    pub(super) fn left(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn arrived(&self) {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// helped, helps, left, arrived.
+    pub(super) fn read(&self) -> [u64; 4] {
+        [&self.helped, &self.helps, &self.left, &self.arrived]
+            .map(|count| count.load(Ordering::Relaxed) as u64)
+    }
+}
+
+impl Class {
+    pub(super) fn inner(&self) -> Option<Arc<Inner>> {
+        self.inner.upgrade()
+    }
+
+    /// Why nothing is kept at the moment, if so.
+    pub(super) fn barred(&self) -> Option<Reason> {
+        self.core.get().map_or(Some(Reason::Closed), |core| core.barred())
+    }
+
+    /// A handle waits: somebody has to look at it, even if nothing is idle.
+    pub(super) fn tell_janitor(&self) {
+        if let Some(core) = self.core.get() {
+            core.tell_janitor();
+        }
+    }
+
+    /// Looks at the oldest lent buffers; whether some were back.
+    fn look(self: &Arc<Self>) -> bool {
+        let mut back = Back::default();
+        let found = self.lent.look(&mut back);
+        for cell in back.into_iter().flatten() {
+            cell::came_back(cell, Arc::clone(self));
+        }
+        found
+    }
+
+    /// Looks at all of them; whether some are still lent.
+    pub(super) fn look_at_all(self: &Arc<Self>) -> bool {
+        self.lent
+            .look_at_all(|cell| cell::came_back(cell, Arc::clone(self)));
+        !self.lent.is_empty()
+    }
+
+    /// Lets go of all lent handles: the memory goes with the last view.
+    pub(super) fn let_go(&self, close: bool) {
+        for cell in self.lent.drain(close) {
+            drop(Pooled::into_inner(cell));
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn new(settings: Settings) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            pools: std::array::from_fn(|_| OnceLock::new()),
+            classes: std::array::from_fn(|_| OnceLock::new()),
+            learned: std::array::from_fn(|_| Learned::default()),
+            settings,
+            enabled: AtomicBool::new(true),
+            me: Weak::clone(me),
+        })
+    }
+
+    /// An idle buffer of exactly this class.
+    #[inline(always)]
+    pub(super) fn hit(&self, class: usize) -> Option<Pooled<Cell>> {
+        let mut cell = self.pools.get(class)?.get()?.try_get()?;
+        cell.asked = class as u8;
+        Some(cell)
+    }
+
+    /// A buffer, the long way round: `capacity` is not 0, and nothing of its class is idle.
+    pub(super) fn get(&self, capacity: usize) -> Result<Buffer, CapacityError> {
+        let wanted = class::holding(capacity);
+        if wanted > self.settings.top {
+            return self.create(OUTSIDE, OUTSIDE, capacity);
+        }
+        let serves = self.learned[wanted].serves.load(Ordering::Relaxed) as usize;
+        let lent = self.classes[wanted].get().is_some_and(Class::look);
+        let own = lent.then(|| self.hit(wanted)).flatten();
+        let found = own
+            .or_else(|| self.help(wanted, serves))
+            .or_else(|| self.help(wanted, wanted + 1));
+        if let Some(cell) = found {
+            return Ok(Buffer::of(cell));
+        }
+        let class = serves.max(wanted);
+        self.create(wanted, class, class::size(class))
+    }
+
+    /// A buffer of another class than was asked for.
+    fn help(&self, wanted: usize, class: usize) -> Option<Pooled<Cell>> {
+        if class <= wanted || class > self.settings.top {
+            return None;
+        }
+        let found = self.hit(class).or_else(|| {
+            let lent = self.classes[class].get()?;
+            lent.look().then(|| self.hit(class)).flatten()
+        });
+        let mut cell = found?;
+        cell.asked = wanted as u8;
+        self.count_help(wanted, class);
+        Some(cell)
+    }
+
+    fn count_help(&self, wanted: usize, class: usize) {
+        if wanted != class {
+            let count = |figure: &Figure| figure.fetch_add(1, Ordering::Relaxed);
+            count(&self.class(wanted).1.counts.helped);
+            count(&self.class(class).1.counts.helps);
+        }
+    }
+
+    #[cold]
+    fn create(
+        &self,
+        wanted: usize,
+        class: usize,
+        capacity: usize,
+    ) -> Result<Buffer, CapacityError> {
+        let memory = allocate(capacity)?;
+        let mut cell = self.class(class).0.get();
+        cell.asked = wanted as u8;
+        // Nothing in it, unless somebody has given one back in the meantime.
+        if cell.bytes.capacity() == 0 {
+            cell.fill(memory);
+        }
+        self.count_help(wanted, class);
+        Ok(Buffer::of(cell))
+    }
+
+    /// The pool of a class and what belongs to it.
+    pub(super) fn class(&self, index: usize) -> (&Pool<Cell>, &Arc<Class>) {
+        match (self.pools[index].get(), self.classes[index].get()) {
+            (Some(pool), Some(class)) => (pool, class),
+            _ => self.class_slow(index),
+        }
+    }
+
+    #[cold]
+    fn class_slow(&self, index: usize) -> (&Pool<Cell>, &Arc<Class>) {
+        let class = self.classes[index].get_or_init(|| {
+            Arc::new(Class {
+                index,
+                top: class::size(self.settings.top),
+                #[cfg(feature = "zeroize")]
+                wipes: self.settings.wipes,
+                lent: Lent::new(),
+                counts: Counts::default(),
+                inner: Weak::clone(&self.me),
+                core: OnceLock::new(),
+            })
+        });
+        let pool = self.pools[index].get_or_init(|| {
+            let pool = self.settings.pool(class);
+            pool.set_enabled(self.enabled.load(Ordering::Relaxed));
+            let _ = class.core.set(pool.weak_core());
+            pool
+        });
+        (pool, class)
+    }
+
+    /// The pools that have been used.
+    pub(super) fn used(&self) -> impl Iterator<Item = (&Pool<Cell>, &Arc<Class>)> {
+        let pairs = self.pools.iter().zip(&self.classes);
+        pairs.filter_map(|(pool, class)| Some((pool.get()?, class.get()?)))
+    }
+
+    pub(super) fn set_enabled(&self, on: bool) {
+        self.enabled.store(on, Ordering::Relaxed);
+        self.used().for_each(|(pool, _)| pool.set_enabled(on));
+    }
+
+    /// Takes in a buffer that is in no cell.
+    pub(super) fn adopt(&self, home: usize, bytes: BytesMut, strikes: u8) -> &Arc<Class> {
+        let (pool, class) = self.class(home);
+        pool.put(Cell::filed(bytes, class, strikes));
+        class
+    }
+
+    /// Takes in a buffer that no pool knew, if it can serve anybody.
+    pub(super) fn adopt_loose(&self, bytes: BytesMut) {
+        if let Some(home) = class::filing(bytes.capacity()) {
+            if bytes.capacity() <= class::size(self.settings.top) {
+                cell::give_back_slow(self.class(home).0.adopted(bytes));
+            }
+        }
+    }
+
+    /// A buffer came back larger than its request made it.
+    pub(super) fn learn_grown(&self, asked: u8, used: usize) {
+        let Some(learned) = self.learned.get(asked as usize) else {
+            return;
+        };
+        let used = class::holding(used).min(self.settings.top);
+        if asked as usize == OUTSIDE || used <= asked as usize + 1 {
+            return;
+        }
+        let before = learned.grown.swap(used as u8, Ordering::Relaxed);
+        if before != 0 {
+            learned
+                .serves
+                .store(before.min(used as u8), Ordering::Relaxed);
+        }
+    }
+
+    /// A buffer was dropped, because too little of it was used too often.
+    pub(super) fn learn_shrunk(&self, asked: u8, used: usize) {
+        let Some(learned) = self.learned.get(asked as usize) else {
+            return;
+        };
+        let used = class::holding(used);
+        let serves = if used > asked as usize + 1 && asked as usize != OUTSIDE {
+            used as u8
+        } else {
+            0
+        };
+        learned.grown.store(serves, Ordering::Relaxed);
+        learned.serves.store(serves, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for class in self.classes.iter().filter_map(OnceLock::get) {
+            class.let_go(true);
+        }
+    }
+}
+
+/// Memory for exactly so many bytes.
+fn allocate(capacity: usize) -> Result<BytesMut, CapacityError> {
+    if capacity > isize::MAX as usize {
+        return Err(CapacityError::of(capacity));
+    }
+    Ok(BytesMut::with_capacity(capacity))
+}
