@@ -19,19 +19,25 @@
 //! - a bucket's pointer: publish Release, read Acquire: the reader sees vacant caches.
 //! - `state`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 
-use crate::cache::{Cache, Figures, Home, Lists, Returned, Shut, full_len};
+mod page;
+mod refs;
+mod visit;
+
+pub(crate) use self::refs::{Falling, WeakCore, swallow};
+use self::visit::Listed;
+pub(crate) use self::visit::Reach;
+use crate::cache::{Cache, Home, Returned, Shut, full_len};
 use crate::depot::{Depot, End, Refused};
-use crate::fence;
 #[cfg(not(repool_loom))]
 use crate::janitor::epoch;
 use crate::limits::{Charge, Limits};
 use crate::node::{Batch, Link};
-use crate::stats::{Counters, Reason, Trimmed};
-use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Mutex, Ordering, Patience, Wait};
+use crate::stats::{Counters, Reason};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Mutex, Ordering, Patience};
 #[cfg(not(repool_loom))]
 use crate::thread::Place;
 use crate::thread::{self, BUCKETS, Number};
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::time::Duration;
 
 #[cfg(repool_loom)]
@@ -129,48 +135,6 @@ pub(crate) struct Core {
     weak: AtomicUsize,
 }
 
-/// Which caches a visitor wants to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// Those that have an owner; the others are empty.
-    Occupied,
-    /// Those that ever had one: their figures count.
-    Listed,
-}
-
-/// A node that is dropped with this, for a reason, also when something else panics first.
-#[derive(Debug)]
-pub(crate) struct Falling {
-    pub(crate) link: *mut Link,
-    pub(crate) reason: Reason,
-}
-
-impl Drop for Falling {
-    fn drop(&mut self) {
-        // SAFETY: whoever made this held the node and gave it up.
-        unsafe { Core::discard(self.link, self.reason) };
-    }
-}
-
-/// A strong reference, given up when dropped.
-struct Strong(*const Core);
-
-impl Drop for Strong {
-    fn drop(&mut self) {
-        // SAFETY: whoever made this had taken a reference.
-        unsafe { Core::release(self.0) };
-    }
-}
-
-/// The caches that ever had an owner, newest first. They stay on it when they become vacant.
-#[derive(Debug)]
-struct Listed {
-    newest: *const Cache,
-}
-
-// SAFETY: the list is walked only under `Core::visits`, and caches live as long as their core.
-unsafe impl Send for Listed {}
-
 impl Core {
     /// A core with one strong reference (the pool's), which is to be finished with
     /// [`Core::settle`] once it has its address.
@@ -221,58 +185,6 @@ impl Core {
 
     pub(crate) fn orphan(&self) -> &Home {
         &self.orphan
-    }
-
-    // ---------------------------------------------------------------- references
-
-    /// One more strong reference.
-    pub(crate) fn retain(&self) {
-        // Relaxed: the caller holds a reference.
-        let before = self.strong.fetch_add(1, Ordering::Relaxed);
-        if before > isize::MAX as usize {
-            std::process::abort(); // as `Arc`: beyond here the count could overflow
-        }
-    }
-
-    /// One more strong reference, unless the last one is gone.
-    fn try_retain(&self) -> bool {
-        // Relaxed: as `retain`; the closures are reached through the reference that this is.
-        let more = |strong: usize| (strong != 0).then_some(strong + 1);
-        self.strong
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
-    }
-
-    /// What a pass has to do besides; `true` if it wants to see the next one.
-    pub(crate) fn on_pass(&self) -> bool {
-        if self.is_closed() || !self.try_retain() {
-            return false;
-        }
-        let core = self.address();
-        let _strong = Strong(core);
-        // SAFETY: the reference just taken.
-        unsafe { (self.vtable.on_pass)(core) }
-    }
-
-    /// # Safety
-    /// The caller gives up one strong reference of its own.
-    pub(crate) unsafe fn release(core: *const Core) {
-        // Release: what this holder did happens before the closures are dropped.
-        // SAFETY: alive, since the caller holds a reference.
-        let before = unsafe { (*core).strong.fetch_sub(1, Ordering::Release) }; // mutant: release-strong
-        if before == 1 {
-            // Acquire: pairs with every Release above. A load and not a fence, which ThreadSanitizer
-            // would not understand.
-            // SAFETY: the weak reference of all strong ones is still held.
-            let _ = unsafe { (*core).strong.load(Ordering::Acquire) }; // mutant: acquire-strong
-            // SAFETY: as above.
-            let drop_payload = unsafe { (*core).vtable.drop_payload };
-            // Dropped last, also when a closure's destructor panics.
-            // SAFETY: not null, being alive.
-            let _weak = WeakCore(unsafe { NonNull::new_unchecked(core.cast_mut()) });
-            // SAFETY: the last strong reference is gone: nobody calls the closures any more.
-            unsafe { drop_payload(core) };
-        }
     }
 
     // ---------------------------------------------------------------- state
@@ -664,109 +576,6 @@ impl Core {
         ptr::from_ref(cache).cast()
     }
 
-    // ---------------------------------------------------------------- visitors
-
-    /// Visits the caches, behind one heavy fence; `false` when some owner was too busy for
-    /// `patience`, or the barrier was refused.
-    ///
-    /// `work` moves pointers and nothing else (I5).
-    pub(crate) fn visit(
-        &self,
-        patience: Option<Patience>,
-        reach: Reach,
-        mut work: impl FnMut(&Cache, &mut Lists),
-    ) -> bool {
-        let Some(listed) = self
-            .visits
-            .lock_bounded(patience.unwrap_or(Patience::Short))
-        else {
-            return false;
-        };
-        let mut wanted = false;
-        listed.each(|cache| {
-            if cache.is_occupied() {
-                cache.want();
-                wanted = true;
-            }
-        });
-        // Without an owner there is nobody to keep off.
-        let passed = !wanted || fence::heavy();
-        let mut all = passed;
-        listed.each(|cache| {
-            if !cache.is_wanted() {
-                if reach == Reach::Listed {
-                    // SAFETY: I2: vacant, and stays so while the visits are held.
-                    unsafe { cache.enter_vacant(|lists| work(cache, lists)) };
-                }
-                return;
-            }
-            if passed {
-                let wait = patience.map(Wait::new);
-                // SAFETY: I2: the visits are held, the cache is wanted, the heavy fence is passed.
-                all &= unsafe { cache.try_enter(wait, |lists| work(cache, lists)) }.is_some();
-            }
-            cache.let_go();
-        });
-        all
-    }
-
-    /// Takes everything idle, from every cache and the depot; and whether every cache was reached.
-    pub(crate) fn empty(&self, close: bool) -> (Batch, bool) {
-        if close {
-            // Relaxed: what decides is the gates and the depot.
-            self.state.fetch_or(CLOSED, Ordering::Relaxed);
-            if let Some(listed) = self.visits.lock_bounded(Patience::Long) {
-                listed.each(|cache| cache.set_barred(true));
-            }
-        }
-        let mut all = Batch::EMPTY;
-        // Where a fork has left a flag set, this gives up after a second, and what that cache
-        // holds leaks: rather that than hang.
-        let reached = self.visit(Some(Patience::Long), Reach::Occupied, |cache, lists| {
-            for batch in cache.strip(lists, &self.limits) {
-                all.append(batch);
-            }
-        });
-        for batch in self.depot.drain(close) {
-            all.append(batch);
-        }
-        (all, reached)
-    }
-
-    /// Drops everything idle.
-    pub(crate) fn clear(&self) -> Trimmed {
-        let (all, _) = self.empty(false);
-        let cleared = Trimmed {
-            objects: all.len as u64,
-            bytes: all.bytes as u64,
-        };
-        self.counters.trimmed(all.len);
-        self.drop_batch(all);
-        cleared
-    }
-
-    /// The pool is gone: no more idle objects, now or later.
-    pub(crate) fn close(&self) {
-        #[cfg(not(repool_loom))]
-        crate::janitor::forget(self);
-        let (all, _) = self.empty(true);
-        self.counters.discarded(Reason::Closed, all.len);
-        self.drop_batch(all);
-    }
-
-    /// The figures of all caches together.
-    pub(crate) fn figures(&self) -> Figures {
-        let mut sum = Figures::default();
-        self.visit(Some(Patience::Long), Reach::Listed, |cache, lists| {
-            let one = cache.figures(lists);
-            sum.reused = sum.reused.wrapping_add(one.reused);
-            sum.returned = sum.returned.wrapping_add(one.returned);
-            sum.idle += one.idle;
-            sum.idle_bytes = sum.idle_bytes.wrapping_add(one.idle_bytes);
-        });
-        sum
-    }
-
     /// Frees the buckets.
     ///
     /// # Safety
@@ -782,150 +591,11 @@ impl Core {
     }
 }
 
-impl Listed {
-    fn each(&self, mut f: impl FnMut(&Cache)) {
-        let mut next = self.newest;
-        while !next.is_null() {
-            // SAFETY: caches live as long as their core, and the list only grows.
-            let cache = unsafe { &*next };
-            // Relaxed: guarded by `Core::visits`.
-            next = cache.next_listed.load(Ordering::Relaxed);
-            f(cache);
-        }
-    }
-}
-
 impl Refused {
     fn reason(&self) -> Reason {
         match self {
             Refused::Contended(_) => Reason::Full,
             Refused::Closed(_) => Reason::Closed,
         }
-    }
-}
-
-/// Drops what a panic carried, which may panic as well.
-pub(crate) fn swallow(panic: Box<dyn std::any::Any + Send>) {
-    let drop_it = std::panic::AssertUnwindSafe(|| drop(panic));
-    if let Err(second) = std::panic::catch_unwind(drop_it) {
-        // Enough is enough: leaked.
-        std::mem::forget(second);
-    }
-}
-
-/// A reference that keeps a core's memory, but not its user's closures.
-#[derive(Debug)]
-pub(crate) struct WeakCore(NonNull<Core>);
-
-// SAFETY: a core is shared between threads; its parts are `Sync` or guarded.
-unsafe impl Send for WeakCore {}
-// SAFETY: as above.
-unsafe impl Sync for WeakCore {}
-
-impl WeakCore {
-    pub(crate) fn new(core: &Core) -> Self {
-        // Relaxed: `core` is alive.
-        core.weak.fetch_add(1, Ordering::Relaxed);
-        let address = NonNull::new(core.address().cast_mut()).expect("a core knows its address");
-        Self(address)
-    }
-}
-
-impl std::ops::Deref for WeakCore {
-    type Target = Core;
-
-    fn deref(&self) -> &Core {
-        // SAFETY: a weak reference keeps the memory.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for WeakCore {
-    fn drop(&mut self) {
-        // Release: what this holder did happens before the memory is freed.
-        let before = self.weak.fetch_sub(1, Ordering::Release); // mutant: release-weak
-        if before == 1 {
-            // Acquire: pairs with every Release above.
-            let _ = self.weak.load(Ordering::Acquire); // mutant: acquire-weak
-            let free = self.vtable.free;
-            // SAFETY: the last reference is gone.
-            unsafe { free(self.0.as_ptr()) };
-        }
-    }
-}
-
-/// The only place that allocates and frees caches.
-mod page {
-    use super::Cache;
-
-    // Zeroed and not written: of a large bucket, only the pages in use are to become resident. But
-    // std asks the system for zeroed memory only up to its usual alignment, and zeroes by hand
-    // above; so a large bucket is aligned here.
-
-    /// Buckets from this length on are worth the extra alignment space. Not under Miri, whose
-    /// symbolic alignment check believes an allocation's alignment only.
-    #[cfg(not(repool_loom))]
-    const LARGE: usize = if cfg!(miri) { usize::MAX } else { 32 };
-    #[cfg(not(repool_loom))]
-    const ALIGN: usize = align_of::<Cache>();
-
-    #[cfg(not(repool_loom))]
-    fn layout(len: usize) -> std::alloc::Layout {
-        let size = len * size_of::<Cache>();
-        let (size, align) = if len < LARGE {
-            (size, ALIGN)
-        } else {
-            (size + ALIGN, align_of::<*mut u8>())
-        };
-        std::alloc::Layout::from_size_align(size, align).expect("at most 2^15 caches")
-    }
-
-    #[cfg(not(repool_loom))]
-    pub(super) fn new(len: usize) -> *mut Cache {
-        let layout = layout(len);
-        // SAFETY: the layout has a size, since a bucket has at least one cache.
-        let base = unsafe { std::alloc::alloc_zeroed(layout) };
-        if base.is_null() {
-            std::alloc::handle_alloc_error(layout);
-        }
-        // I9: all zero is a vacant cache.
-        if len < LARGE {
-            return base.cast();
-        }
-        // Between one pointer and `ALIGN` bytes in: there is space for the base in front.
-        let offset = ALIGN - base.addr() % ALIGN;
-        // SAFETY: `offset` is at most `ALIGN`, by which the allocation is larger.
-        let first = unsafe { base.add(offset) }.cast::<Cache>();
-        // SAFETY: in bounds: `base` is aligned for a pointer, so `offset` is at least one.
-        let note = unsafe { first.cast::<*mut u8>().sub(1) };
-        // SAFETY: in bounds and aligned, and nobody else's.
-        unsafe { note.write(base) };
-        first
-    }
-
-    #[cfg(not(repool_loom))]
-    pub(super) unsafe fn free(first: *mut Cache, len: usize) {
-        let base = if len < LARGE {
-            first.cast()
-        } else {
-            // SAFETY: `new` put it there.
-            let note = unsafe { first.cast::<*mut u8>().sub(1) };
-            // SAFETY: as above.
-            unsafe { note.read() }
-        };
-        // SAFETY: the caller has it from `new` with the same length; caches have no destructor.
-        unsafe { std::alloc::dealloc(base, layout(len)) };
-    }
-
-    #[cfg(repool_loom)]
-    pub(super) fn new(len: usize) -> *mut Cache {
-        let caches: Box<[Cache]> = (0..len).map(|_| Cache::vacant()).collect();
-        Box::into_raw(caches).cast()
-    }
-
-    #[cfg(repool_loom)]
-    pub(super) unsafe fn free(first: *mut Cache, len: usize) {
-        // SAFETY: the caller has it from `new` with the same length.
-        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, len)) });
     }
 }

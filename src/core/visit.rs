@@ -1,0 +1,145 @@
+//! Visitors: everything that looks into other threads' caches.
+//!
+//! One at a time per core (`Core::visits`), one heavy fence per visit however many caches there
+//! are, and nobody waits without a bound. The protocol itself is in `cache.rs`.
+
+use super::{CLOSED, Core};
+use crate::cache::{Cache, Figures, Lists};
+use crate::fence;
+use crate::node::Batch;
+use crate::stats::{Reason, Trimmed};
+use crate::sync::{Ordering, Patience, Wait};
+
+/// Which caches a visitor wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those that have an owner; the others are empty.
+    Occupied,
+    /// Those that ever had one: their figures count.
+    Listed,
+}
+
+/// The caches that ever had an owner, newest first. They stay on it when they become vacant.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) newest: *const Cache,
+}
+
+// SAFETY: the list is walked only under `Core::visits`, and caches live as long as their core.
+unsafe impl Send for Listed {}
+
+impl Listed {
+    pub(super) fn each(&self, mut f: impl FnMut(&Cache)) {
+        let mut next = self.newest;
+        while !next.is_null() {
+            // SAFETY: caches live as long as their core, and the list only grows.
+            let cache = unsafe { &*next };
+            // Relaxed: guarded by `Core::visits`.
+            next = cache.next_listed.load(Ordering::Relaxed);
+            f(cache);
+        }
+    }
+}
+
+impl Core {
+    /// Visits the caches, behind one heavy fence; `false` when some owner was too busy for
+    /// `patience`, or the barrier was refused.
+    ///
+    /// `work` moves pointers and nothing else (I5).
+    pub(crate) fn visit(
+        &self,
+        patience: Option<Patience>,
+        reach: Reach,
+        mut work: impl FnMut(&Cache, &mut Lists),
+    ) -> bool {
+        let Some(listed) = self
+            .visits
+            .lock_bounded(patience.unwrap_or(Patience::Short))
+        else {
+            return false;
+        };
+        let mut wanted = false;
+        listed.each(|cache| {
+            if cache.is_occupied() {
+                cache.want();
+                wanted = true;
+            }
+        });
+        // Without an owner there is nobody to keep off.
+        let passed = !wanted || fence::heavy();
+        let mut all = passed;
+        listed.each(|cache| {
+            if !cache.is_wanted() {
+                if reach == Reach::Listed {
+                    // SAFETY: I2: vacant, and stays so while the visits are held.
+                    unsafe { cache.enter_vacant(|lists| work(cache, lists)) };
+                }
+                return;
+            }
+            if passed {
+                let wait = patience.map(Wait::new);
+                // SAFETY: I2: the visits are held, the cache is wanted, the heavy fence is passed.
+                all &= unsafe { cache.try_enter(wait, |lists| work(cache, lists)) }.is_some();
+            }
+            cache.let_go();
+        });
+        all
+    }
+
+    /// Takes everything idle, from every cache and the depot; and whether every cache was reached.
+    pub(crate) fn empty(&self, close: bool) -> (Batch, bool) {
+        if close {
+            // Relaxed: what decides is the gates and the depot.
+            self.state.fetch_or(CLOSED, Ordering::Relaxed);
+            if let Some(listed) = self.visits.lock_bounded(Patience::Long) {
+                listed.each(|cache| cache.set_barred(true));
+            }
+        }
+        let mut all = Batch::EMPTY;
+        // Where a fork has left a flag set, this gives up after a second, and what that cache
+        // holds leaks: rather that than hang.
+        let reached = self.visit(Some(Patience::Long), Reach::Occupied, |cache, lists| {
+            for batch in cache.strip(lists, &self.limits) {
+                all.append(batch);
+            }
+        });
+        for batch in self.depot.drain(close) {
+            all.append(batch);
+        }
+        (all, reached)
+    }
+
+    /// Drops everything idle.
+    pub(crate) fn clear(&self) -> Trimmed {
+        let (all, _) = self.empty(false);
+        let cleared = Trimmed {
+            objects: all.len as u64,
+            bytes: all.bytes as u64,
+        };
+        self.counters.trimmed(all.len);
+        self.drop_batch(all);
+        cleared
+    }
+
+    /// The pool is gone: no more idle objects, now or later.
+    pub(crate) fn close(&self) {
+        #[cfg(not(repool_loom))]
+        crate::janitor::forget(self);
+        let (all, _) = self.empty(true);
+        self.counters.discarded(Reason::Closed, all.len);
+        self.drop_batch(all);
+    }
+
+    /// The figures of all caches together.
+    pub(crate) fn figures(&self) -> Figures {
+        let mut sum = Figures::default();
+        self.visit(Some(Patience::Long), Reach::Listed, |cache, lists| {
+            let one = cache.figures(lists);
+            sum.reused = sum.reused.wrapping_add(one.reused);
+            sum.returned = sum.returned.wrapping_add(one.returned);
+            sum.idle += one.idle;
+            sum.idle_bytes = sum.idle_bytes.wrapping_add(one.idle_bytes);
+        });
+        sum
+    }
+}
