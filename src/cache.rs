@@ -167,7 +167,7 @@ impl Cache {
                 moved: 0,
                 grant: 0,
                 aside: false,
-                seen: Seen {
+                seen: lists::Seen {
                     returned: 0,
                     moved: 0,
                     idle: 0,
