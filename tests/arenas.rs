@@ -1,0 +1,483 @@
+//! Arenas as a user sees them: sections E2 to E11 of the acceptance list. What they ask of the
+//! allocator is in `arenas_alloc.rs`, what the compiler refuses in the documentation of `Arena`.
+#![cfg(feature = "bumpalo")]
+
+#[path = "arenas/ledger.rs"]
+mod ledger;
+#[path = "arenas/tokio.rs"]
+#[cfg(not(miri))]
+mod on_tokio;
+
+use bumpalo::Bump;
+use repool::{Arena, ArenaPool, Budget, Pool, Recycle};
+use static_assertions::{assert_impl_all, assert_not_impl_any, const_assert_eq};
+use std::alloc::Layout;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread;
+
+const MIB: u64 = 1 << 20;
+
+const_assert_eq!(size_of::<Arena>(), size_of::<usize>());
+const_assert_eq!(size_of::<Option<Arena>>(), size_of::<usize>());
+assert_impl_all!(Arena: Send, std::fmt::Debug, std::ops::Deref<Target = Bump>);
+assert_not_impl_any!(Arena: Sync, Clone);
+assert_impl_all!(ArenaPool: Send, Sync, Default, std::fmt::Debug);
+
+fn manual() -> ArenaPool {
+    ArenaPool::builder().trim_manually().build()
+}
+
+fn fill(arena: &Bump, bytes: usize) {
+    arena.alloc_layout(Layout::array::<u8>(bytes).expect("not too large"));
+}
+
+fn trim(pool: &ArenaPool, passes: usize) {
+    for _ in 0..passes {
+        let _ = pool.trim();
+    }
+}
+
+// ------------------------------------------------------------------------- names and figures
+
+#[test]
+fn the_global_pool_a_static_one_and_a_built_one_work_alike() {
+    static ARENAS: ArenaPool = ArenaPool::new();
+    let built = ArenaPool::builder().name("built").build();
+    for pool in [ArenaPool::global(), &ARENAS, &built, &ArenaPool::default()] {
+        let arena = pool.get();
+        assert_eq!(*arena.alloc(7), 7);
+        drop(arena);
+        assert_eq!(pool.with(|bump| bump.alloc_str("seven").len()), 5);
+        assert!(pool.stats().reused >= 1);
+    }
+    assert_eq!(built.name(), Some("built"));
+    assert_eq!(ARENAS.name(), None);
+    assert!(format!("{built:?}").contains("built"));
+    assert!(format!("{:?}", built.get()).starts_with("Arena"));
+}
+
+#[test]
+fn an_unused_pool_has_nothing_to_say() {
+    let pool = ArenaPool::new();
+    assert_eq!(pool.stats(), repool::Stats::default());
+    assert_eq!(pool.trim(), repool::Trimmed::default());
+    assert_eq!(pool.clear(), repool::Trimmed::default());
+}
+
+#[test]
+fn an_arena_is_empty_again_when_it_comes_back() {
+    let pool = manual();
+    let arena = pool.get();
+    arena.alloc_str("one user's state");
+    drop(arena);
+    let arena = pool.get();
+    assert_eq!(arena.chunk_capacity(), arena.allocated_bytes());
+    assert_eq!(pool.stats().reused, 1);
+}
+
+#[test]
+fn a_limit_that_one_request_sets_does_not_bind_the_next() {
+    // bumpalo's reset keeps it.
+    let pool = manual();
+    pool.get().set_allocation_limit(Some(0));
+    let arena = pool.get();
+    assert_eq!(arena.allocation_limit(), None);
+    assert_eq!(pool.stats().reused, 1);
+    fill(&arena, 1 << 20);
+}
+
+#[test]
+fn switched_off_each_get_creates_and_each_drop_drops() {
+    let pool = manual();
+    pool.set_enabled(false);
+    for _ in 0..3 {
+        pool.get().alloc(1);
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.created, stats.discarded, stats.idle), (3, 3, 0));
+    pool.set_enabled(true);
+    drop(pool.get());
+    drop(pool.get());
+    assert_eq!(pool.stats().reused, 1);
+}
+
+#[test]
+fn an_arena_outlives_its_pool() {
+    let pool = manual();
+    let arena = pool.get();
+    let text = arena.alloc_str("still there");
+    drop(pool);
+    assert_eq!(text, "still there");
+    fill(&arena, 100_000);
+}
+
+#[test]
+fn an_arena_that_a_panic_went_through_is_freed() {
+    let pool = manual();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let arena = pool.get();
+        arena.alloc_with(|| -> u8 { panic!("in the middle of an allocation") });
+    }));
+    assert!(panicked.is_err());
+    let stats = pool.stats();
+    assert_eq!((stats.discarded_by.panic, stats.idle), (1, 0));
+    // One that is held outside goes on, and is as good as before.
+    let arena = pool.get();
+    let before = arena.alloc(1_u64);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        arena.alloc_with(|| -> [u8; 9000] { panic!("again") });
+    }));
+    assert!(panicked.is_err());
+    assert_eq!((*before, *arena.alloc(2)), (1, 2));
+}
+
+#[test]
+fn destructors_do_not_run_except_for_what_bumpalo_boxes_and_collections_own() {
+    use bumpalo::collections::Vec as BumpVec;
+    use std::sync::Arc;
+    let pool = manual();
+    let counted = Arc::new(());
+    {
+        let arena = pool.get();
+        let mut owners = BumpVec::new_in(&arena);
+        owners.push(Arc::clone(&counted));
+    }
+    assert_eq!(Arc::strong_count(&counted), 1);
+    {
+        let arena = pool.get();
+        let leaked: &mut Arc<()> = arena.alloc(Arc::clone(&counted));
+        assert_eq!(Arc::strong_count(leaked), 2);
+        // So that tools that look for leaks find none.
+        // What the arena forgets is dropped by hand, here by putting another value in its place.
+        drop(std::mem::replace(leaked, Arc::new(())));
+        drop(arena);
+    }
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+#[test]
+fn a_bump_in_a_pool_of_ones_own_is_reset_as_well() {
+    let pool: Pool<Bump> = Pool::builder(Bump::new).trim_manually().build();
+    let bump = pool.get();
+    bump.set_allocation_limit(Some(1 << 20));
+    fill(&bump, 10_000);
+    drop(bump);
+    let bump = pool.get();
+    assert_eq!(bump.allocation_limit(), None);
+    assert!(bump.retained_bytes() >= 10_000);
+    assert_eq!(bump.chunk_capacity(), bump.allocated_bytes());
+}
+
+// ------------------------------------------------------------------------- E2: outliers
+
+#[test]
+fn e2_an_outlier_is_gone_after_ten_small_requests() {
+    let pool = manual();
+    fill(&pool.get(), 64 << 20);
+    assert!(pool.stats().idle_bytes >= 64 * MIB);
+    for _ in 0..10 {
+        fill(&pool.get(), 100);
+    }
+    assert!(pool.stats().idle_bytes < MIB, "{}", pool.stats());
+    assert_eq!(pool.stats().created, 1);
+}
+
+#[test]
+fn e2_an_outlier_among_small_requests_is_gone_after_ten() {
+    for outliers in [1, 2, 7] {
+        let pool = manual();
+        for _ in 0..500 {
+            fill(&pool.get(), 2_000);
+        }
+        for _ in 0..outliers {
+            let arena = pool.get();
+            for _ in 0..64 {
+                fill(&arena, 1 << 20);
+            }
+        }
+        for _ in 0..10 {
+            fill(&pool.get(), 2_000);
+        }
+        assert!(pool.stats().idle_bytes < MIB, "{}", pool.stats());
+    }
+}
+
+#[test]
+fn e2_an_outlier_is_gone_after_three_passes() {
+    let pool = manual();
+    fill(&pool.get(), 64 << 20);
+    trim(&pool, 3);
+    assert_eq!(pool.stats().idle_bytes, 0);
+}
+
+#[test]
+fn e2_an_outlier_that_gave_its_memory_back_to_the_arena_is_gone_as_well() {
+    // The end of its request shows nothing of it.
+    let pool = manual();
+    let bytes = if cfg!(miri) { 1 << 20 } else { 64 << 20 };
+    pool.with(|bump| {
+        drop(bumpalo::collections::Vec::<u8>::with_capacity_in(
+            bytes, bump,
+        ))
+    });
+    for _ in 0..10 {
+        fill(&pool.get(), 100);
+    }
+    assert!(pool.stats().idle_bytes < MIB, "{}", pool.stats());
+}
+
+#[test]
+fn e2_an_outlier_below_another_arena_is_gone_after_three_passes() {
+    // It is never on top, so no request finds it wasteful; it is not needed either.
+    let pool = manual();
+    let [top, big] = [pool.get(), pool.get()];
+    fill(&big, 64 << 20);
+    drop(big);
+    drop(top);
+    for _ in 0..3 {
+        for _ in 0..10 {
+            fill(&pool.get(), 100);
+        }
+        trim(&pool, 1);
+    }
+    for _ in 0..10 {
+        fill(&pool.get(), 100);
+    }
+    assert!(pool.stats().idle_bytes < MIB, "{}", pool.stats());
+}
+
+#[test]
+fn an_arena_larger_than_the_limit_is_dropped() {
+    let pool = ArenaPool::builder()
+        .max_object_bytes(100_000)
+        .trim_manually()
+        .build();
+    fill(&pool.get(), 50_000);
+    assert_eq!(pool.stats().discarded, 0);
+    fill(&pool.get(), 200_000);
+    let stats = pool.stats();
+    assert_eq!((stats.discarded_by.oversize, stats.idle), (1, 0));
+    // The next one is not made larger than the limit because of it.
+    drop(pool.get());
+    let stats = pool.stats();
+    assert_eq!((stats.discarded, stats.idle), (1, 1));
+    assert!(stats.idle_bytes <= 100_000);
+}
+
+#[test]
+fn arenas_work_with_any_limit() {
+    // bumpalo rounds up: an arena must not be made above its own limit.
+    for limit in (0..=20_000).step_by(if cfg!(miri) { 4_999 } else { 101 }) {
+        let pool = ArenaPool::builder()
+            .max_object_bytes(limit)
+            .trim_manually()
+            .build();
+        for bytes in [0, 100, limit / 2, limit, limit + 1, 0, 0] {
+            fill(&pool.get(), bytes);
+            assert!(pool.stats().idle_bytes <= limit as u64, "{limit}");
+        }
+        assert_eq!(pool.stats().idle, 1, "{limit}");
+    }
+}
+
+// ------------------------------------------------------------------------- E5: idle bytes
+
+#[test]
+fn e5_idle_bytes_are_those_of_the_idle_arenas() {
+    let pool = manual();
+    let arenas: Vec<Arena> = (0..5).map(|_| pool.get()).collect();
+    for (n, arena) in arenas.iter().enumerate() {
+        fill(arena, 10_000 * n);
+    }
+    assert_eq!(pool.stats().idle_bytes, 0);
+    drop(arenas);
+    let stats = pool.stats();
+    let again: Vec<Arena> = (0..5).map(|_| pool.get()).collect();
+    let held: usize = again.iter().map(|arena| arena.allocated_bytes()).sum();
+    assert_eq!(stats.idle_bytes, held as u64);
+    assert_eq!((stats.idle, stats.in_use), (5, 0));
+    drop(again);
+    assert_eq!(pool.clear().bytes, held as u64);
+    assert_eq!(pool.stats().idle_bytes, 0);
+}
+
+#[test]
+fn e5_idle_bytes_stay_within_a_shared_budget() {
+    let budget = Budget::new(1 << 20);
+    let pools: Vec<ArenaPool> = (0..3)
+        .map(|_| {
+            ArenaPool::builder()
+                .trim_manually()
+                .budget(budget.clone())
+                .build()
+        })
+        .collect();
+    let check = || {
+        let idle: u64 = pools.iter().map(|pool| pool.stats().idle_bytes).sum();
+        assert!(idle <= MIB && idle <= budget.used() as u64 && budget.used() <= 1 << 20);
+        idle
+    };
+    for bytes in [1_000, 300_000, 600_000, 2 << 20, 10] {
+        for pool in &pools {
+            let arenas: Vec<Arena> = (0..4).map(|_| pool.get()).collect();
+            arenas.iter().for_each(|arena| fill(arena, bytes));
+            drop(arenas);
+            check();
+        }
+    }
+    assert!(
+        pools
+            .iter()
+            .any(|pool| pool.stats().discarded_by.budget > 0)
+    );
+    for pool in &pools {
+        let _ = pool.clear();
+    }
+    assert_eq!((check(), budget.used()), (0, 0));
+}
+
+// ------------------------------------------------------------------------- E6: odd layouts
+
+#[test]
+fn e6_every_alignment_holds() {
+    let pool = manual();
+    for _ in 0..3 {
+        let arena = pool.get();
+        for log in (0..=16).chain((0..=16).rev()) {
+            for size in [0, 1, 3, 1 << log, (1 << log) + 1] {
+                let layout = Layout::from_size_align(size, 1 << log).expect("fine");
+                let at = arena.alloc_layout(layout).addr().get();
+                assert_eq!(at % layout.align(), 0, "{layout:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn e6_a_size_of_zero_costs_nothing() {
+    let pool = manual();
+    for _ in 0..3 {
+        let arena = pool.get();
+        let before = arena.chunk_capacity();
+        for _ in 0..1_000 {
+            arena.alloc(());
+            arena.alloc_str("");
+            arena.alloc_slice_copy::<u64>(&[]);
+        }
+        assert!(before - arena.chunk_capacity() < 8);
+    }
+}
+
+#[test]
+fn e6_a_size_that_cannot_be_had_is_an_error_and_the_arena_goes_on() {
+    let pool = manual();
+    for _ in 0..2 {
+        let arena = pool.get();
+        let before = arena.alloc(1);
+        for bytes in [isize::MAX as usize - 4096, isize::MAX as usize / 2] {
+            let layout = Layout::array::<u8>(bytes).expect("not too large for a layout");
+            assert!(arena.try_alloc_layout(layout).is_err());
+        }
+        let after = arena.alloc(2);
+        assert_eq!((*before, *after), (1, 2));
+    }
+    assert_eq!(pool.stats().reused, 1);
+    assert!(pool.stats().idle_bytes < MIB);
+}
+
+// ------------------------------------------------------------------------- E8: threads
+
+#[test]
+fn e8_an_arena_is_filled_and_dropped_on_any_thread() {
+    let pool = manual();
+    let arena = pool.get();
+    let text = arena.alloc_str("from one thread").to_owned();
+    let arena = thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            assert_eq!(arena.alloc_str(&text), "from one thread");
+            fill(&arena, 100_000);
+            arena
+        });
+        // Not `&Arena`: the closure takes it along.
+        there.join().expect("no panic")
+    });
+    // Not a scope, which does not wait for the thread's destructors.
+    thread::spawn(move || drop(arena)).join().expect("no panic");
+    // The thread is gone, its arena is not.
+    let arena = pool.get();
+    assert!(arena.chunk_capacity() >= 100_000);
+    assert_eq!(arena.chunk_capacity(), arena.allocated_bytes());
+    assert_eq!((pool.stats().created, pool.stats().reused), (1, 1));
+}
+
+#[test]
+fn e8_a_producer_and_a_consumer_share_a_few_arenas() {
+    let requests: usize = if cfg!(miri) { 100 } else { 20_000 };
+    let pool = manual();
+    let (sender, receiver) = mpsc::sync_channel::<Arena>(4);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let sender = sender;
+            for n in 0..requests {
+                let arena = pool.get();
+                fill(&arena, n % 1_000);
+                sender.send(arena).expect("the consumer is there");
+            }
+        });
+        receiver.iter().for_each(drop);
+    });
+    let stats = pool.stats();
+    assert_eq!(stats.in_use, 0);
+    // Two lists of 32 and a few more on each side.
+    assert!(stats.created <= 4 * 32 + 8, "{stats}");
+}
+
+// ------------------------------------------------------------------------- E9: what is learned
+
+/// The first chunk of a new arena, in bytes.
+fn first_chunk(pool: &ArenaPool) -> usize {
+    let _ = pool.clear();
+    pool.get().allocated_bytes()
+}
+
+fn serve(pool: &ArenaPool, requests: usize, bytes: usize) {
+    for _ in 0..requests {
+        let arena = pool.get();
+        for _ in 0..10 {
+            fill(&arena, bytes / 10);
+        }
+    }
+}
+
+#[test]
+fn e9_the_first_chunk_follows_what_requests_use() {
+    let pool = manual();
+    assert!(first_chunk(&pool) <= 4 << 10);
+    for bytes in [50_000, 900, 2_000_000, 300, 20_000] {
+        serve(&pool, 2_500, bytes);
+        let first = first_chunk(&pool);
+        assert!(
+            first >= bytes && first <= bytes + bytes / 3 + 4096,
+            "{first} bytes for requests of {bytes}"
+        );
+    }
+}
+
+#[test]
+fn e9_one_request_is_enough_to_learn_from_and_one_outlier_is_not() {
+    let pool = manual();
+    serve(&pool, 1, 100_000);
+    assert!((100_000..140_000).contains(&first_chunk(&pool)));
+    serve(&pool, 2, 100_000);
+    serve(&pool, 1, 10_000_000);
+    assert!((100_000..140_000).contains(&first_chunk(&pool)));
+}
+
+#[test]
+fn e9_what_is_learned_has_a_limit() {
+    let pool = manual();
+    serve(&pool, 3, 100 << 20);
+    let first = first_chunk(&pool);
+    assert!((16 << 20..=17 << 20).contains(&first), "{first}");
+}

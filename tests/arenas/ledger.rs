@@ -1,0 +1,335 @@
+//! Programs of operations on arenas against a ledger: what is alive never overlaps, and stays as
+//! it was written, whatever threads and arenas do in between.
+
+use super::{Arena, ArenaPool};
+use proptest::prelude::*;
+use std::alloc::Layout;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// At most so many arenas are out at a time, on so many threads.
+const SLOTS: usize = 4;
+const THREADS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// Takes an arena into the slot; what was there is dropped after that.
+    Get {
+        slot: usize,
+    },
+    /// Takes an arena into the slot; what was there is dropped before that.
+    Renew {
+        slot: usize,
+    },
+    /// Allocates, and fills what came with a mark of its own.
+    Alloc {
+        slot: usize,
+        size: usize,
+        align: u32,
+    },
+    /// A bumpalo vector that grows item by item; dropped again, or kept.
+    Grow {
+        slot: usize,
+        items: usize,
+        keep: bool,
+    },
+    Drop {
+        slot: usize,
+    },
+    /// The slot's arena is from now on used by another thread.
+    Move {
+        slot: usize,
+        thread: usize,
+    },
+    Trim,
+    Clear,
+    Check,
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        1 => Just(0_usize),
+        8 => 1_usize..200,
+        2 => 200_usize..5_000,
+        1 => 5_000_usize..60_000,
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let slot = 0..SLOTS;
+    prop_oneof![
+        2 => slot.clone().prop_map(|slot| Op::Get { slot }),
+        2 => slot.clone().prop_map(|slot| Op::Renew { slot }),
+        12 => (slot.clone(), size(), 0_u32..8)
+            .prop_map(|(slot, size, align)| Op::Alloc { slot, size, align }),
+        3 => (slot.clone(), 0_usize..600, any::<bool>())
+            .prop_map(|(slot, items, keep)| Op::Grow { slot, items, keep }),
+        3 => slot.clone().prop_map(|slot| Op::Drop { slot }),
+        2 => (slot, 0..THREADS).prop_map(|(slot, thread)| Op::Move { slot, thread }),
+        1 => Just(Op::Trim),
+        1 => Just(Op::Clear),
+        2 => Just(Op::Check),
+    ]
+}
+
+/// An arena that is out, and what is alive in it: the address, the mark that fills it, and an
+/// accessor of its own, since the ledger keeps no borrow.
+struct Tenant {
+    arena: Arena,
+    alive: Vec<Entry>,
+}
+
+struct Entry {
+    range: Range<usize>,
+    bytes: *const [u8],
+    mark: u8,
+}
+
+// SAFETY: the pointers are into the tenant's own arena, which goes with them.
+unsafe impl Send for Tenant {}
+
+impl Tenant {
+    fn alloc(&mut self, size: usize, align: u32, mark: u8) {
+        let layout = Layout::from_size_align(size, 1 << align).expect("small");
+        let at = self.arena.alloc_layout(layout);
+        assert_eq!(at.addr().get() % layout.align(), 0);
+        // SAFETY: fresh memory of the arena, `size` bytes of it.
+        unsafe { at.as_ptr().write_bytes(mark, size) };
+        let bytes = std::ptr::slice_from_raw_parts(at.as_ptr().cast_const(), size);
+        self.enter(bytes, mark);
+    }
+
+    fn grow(&mut self, items: usize, keep: bool, mark: u8) {
+        let mut vector = bumpalo::collections::Vec::new_in(&*self.arena);
+        for _ in 0..items {
+            vector.push(mark);
+        }
+        assert!(vector.iter().all(|byte| *byte == mark));
+        if keep {
+            let bytes: *const [u8] = vector.into_bump_slice();
+            self.enter(bytes, mark);
+        }
+    }
+
+    fn enter(&mut self, bytes: *const [u8], mark: u8) {
+        let start = bytes.cast::<u8>().addr();
+        self.alive.push(Entry {
+            range: start..start + bytes.len(),
+            bytes,
+            mark,
+        });
+    }
+
+    fn check(&self) {
+        for entry in &self.alive {
+            // SAFETY: alive until the arena is dropped, and written in full.
+            let bytes = unsafe { &*entry.bytes };
+            assert!(
+                bytes.iter().all(|byte| *byte == entry.mark),
+                "{:?} is not as it was written",
+                entry.range
+            );
+        }
+    }
+}
+
+/// What each thread does with a tenant; the tenant comes back.
+type Job = Box<dyn FnOnce(&ArenaPool, Option<Tenant>) -> Option<Tenant> + Send>;
+
+struct Worker {
+    jobs: std::sync::mpsc::Sender<(Job, Option<Tenant>)>,
+    done: std::sync::mpsc::Receiver<thread::Result<Option<Tenant>>>,
+}
+
+impl Worker {
+    fn spawn(pool: Arc<ArenaPool>) -> (Self, thread::JoinHandle<()>) {
+        let (jobs, to_do) = std::sync::mpsc::channel::<(Job, Option<Tenant>)>();
+        let (report, done) = std::sync::mpsc::channel();
+        let handle = thread::spawn(move || {
+            for (job, tenant) in to_do {
+                let outcome =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&pool, tenant)));
+                if report.send(outcome).is_err() {
+                    return;
+                }
+            }
+        });
+        (Self { jobs, done }, handle)
+    }
+
+    fn run(&self, tenant: Option<Tenant>, job: Job) -> Option<Tenant> {
+        self.jobs.send((job, tenant)).expect("the worker is there");
+        match self.done.recv().expect("the worker answers") {
+            Ok(tenant) => tenant,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// No two live allocations overlap, in whichever arenas they are; each is as it was written.
+fn check(slots: &[Slot]) {
+    let mut taken = BTreeMap::new();
+    for tenant in slots.iter().filter_map(|slot| slot.tenant.as_ref()) {
+        tenant.check();
+        for entry in tenant.alive.iter().filter(|entry| !entry.range.is_empty()) {
+            let clash = taken.insert(entry.range.start, entry.range.end);
+            assert_eq!(clash, None, "two allocations at {:#x}", entry.range.start);
+        }
+    }
+    let mut last_end = 0;
+    for (start, end) in taken {
+        assert!(last_end <= start, "two allocations share {start:#x}");
+        last_end = end;
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    tenant: Option<Tenant>,
+    thread: usize,
+}
+
+fn run(ops: Vec<Op>, max_object_bytes: Option<usize>) {
+    let builder = ArenaPool::builder().trim_manually();
+    let pool = Arc::new(match max_object_bytes {
+        Some(bytes) => builder.max_object_bytes(bytes).build(),
+        None => builder.build(),
+    });
+    let (workers, handles): (Vec<_>, Vec<_>) = (0..THREADS)
+        .map(|_| Worker::spawn(Arc::clone(&pool)))
+        .unzip();
+    let mut slots: Vec<Slot> = (0..SLOTS).map(|_| Slot::default()).collect();
+    let empty = |pool: &ArenaPool| {
+        let arena = pool.get();
+        assert_eq!(arena.chunk_capacity(), arena.allocated_bytes(), "not reset");
+        assert_eq!(arena.allocation_limit(), None);
+        Some(Tenant {
+            arena,
+            alive: Vec::new(),
+        })
+    };
+    for (step, op) in ops.into_iter().enumerate() {
+        let mark = step as u8;
+        let (slot, job): (usize, Job) = match op {
+            Op::Get { slot } => (
+                slot,
+                Box::new(move |pool, old| {
+                    let new = empty(pool);
+                    drop(old);
+                    new
+                }),
+            ),
+            Op::Renew { slot } => (
+                slot,
+                Box::new(move |pool, old| {
+                    drop(old);
+                    empty(pool)
+                }),
+            ),
+            Op::Alloc { slot, size, align } => (
+                slot,
+                Box::new(move |_, tenant| {
+                    tenant.map(|mut tenant| {
+                        tenant.alloc(size, align, mark);
+                        tenant
+                    })
+                }),
+            ),
+            Op::Grow { slot, items, keep } => (
+                slot,
+                Box::new(move |_, tenant| {
+                    tenant.map(|mut tenant| {
+                        tenant.grow(items, keep, mark);
+                        tenant
+                    })
+                }),
+            ),
+            Op::Drop { slot } => (
+                slot,
+                Box::new(|_, tenant| {
+                    drop(tenant);
+                    None
+                }),
+            ),
+            Op::Move { slot, thread } => {
+                slots[slot].thread = thread;
+                continue;
+            }
+            Op::Trim => {
+                let _ = pool.trim();
+                continue;
+            }
+            Op::Clear => {
+                let _ = pool.clear();
+                continue;
+            }
+            Op::Check => {
+                check(&slots);
+                continue;
+            }
+        };
+        let Slot { tenant, thread } = &mut slots[slot];
+        *tenant = workers[*thread].run(tenant.take(), job);
+    }
+    check(&slots);
+    let out = slots.iter().filter(|slot| slot.tenant.is_some()).count();
+    assert_eq!(pool.stats().in_use, out as u64);
+    drop(slots);
+    drop(workers);
+    for handle in handles {
+        handle.join().expect("workers catch panics");
+    }
+    let _ = pool.clear();
+    let stats = pool.stats();
+    assert_eq!((stats.idle, stats.idle_bytes, stats.in_use), (0, 0, 0));
+    assert_eq!(stats.created, stats.discarded + stats.trimmed);
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { cases },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    #[test]
+    fn live_allocations_never_overlap_and_stay_as_written(
+        ops in prop::collection::vec(op(), 0..if cfg!(miri) { 30 } else { 150 }),
+        limit in prop::option::of(0_usize..40_000),
+    ) {
+        run(ops, limit);
+    }
+}
+
+#[test]
+fn nested_arenas_keep_apart() {
+    // Each arena is taken while all outer ones are in use, and dropped before them.
+    fn nest(pool: &ArenaPool, depth: usize, seen: &Mutex<Vec<Range<usize>>>) {
+        if depth == 0 {
+            return;
+        }
+        let arena = pool.get();
+        let mine: &mut [u8] = arena.alloc_slice_fill_copy(100 * depth, depth as u8);
+        let start = mine.as_ptr().addr();
+        seen.lock()
+            .expect("no panic")
+            .push(start..start + mine.len());
+        nest(pool, depth - 1, seen);
+        assert!(mine.iter().all(|byte| *byte == depth as u8));
+    }
+    let pool = ArenaPool::builder().trim_manually().build();
+    for _ in 0..3 {
+        let seen = Mutex::default();
+        nest(&pool, 50, &seen);
+        let mut seen = seen.into_inner().expect("no panic");
+        seen.sort_by_key(|range| range.start);
+        assert!(seen.windows(2).all(|two| two[0].end <= two[1].start));
+    }
+    assert_eq!((pool.stats().created, pool.stats().reused), (50, 100));
+}

@@ -1,0 +1,214 @@
+//! What arenas ask of the allocator, by a counting one: E1, E4, E9 of the acceptance list.
+#![cfg(feature = "bumpalo")]
+
+use repool::{Arena, ArenaPool};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// Counts each thread's calls by itself, so that the test harness does not disturb.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    CALLS.with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: passes everything on to the system's allocator; the counter allocates nothing and has no
+// destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+/// Allocator calls of this thread during `f`, freeing included.
+fn calls(f: impl FnOnce()) -> usize {
+    let before = CALLS.get();
+    f();
+    CALLS.get() - before
+}
+
+const fn n(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}
+
+fn manual() -> ArenaPool {
+    ArenaPool::builder().trim_manually().build()
+}
+
+/// Requests of all kinds. What they allocate lives until their end, unless they say otherwise.
+const REQUESTS: [(&str, fn(&Arena)); 9] = [
+    ("nothing", |_| {}),
+    ("one byte", |arena| {
+        arena.alloc(1_u8);
+    }),
+    ("a hundred small ones", |arena| {
+        for size in 0..100 {
+            arena.alloc_slice_fill_copy(size * 7 % 64, size);
+        }
+    }),
+    ("many chunks", |arena| {
+        for size in 0..n(20_000, 2_000) {
+            arena.alloc(size);
+        }
+    }),
+    ("a small one and a huge one", |arena| {
+        arena.alloc(1_u8);
+        arena.alloc_layout(Layout::array::<u8>(64 << 20).expect("not too large"));
+    }),
+    ("a huge one and small ones", |arena| {
+        arena.alloc_layout(Layout::array::<u8>(1 << 20).expect("not too large"));
+        for size in 0..1_000 {
+            arena.alloc(size);
+        }
+    }),
+    ("every alignment", |arena| {
+        for log in (0..14).chain(0..14).chain((0..14).rev()) {
+            arena.alloc_layout(Layout::from_size_align(3, 1 << log).expect("fine"));
+        }
+    }),
+    ("a vector that grows beside others", |arena| {
+        let mut numbers = bumpalo::collections::Vec::new_in(arena);
+        for number in 0..n(20_000, 2_000) {
+            numbers.push(number);
+            if number % 100 == 0 {
+                arena.alloc(number);
+            }
+        }
+        numbers.into_bump_slice();
+    }),
+    // The end of the request finds everything given back: its peak shows only in the chunks.
+    ("a vector that grows alone and is dropped", |arena| {
+        let mut numbers = bumpalo::collections::Vec::new_in(arena);
+        numbers.extend(0..n(20_000, 2_000));
+    }),
+];
+
+#[test]
+fn e1_the_second_identical_request_makes_no_allocator_call() {
+    for (name, request) in REQUESTS {
+        let pool = manual();
+        request(&pool.get());
+        assert_eq!(calls(|| request(&pool.get())), 0, "{name}");
+        assert_eq!(calls(|| pool.with(|_| ())), 0, "{name}");
+    }
+}
+
+#[test]
+fn e1_the_second_identical_request_makes_no_allocator_call_whatever_came_before() {
+    // Whatever arena the requests before have left behind, as soon as it has settled.
+    let pool = manual();
+    for _ in 0..2 {
+        for (name, request) in REQUESTS {
+            request(&pool.get());
+            assert_eq!(calls(|| request(&pool.get())), 0, "{name}");
+            (0..20).for_each(|_| request(&pool.get()));
+        }
+    }
+}
+
+#[test]
+fn e1_a_const_pool_makes_no_allocator_call_either() {
+    static ARENAS: ArenaPool = ArenaPool::new();
+    REQUESTS[3].1(&ARENAS.get());
+    assert_eq!(calls(|| REQUESTS[3].1(&ARENAS.get())), 0);
+}
+
+#[test]
+fn e1_a_steady_load_makes_no_allocator_call() {
+    // Sizes between 3 and 13 KiB in any order, two arenas at a time.
+    let pool = manual();
+    let request = |seed: usize| {
+        let outer = pool.get();
+        for at in 0..100 {
+            outer.alloc_slice_fill_copy(32 + (seed + at * 7) % 100, at as u8);
+        }
+        let inner = pool.get();
+        inner.alloc_slice_fill_copy(seed * 37 % 3_000, 1_u8);
+    };
+    let rounds = n(5_000, 100);
+    (0..rounds).for_each(request);
+    assert_eq!(calls(|| (0..rounds).for_each(request)), 0);
+}
+
+#[test]
+fn requests_that_give_everything_back_cost_next_to_nothing_in_the_long_run() {
+    // An arena that looks empty at each end: the strike rule cuts it down, is wrong, and learns.
+    let pool = manual();
+    let request = |arena: &Arena| {
+        bumpalo::collections::Vec::new_in(arena).extend(0..3_000_u32);
+    };
+    let rounds = n(20_000, 200);
+    let calls = calls(|| (0..rounds).for_each(|_| request(&pool.get())));
+    assert!(calls <= 120, "{calls} calls for {rounds} requests");
+}
+
+#[test]
+fn e1_a_growing_request_pays_each_size_once() {
+    // Each request is a little larger than the one before: the arena grows ahead of them.
+    let pool = manual();
+    drop(pool.get());
+    let mut paid = 0;
+    for size in 1..=1_000 {
+        let calls = calls(|| {
+            pool.get().alloc_slice_fill_copy(size * 100, 1_u8);
+        });
+        paid += usize::from(calls > 0);
+    }
+    assert!(paid <= 12, "{paid} of 1000 requests paid");
+}
+
+#[test]
+fn e4_a_reset_costs_the_same_after_many_requests() {
+    // Nothing is kept per request: neither bytes nor calls, in the pool or in the arena.
+    let pool = manual();
+    let (_, request) = REQUESTS[2];
+    (0..n(1_000, 100)).for_each(|_| request(&pool.get()));
+    let before = pool.stats();
+    let spent = calls(|| (0..n(10_000, 100)).for_each(|_| request(&pool.get())));
+    assert_eq!(spent, 0);
+    let after = pool.stats();
+    assert_eq!(
+        (after.idle, after.idle_bytes),
+        (before.idle, before.idle_bytes)
+    );
+}
+
+#[test]
+fn e9_a_new_arena_has_one_chunk_that_fits_what_requests_use() {
+    let pool = manual();
+    let request = |arena: &Arena| {
+        for _ in 0..500 {
+            arena.alloc_slice_fill_copy(200, 1_u8);
+        }
+    };
+    request(&pool.get());
+    let held = pool.get();
+    let mut fresh = None;
+    // The wrapper and the chunk; the directory of a thread's cache is there.
+    assert_eq!(calls(|| fresh = Some(pool.get())), 2);
+    let fresh = fresh.expect("just made");
+    assert_eq!(calls(|| request(&fresh)), 0);
+    assert!((100_000..=130_000).contains(&fresh.allocated_bytes()));
+    drop(held);
+}
