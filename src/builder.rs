@@ -2,10 +2,11 @@
 
 use crate::budget::Budget;
 use crate::janitor;
-use crate::limits::Limits;
+use crate::limits::{Group, Limits};
 use crate::pool::Pool;
 use crate::recycle::{Recycle, known_weight};
 use crate::shell::{Create, Custom, OnPass, Payload, Weigh, custom_reset, own_reset};
+use crate::sync::rare::Arc;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub(crate) struct Settings {
     max_idle: usize,
     max_idle_bytes: usize,
     max_object_bytes: usize,
+    group: Option<Arc<Group>>,
     budget: Option<Budget>,
     pub(crate) interval: Option<Duration>,
 }
@@ -26,6 +28,7 @@ impl Default for Settings {
             max_idle: usize::MAX,
             max_idle_bytes: usize::MAX,
             max_object_bytes: usize::MAX,
+            group: None,
             budget: None,
             interval: Some(janitor::INTERVAL),
         }
@@ -35,7 +38,9 @@ impl Default for Settings {
 impl Settings {
     pub(crate) fn limits(&self) -> Limits {
         let budget = self.budget.clone().or_else(Budget::default_for_pools);
-        Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes).with_budget(budget)
+        Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes)
+            .with_group(self.group.clone())
+            .with_budget(budget)
     }
 }
 
@@ -125,12 +130,16 @@ impl<T: Send + 'static, R> Builder<T, R> {
     }
 
     /// For pools made of pools: see [`OnPass`].
-    #[cfg_attr(
-        not(any(feature = "bytes", feature = "bumpalo")),
-        expect(dead_code, reason = "for buffers")
-    )]
+    #[cfg_attr(not(feature = "bytes"), expect(dead_code, reason = "for buffers"))]
     pub(crate) fn on_pass(mut self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.on_pass = Some(Box::new(on_pass));
+        self
+    }
+
+    /// What the pool may keep together with others.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn group(mut self, group: Option<Arc<Group>>) -> Self {
+        self.settings.group = group;
         self
     }
 

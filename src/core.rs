@@ -248,8 +248,8 @@ impl Core {
         }
     }
 
-    /// An object has become idle by the slow path.
-    fn tell_janitor(&self) {
+    /// An object has become idle by the slow path, or a pass has something to look at all the same.
+    pub(crate) fn tell_janitor(&self) {
         if !self.is_watched() {
             #[cfg(not(repool_loom))]
             crate::janitor::watch_slow(self);

@@ -111,6 +111,17 @@ impl<T: Send> Pooled<T> {
     }
 }
 
+#[cfg(feature = "bytes")]
+impl<T: Send> Pooled<T> {
+    /// Drops the object instead of giving it back, for a reason.
+    pub(crate) fn discard(this: Self, reason: Reason) {
+        let link = this.link.as_ptr();
+        std::mem::forget(this);
+        // SAFETY: I1: the guard held the node, and is gone without having given it back.
+        unsafe { Core::discard(link, reason) };
+    }
+}
+
 impl<T: Send> Deref for Pooled<T> {
     type Target = T;
 

@@ -12,6 +12,8 @@
 use crate::budget::Budget;
 use crate::cache::{FIRST_BAR, MAX_WEIGHT};
 use crate::stats::Reason;
+#[cfg(not(repool_loom))]
+use crate::sync::rare::Arc;
 use crate::sync::{Figure, Ordering};
 
 /// Objects and bytes that are charged for.
@@ -98,11 +100,46 @@ impl Account {
     }
 }
 
+/// What several pools may keep together: those of one buffer pool's classes.
+#[derive(Debug)]
+pub(crate) struct Group {
+    objects: Account,
+    bytes: Account,
+}
+
+impl Group {
+    #[cfg(feature = "bytes")]
+    pub(crate) fn new(max_idle: usize, max_idle_bytes: usize) -> Self {
+        Self {
+            objects: Account::new(max_idle),
+            bytes: Account::new(max_idle_bytes),
+        }
+    }
+
+    fn reserve(&self, objects: usize, bytes: usize) -> bool {
+        if !self.objects.reserve(objects) {
+            return false;
+        }
+        let fits = self.bytes.reserve(bytes);
+        if !fits {
+            self.objects.release(objects);
+        }
+        fits
+    }
+
+    fn release(&self, objects: usize, bytes: usize) {
+        self.objects.release(objects);
+        self.bytes.release(bytes);
+    }
+}
+
 /// The limits of one pool.
 #[derive(Debug)]
 pub(crate) struct Limits {
     objects: Account,
     bytes: Account,
+    #[cfg(not(repool_loom))]
+    group: Option<Arc<Group>>,
     #[cfg(not(repool_loom))]
     budget: Option<Budget>,
     max_object_bytes: usize,
@@ -114,6 +151,8 @@ impl Limits {
             objects: Account::new(max_idle),
             bytes: Account::new(max_idle_bytes),
             #[cfg(not(repool_loom))]
+            group: None,
+            #[cfg(not(repool_loom))]
             budget: None,
             max_object_bytes,
         }
@@ -122,6 +161,18 @@ impl Limits {
     #[cfg(not(repool_loom))]
     pub(crate) fn with_budget(self, budget: Option<Budget>) -> Self {
         Self { budget, ..self }
+    }
+
+    #[cfg(not(repool_loom))]
+    pub(crate) fn with_group(self, group: Option<Arc<Group>>) -> Self {
+        Self { group, ..self }
+    }
+
+    fn group(&self) -> Option<&Group> {
+        #[cfg(not(repool_loom))]
+        return self.group.as_deref();
+        #[cfg(repool_loom)]
+        None
     }
 
     fn budget(&self) -> Option<&Account> {
@@ -136,6 +187,7 @@ impl Limits {
     pub(crate) fn bounded(&self) -> bool {
         self.objects.limit() != usize::MAX
             || self.bytes.limit() != usize::MAX
+            || self.group().is_some()
             || self.budget().is_some()
     }
 
@@ -195,15 +247,27 @@ impl Limits {
             self.objects.release(objects);
             return Err(Reason::Full);
         }
+        let group = self.group();
+        if !group.is_none_or(|group| group.reserve(objects, bytes)) {
+            self.objects.release(objects);
+            self.bytes.release(bytes);
+            return Err(Reason::Full);
+        }
         if !self.budget().is_none_or(|budget| budget.reserve(bytes)) {
             self.objects.release(objects);
             self.bytes.release(bytes);
+            if let Some(group) = group {
+                group.release(objects, bytes);
+            }
             return Err(Reason::Budget);
         }
+        let objects = have.objects.saturating_sub(need.objects);
         let bytes = have.bytes.saturating_sub(need.bytes);
-        self.objects
-            .release(have.objects.saturating_sub(need.objects));
+        self.objects.release(objects);
         self.bytes.release(bytes);
+        if let Some(group) = group {
+            group.release(objects, bytes);
+        }
         if let Some(budget) = self.budget() {
             budget.release(bytes);
         }

@@ -1,6 +1,8 @@
 //! [`Pool`]: what users call.
 
 use crate::builder::{Builder, Settings};
+#[cfg(feature = "bytes")]
+use crate::core::WeakCore;
 use crate::core::{Core, Directory};
 use crate::guard::Pooled;
 use crate::node::Link;
@@ -235,6 +237,12 @@ impl<T: Send + 'static> Pool<T> {
     }
 
     // ---------------------------------------------------------------- inside
+
+    /// The core, for those that have to tell it something when the pool may be gone.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn weak_core(&self) -> WeakCore {
+        WeakCore::new(self.core())
+    }
 
     /// A pool whose core is made by its first use.
     pub(crate) fn planned(payload: Payload<T>) -> Self {

@@ -128,7 +128,7 @@ pub struct Discarded {
     pub full: u64,
     /// The budget was spent.
     pub budget: u64,
-    /// `reset` returned `false`.
+    /// `reset` returned `false`. A buffer's fifth strike.
     pub reset: u64,
     /// The guard was dropped while its thread was panicking, or the reset itself panicked.
     pub panic: u64,
@@ -147,6 +147,48 @@ impl Stats {
             0.0
         } else {
             self.reused as f64 / requests as f64
+        }
+    }
+
+    /// Adds the figures of another pool.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self {
+            created,
+            reused,
+            returned,
+            adopted,
+            taken,
+            discarded,
+            discarded_by,
+            trimmed,
+            idle,
+            idle_bytes,
+            in_use,
+        } = self;
+        for (sum, one) in [
+            (created, other.created),
+            (reused, other.reused),
+            (returned, other.returned),
+            (adopted, other.adopted),
+            (taken, other.taken),
+            (discarded, other.discarded),
+            (trimmed, other.trimmed),
+            (idle, other.idle),
+            (idle_bytes, other.idle_bytes),
+            (in_use, other.in_use),
+            (&mut discarded_by.oversize, other.discarded_by.oversize),
+            (&mut discarded_by.full, other.discarded_by.full),
+            (&mut discarded_by.budget, other.discarded_by.budget),
+            (&mut discarded_by.reset, other.discarded_by.reset),
+            (&mut discarded_by.panic, other.discarded_by.panic),
+            (&mut discarded_by.closed, other.discarded_by.closed),
+            (
+                &mut discarded_by.switched_off,
+                other.discarded_by.switched_off,
+            ),
+        ] {
+            *sum += one;
         }
     }
 
