@@ -9,6 +9,8 @@
 mod arena;
 #[cfg(not(repool_loom))]
 mod budget;
+#[cfg(all(feature = "bytes", not(repool_loom)))]
+mod buffer;
 #[cfg(not(repool_loom))]
 mod builder;
 mod cache;
@@ -53,6 +55,9 @@ pub use crate::{
 
 #[cfg(all(feature = "bumpalo", not(repool_loom)))]
 pub use crate::arena::{Arena, ArenaBuilder, ArenaPool};
+
+#[cfg(all(feature = "bytes", not(repool_loom)))]
+pub use crate::buffer::{Buffer, BufferPool, BufferPoolBuilder, CapacityError, ClassStats};
 
 #[cfg(feature = "derive")]
 pub use repool_derive::Recycle;

@@ -51,16 +51,16 @@ impl Recycle for Cell {
 
 impl Cell {
     pub(super) fn empty(class: &Arc<Class>) -> Self {
-        Self::filed(BytesMut::new(), class)
+        Self::filed(BytesMut::new(), class, 0)
     }
 
     /// A buffer that covers all of its allocation.
-    pub(super) fn filed(bytes: BytesMut, class: &Arc<Class>) -> Self {
+    pub(super) fn filed(bytes: BytesMut, class: &Arc<Class>, strikes: u8) -> Self {
         Self {
             full: bytes.capacity(),
             bytes,
             used: 0,
-            strikes: 0,
+            strikes,
             asked: class.index as u8,
             class: Some(Arc::clone(class)),
         }
@@ -128,20 +128,23 @@ impl Cell {
         }
     }
 
-    /// Overwrites everything.
-    #[cfg(feature = "zeroize")]
+    /// Overwrites everything, where that is wanted.
     fn wipe(&mut self) {
-        use zeroize::Zeroize;
+        #[cfg(feature = "zeroize")]
         if self.class().wipes {
-            self.bytes.resize(self.bytes.capacity(), 0);
-            // Volatile: also when the memory is freed next.
-            self.bytes.as_mut().zeroize();
-            self.bytes.clear();
+            wipe(&mut self.bytes);
         }
     }
+}
 
-    #[cfg(not(feature = "zeroize"))]
-    fn wipe(&mut self) {}
+/// Overwrites the whole capacity.
+#[cfg(feature = "zeroize")]
+pub(super) fn wipe(bytes: &mut BytesMut) {
+    use zeroize::Zeroize;
+    bytes.resize(bytes.capacity(), 0);
+    // Volatile: also when the memory is freed next.
+    bytes.as_mut().zeroize();
+    bytes.clear();
 }
 
 /// Whether every return has to take the long way round.
@@ -149,7 +152,7 @@ const WIPES: bool = cfg!(feature = "zeroize");
 
 /// An empty buffer with the whole of its allocation; `Err` while somebody else has a part of it,
 /// with a handle that can be asked again ([`Cell::is_back`]).
-fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
+pub(super) fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
     // Where an empty vector points, and no allocation ends.
     if bytes.capacity() == 0 && bytes.as_ptr().addr() == 1 {
         return Ok(bytes);

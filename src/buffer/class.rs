@@ -17,7 +17,8 @@ pub(super) const LARGEST: usize = 1 << 30;
 #[inline(always)]
 pub(super) const fn holding(capacity: usize) -> usize {
     // 0 wraps round to where no class is; up to 64 is class 0.
-    let last = capacity.wrapping_sub(1) | (SMALLEST - 1);
+    let last = capacity.wrapping_sub(1);
+    let last = if last < SMALLEST { SMALLEST - 1 } else { last };
     let log = last.ilog2() as usize;
     4 * log + ((last >> (log - 2)) & 3) - 23
 }

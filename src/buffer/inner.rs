@@ -94,7 +94,9 @@ impl Class {
 
     /// Why nothing is kept at the moment, if so.
     pub(super) fn barred(&self) -> Option<Reason> {
-        self.core.get().map_or(Some(Reason::Closed), |core| core.barred())
+        self.core
+            .get()
+            .map_or(Some(Reason::Closed), |core| core.barred())
     }
 
     /// A handle waits: somebody has to look at it, even if nothing is idle.
@@ -150,10 +152,11 @@ impl Inner {
     }
 
     /// A buffer, the long way round: `capacity` is not 0, and nothing of its class is idle.
-    pub(super) fn get(&self, capacity: usize) -> Result<Buffer, CapacityError> {
+    pub(super) fn get(&self, capacity: usize, fallible: bool) -> Result<Buffer, CapacityError> {
         let wanted = class::holding(capacity);
         if wanted > self.settings.top {
-            return self.create(OUTSIDE, OUTSIDE, capacity);
+            let memory = allocate(capacity, fallible)?;
+            return Ok(self.create(OUTSIDE, OUTSIDE, memory));
         }
         let serves = self.learned[wanted].serves.load(Ordering::Relaxed) as usize;
         let lent = self.classes[wanted].get().is_some_and(Class::look);
@@ -165,7 +168,8 @@ impl Inner {
             return Ok(Buffer::of(cell));
         }
         let class = serves.max(wanted);
-        self.create(wanted, class, class::size(class))
+        let memory = allocate(class::size(class), fallible)?;
+        Ok(self.create(wanted, class, memory))
     }
 
     /// A buffer of another class than was asked for.
@@ -192,13 +196,7 @@ impl Inner {
     }
 
     #[cold]
-    fn create(
-        &self,
-        wanted: usize,
-        class: usize,
-        capacity: usize,
-    ) -> Result<Buffer, CapacityError> {
-        let memory = allocate(capacity)?;
+    fn create(&self, wanted: usize, class: usize, memory: BytesMut) -> Buffer {
         let mut cell = self.class(class).0.get();
         cell.asked = wanted as u8;
         // Nothing in it, unless somebody has given one back in the meantime.
@@ -206,7 +204,7 @@ impl Inner {
             cell.fill(memory);
         }
         self.count_help(wanted, class);
-        Ok(Buffer::of(cell))
+        Buffer::of(cell)
     }
 
     /// The pool of a class and what belongs to it.
@@ -233,11 +231,17 @@ impl Inner {
         });
         let pool = self.pools[index].get_or_init(|| {
             let pool = self.settings.pool(class);
-            pool.set_enabled(self.enabled.load(Ordering::Relaxed));
+            if !self.enabled.load(Ordering::Relaxed) {
+                pool.set_enabled(false);
+            }
             let _ = class.core.set(pool.weak_core());
             pool
         });
         (pool, class)
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The pools that have been used.
@@ -259,11 +263,25 @@ impl Inner {
     }
 
     /// Takes in a buffer that no pool knew, if it can serve anybody.
-    pub(super) fn adopt_loose(&self, bytes: BytesMut) {
-        if let Some(home) = class::filing(bytes.capacity()) {
-            if bytes.capacity() <= class::size(self.settings.top) {
-                cell::give_back_slow(self.class(home).0.adopted(bytes));
+    #[cold]
+    pub(super) fn adopt_loose(&self, mut bytes: BytesMut) {
+        bytes.clear();
+        let Ok(bytes) = cell::whole(bytes) else {
+            return; // somebody has a part of it
+        };
+        #[cfg(feature = "zeroize")]
+        let bytes = {
+            let mut bytes = bytes;
+            if self.settings.wipes {
+                cell::wipe(&mut bytes);
             }
+            bytes
+        };
+        if bytes.capacity() > class::size(self.settings.top) || std::thread::panicking() {
+            return;
+        }
+        if let Some(home) = class::filing(bytes.capacity()) {
+            self.adopt(home, bytes, 0);
         }
     }
 
@@ -308,10 +326,21 @@ impl Drop for Inner {
     }
 }
 
+/// From this capacity on, a request that may fail finds out whether there is memory at all.
+const WORTH_ASKING: usize = 1 << 20;
+
 /// Memory for exactly so many bytes.
-fn allocate(capacity: usize) -> Result<BytesMut, CapacityError> {
+fn allocate(capacity: usize, fallible: bool) -> Result<BytesMut, CapacityError> {
     if capacity > isize::MAX as usize {
         return Err(CapacityError::of(capacity));
     }
-    Ok(BytesMut::with_capacity(capacity))
+    if !fallible || capacity < WORTH_ASKING {
+        return Ok(BytesMut::with_capacity(capacity));
+    }
+    let mut memory = Vec::new();
+    memory
+        .try_reserve_exact(capacity)
+        .map_err(|_| CapacityError::of(capacity))?;
+    // The way from a `Vec` to a `BytesMut` without a copy.
+    Ok(BytesMut::from(Bytes::from(memory)))
 }
