@@ -3,6 +3,7 @@
 //!
 //! `fallback.rs` runs all of it a second time without the process-wide barrier.
 
+mod budget;
 #[cfg(feature = "derive")]
 mod derive;
 mod limits;

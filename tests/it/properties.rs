@@ -7,7 +7,7 @@ use super::support::{Worker, balanced, n};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use repool::{Builder, Pool, Pooled, Stats, Trimmed};
+use repool::{Budget, Builder, Pool, Pooled, Stats, Trimmed};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -142,16 +142,21 @@ struct Limits {
     idle: usize,
     idle_bytes: usize,
     object_bytes: usize,
+    budget: Option<usize>,
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
     let idle = prop_oneof![3 => Just(usize::MAX), 1 => 0usize..4, 3 => 0usize..150];
     let idle_bytes = prop_oneof![3 => Just(usize::MAX), 1 => 0usize..300, 3 => 0usize..300_000];
     let object_bytes = prop_oneof![3 => Just(usize::MAX), 1 => 0usize..5_000];
-    (idle, idle_bytes, object_bytes).prop_map(|(idle, idle_bytes, object_bytes)| Limits {
-        idle,
-        idle_bytes,
-        object_bytes,
+    let budget = prop_oneof![3 => Just(None), 1 => (0usize..300_000).prop_map(Some)];
+    (idle, idle_bytes, object_bytes, budget).prop_map(|(idle, idle_bytes, object_bytes, budget)| {
+        Limits {
+            idle,
+            idle_bytes,
+            object_bytes,
+            budget,
+        }
     })
 }
 
@@ -160,6 +165,7 @@ struct Ledger {
     pool: Option<Arc<Pool<Object>>>,
     registry: Registry,
     limits: Limits,
+    budget: Option<Budget>,
     held: Vec<Pooled<Object>>,
     taken: Vec<Object>,
     enabled: bool,
@@ -174,6 +180,11 @@ impl Ledger {
             .max_idle(limits.idle)
             .max_idle_bytes(limits.idle_bytes)
             .max_object_bytes(limits.object_bytes);
+        let budget = limits.budget.map(Budget::new);
+        let builder = match &budget {
+            Some(budget) => builder.budget(budget.clone()),
+            None => builder,
+        };
         let pool = if custom_reset {
             builder
                 .reset(Object::reset)
@@ -186,6 +197,7 @@ impl Ledger {
             pool: Some(Arc::new(pool)),
             registry,
             limits,
+            budget,
             held: Vec::new(),
             taken: Vec::new(),
             enabled: true,
@@ -286,6 +298,7 @@ impl Ledger {
             Op::Clear => {
                 self.removes(on, thread, Pool::clear);
                 assert!(self.idle_ids().is_empty());
+                assert!(self.budget.as_ref().is_none_or(|budget| budget.used() == 0));
             }
             Op::SetEnabled(enabled) => {
                 run(on, thread, move || pool.set_enabled(enabled));
@@ -361,6 +374,10 @@ impl Ledger {
             idle.iter()
                 .all(|&id| all[id].weight <= self.limits.object_bytes)
         );
+        if let Some(budget) = &self.budget {
+            assert!(weight <= budget.used(), "what is idle is charged for");
+            assert!(budget.used() <= budget.limit(), "never exceeded");
+        }
         stats
     }
 }
@@ -405,6 +422,9 @@ fn program(limits: Limits, custom_reset: bool, ops: &[(usize, Op)], pool_first: 
             .all(|record| record.drops == 1)
     );
     workers.into_iter().for_each(Worker::end);
+    if let Some(budget) = &ledger.budget {
+        assert_eq!(budget.used(), 0, "a charge outlived the pool");
+    }
     assert_eq!(
         Arc::strong_count(&ledger.registry),
         1,

@@ -1,0 +1,133 @@
+//! The environment variables, which are read once per process: each case is a child of this binary.
+#![cfg(not(any(miri, target_family = "wasm")))]
+
+use repool::{Budget, Pool};
+use std::process::{Command, Output};
+
+/// What the child does: uses a pool, and says what it kept.
+#[test]
+#[ignore = "run by the others, as a child"]
+fn child() {
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000))
+        .trim_manually()
+        .build();
+    drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
+    let stats = pool.stats();
+    println!("kept {} refused {}", stats.idle, stats.discarded_by.budget);
+}
+
+fn run(budget: Option<&str>) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["child", "--exact", "--ignored", "--nocapture"]);
+    command.env_remove("REPOOL_BUDGET");
+    if let Some(budget) = budget {
+        command.env("REPOOL_BUDGET", budget);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+fn said(output: &Output, what: &str) -> bool {
+    String::from_utf8_lossy(&output.stdout).contains(what)
+}
+
+#[test]
+fn without_a_word_there_is_no_budget() {
+    let output = run(None);
+    assert!(said(&output, "kept 100 refused 0"), "{output:?}");
+}
+
+#[test]
+fn bytes_and_units_are_understood() {
+    let output = run(Some("10000"));
+    assert!(said(&output, "kept 10 refused 90"), "{output:?}");
+    let output = run(Some("10KiB"));
+    assert!(said(&output, "kept 10 refused 90"), "{output:?}");
+    let output = run(Some("1GiB"));
+    assert!(said(&output, "kept 100 refused 0"), "{output:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_share_of_the_memory_is_understood() {
+    let output = run(Some("10%"));
+    assert!(
+        said(&output, "kept 100 refused 0") && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    let output = run(Some("0%"));
+    assert!(said(&output, "kept 0 refused 100"), "{output:?}");
+}
+
+#[test]
+fn nonsense_gets_one_line_and_no_budget() {
+    for nonsense in ["lots", "-5", "12 parsecs", "200%", ""] {
+        let output = run(Some(nonsense));
+        assert!(said(&output, "kept 100 refused 0"), "{output:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let ours: Vec<_> = words
+            .lines()
+            .filter(|line| line.contains("REPOOL_BUDGET"))
+            .collect();
+        assert_eq!(ours.len(), 1, "{words}");
+        assert!(ours[0].contains("64MiB"), "says what is possible: {words}");
+    }
+}
+
+#[test]
+fn code_has_the_last_word() {
+    // In this process, whose environment says nothing.
+    Budget::set_default(Some(Budget::new(5_000)));
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000))
+        .trim_manually()
+        .build();
+    let own = Pool::builder(|| Vec::<u8>::with_capacity(1_000))
+        .budget(Budget::new(2_000))
+        .trim_manually()
+        .build();
+    for pool in [&pool, &own] {
+        drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
+    }
+    assert_eq!((pool.stats().idle, own.stats().idle), (5, 2));
+    Budget::set_default(None);
+}
+
+/// What the child does: leaves a burst idle, and goes on with one object.
+#[test]
+#[ignore = "run by the one below, as a child"]
+fn riding_child() {
+    use std::time::{Duration, Instant};
+    let interval = Duration::from_millis(20);
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000))
+        .trim_every(interval)
+        .build();
+    drop((0..500).map(|_| pool.get()).collect::<Vec<_>>());
+    let start = Instant::now();
+    while pool.stats().idle > 10 && start.elapsed() < Duration::from_secs(10) {
+        drop(pool.get());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let janitor = repool::janitor_stats();
+    println!("left {} running {}", pool.stats().idle, janitor.running);
+}
+
+#[test]
+fn without_a_janitor_passes_ride_on_returns() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["riding_child", "--exact", "--ignored", "--nocapture"])
+        .env("REPOOL_JANITOR", "off")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success() && said(&output, "running false"),
+        "{output:?}"
+    );
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    let left = words
+        .split("left ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let left: usize = left.expect("the child's line").parse().unwrap();
+    assert!(left <= 10, "{left} of 500 are left");
+}
