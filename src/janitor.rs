@@ -13,8 +13,10 @@
 //! order that keeps a return from falling between the two.
 //!
 //! # Where there is no thread
-//! If it cannot be started (limits, wasm, Miri), the pool stays unwatched, and each return on the
-//! slow path runs a pass itself when one is due.
+//! Where it can never be (wasm, Miri, `REPOOL_JANITOR=off`), threads are given no place, so that every
+//! operation takes the slow path, and each return runs a pass itself when one is due. Where it could
+//! not be started this time (limits), the pool stays unwatched: what returns take the slow path do
+//! the same, and once a second one tries to start it again.
 //!
 //! # Fork
 //! A forked child has no janitor. A handler counts [`epoch`] up there, which makes every pool
@@ -213,7 +215,7 @@ fn run() {
 
 /// Whether a thread may be had at all. `REPOOL_JANITOR=off` in the environment says no; Miri would
 /// complain of a thread that is still there when `main` returns.
-fn is_possible() -> bool {
+pub(crate) fn is_possible() -> bool {
     static POSSIBLE: OnceLock<bool> = OnceLock::new();
     *POSSIBLE.get_or_init(|| {
         let forbidden = std::env::var_os("REPOOL_JANITOR").is_some_and(|value| value == "off");
@@ -239,6 +241,12 @@ impl Timer {
         }
     }
 
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    fn now() -> usize {
+        1 // no clock there: nothing is ever due
+    }
+
+    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
     fn now() -> usize {
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed().as_millis() as usize + 1

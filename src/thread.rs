@@ -5,7 +5,7 @@
 //! The hit path reads that place from [`PLACE`], a `const` thread-local without a destructor.
 //!
 //! A thread that is not registered, is being torn down, or lives in a process without a
-//! process-wide barrier holds the *sentinel*: a bucket whose pointer is always null. So one null
+//! process-wide barrier, or where no janitor can run, holds the *sentinel*: a bucket whose pointer is always null. So one null
 //! check on the hit path serves "unknown thread", "no cache yet" and "thread is dying", and the
 //! slow path ([`number`]) tells them apart.
 //!
@@ -61,8 +61,8 @@ pub(crate) fn unremember(_core: &crate::core::Core) {}
 mod local {
     use super::{BUCKETS, NO_BUCKET, Number};
     use crate::core::{Core, WeakCore, swallow};
-    use crate::fence;
     use crate::sync::{Mutex, Patience};
+    use crate::{fence, janitor};
     use std::cell::{Cell, RefCell};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
@@ -194,7 +194,7 @@ mod local {
         };
         place(|place| {
             place.state.set(State::Registered(number));
-            if fence::asymmetric() {
+            if fence::asymmetric() && janitor::is_possible() {
                 let (bucket, index) = number.locate();
                 place.bucket.set(bucket);
                 place.offset.set(index * size_of::<crate::cache::Cache>());

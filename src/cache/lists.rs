@@ -97,8 +97,7 @@ impl Cache {
         let loaded = lists.unload();
         lists.spare.append(loaded);
         lists.aside = !lists.spare.is_empty();
-        // No room, so that the next return takes the slow path: where there is no janitor, that is
-        // where the next pass comes from.
+        lists.make_room(self.bar_of());
         lists.seen.idle = lists.idle() as u32;
         lists.seen.moved = lists.moved as u32;
         unneeded
