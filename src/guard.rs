@@ -219,8 +219,9 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     let weight = unsafe { Shell::<T>::reset(core, object) };
     std::mem::forget(bomb);
     // SAFETY: the caller holds the node.
-    if weight <= MAX_WEIGHT
-        && let Some(home) = unsafe { my_home(link) }
+    let home = unsafe { my_home(link) };
+    if let Some(home) = home
+        && weight <= MAX_WEIGHT
     {
         // SAFETY: the caller gives the node up.
         if unsafe { push_home(home, link, weight) } {
