@@ -2,7 +2,8 @@
 # Weakens every ordering and fence of the protocol, one at a time, and sees a loom model fail.
 #
 # Each line of src/ that carries `mutant: NAME` is one. What "weaker" means follows from the line:
-# Acquire, Release and AcqRel become Relaxed, a SeqCst fence disappears. A mutant that survives is
+# Acquire, Release and AcqRel become Relaxed, a SeqCst fence disappears, and so does the whole line
+# of a mutant whose name starts with drop-. A mutant that survives is
 # an ordering without a model, or one that nobody needs; either is an error here.
 # Usage: ci/loom-mutants.sh [name of a mutant]
 set -euo pipefail
@@ -18,7 +19,9 @@ while IFS=: read -r file line text; do
     name=$(sed -E 's/.*mutant: ([a-z-]+).*/\1/' <<<"$text")
     [ $# -eq 0 ] || [ "$1" = "$name" ] || continue
     cp "$file" "$work/original"
-    if [[ $text == *"fence(Ordering::SeqCst)"* ]]; then
+    if [[ $name == drop-* ]]; then
+        sed -i "${line}d" "$file"
+    elif [[ $text == *"fence(Ordering::SeqCst)"* ]]; then
         sed -i -E "${line}s/fence\(Ordering::SeqCst\);//" "$file"
     else
         sed -i -E "${line}s/Ordering::(Acquire|Release|AcqRel)/Ordering::Relaxed/" "$file"

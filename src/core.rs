@@ -248,7 +248,8 @@ impl Core {
         }
     }
 
-    /// An object has become idle by the slow path, or a pass has something to look at all the same.
+    /// An object has become idle by the slow path, or was on its way between a cache and the depot,
+    /// where a pass does not see it, or a pass has something to look at all the same.
     pub(crate) fn tell_janitor(&self) {
         if !self.is_watched() {
             #[cfg(not(repool_loom))]
@@ -302,6 +303,7 @@ impl Core {
         // SAFETY: the pool is borrowed by the caller, and keeps the core.
         unsafe { Core::into_depot(self.address(), back, End::Hot) };
         std::mem::forget(bomb);
+        self.tell_janitor(); // mutant: drop-tell-refill
         link
     }
 
@@ -341,12 +343,13 @@ impl Core {
         let outcome = unsafe { this.try_give(cache, link, weight, &mut leaving) };
         // Also if a destructor panics below.
         let refused = outcome.err().map(|reason| Falling { link, reason });
-        if !leaving.is_empty() {
+        let left = !leaving.is_empty();
+        if left {
             // SAFETY: kept by the weak reference of the thread, or by `_keep`.
             unsafe { Core::into_depot(core, leaving, End::Hot) };
         }
-        if refused.is_none() {
-            // SAFETY: kept, as above.
+        if refused.is_none() || left {
+            // SAFETY: kept, as above, or by the node.
             unsafe { (*core).tell_janitor() };
         }
         drop(refused);
@@ -555,6 +558,7 @@ impl Core {
                 dropping.append(self.count_refused(refused));
             }
         }
+        self.tell_janitor(); // mutant: drop-tell-exit
         self.drop_batch(dropping);
         true
     }

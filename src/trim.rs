@@ -39,7 +39,12 @@ pub enum Level {
 
 /// Runs one pass. User code (destructors) runs at the end, with nothing held.
 pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
-    run(core, level).0
+    let (trimmed, quiet) = run(core, level);
+    if !quiet {
+        // While this pass had objects in its hands, the janitor may have found the pool quiet.
+        core.tell_janitor();
+    }
+    trimmed
 }
 
 /// A pass of the janitor's; whether the pool is quiet now, and may be left alone.

@@ -26,6 +26,9 @@ pub(super) struct Cell {
     pub(super) bytes: BytesMut,
     /// The capacity of the whole allocation, as far as we know.
     pub(super) full: usize,
+    /// Where it starts. With the capacity, this tells a buffer that is as it was from one that has
+    /// been grown, split or exchanged, and happens to have the same capacity.
+    start: usize,
     /// What its user filled of it, while it is lent.
     used: usize,
     /// Returns in a row that used little.
@@ -58,6 +61,7 @@ impl Cell {
     pub(super) fn filed(bytes: BytesMut, class: &Arc<Class>, strikes: u8) -> Self {
         Self {
             full: bytes.capacity(),
+            start: bytes.as_ptr().addr(),
             bytes,
             used: 0,
             strikes,
@@ -73,16 +77,22 @@ impl Cell {
     /// Gives a cell without memory its memory.
     pub(super) fn fill(&mut self, bytes: BytesMut) {
         self.full = bytes.capacity();
+        self.start = bytes.as_ptr().addr();
         self.bytes = bytes;
-        self.strikes = 0;
+    }
+
+    /// Whether the handle covers what it went out with.
+    #[inline(always)]
+    fn is_whole(&self) -> bool {
+        self.bytes.capacity() == self.full && self.bytes.as_ptr().addr() == self.start
     }
 
     /// Whether the buffer goes back as it came, well used. It does not when the long way round
     /// ([`give_back`]) has to look at it.
     #[inline(always)]
     pub(super) fn is_as_it_was(&mut self) -> bool {
-        let (capacity, len) = (self.bytes.capacity(), self.bytes.len());
-        if capacity != self.full || (capacity > FLOOR && len < capacity.div_ceil(4)) || WIPES {
+        let (full, len) = (self.full, self.bytes.len());
+        if !self.is_whole() || (full > FLOOR && len < full.div_ceil(4)) || WIPES {
             return false;
         }
         self.strikes = 0;
@@ -104,21 +114,16 @@ impl Cell {
     /// Takes the whole allocation back; `false` while somebody else has a part of it.
     fn regain(&mut self) -> bool {
         self.bytes.clear();
-        if self.bytes.capacity() == self.full {
-            return true;
-        }
         // Consumed, or split and the other part is gone: one cheap call.
         let full = self.full;
-        if self.bytes.capacity() < full
-            && self.bytes.try_reclaim(full)
-            && self.bytes.capacity() == full
+        if self.is_whole()
+            || (self.bytes.capacity() < full && self.bytes.try_reclaim(full) && self.is_whole())
         {
             return true;
         }
         match whole(mem::take(&mut self.bytes)) {
             Ok(bytes) => {
-                self.full = bytes.capacity();
-                self.bytes = bytes;
+                self.fill(bytes);
                 true
             }
             Err(bytes) => {

@@ -11,6 +11,7 @@ use crate::stats::{Stats, Trimmed};
 use crate::sync::rare::{Arc, OnceLock};
 use crate::trim::Level;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 /// Reusable byte buffers of any size, with a cache per thread.
@@ -69,6 +70,10 @@ use std::time::Duration;
 pub struct BufferPool {
     inner: OnceLock<Arc<Inner>>,
 }
+
+// A panic in between leaves locks and flags as they should be; no user code runs inside.
+impl UnwindSafe for BufferPool {}
+impl RefUnwindSafe for BufferPool {}
 
 static GLOBAL: BufferPool = BufferPool::new();
 

@@ -92,3 +92,48 @@ fn no_return_falls_between_quiet_and_watched() {
         pool.close();
     });
 }
+
+/// The same for what an ending thread has in its hands between its cache and the depot.
+#[test]
+fn no_hand_over_falls_between_quiet_and_watched() {
+    run_model("no_hand_over_falls_between_quiet_and_watched", || {
+        let pool = Pool::new().register(0);
+        pool.create().give_back(Some(0));
+        let _ = trim::watchful_pass(pool.core(), Level::None);
+        let held = pool.create();
+        let ending = thread::spawn(move || {
+            held.give_back(Some(0));
+            let _ = pool.core().vacate(Number(0));
+        });
+        let _ = trim::watchful_pass(pool.core(), Level::None);
+        ending.join().unwrap();
+        let idle = pool.core().figures().idle + pool.core().depot.objects();
+        assert!(
+            idle == 0 || pool.core().is_watched(),
+            "an idle object that nobody looks after"
+        );
+        pool.close();
+    });
+}
+
+/// And for what a thread without objects fetches from the depot.
+#[test]
+fn no_refill_falls_between_quiet_and_watched() {
+    run_model("no_refill_falls_between_quiet_and_watched", || {
+        let pool = Pool::new().register(0).register(1);
+        let (one, two) = (pool.create(), pool.create());
+        one.give_back(None);
+        two.give_back(None);
+        let _ = trim::watchful_pass(pool.core(), Level::None);
+        let getting = thread::spawn(move || pool.get(1));
+        let _ = trim::watchful_pass(pool.core(), Level::None);
+        let held = getting.join().unwrap();
+        let idle = pool.core().figures().idle + pool.core().depot.objects();
+        assert!(
+            idle == 0 || pool.core().is_watched(),
+            "an idle object that nobody looks after"
+        );
+        held.give_back(Some(1));
+        pool.close();
+    });
+}
