@@ -1,6 +1,6 @@
 //! The bodies that requests carry: one from a file, or generated ones of mixed sizes.
 
-use crate::document::Document;
+use crate::document::{Document, Heap};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(crate) fn load(input: Option<&Path>) -> Result<Payload, String> {
     let name = path.display().to_string();
     let possible = "possible is a file that holds one JSON document";
     let body = fs::read(path).map_err(|error| format!("--input {name}: {error}; {possible}"))?;
-    match Document::parse(&body) {
+    match Document::parse(&body, Heap) {
         Ok(_) => Ok(Payload::File { name, body }),
         Err(error) => Err(format!("--input {name}: not JSON ({error}); {possible}")),
     }

@@ -4,8 +4,8 @@
 //! Rewriting happens while serialising: fields that are null are left out, links go through a
 //! proxy, long texts are cut.
 
-use crate::document::Document;
-use crate::source::Source;
+use crate::document::{Document, Place};
+use crate::source::{Parts, Source};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -38,12 +38,14 @@ pub(crate) fn encode<S: Source>(body: &[u8]) -> Result<u64, String> {
 
 /// The serialised reply.
 fn answer<S: Source>(body: &[u8]) -> Result<impl DerefMut<Target = Vec<u8>>, String> {
-    let document = Document::parse(body).map_err(|error| error.to_string())?;
+    let parts = S::parts();
+    let document = Document::parse(body, parts.place()).map_err(|error| error.to_string())?;
+    let document = &*parts.root(document);
 
     let summary = {
         let mut numbers = S::numbers(128);
         let mut tallies = S::tallies(64);
-        pick(&document, &mut numbers, &mut tallies);
+        pick(document, &mut numbers, &mut tallies);
         Summary::of(&mut numbers, &tallies)
     };
 
@@ -55,7 +57,7 @@ fn answer<S: Source>(body: &[u8]) -> Result<impl DerefMut<Target = Vec<u8>>, Str
         let rewritten = Reply {
             summary: &summary,
             body: Rewritten {
-                document: &document,
+                document,
                 text: &text,
             },
         };
@@ -72,14 +74,18 @@ fn hash(reply: &[u8]) -> u64 {
 }
 
 /// Collects all numbers, and tallies the fields by the hash of their name.
-fn pick(document: &Document<'_>, numbers: &mut Vec<f64>, tallies: &mut HashMap<u64, Tally>) {
+fn pick<'a, P: Place<'a>>(
+    document: &Document<'a, P>,
+    numbers: &mut Vec<f64>,
+    tallies: &mut HashMap<u64, Tally>,
+) {
     match document {
         Document::Signed(number) => numbers.push(*number as f64),
         Document::Unsigned(number) => numbers.push(*number as f64),
         Document::Float(number) => numbers.push(*number),
         Document::List(items) => items.iter().for_each(|item| pick(item, numbers, tallies)),
         Document::Map(fields) => {
-            for (name, value) in fields {
+            for (name, value) in fields.iter() {
                 let tally = tallies.entry(fnv(name)).or_default();
                 tally.count += 1;
                 if let Document::Text(text) = value {
@@ -125,20 +131,19 @@ impl Summary {
 }
 
 #[derive(serde::Serialize)]
-struct Reply<'r, 'a> {
+struct Reply<'r, B> {
     summary: &'r Summary,
-    body: Rewritten<'r, 'a>,
+    body: B,
 }
 
 /// Serialises as the rewritten document.
-#[derive(Clone, Copy)]
-struct Rewritten<'r, 'a> {
-    document: &'r Document<'a>,
+struct Rewritten<'r, 'a, P: Place<'a>> {
+    document: &'r Document<'a, P>,
     /// Where a text is rewritten: the one scratch string of this request.
     text: &'r RefCell<&'r mut String>,
 }
 
-impl Serialize for Rewritten<'_, '_> {
+impl<'a, P: Place<'a>> Serialize for Rewritten<'_, 'a, P> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let part = |document| Rewritten {
             document,
@@ -157,9 +162,9 @@ impl Serialize for Rewritten<'_, '_> {
             Document::List(items) => serializer.collect_seq(items.iter().map(part)),
             Document::Map(fields) => {
                 let mut map = serializer.serialize_map(None)?;
-                for (name, value) in fields {
+                for (name, value) in fields.iter() {
                     if !matches!(value, Document::Null) {
-                        map.serialize_entry(name, &part(value))?;
+                        map.serialize_entry(&**name, &part(value))?;
                     }
                 }
                 map.end()

@@ -5,14 +5,18 @@
 //! object does not need, sees to the same capacity.
 
 use crate::compressor::Compressor;
+use crate::document::{Heap, Place};
 use crate::request::Tally;
 use crate::small;
 use crate::task::Pools;
-use repool::{Pool, Stats, Trimmed};
+use bumpalo::Bump;
+use repool::{Arena, ArenaPool, Pool, Stats, Trimmed};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
 pub(crate) trait Source {
+    /// Where the parsed body goes.
+    fn parts() -> impl Parts;
     /// Scratch for picked numbers.
     fn numbers(capacity: usize) -> impl DerefMut<Target = Vec<f64>>;
     /// Tallies by name.
@@ -32,6 +36,42 @@ pub(crate) trait Source {
 
     /// What a service does when it has nothing to do. Says what its pools did.
     fn idle() -> Option<Pools>;
+}
+
+/// What a document's parts live in, for one request.
+pub(crate) trait Parts {
+    type Place<'p>: Place<'p>
+    where
+        Self: 'p;
+
+    fn place(&self) -> Self::Place<'_>;
+    /// Keeps the root of a tree where its parts are.
+    fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p;
+}
+
+impl Parts for Heap {
+    type Place<'p> = Heap;
+
+    fn place(&self) -> Heap {
+        Heap
+    }
+
+    fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p {
+        Owned(root)
+    }
+}
+
+impl Parts for Arena {
+    type Place<'p> = &'p Bump;
+
+    fn place(&self) -> &Bump {
+        self
+    }
+
+    /// Not dropped: that would walk the whole tree, to free nothing.
+    fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p {
+        self.alloc(root)
+    }
 }
 
 pub(crate) enum Plain {}
@@ -56,6 +96,10 @@ impl<T> DerefMut for Owned<T> {
 }
 
 impl Source for Plain {
+    fn parts() -> impl Parts {
+        Heap
+    }
+
     fn numbers(capacity: usize) -> impl DerefMut<Target = Vec<f64>> {
         Owned(Vec::with_capacity(capacity))
     }
@@ -98,6 +142,7 @@ impl Source for Plain {
 
 pub(crate) enum Pooled {}
 
+static ARENAS: ArenaPool = ArenaPool::new();
 static NUMBERS: Pool<Vec<f64>> = Pool::new(Vec::new);
 static TALLIES: Pool<HashMap<u64, Tally>> = Pool::new(HashMap::new);
 static TEXTS: Pool<String> = Pool::new(String::new);
@@ -107,7 +152,8 @@ static COMPRESSORS: Pool<Compressor> = Pool::new(Compressor::new);
 static TINY: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(small::BYTES));
 
 /// Every pool of this side, for `idle`.
-static POOLS: [&(dyn Idle + Sync); 7] = [
+static POOLS: [&(dyn Idle + Sync); 8] = [
+    &ARENAS,
     &NUMBERS,
     &TALLIES,
     &TEXTS,
@@ -133,7 +179,21 @@ impl<T: Send> Idle for Pool<T> {
     }
 }
 
+impl Idle for ArenaPool {
+    fn trim(&self) -> Trimmed {
+        ArenaPool::trim(self)
+    }
+
+    fn stats(&self) -> Stats {
+        ArenaPool::stats(self)
+    }
+}
+
 impl Source for Pooled {
+    fn parts() -> impl Parts {
+        ARENAS.get()
+    }
+
     fn numbers(capacity: usize) -> impl DerefMut<Target = Vec<f64>> {
         let mut numbers = NUMBERS.get();
         numbers.reserve(capacity);
