@@ -10,7 +10,14 @@ fn main() {
 
     let head = output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]));
     // Only what the figures depend on: a changed README makes no other commit.
-    let sources = ["../src", "../Cargo.toml", "src", "Cargo.toml", "Cargo.lock"];
+    let sources = [
+        "../src",
+        "../Cargo.toml",
+        "examples",
+        "src",
+        "Cargo.toml",
+        "Cargo.lock",
+    ];
     let changed = output(
         Command::new("git")
             .args(["status", "--porcelain", "--"])

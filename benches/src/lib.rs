@@ -4,6 +4,8 @@
 //! `hit_path`. Each loop is a function of its own with a plain symbol name, so that
 //! `ci/hit-path.sh` finds it in the binary.
 
+pub mod report;
+
 use repool::{Pool, Recycle};
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use std::cell::Cell;
