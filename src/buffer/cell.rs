@@ -18,6 +18,10 @@ use std::mem;
 
 /// Up to this capacity a buffer may be as empty as it likes.
 const FLOOR: usize = 4 << 10;
+/// How many passes a split buffer waits for its parts. Not for ever, as frozen ones do: its user may
+/// have put a part of one buffer into another, and then each would wait for the other.
+const PATIENCE: u8 = 3;
+const FOR_EVER: u8 = u8::MAX;
 /// The strike that drops the buffer.
 const OUT: u8 = 5;
 
@@ -33,6 +37,8 @@ pub(super) struct Cell {
     used: usize,
     /// Returns in a row that used little.
     strikes: u8,
+    /// How many more passes it waits, while it is lent.
+    patience: u8,
     /// The class that was asked for.
     pub(super) asked: u8,
     /// The class whose pool the cell belongs to; `None` while it is lent, so that nothing that
@@ -65,6 +71,7 @@ impl Cell {
             bytes,
             used: 0,
             strikes,
+            patience: 0,
             asked: class.index as u8,
             class: Some(Arc::clone(class)),
         }
@@ -109,6 +116,14 @@ impl Cell {
         // Not even one byte more is to be had unless the handle is the only one.
         let more = self.bytes.capacity() + 1;
         self.bytes.try_reclaim(more)
+    }
+
+    /// A pass has found it lent; `false` if that is enough.
+    pub(super) fn goes_on_waiting(&mut self) -> bool {
+        if self.patience != FOR_EVER {
+            self.patience = self.patience.saturating_sub(1);
+        }
+        self.patience != 0
     }
 
     /// Takes the whole allocation back; `false` while somebody else has a part of it.
@@ -198,18 +213,19 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
         finish(cell, used);
     } else if !std::thread::panicking() {
         cell.used = used;
-        lend(cell);
+        lend(cell, PATIENCE);
     }
 }
 
-/// A lent buffer is back.
+/// A lent buffer is back, or has waited long enough.
 pub(super) fn came_back(mut cell: Pooled<Cell>, class: Arc<Class>) {
     cell.class = Some(class);
     let used = cell.used;
-    if cell.regain() {
+    if cell.patience != 0 && cell.regain() {
         finish(cell, used);
     } else {
-        lend(cell);
+        // The memory goes with the last part.
+        drop(Pooled::into_inner(cell));
     }
 }
 
@@ -274,7 +290,7 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
         None => {
             cell.used = cell.used_now();
             let view = cell.bytes.split().freeze();
-            lend(cell);
+            lend(cell, FOR_EVER);
             return view;
         }
     };
@@ -285,7 +301,8 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
 }
 
 /// Lets a handle wait until it is the only one.
-fn lend(mut cell: Pooled<Cell>) {
+fn lend(mut cell: Pooled<Cell>, patience: u8) {
+    cell.patience = patience;
     let Some(class) = cell.class.take() else {
         return;
     };

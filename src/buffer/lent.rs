@@ -90,7 +90,7 @@ impl Lent {
             }
             line.bytes = line.bytes.wrapping_add(cell.full);
             line.cells.push_back(cell);
-            line.look(LOOKS_ON_PUSH.min(len), back);
+            line.look(LOOKS_ON_PUSH.min(len), false, back);
             stripe.publish(&line);
             drop(line);
             // The old, empty line, if there is one, is freed here, outside the lock.
@@ -109,7 +109,8 @@ impl Lent {
         own.look(back) || stripes.iter().any(|stripe| stripe.look(back))
     }
 
-    /// Looks at every handle once. `found` gets what is back, with nothing locked.
+    /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
+    /// enough, with nothing locked.
     pub(super) fn look_at_all(&self, mut found: impl FnMut(Pooled<Cell>)) {
         for stripe in self.stripes.get().into_iter().flat_map(|all| all.iter()) {
             let mut left = stripe.len();
@@ -118,7 +119,7 @@ impl Lent {
                 let looks = left.min(LOOKS);
                 left -= looks;
                 if let Some(mut line) = stripe.line.lock_bounded(Patience::Short) {
-                    line.look(looks, &mut back);
+                    line.look(looks, true, &mut back);
                     stripe.publish(&line);
                 }
                 back.into_iter().flatten().for_each(&mut found);
@@ -198,7 +199,7 @@ impl Stripe {
             return false;
         };
         let looks = LOOKS.min(line.cells.len());
-        let found = line.look(looks, back);
+        let found = line.look(looks, false, back);
         self.publish(&line);
         found
     }
@@ -226,14 +227,15 @@ impl Stripe {
 }
 
 impl Line {
-    /// Looks at the oldest ones; at most [`LOOKS`]. What is still lent goes to the end.
-    fn look(&mut self, looks: usize, back: &mut Back) -> bool {
+    /// Looks at the oldest ones; at most [`LOOKS`]. What is still lent goes to the end, unless a
+    /// `pass` finds that it has waited long enough.
+    fn look(&mut self, looks: usize, pass: bool, back: &mut Back) -> bool {
         let mut found = false;
         for slot in back.iter_mut().take(looks) {
             let Some(mut cell) = self.cells.pop_front() else {
                 break;
             };
-            if cell.is_back() {
+            if cell.is_back() || (pass && !cell.goes_on_waiting()) {
                 self.bytes = self.bytes.wrapping_sub(cell.full);
                 *slot = Some(cell);
                 found = true;

@@ -419,7 +419,11 @@ impl Settings {
         let mut builder = Pool::builder(move || Cell::empty(&made))
             .on_pass(move || looked_at.look_at_all())
             .group(self.group.clone())
-            .max_object_bytes(self.max_object_bytes);
+            .max_object_bytes(if class.index == class::OUTSIDE {
+                0 // nothing is kept
+            } else {
+                self.max_object_bytes
+            });
         if let Some(name) = &self.name {
             builder = builder.name(name.as_str());
         }

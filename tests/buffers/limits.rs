@@ -1,0 +1,97 @@
+//! Limits, budget, names, figures.
+
+use crate::{assert_balanced, builder, class};
+use repool::{Budget, BufferPool, Pool};
+
+#[test]
+fn limits_hold_over_all_classes() {
+    let pool = builder().max_idle(10).max_idle_bytes(16 << 10).build();
+    let many: Vec<_> = (1..100).map(|n| pool.get(n * 64)).collect();
+    drop(many);
+    let stats = pool.stats();
+    assert!(
+        stats.idle <= 10 && stats.idle_bytes <= 16 << 10,
+        "{stats:?}"
+    );
+    assert!(stats.idle > 0 && stats.discarded_by.full > 0, "{stats:?}");
+    pool.clear();
+    // All of it is free again.
+    for n in 1..4 {
+        drop(pool.get(n * 1024));
+    }
+    assert_eq!(pool.stats().idle, 3);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn a_budget_is_shared() {
+    let budget = Budget::new(1 << 20);
+    let pool = builder().budget(budget.clone()).build();
+    let plain = Pool::builder(|| Vec::<u8>::with_capacity(512 << 10))
+        .budget(budget.clone())
+        .trim_manually()
+        .build();
+    drop(plain.get());
+    let many: Vec<_> = (0..10).map(|_| pool.get(128 << 10)).collect();
+    drop(many);
+    let stats = pool.stats();
+    assert!(stats.idle_bytes <= 512 << 10 && stats.idle > 0, "{stats:?}");
+    assert!(stats.discarded_by.budget > 0);
+    assert!(budget.used() <= 1 << 20);
+    drop((pool, plain));
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn what_is_lent_is_charged_when_it_is_back() {
+    let budget = Budget::new(1 << 20);
+    let pool = builder().budget(budget.clone()).build();
+    let mut buffer = pool.get(64 << 10);
+    buffer.resize(64 << 10, 1);
+    let bytes = buffer.freeze();
+    pool.trim();
+    assert_eq!(budget.used(), 0);
+    drop(bytes);
+    pool.trim();
+    assert!(budget.used() >= 64 << 10);
+    pool.clear();
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn max_object_bytes_below_the_top() {
+    let pool = builder().max_object_bytes(1000).build();
+    drop(pool.get(4096));
+    drop(pool.get(500));
+    assert_eq!(
+        (pool.stats().idle, pool.stats().discarded_by.oversize),
+        (1, 1)
+    );
+}
+
+#[test]
+fn names() {
+    assert_eq!(builder().name("frames").build().name(), Some("frames"));
+    assert_eq!(BufferPool::new().name(), None);
+    let shown = format!("{:?}", builder().name("frames").build());
+    assert!(shown.contains("frames"), "{shown}");
+}
+
+#[test]
+fn figures_of_a_class() {
+    let pool = builder().build();
+    for _ in 0..10 {
+        drop(pool.get(1000));
+    }
+    let held = pool.get(1000);
+    let figures = class(&pool, 1024);
+    assert_eq!(
+        (figures.requests, figures.created, figures.reused),
+        (11, 1, 10)
+    );
+    assert_eq!((figures.idle, figures.in_use, figures.lent), (0, 1, 0));
+    drop(held);
+    let figures = class(&pool, 1024);
+    assert_eq!((figures.idle, figures.idle_bytes), (1, 1024));
+    assert_eq!(pool.stats().hit_rate(), 10.0 / 11.0);
+}

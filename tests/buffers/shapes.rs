@@ -1,0 +1,303 @@
+//! Classes and capacities: B1 to B5, B10 to B12, B16.
+
+use crate::{assert_balanced, builder, class, manual};
+use bytes::BytesMut;
+use repool::BufferPool;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+#[test]
+fn b1_every_boundary() {
+    let pool = manual();
+    // By the documented table: four steps from each power of two to the next.
+    let mut sizes = vec![64];
+    let mut power = 64;
+    while power < 4 * MIB {
+        sizes.extend((5..=8).map(|quarters| power / 4 * quarters));
+        power *= 2;
+    }
+    assert_eq!((sizes.len(), sizes.last()), (65, Some(&(4 * MIB))));
+    let mut before = 0;
+    for &size in &sizes {
+        for asked in [before + 1, (before + size) / 2, size] {
+            if asked <= before {
+                continue;
+            }
+            let buffer = pool.get(asked);
+            assert!(buffer.is_empty());
+            assert_eq!(buffer.capacity(), size, "asked for {asked}");
+        }
+        before = size;
+    }
+    // One size class, one buffer: all three came from the same.
+    assert_eq!(pool.stats().created, sizes.len() as u64);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b1_a_step_above_a_power_does_not_cost_the_next_one() {
+    let pool = manual();
+    assert_eq!(pool.get(32 * KIB + 1).capacity(), 40 * KIB);
+}
+
+#[test]
+fn b1_one_class_up_before_creating() {
+    let pool = manual();
+    drop(pool.get(1280));
+    // 1,024 is the class below 1,280.
+    let buffer = pool.get(1000);
+    assert_eq!(buffer.capacity(), 1280);
+    assert_eq!(class(&pool, 1024).requests, 1);
+    assert_eq!(class(&pool, 1280).requests, 1);
+    // Two up is too far.
+    drop(buffer);
+    assert_eq!(pool.get(896).capacity(), 896);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b2_nothing_asked_nothing_kept() {
+    let pool = manual();
+    drop(pool.get(0));
+    let buffer = pool.get(0);
+    assert_eq!((buffer.capacity(), buffer.len()), (0, 0));
+    drop(buffer);
+    drop(pool.get(0).freeze());
+    assert_eq!(pool.stats().idle, 0);
+    // What was written into one that had nothing is a buffer like others.
+    drop(pool.get(64));
+    let mut buffer = pool.get(0);
+    buffer.extend_from_slice(&[1; 1024]);
+    drop(buffer);
+    let idle = pool.stats().idle;
+    assert_eq!((idle, pool.get(1024).len()), (2, 0));
+    assert_eq!(pool.stats().created, 1);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b3_above_the_top_served_and_not_kept() {
+    let pool = builder().max_class(64 * KIB).build();
+    let mut large = pool.get(64 * KIB + 1);
+    assert!(large.capacity() > 64 * KIB);
+    large.resize(64 * KIB + 1, 7);
+    drop(large);
+    assert_eq!(pool.stats().idle, 0);
+    assert_eq!(pool.stats().discarded_by.oversize, 1);
+    assert_eq!(class(&pool, usize::MAX).requests, 1);
+    drop(pool.get(64 * KIB));
+    assert_eq!(pool.stats().idle, 1);
+    // Frozen: the bytes are good, and nothing is kept.
+    let mut large = pool.get(65 * KIB);
+    large.resize(65 * KIB, 7);
+    assert_eq!(large.freeze().len(), 65 * KIB);
+    pool.trim();
+    assert_eq!(pool.stats().idle, 1);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b4_near_the_end_of_the_numbers() {
+    let pool = manual();
+    for asked in [
+        usize::MAX,
+        usize::MAX - 1,
+        usize::MAX - 63,
+        isize::MAX as usize + 1,
+    ] {
+        let error = pool.try_get(asked).unwrap_err();
+        assert_eq!((error.asked, error.possible), (asked, isize::MAX as usize));
+        assert!(error.to_string().contains("capacity overflow"), "{error}");
+        let panic = std::panic::catch_unwind(|| drop(pool.get(asked))).unwrap_err();
+        let text = panic.downcast_ref::<String>().expect("a text");
+        assert!(text.contains("capacity overflow"), "{text}");
+    }
+    // As many as there can be, and more than there are.
+    let error = pool.try_get(isize::MAX as usize).unwrap_err();
+    assert!(error.to_string().contains("no memory"), "{error}");
+    assert!(pool.try_get(100).is_ok());
+    assert_eq!(pool.stats().in_use, 0);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b5_b16_a_grown_buffer_serves_its_new_class() {
+    let pool = manual();
+    let mut buffer = pool.get(100);
+    buffer.resize(50_000, 1);
+    let grown = buffer.capacity();
+    drop(buffer);
+    assert_eq!(pool.stats().idle_bytes as usize, grown);
+    let small = pool.get(100);
+    assert!(small.capacity() < 1000);
+    let large = pool.get(48 * KIB);
+    assert_eq!(large.capacity(), grown);
+    assert_eq!(pool.stats().created, 2);
+    assert_eq!((pool.stats().adopted, pool.stats().taken), (0, 0));
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b5_a_shrunk_one_never_serves_a_class_it_is_too_small_for() {
+    let pool = manual();
+    // Something else in its place.
+    let mut buffer = pool.get(8 * KIB);
+    *buffer = BytesMut::with_capacity(300);
+    drop(buffer);
+    assert_eq!(class(&pool, 8 * KIB).idle, 0);
+    assert_eq!(pool.get(8 * KIB).capacity(), 8 * KIB);
+    assert_eq!(pool.get(256).capacity(), 300);
+    // Nothing in its place.
+    let mut buffer = pool.get(8 * KIB);
+    let mine = std::mem::take(&mut *buffer);
+    drop(buffer);
+    drop(mine);
+    assert_eq!(pool.get(8 * KIB).capacity(), 8 * KIB);
+    // Too little to serve anybody.
+    let mut buffer = pool.get(1024);
+    *buffer = BytesMut::with_capacity(10);
+    drop(buffer);
+    assert_eq!(class(&pool, 64).idle, 0);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b5_consumed_buffers_come_back_whole() {
+    use bytes::Buf;
+    let pool = manual();
+    for _ in 0..20 {
+        let mut buffer = pool.get(4 * KIB);
+        assert_eq!(buffer.capacity(), 4 * KIB);
+        buffer.resize(3000, 1);
+        buffer.advance(1000);
+        drop(buffer);
+    }
+    assert_eq!(pool.stats().created, 1);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b10_ten_huge_requests_then_small_ones() {
+    // golang/go#23199, by a sixteenth: the memory of ten 16 MiB buffers really is touched.
+    const HUGE: usize = 16 * MIB;
+    let pool = builder().max_class(HUGE).build();
+    let huge: Vec<_> = (0..10)
+        .map(|_| {
+            let mut buffer = pool.get(HUGE);
+            buffer.resize(HUGE, 1);
+            buffer
+        })
+        .collect();
+    drop(huge);
+    assert!(pool.stats().idle_bytes >= 10 * HUGE as u64);
+    for _ in 0..3 {
+        for _ in 0..10 {
+            pool.get(KIB).resize(KIB, 1);
+        }
+        pool.trim();
+    }
+    assert!(pool.stats().idle_bytes < MIB as u64, "{:?}", pool.stats());
+    assert!(class(&pool, KIB).idle == 1, "the small ones stay");
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b10_one_that_grew_for_small_requests() {
+    // The same, with requests that do not say how large they get.
+    const HUGE: usize = 16 * MIB;
+    let pool = builder().max_class(2 * HUGE).build();
+    for _ in 0..10 {
+        pool.get(KIB).resize(HUGE, 1);
+    }
+    for _ in 0..10 {
+        pool.get(KIB).resize(KIB, 1);
+    }
+    for _ in 0..3 {
+        pool.get(KIB).resize(KIB, 1);
+        pool.trim();
+    }
+    assert!(pool.stats().idle_bytes < MIB as u64, "{:?}", pool.stats());
+    assert!(pool.get(KIB).capacity() < 2 * KIB);
+    assert_balanced(&pool);
+}
+
+fn strikes(pool: &BufferPool, capacity: usize, used: usize, times: usize) {
+    for _ in 0..times {
+        pool.get(capacity).resize(used, 1);
+    }
+}
+
+#[test]
+fn b11_the_fifth_strike_in_a_row() {
+    let pool = manual();
+    strikes(&pool, 64 * KIB, 16 * KIB - 1, 4);
+    assert_eq!((pool.stats().created, pool.stats().idle), (1, 1));
+    strikes(&pool, 64 * KIB, 16 * KIB - 1, 1);
+    assert_eq!((pool.stats().idle, pool.stats().discarded_by.reset), (0, 1));
+    // A good return in between, and counting starts again.
+    strikes(&pool, 64 * KIB, 1, 4);
+    strikes(&pool, 64 * KIB, 16 * KIB, 1);
+    strikes(&pool, 64 * KIB, 1, 4);
+    assert_eq!((pool.stats().created, pool.stats().idle), (2, 1));
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b11_the_floor_and_the_unused() {
+    let pool = manual();
+    strikes(&pool, 4 * KIB, 1, 100);
+    strikes(&pool, 64 * KIB, 0, 100);
+    assert_eq!(pool.stats().created, 2);
+    // What was consumed was used.
+    for _ in 0..10 {
+        let mut buffer = pool.get(64 * KIB);
+        buffer.resize(60 * KIB, 1);
+        let read = buffer.split_to(60 * KIB);
+        drop(read);
+    }
+    assert_eq!(pool.stats().created, 2);
+}
+
+#[test]
+fn b11_frozen_ones_strike_as_well() {
+    let pool = manual();
+    for _ in 0..5 {
+        let mut buffer = pool.get(64 * KIB);
+        buffer.resize(100, 1);
+        drop(buffer.freeze());
+        pool.trim();
+    }
+    assert_eq!(pool.stats().discarded_by.reset, 1);
+    assert_eq!(pool.stats().in_use, 0);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn b12_drifting_sizes_are_followed() {
+    let pool = manual();
+    // Requests that say little and write more and more: soon nothing has to grow.
+    let mut grew = 0;
+    for round in 0..200 {
+        let used = KIB + round * 512;
+        for _ in 0..10 {
+            let mut buffer = pool.get(KIB);
+            let before = buffer.capacity();
+            buffer.resize(used, 1);
+            grew += usize::from(buffer.capacity() != before);
+        }
+        pool.trim();
+    }
+    assert!(grew < 100, "{grew} of 2000 had to grow");
+    // And down again: what is kept follows.
+    for _ in 0..20 {
+        strikes(&pool, KIB, KIB, 10);
+        pool.trim();
+    }
+    assert!(
+        pool.stats().idle_bytes < 8 * KIB as u64,
+        "{:?}",
+        pool.stats()
+    );
+    assert_balanced(&pool);
+}
