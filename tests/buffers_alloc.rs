@@ -1,0 +1,241 @@
+//! B2 and B14: what buffers cost in allocator calls, with a counting allocator.
+#![cfg(feature = "bytes")]
+
+use bytes::{BufMut, Bytes};
+use repool::BufferPool;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Condvar, Mutex};
+
+/// Counts each thread's calls by itself, so that the test harness does not disturb.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    CALLS.with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: passes everything on to the system's allocator; the counter allocates nothing and has no
+// destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+/// Allocator calls of this thread during `f`.
+fn calls(f: impl FnOnce()) -> usize {
+    let before = CALLS.get();
+    f();
+    CALLS.get() - before
+}
+
+const TIMES: usize = if cfg!(miri) { 50 } else { 10_000 };
+const SIZES: [usize; 5] = [64, 512, 4096, 5000, 64 << 10];
+
+fn pool() -> BufferPool {
+    BufferPool::builder().trim_manually().build()
+}
+
+#[test]
+fn b2_capacity_zero_allocates_nothing() {
+    let unused = BufferPool::new();
+    let used = pool();
+    drop(used.get(100));
+    for pool in [&unused, &used] {
+        let calls = calls(|| {
+            drop(pool.get(0));
+            assert!(pool.get(0).freeze().is_empty());
+        });
+        assert_eq!(calls, 0);
+    }
+}
+
+#[test]
+fn b14_get_fill_drop() {
+    let pool = pool();
+    let round = |times| {
+        for n in 0..times {
+            let mut buffer = pool.get(SIZES[n % SIZES.len()]);
+            let capacity = buffer.capacity();
+            buffer.put_bytes(n as u8, capacity);
+        }
+    };
+    round(10);
+    assert_eq!(calls(|| round(TIMES)), 0);
+    // What was consumed is whole again.
+    let consume = |times| {
+        for n in 0..times {
+            let mut buffer = pool.get(SIZES[n % SIZES.len()]);
+            let capacity = buffer.capacity();
+            buffer.put_bytes(n as u8, capacity);
+            bytes::Buf::advance(&mut buffer, capacity / 2);
+        }
+    };
+    consume(10);
+    assert_eq!(calls(|| consume(TIMES)), 0);
+}
+
+/// The last few views, oldest first.
+struct Flight {
+    views: [(Bytes, Bytes); 8],
+    at: usize,
+}
+
+impl Flight {
+    fn new() -> Self {
+        Self {
+            views: Default::default(),
+            at: 0,
+        }
+    }
+
+    fn push(&mut self, view: Bytes) {
+        self.views[self.at] = (view.clone(), view);
+        self.at = (self.at + 1) % 8;
+    }
+}
+
+#[test]
+fn b14_get_fill_freeze_clone_drop_eight_in_flight() {
+    for size in SIZES {
+        let pool = pool();
+        let mut flight = Flight::new();
+        let mut round = |times| {
+            for n in 0..times {
+                let mut buffer = pool.get(size);
+                buffer.put_bytes(n as u8, size);
+                flight.push(buffer.freeze());
+            }
+        };
+        round(100);
+        assert_eq!(calls(|| round(TIMES)), 0, "{size}");
+        let stats = pool.stats();
+        assert!(stats.created < 30, "{size}: {stats:?}");
+    }
+}
+
+#[test]
+fn b14_parts_split_off() {
+    let pool = pool();
+    let round = |times| {
+        for n in 0..times {
+            let mut buffer = pool.get(4096);
+            buffer.put_bytes(n as u8, 4000);
+            let head = buffer.split_to(1000).freeze();
+            let rest = buffer.split().freeze();
+            drop(buffer);
+            drop((head, rest));
+        }
+    };
+    round(100);
+    assert_eq!(calls(|| round(TIMES)), 0);
+}
+
+/// Eight views between two threads, without an allocation.
+struct Belt {
+    views: Mutex<[Option<Bytes>; 8]>,
+    moved: Condvar,
+    over: AtomicBool,
+}
+
+impl Belt {
+    fn put(&self, view: Bytes) {
+        let mut views = self.views.lock().expect("no panic");
+        loop {
+            if let Some(free) = views.iter_mut().find(|slot| slot.is_none()) {
+                *free = Some(view);
+                self.moved.notify_all();
+                return;
+            }
+            views = self.moved.wait(views).expect("no panic");
+        }
+    }
+
+    fn take(&self) -> Option<Bytes> {
+        let mut views = self.views.lock().expect("no panic");
+        loop {
+            if let Some(view) = views.iter_mut().find_map(Option::take) {
+                self.moved.notify_all();
+                return Some(view);
+            }
+            if self.over.load(SeqCst) {
+                return None;
+            }
+            views = self.moved.wait(views).expect("no panic");
+        }
+    }
+}
+
+#[test]
+fn b14_consumers_on_another_thread() {
+    let pool = pool();
+    let belt = Belt {
+        views: Mutex::default(),
+        moved: Condvar::new(),
+        over: AtomicBool::new(false),
+    };
+    std::thread::scope(|scope| {
+        let consumer = scope.spawn(|| {
+            let mut last = belt.take();
+            calls(|| {
+                while let Some(view) = belt.take() {
+                    // Clones, slices and drops happen here.
+                    last = Some(view.clone().slice(1..));
+                    drop(view);
+                }
+                drop(last);
+            })
+        });
+        let round = |times| {
+            for n in 0..times {
+                let mut buffer = pool.get(4096);
+                buffer.put_bytes(n as u8, 4096);
+                belt.put(buffer.freeze());
+            }
+        };
+        // As many as can ever be on their way: eight here, one in each hand, one that is looked
+        // at next.
+        let warm: Vec<_> = (0..24)
+            .map(|_| {
+                let mut buffer = pool.get(4096);
+                buffer.put_u8(1);
+                buffer.freeze()
+            })
+            .collect();
+        drop(warm);
+        round(1000);
+        let calls = calls(|| round(TIMES));
+        belt.over.store(true, SeqCst);
+        belt.moved.notify_all();
+        assert_eq!(consumer.join().expect("no panic"), 0, "the consumer");
+        assert_eq!(calls, 0, "the producer");
+    });
+}
