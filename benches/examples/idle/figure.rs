@@ -88,8 +88,8 @@ fn panel<'a>(
     for variant in [
         Variant::Plain,
         Variant::ObjectPool,
-        Variant::ThreadLocal,
         Variant::Repool,
+        Variant::ThreadLocal,
     ] {
         for run in runs.iter().filter(|run| run.variant == variant) {
             let points = run
@@ -138,9 +138,9 @@ fn add<'a>(
 /// Colour (of Okabe and Ito's, told apart by everybody), width, dashed.
 fn look(variant: Variant) -> (RGBColor, u32, bool) {
     match variant {
-        Variant::Plain => (RGBColor(170, 170, 170), 7, false),
-        Variant::ObjectPool => (RGBColor(86, 180, 233), 7, false),
+        Variant::Plain => (RGBColor(170, 170, 170), 9, false),
+        Variant::ObjectPool => (RGBColor(86, 180, 233), 9, false),
         Variant::ThreadLocal => (RGBColor(0, 60, 120), 2, true),
-        Variant::Repool => (RGBColor(213, 94, 0), 3, false),
+        Variant::Repool => (RGBColor(213, 94, 0), 4, false),
     }
 }

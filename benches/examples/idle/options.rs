@@ -74,26 +74,28 @@ impl Options {
 
     /// What the allocator has to do with it.
     pub(crate) fn caption(&self) -> [String; 2] {
+        let name = system::allocator();
         let arenas = match self.arenas {
-            Some(arenas) => format!("{arenas} arena(s) at most"),
-            None => "arenas by its own rule".to_owned(),
+            Some(1) => "one arena".to_owned(),
+            Some(arenas) => format!("at most {arenas} arenas"),
+            None => "its usual arenas".to_owned(),
         };
-        let allocator = format!(
-            "Allocator: {}, {arenas}. It keeps freed pages;",
-            system::allocator()
-        );
-        if self.trims_allocator() {
+        let tops = match self.arenas {
+            Some(1) => "",
+            _ => ", but for the top of each arena other than the first",
+        };
+        let [called, then] = if self.trims_allocator() {
             [
-                format!("{allocator} malloc_trim(0), called once a second in all variants,"),
-                "returns those to the system, but for the top of each arena other than the first."
-                    .to_owned(),
+                "malloc_trim(0) is called once a second in all variants,".to_owned(),
+                format!("and returns them to the system{tops}."),
             ]
         } else {
-            [
-                format!("{allocator} nobody calls malloc_trim."),
-                String::new(),
-            ]
-        }
+            ["nobody calls malloc_trim.".to_owned(), String::new()]
+        };
+        [
+            format!("Allocator: {name}, {arenas}. It keeps freed pages; {called}"),
+            then,
+        ]
     }
 }
 

@@ -41,9 +41,12 @@ pub(crate) fn print(options: &Options, runs: &[Run]) {
         // A tenth of what the load added.
         let low = run.before + run.peak.saturating_sub(run.before) / 10;
         println!("{name}:");
-        println!("    nothing idle {}", since(run, |sample| sample.idle == 0));
         println!(
-            "    90 % of the load's RSS gone {}",
+            "    idle bytes gone: {}",
+            since(run, |sample| sample.idle == 0)
+        );
+        println!(
+            "    90 % of the load's RSS gone: {}",
             since(run, |sample| sample.rss <= low)
         );
         if let Some(bytes) = run.in_use {

@@ -81,12 +81,14 @@ pub(crate) fn run(rounds: u64, length: Duration) {
         }
     }
 
-    let (step, cost) = clock();
     println!(
         "get, write 64 bytes, drop on {THREADS} threads: {rounds} rounds of {} ms for each side; ns,",
         length.as_millis()
     );
-    println!("with one reading of the clock: about {cost} ns, in steps of {step} ns");
+    println!(
+        "each with one reading of the clock, which takes {:.0} ns",
+        clock()
+    );
     for (which, batch) in BATCHES.into_iter().enumerate() {
         print_batch(which, batch, &sides, &turns);
     }
@@ -233,19 +235,11 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).expect("three digits are possible")
 }
 
-/// The clock's steps, and the median time between two readings, in ns.
-fn clock() -> (u64, u64) {
+/// The median time between two readings of the clock, in ns.
+fn clock() -> f64 {
     let readings: Vec<Instant> = (0..100_001).map(|_| Instant::now()).collect();
-    let mut between: Vec<u64> = readings
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]).as_nanos() as u64)
-        .collect();
-    between.sort_unstable();
-    let cost = between[between.len() / 2];
-    between.dedup();
-    // Between different times, not between readings: a step may be shorter than a reading takes.
-    let step = between.windows(2).map(|pair| pair[1] - pair[0]).min();
-    (step.unwrap_or(between[0]), cost)
+    let between = readings.windows(2).map(|pair| pair[1] - pair[0]);
+    median(between.map(|time| time.as_nanos() as f64))
 }
 
 fn median(figures: impl Iterator<Item = f64>) -> f64 {
