@@ -81,9 +81,9 @@ impl Wait {
 }
 
 impl<T> Mutex<T> {
-    /// Takes the lock within a bounded number of tries, or gives up. After somebody has waited in
-    /// vain, the next ones wait less, until one gets it: a lock whose holder died (fork) costs
-    /// a try and not a wait.
+    /// Takes the lock within a bounded number of tries, or gives up. After some have waited in vain,
+    /// one after the other, the next ones wait less, until one gets it: a lock whose holder died
+    /// (fork) costs a try and not a wait.
     pub(crate) fn lock_bounded(&self, patience: Patience) -> Option<MutexGuard<'_, T>> {
         let mut wait = None;
         loop {
@@ -112,6 +112,8 @@ mod real {
     pub(super) const SHORT_TRIES: u32 = 64;
     /// Tries before a long wait gives up: yields, then naps of 100 µs.
     pub(super) const LONG_TRIES: u32 = 3_000;
+    /// Waits in vain, in a row, after which nobody waits any more.
+    const STUCK: u8 = 16;
     /// A long wait naps once it has this many tries left.
     const NAP_BELOW: u32 = LONG_TRIES - 1_000;
 
@@ -127,15 +129,15 @@ mod real {
     #[derive(Debug)]
     pub(crate) struct Mutex<T> {
         raw: RawMutex<T>,
-        /// The last one who waited did so in vain. Relaxed: a hint.
-        stuck: AtomicBool,
+        /// How many in a row have waited in vain. Relaxed: a hint.
+        in_vain: AtomicU8,
     }
 
     impl<T> Mutex<T> {
         pub(crate) const fn new(value: T) -> Self {
             Self {
                 raw: RawMutex::new(value),
-                stuck: AtomicBool::new(false),
+                in_vain: AtomicU8::new(0),
             }
         }
 
@@ -144,12 +146,15 @@ mod real {
         }
 
         pub(super) fn is_stuck(&self) -> bool {
-            self.stuck.load(Ordering::Relaxed)
+            self.in_vain.load(Ordering::Relaxed) >= STUCK
         }
 
+        /// Notes how a wait, or a try, has ended.
         pub(super) fn set_stuck(&self, stuck: bool) {
-            if self.is_stuck() != stuck {
-                self.stuck.store(stuck, Ordering::Relaxed);
+            let before = self.in_vain.load(Ordering::Relaxed);
+            let now = if stuck { before.saturating_add(1) } else { 0 };
+            if before != now {
+                self.in_vain.store(now, Ordering::Relaxed);
             }
         }
 
