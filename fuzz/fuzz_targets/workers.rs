@@ -1,0 +1,76 @@
+//! Threads that run one job at a time, and hand back what came of it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+type Outcome = Result<Box<dyn Any + Send>, Box<dyn Any + Send>>;
+type Job = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
+
+pub struct Workers(Vec<Worker>);
+
+struct Worker {
+    jobs: Option<Sender<Job>>,
+    outcomes: Receiver<Outcome>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Workers {
+    pub fn new(threads: usize) -> Self {
+        Self((0..threads).map(|_| Worker::new()).collect())
+    }
+
+    /// Runs `job` on this thread, and waits for it. Its panic is the caller's.
+    pub fn run<R: Send + 'static>(
+        &self,
+        thread: usize,
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
+        let worker = &self.0[thread % self.0.len()];
+        let jobs = worker.jobs.as_ref().expect("not ended");
+        jobs.send(Box::new(move || Box::new(job())))
+            .expect("the worker waits for jobs");
+        match worker.outcomes.recv().expect("the worker answers") {
+            Ok(result) => *result.downcast().expect("what the job returns"),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Ends a thread, with its destructors, and starts another in its place.
+    pub fn replace(&mut self, thread: usize) {
+        let at = thread % self.0.len();
+        self.0[at].end();
+        self.0[at] = Worker::new();
+    }
+
+    pub fn end(mut self) {
+        self.0.iter_mut().for_each(Worker::end);
+    }
+}
+
+impl Worker {
+    fn new() -> Self {
+        let (jobs, to_do) = channel::<Job>();
+        let (report, outcomes) = channel();
+        let thread = std::thread::spawn(move || {
+            for job in to_do {
+                if report.send(catch_unwind(AssertUnwindSafe(job))).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            jobs: Some(jobs),
+            outcomes,
+            thread: Some(thread),
+        }
+    }
+
+    fn end(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the worker catches panics");
+        }
+    }
+}
