@@ -60,6 +60,12 @@ pub trait Recycle {
     }
 }
 
+/// What a `BufferPool` keeps; without it, any of the others.
+#[cfg(feature = "bytes")]
+use crate::buffer::Cell as BufferCell;
+#[cfg(not(feature = "bytes"))]
+type BufferCell = Vec<u8>;
+
 /// The types whose reset is worth inlining.
 ///
 /// A pool may have a reset of its own, so `Pooled<T>` asks for no `T: Recycle`, and without
@@ -78,7 +84,8 @@ macro_rules! for_inlined_types {
             Vec<i64>,
             Vec<f32>,
             Vec<f64>,
-            Vec<char>
+            Vec<char>,
+            BufferCell
         )
     };
 }

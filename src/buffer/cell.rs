@@ -8,7 +8,6 @@
 
 use super::class;
 use super::inner::Class;
-use super::lent::Back;
 use crate::guard::Pooled;
 use crate::recycle::Recycle;
 use crate::stats::Reason;
@@ -26,7 +25,7 @@ const FOR_EVER: u8 = u8::MAX;
 const OUT: u8 = 5;
 
 #[derive(Debug)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     pub(super) bytes: BytesMut,
     /// The capacity of the whole allocation, as far as we know.
     pub(super) full: usize,
@@ -95,11 +94,17 @@ impl Cell {
     }
 
     /// Whether the buffer goes back as it came, well used. It does not when the long way round
-    /// ([`give_back`]) has to look at it.
+    /// ([`give_back_slow`]) has to look at it.
     #[inline(always)]
     pub(super) fn is_as_it_was(&mut self) -> bool {
-        let (full, len) = (self.full, self.bytes.len());
-        if !self.is_whole() || (full > FLOOR && len < full.div_ceil(4)) || WIPES {
+        self.is_fine(self.bytes.len())
+    }
+
+    /// The same, of one that had `used` bytes in it.
+    #[inline(always)]
+    fn is_fine(&mut self, used: usize) -> bool {
+        let full = self.full;
+        if !self.is_whole() || (full > FLOOR && used < full.div_ceil(4)) || WIPES {
             return false;
         }
         self.strikes = 0;
@@ -221,6 +226,15 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
 pub(super) fn came_back(mut cell: Pooled<Cell>, class: Arc<Class>) {
     cell.class = Some(class);
     let used = cell.used;
+    // As a rule: nothing has happened to it but that it was lent.
+    if cell.is_fine(used) {
+        return drop(cell);
+    }
+    came_back_slow(cell, used);
+}
+
+#[cold]
+fn came_back_slow(mut cell: Pooled<Cell>, used: usize) {
     if cell.patience != 0 && cell.regain() {
         finish(cell, used);
     } else {
@@ -306,7 +320,7 @@ fn lend(mut cell: Pooled<Cell>, patience: u8) {
     let Some(class) = cell.class.take() else {
         return;
     };
-    let mut back = Back::default();
+    let mut back = Default::default();
     if let Err(cell) = class.lent.push(cell, &mut back) {
         // The memory goes with the last view.
         drop(Pooled::into_inner(cell));
@@ -314,11 +328,11 @@ fn lend(mut cell: Pooled<Cell>, patience: u8) {
     // After the push: a pass that has not seen it is over with its look, and has said so before.
     class.tell_janitor();
     // As a rule one goes and one comes: then nobody counts references to the class.
-    let mut back = back.into_iter().flatten();
-    if let Some(first) = back.next() {
-        for cell in back {
-            came_back(cell, Arc::clone(&class));
-        }
-        came_back(first, class);
+    let [first, second] = back;
+    if let Some(cell) = second {
+        came_back(cell, Arc::clone(&class));
+    }
+    if let Some(cell) = first {
+        came_back(cell, class);
     }
 }

@@ -149,14 +149,28 @@ impl Drop for Buffer {
     /// As it came and well used, it goes back by the hit path of its class's pool.
     #[inline]
     fn drop(&mut self) {
-        match self.take() {
-            Held::Pooled(cell) => cell::give_back(cell),
-            Held::Loose(bytes, Some(home)) if bytes.capacity() != 0 => {
-                if let Some(inner) = home.upgrade() {
-                    inner.adopt_loose(bytes);
-                }
-            }
-            Held::Loose(..) | Held::Gone => {}
+        let straight = match &mut self.held {
+            Held::Pooled(cell) => cell.is_as_it_was(),
+            Held::Loose(..) => false,
+            Held::Gone => true,
+        };
+        // If so, the drop of the field is what gives it back.
+        if !straight {
+            give_back_slow(self.take());
         }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn give_back_slow(held: Held) {
+    match held {
+        Held::Pooled(cell) => cell::give_back_slow(cell),
+        Held::Loose(bytes, Some(home)) if bytes.capacity() != 0 => {
+            if let Some(inner) = home.upgrade() {
+                inner.adopt_loose(bytes);
+            }
+        }
+        Held::Loose(..) | Held::Gone => {}
     }
 }

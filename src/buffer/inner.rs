@@ -108,7 +108,7 @@ impl Class {
 
     /// Looks at the oldest lent buffers; whether some were back.
     fn look(self: &Arc<Self>) -> bool {
-        let mut back = Back::default();
+        let mut back: Back = Back::default();
         let found = self.lent.look(&mut back);
         for cell in back.into_iter().flatten() {
             cell::came_back(cell, Arc::clone(self));

@@ -24,7 +24,7 @@ const LOOKS_ON_PUSH: usize = 2;
 const STRIPES: usize = 8;
 
 /// Buffers that are back.
-pub(super) type Back = [Option<Pooled<Cell>>; LOOKS];
+pub(super) type Back<const N: usize = LOOKS> = [Option<Pooled<Cell>>; N];
 
 #[derive(Debug)]
 pub(super) struct Lent {
@@ -67,7 +67,11 @@ impl Lent {
 
     /// Puts a handle at the end of the line, and takes out what is back of the oldest two. `Err`:
     /// it does not fit (closed, or the lock is not to be had).
-    pub(super) fn push(&self, cell: Pooled<Cell>, back: &mut Back) -> Result<(), Pooled<Cell>> {
+    pub(super) fn push(
+        &self,
+        cell: Pooled<Cell>,
+        back: &mut Back<LOOKS_ON_PUSH>,
+    ) -> Result<(), Pooled<Cell>> {
         let stripe = Self::own(self.stripes());
         let mut larger = VecDeque::new();
         loop {
@@ -115,7 +119,7 @@ impl Lent {
         for stripe in self.stripes.get().into_iter().flat_map(|all| all.iter()) {
             let mut left = stripe.len();
             while left > 0 {
-                let mut back = Back::default();
+                let mut back: Back = Back::default();
                 let looks = left.min(LOOKS);
                 left -= looks;
                 if let Some(mut line) = stripe.line.lock_bounded(Patience::Short) {
@@ -229,7 +233,7 @@ impl Stripe {
 impl Line {
     /// Looks at the oldest ones; at most [`LOOKS`]. What is still lent goes to the end, unless a
     /// `pass` finds that it has waited long enough.
-    fn look(&mut self, looks: usize, pass: bool, back: &mut Back) -> bool {
+    fn look(&mut self, looks: usize, pass: bool, back: &mut [Option<Pooled<Cell>>]) -> bool {
         let mut found = false;
         for slot in back.iter_mut().take(looks) {
             let Some(mut cell) = self.cells.pop_front() else {

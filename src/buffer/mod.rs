@@ -17,5 +17,6 @@ mod io;
 mod lent;
 mod pool;
 
+pub(crate) use self::cell::Cell;
 pub use self::guard::Buffer;
 pub use self::pool::{BufferPool, BufferPoolBuilder, CapacityError, ClassStats};
