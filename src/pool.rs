@@ -238,6 +238,14 @@ impl<T: Send + 'static> Pool<T> {
 
     // ---------------------------------------------------------------- inside
 
+    /// An idle object of this thread's cache: [`Pool::try_get`] without the slow path.
+    #[cfg(feature = "bytes")]
+    #[inline(always)]
+    pub(crate) fn try_get_fast(&self) -> Option<Pooled<T>> {
+        // SAFETY: a node of this pool, taken from this thread's cache.
+        NonNull::new(self.hit()).map(|link| unsafe { Pooled::from_link(link) })
+    }
+
     /// The core, for those that have to tell it something when the pool may be gone.
     #[cfg(feature = "bytes")]
     pub(crate) fn weak_core(&self) -> WeakCore {

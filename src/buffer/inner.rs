@@ -143,12 +143,19 @@ impl Inner {
         })
     }
 
-    /// An idle buffer of exactly this class.
+    /// An idle buffer of exactly this class in this thread's cache.
     #[inline(always)]
     pub(super) fn hit(&self, class: usize) -> Option<Pooled<Cell>> {
-        let mut cell = self.pools.get(class)?.get()?.try_get()?;
+        let mut cell = self.pools.get(class)?.get()?.try_get_fast()?;
         cell.asked = class as u8;
         Some(cell)
+    }
+
+    /// The same, the long way round: one that was lent, or from the depot.
+    fn idle(&self, class: usize) -> Option<Pooled<Cell>> {
+        let (pool, lent) = (self.pools[class].get()?, self.classes[class].get()?);
+        let found = lent.look().then(|| pool.try_get_fast()).flatten();
+        found.or_else(|| pool.try_get())
     }
 
     /// A buffer, the long way round: `capacity` is not 0, and nothing of its class is idle.
@@ -159,12 +166,12 @@ impl Inner {
             return Ok(self.create(OUTSIDE, OUTSIDE, memory));
         }
         let serves = self.learned[wanted].serves.load(Ordering::Relaxed) as usize;
-        let lent = self.classes[wanted].get().is_some_and(Class::look);
-        let own = lent.then(|| self.hit(wanted)).flatten();
-        let found = own
+        let found = self
+            .idle(wanted)
             .or_else(|| self.help(wanted, serves))
             .or_else(|| self.help(wanted, wanted + 1));
-        if let Some(cell) = found {
+        if let Some(mut cell) = found {
+            cell.asked = wanted as u8;
             return Ok(Buffer::of(cell));
         }
         let class = serves.max(wanted);
@@ -177,12 +184,8 @@ impl Inner {
         if class <= wanted || class > self.settings.top {
             return None;
         }
-        let found = self.hit(class).or_else(|| {
-            let lent = self.classes[class].get()?;
-            lent.look().then(|| self.hit(class)).flatten()
-        });
-        let mut cell = found?;
-        cell.asked = wanted as u8;
+        let pool = self.pools[class].get()?;
+        let cell = pool.try_get_fast().or_else(|| self.idle(class))?;
         self.count_help(wanted, class);
         Some(cell)
     }
