@@ -17,8 +17,9 @@ use std::mem;
 
 /// Up to this capacity a buffer may be as empty as it likes.
 const FLOOR: usize = 4 << 10;
-/// How many passes a split buffer waits for its parts. Not for ever, as frozen ones do: its user may
-/// have put a part of one buffer into another, and then each would wait for the other.
+/// How many passes a buffer that was split, grown or exchanged waits for its parts. Not for ever, as
+/// others do that are frozen: its user may have put a part of one buffer into another, and then
+/// each would wait for the other.
 const PATIENCE: u8 = 3;
 const FOR_EVER: u8 = u8::MAX;
 /// The strike that drops the buffer.
@@ -303,8 +304,9 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
         Some(reason) => reason,
         None => {
             cell.used = cell.used_now();
+            let patience = if cell.is_whole() { FOR_EVER } else { PATIENCE };
             let view = cell.bytes.split().freeze();
-            lend(cell, FOR_EVER);
+            lend(cell, patience);
             return view;
         }
     };

@@ -17,7 +17,7 @@
 use super::cell::{self, Cell};
 use super::class::{self, COUNT, OUTSIDE};
 use super::guard::Buffer;
-use super::lent::{Back, Lent};
+use super::lent::Lent;
 use super::pool::{CapacityError, Settings};
 use crate::core::WeakCore;
 use crate::guard::Pooled;
@@ -108,9 +108,13 @@ impl Class {
 
     /// Looks at the oldest lent buffers; whether some were back.
     fn look(self: &Arc<Self>) -> bool {
-        let mut back: Back = Back::default();
+        let mut back = Default::default();
         let found = self.lent.look(&mut back);
-        for cell in back.into_iter().flatten() {
+        let [first, second] = back;
+        if let Some(cell) = first {
+            cell::came_back(cell, Arc::clone(self));
+        }
+        if let Some(cell) = second {
             cell::came_back(cell, Arc::clone(self));
         }
         found

@@ -17,7 +17,8 @@ use crate::sync::{AtomicUsize, Mutex, Ordering, Patience};
 use crate::thread;
 use std::collections::VecDeque;
 
-/// Handles that one look takes out at most: what fits on the stack.
+/// What a get looks at, until it has found two, and what a pass looks at without letting go of the
+/// lock.
 const LOOKS: usize = 8;
 /// What each push looks at.
 const LOOKS_ON_PUSH: usize = 2;
@@ -105,7 +106,7 @@ impl Lent {
 
     /// Takes out what is back of the oldest few: in this thread's stripe, else in the first other
     /// one that has something.
-    pub(super) fn look(&self, back: &mut Back) -> bool {
+    pub(super) fn look(&self, back: &mut Back<2>) -> bool {
         let Some(stripes) = self.stripes.get() else {
             return false;
         };
@@ -195,7 +196,7 @@ impl Stripe {
         self.len.store(line.cells.len(), Ordering::Relaxed);
     }
 
-    fn look(&self, back: &mut Back) -> bool {
+    fn look(&self, back: &mut Back<2>) -> bool {
         if self.len() == 0 {
             return false;
         }
@@ -234,19 +235,22 @@ impl Line {
     /// Looks at the oldest ones; at most [`LOOKS`]. What is still lent goes to the end, unless a
     /// `pass` finds that it has waited long enough.
     fn look(&mut self, looks: usize, pass: bool, back: &mut [Option<Pooled<Cell>>]) -> bool {
-        let mut found = false;
-        for slot in back.iter_mut().take(looks) {
+        let mut found = 0;
+        for _ in 0..looks {
+            if found == back.len() {
+                break;
+            }
             let Some(mut cell) = self.cells.pop_front() else {
                 break;
             };
             if cell.is_back() || (pass && !cell.goes_on_waiting()) {
                 self.bytes = self.bytes.wrapping_sub(cell.full);
-                *slot = Some(cell);
-                found = true;
+                back[found] = Some(cell);
+                found += 1;
             } else {
                 self.cells.push_back(cell);
             }
         }
-        found
+        found != 0
     }
 }

@@ -30,12 +30,14 @@ use std::time::Duration;
 /// # Frozen buffers
 /// [`Buffer::freeze`] gives a plain [`Bytes`](bytes::Bytes) without a copy and, once warm, without
 /// any call to the allocator. Nobody tells the pool when the last view of it goes, so it asks: each
-/// freeze asks two of the buffers lent out in that class, each `get` that finds nothing idle asks
-/// eight, and each pass asks all. So after its last view is gone memory waits until one of these:
+/// freeze asks two of the buffers lent out in that class, each `get` that finds none in its thread's
+/// cache asks up to eight, oldest first, and each pass asks all. So after its last view is gone memory waits until one of these:
 /// with automatic trimming until the next pass, 5 s by default, at the most. Buffers that are lent
 /// out or wait count as [in use](Stats::in_use), and not towards limits and budget; how many there
 /// are is in [`class_stats`](BufferPool::class_stats). The same goes for buffers that are dropped
-/// while parts of them, by `split_to` and the like, are still around.
+/// while parts of them, by `split_to` and the like, are still around; but the pool waits for those
+/// (and for frozen ones that had grown) for three passes only, and then leaves their memory to the
+/// last part.
 ///
 /// # One huge request
 /// A buffer above 4 KiB that comes back five times in a row with less than a quarter filled is

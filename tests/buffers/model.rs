@@ -226,4 +226,13 @@ fn parts_of_one_buffer_in_another() {
         Op::Swap(1, 0),
         Op::DropPart(0),
     ]);
+    run(vec![
+        Op::Get(65),
+        Op::Write(0, 60, 1),
+        Op::SplitOff(0, 30),
+        Op::Get(65),
+        Op::Swap(1, 0),
+        Op::Freeze(0),
+        Op::Freeze(0),
+    ]);
 }
