@@ -228,6 +228,27 @@ fn e2_an_outlier_that_gave_its_memory_back_to_the_arena_is_gone_as_well() {
 }
 
 #[test]
+fn e2_the_pool_is_quick_again_once_a_smaller_arena_has_done_for_a_while() {
+    // Requests that the first replacement was wrong for make the pool patient.
+    let pool = manual();
+    for _ in 0..10 {
+        pool.with(|bump| {
+            drop(bumpalo::collections::Vec::<u8>::with_capacity_in(
+                100_000, bump,
+            ))
+        });
+    }
+    for _ in 0..80 + 63 + 7 {
+        fill(&pool.get(), 100);
+    }
+    fill(&pool.get(), 64 << 20);
+    for _ in 0..10 {
+        fill(&pool.get(), 100);
+    }
+    assert!(pool.stats().idle_bytes < MIB, "{}", pool.stats());
+}
+
+#[test]
 fn e2_an_outlier_below_another_arena_is_gone_after_three_passes() {
     // It is never on top, so no request finds it wasteful; it is not needed either.
     let pool = manual();
@@ -472,6 +493,23 @@ fn e9_one_request_is_enough_to_learn_from_and_one_outlier_is_not() {
     serve(&pool, 2, 100_000);
     serve(&pool, 1, 10_000_000);
     assert!((100_000..140_000).contains(&first_chunk(&pool)));
+}
+
+#[test]
+fn e9_requests_that_give_their_memory_back_are_not_taken_for_small_ones() {
+    // At the end of each, the arena looks empty. Its chunks have told of the peak, once.
+    let pool = manual();
+    let request = || {
+        pool.with(|bump| {
+            drop(bumpalo::collections::Vec::<u8>::with_capacity_in(
+                100_000, bump,
+            ))
+        })
+    };
+    request();
+    assert!(first_chunk(&pool) >= 100_000);
+    (0..1_000).for_each(|_| request());
+    assert!(first_chunk(&pool) >= 100_000);
 }
 
 #[test]

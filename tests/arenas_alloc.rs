@@ -56,8 +56,10 @@ fn manual() -> ArenaPool {
     ArenaPool::builder().trim_manually().build()
 }
 
+type Request = fn(&Arena);
+
 /// Requests of all kinds. What they allocate lives until their end, unless they say otherwise.
-const REQUESTS: [(&str, fn(&Arena)); 9] = [
+const REQUESTS: [(&str, Request); 9] = [
     ("nothing", |_| {}),
     ("one byte", |arena| {
         arena.alloc(1_u8);

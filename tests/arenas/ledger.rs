@@ -102,7 +102,7 @@ impl Tenant {
     }
 
     fn grow(&mut self, items: usize, keep: bool, mark: u8) {
-        let mut vector = bumpalo::collections::Vec::new_in(&*self.arena);
+        let mut vector = bumpalo::collections::Vec::new_in(&self.arena);
         for _ in 0..items {
             vector.push(mark);
         }
