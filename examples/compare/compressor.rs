@@ -1,5 +1,6 @@
 //! A deflate compressor that a pool can keep: its tables are what is expensive to make.
 
+use bytes::BytesMut;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use repool::Recycle;
 
@@ -17,10 +18,15 @@ impl Compressor {
 
     /// Compresses `input` to the end of `output`, as one stream. The compressor has to be new or
     /// recycled.
-    pub(crate) fn pack(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<(), String> {
+    pub(crate) fn pack(&mut self, input: &[u8], output: &mut BytesMut) -> Result<(), String> {
         loop {
-            let rest = &input[self.0.total_in() as usize..];
-            match self.0.compress_vec(rest, output, FlushCompress::Finish) {
+            let (rest, before) = (&input[self.0.total_in() as usize..], self.0.total_out());
+            let room = output.spare_capacity_mut();
+            let status = self.0.compress_uninit(rest, room, FlushCompress::Finish);
+            let packed = (self.0.total_out() - before) as usize;
+            // SAFETY: so many bytes of the room have just been written.
+            unsafe { output.set_len(output.len() + packed) };
+            match status {
                 Ok(Status::StreamEnd) => return Ok(()),
                 // Only the room in `output` ends a call early.
                 Ok(Status::Ok | Status::BufError) => output.reserve(output.len().max(256)),

@@ -6,6 +6,7 @@
 
 use crate::document::{Document, Place};
 use crate::source::{Parts, Source};
+use bytes::{BufMut, BytesMut};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,8 +26,8 @@ const LONGEST_TEXT: usize = 280;
 /// Handles one request; the hash of its reply.
 pub(crate) fn handle<S: Source>(body: &[u8]) -> Result<u64, String> {
     let reply = answer::<S>(body)?;
-    // JSON shrinks to a half at least, as a rule; `pack` makes room if this one does not.
-    let mut packed = S::packed(reply.len() / 2 + 256);
+    // JSON shrinks to a quarter, as a rule; `pack` makes room if this one does not.
+    let mut packed = S::packed(reply.len() / 4 + 256);
     S::compressor().pack(&reply, &mut packed)?;
     Ok(hash(&packed))
 }
@@ -37,7 +38,7 @@ pub(crate) fn encode<S: Source>(body: &[u8]) -> Result<u64, String> {
 }
 
 /// The serialised reply.
-fn answer<S: Source>(body: &[u8]) -> Result<impl DerefMut<Target = Vec<u8>>, String> {
+fn answer<S: Source>(body: &[u8]) -> Result<impl DerefMut<Target = BytesMut>, String> {
     let parts = S::parts();
     let document = Document::parse(body, parts.place()).map_err(|error| error.to_string())?;
     let document = &*parts.root(document);
@@ -61,7 +62,8 @@ fn answer<S: Source>(body: &[u8]) -> Result<impl DerefMut<Target = Vec<u8>>, Str
                 text: &text,
             },
         };
-        serde_json::to_writer(&mut *reply, &rewritten).map_err(|error| error.to_string())?;
+        serde_json::to_writer((&mut *reply).writer(), &rewritten)
+            .map_err(|error| error.to_string())?;
     }
     Ok(reply)
 }

@@ -10,7 +10,8 @@ use crate::request::Tally;
 use crate::small;
 use crate::task::Pools;
 use bumpalo::Bump;
-use repool::{Arena, ArenaPool, Pool, Stats, Trimmed};
+use bytes::BytesMut;
+use repool::{Arena, ArenaPool, BufferPool, Pool, Stats, Trimmed};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
@@ -24,9 +25,9 @@ pub(crate) trait Source {
     /// Scratch for rewriting one text.
     fn text(capacity: usize) -> impl DerefMut<Target = String>;
     /// Scratch for the serialised reply.
-    fn reply(capacity: usize) -> impl DerefMut<Target = Vec<u8>>;
+    fn reply(capacity: usize) -> impl DerefMut<Target = BytesMut>;
     /// The output buffer: the compressed reply.
-    fn packed(capacity: usize) -> impl DerefMut<Target = Vec<u8>>;
+    fn packed(capacity: usize) -> impl DerefMut<Target = BytesMut>;
     fn compressor() -> impl DerefMut<Target = Compressor>;
 
     /// A vector of [`small::BYTES`].
@@ -112,12 +113,12 @@ impl Source for Plain {
         Owned(String::with_capacity(capacity))
     }
 
-    fn reply(capacity: usize) -> impl DerefMut<Target = Vec<u8>> {
-        Owned(Vec::with_capacity(capacity))
+    fn reply(capacity: usize) -> impl DerefMut<Target = BytesMut> {
+        Owned(BytesMut::with_capacity(capacity))
     }
 
-    fn packed(capacity: usize) -> impl DerefMut<Target = Vec<u8>> {
-        Owned(Vec::with_capacity(capacity))
+    fn packed(capacity: usize) -> impl DerefMut<Target = BytesMut> {
+        Owned(BytesMut::with_capacity(capacity))
     }
 
     fn compressor() -> impl DerefMut<Target = Compressor> {
@@ -146,19 +147,18 @@ static ARENAS: ArenaPool = ArenaPool::new();
 static NUMBERS: Pool<Vec<f64>> = Pool::new(Vec::new);
 static TALLIES: Pool<HashMap<u64, Tally>> = Pool::new(HashMap::new);
 static TEXTS: Pool<String> = Pool::new(String::new);
-static REPLIES: Pool<Vec<u8>> = Pool::new(Vec::new);
-static PACKED: Pool<Vec<u8>> = Pool::new(Vec::new);
+/// Replies and output: of any size, so by size class.
+static BUFFERS: BufferPool = BufferPool::new();
 static COMPRESSORS: Pool<Compressor> = Pool::new(Compressor::new);
 static TINY: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(small::BYTES));
 
 /// Every pool of this side, for `idle`.
-static POOLS: [&(dyn Idle + Sync); 8] = [
+static POOLS: [&(dyn Idle + Sync); 7] = [
     &ARENAS,
     &NUMBERS,
     &TALLIES,
     &TEXTS,
-    &REPLIES,
-    &PACKED,
+    &BUFFERS,
     &COMPRESSORS,
     &TINY,
 ];
@@ -167,6 +167,16 @@ static POOLS: [&(dyn Idle + Sync); 8] = [
 trait Idle {
     fn trim(&self) -> Trimmed;
     fn stats(&self) -> Stats;
+}
+
+impl Idle for BufferPool {
+    fn trim(&self) -> Trimmed {
+        BufferPool::trim(self)
+    }
+
+    fn stats(&self) -> Stats {
+        BufferPool::stats(self)
+    }
 }
 
 impl<T: Send> Idle for Pool<T> {
@@ -212,16 +222,12 @@ impl Source for Pooled {
         text
     }
 
-    fn reply(capacity: usize) -> impl DerefMut<Target = Vec<u8>> {
-        let mut reply = REPLIES.get();
-        reply.reserve(capacity);
-        reply
+    fn reply(capacity: usize) -> impl DerefMut<Target = BytesMut> {
+        BUFFERS.get(capacity)
     }
 
-    fn packed(capacity: usize) -> impl DerefMut<Target = Vec<u8>> {
-        let mut packed = PACKED.get();
-        packed.reserve(capacity);
-        packed
+    fn packed(capacity: usize) -> impl DerefMut<Target = BytesMut> {
+        BUFFERS.get(capacity)
     }
 
     fn compressor() -> impl DerefMut<Target = Compressor> {
