@@ -21,6 +21,9 @@ pub(crate) struct Settings {
     pub(crate) interval: Option<Duration>,
 }
 
+/// Longer intervals are as good as this one, and clocks can add it up.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -182,7 +185,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
             !interval.is_zero(),
             "the time between two trim passes must not be zero"
         );
-        self.settings.interval = Some(interval);
+        self.settings.interval = Some(interval.min(NEVER));
         self
     }
 

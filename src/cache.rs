@@ -53,6 +53,7 @@ mod lists;
 
 pub(crate) use self::lists::{Figures, Lists, full_len};
 use crate::core::Core;
+use crate::depot::End;
 use crate::fence;
 use crate::limits::{Charge, Limits};
 use crate::node::{Batch, Link};
@@ -140,9 +141,9 @@ unsafe impl Sync for Cache {}
 #[derive(Debug)]
 pub(crate) enum Returned {
     /// Kept; a full list may have had to leave for the depot.
-    Kept(Batch),
+    Kept((Batch, End)),
     /// No room within the pool's limits; a full list may have had to leave all the same.
-    Refused(Batch, Reason),
+    Refused((Batch, End), Reason),
 }
 
 /// The gate stays shut: the owner has to do without its cache this time.
@@ -334,14 +335,14 @@ impl Cache {
         limits: &Limits,
     ) -> Result<Returned, Shut> {
         let work = |lists: &mut Lists| {
-            let mut leaving = Batch::EMPTY;
+            let mut leaving = (Batch::EMPTY, End::Hot);
             if weight >= self.bar_of()
                 && let Err(reason) = self.raise_bar(lists, weight, limits)
             {
                 return Returned::Refused(leaving, reason);
             }
             if lists.room <= 0 {
-                if lists.loaded_len() >= full_len(self.bar_of()) {
+                if lists.space(self.bar_of()) == 0 {
                     leaving = self.rotate(lists, limits);
                 }
                 lists.make_room(self.bar_of());

@@ -335,24 +335,34 @@ impl Core {
         // SAFETY: the node keeps its core alive (I6).
         let this = unsafe { &*core };
         let cache = number.and_then(|number| this.cache_of(number));
+        let mut leaving = (Batch::EMPTY, End::Hot);
         // A thread with a cache here holds a weak reference; another one needs its own, because
         // once the node is in the depot somebody else may free the core.
-        let _keep = cache.is_none().then(|| WeakCore::new(this));
-        let mut leaving = Batch::EMPTY;
+        let keep = cache.is_none().then(|| WeakCore::new(this));
         // SAFETY: the caller's; the cache is its owner's.
         let outcome = unsafe { this.try_give(cache, link, weight, &mut leaving) };
+        // Below, user code may run (destructors of what the depot refuses, passes), and that may end
+        // the thread's weak reference as well.
+        let kept = outcome.is_ok();
+        let keep = keep.or_else(|| {
+            let plain = leaving.0.is_empty() && (!kept || this.is_watched());
+            (!plain).then(|| WeakCore::new(this))
+        });
         // Also if a destructor panics below.
         let refused = outcome.err().map(|reason| Falling { link, reason });
-        let left = !leaving.is_empty();
-        if left {
-            // SAFETY: kept by the weak reference of the thread, or by `_keep`.
-            unsafe { Core::into_depot(core, leaving, End::Hot) };
+        if kept {
+            // SAFETY: kept, as above.
+            unsafe { (*core).tell_janitor() };
         }
-        if refused.is_none() || left {
-            // SAFETY: kept, as above, or by the node.
+        let (leaving, end) = leaving;
+        if !leaving.is_empty() {
+            // SAFETY: kept, as above.
+            unsafe { Core::into_depot(core, leaving, end) };
+            // SAFETY: as above.
             unsafe { (*core).tell_janitor() };
         }
         drop(refused);
+        drop(keep);
     }
 
     /// # Safety
@@ -362,7 +372,7 @@ impl Core {
         cache: Option<&Cache>,
         link: *mut Link,
         weight: usize,
-        leaving: &mut Batch,
+        leaving: &mut (Batch, End),
     ) -> Result<(), Reason> {
         if let Some(reason) = self.barred() {
             return Err(reason);

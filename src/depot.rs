@@ -28,7 +28,7 @@ struct Stack {
     bytes: usize,
     /// The fewest objects since the last pass.
     low: usize,
-    /// The fewest objects in the interval before that.
+    /// What nobody needed in the interval before that.
     low_before: usize,
     closed: bool,
 }
@@ -181,25 +181,37 @@ impl Depot {
         std::mem::take(&mut stack.batches)
     }
 
-    /// Ends an interval: how many objects nobody needed during the last `intervals` (one or two).
-    ///
-    /// `unneeded` objects came in from caches in this pass. Nobody needed them in the interval that
-    /// ends, so they count as if they had been here all along; but for the interval before nothing
-    /// is known of them, so a rule of two intervals spares them this time.
-    pub(crate) fn end_interval(&self, unneeded: usize, intervals: u32) -> usize {
-        let Some(mut stack) = self.stack.lock_bounded(Patience::Short) else {
-            return 0;
-        };
-        let low = (stack.low + unneeded).min(stack.objects);
+    /// A pass begins: how many objects nobody needed during the last `intervals` (one or two).
+    /// `None` when the lock is not to be had.
+    pub(crate) fn surplus(&self, intervals: u32) -> Option<usize> {
+        let mut stack = self.stack.lock_bounded(Patience::Short)?;
         let surplus = if intervals > 1 {
             stack.low.min(stack.low_before)
         } else {
-            low
+            stack.low
         };
-        stack.low_before = low - surplus;
-        // What is here after the surplus has gone is where the next interval starts.
-        stack.low = stack.objects - surplus;
-        surplus
+        // What is left of the low mark when the surplus has gone.
+        stack.low_before = stack.low - surplus;
+        Some(surplus)
+    }
+
+    /// A pass ends: `unneeded` objects came in from caches, to the cold end. Nobody needed them in
+    /// the interval that ends, so they count as if they had been here all along. `None` when the
+    /// lock is not to be had.
+    pub(crate) fn end_interval(&self, unneeded: usize) -> Option<()> {
+        let mut stack = self.stack.lock_bounded(Patience::Short)?;
+        stack.low_before = (stack.low_before + unneeded).min(stack.objects);
+        stack.low = stack.objects;
+        Some(())
+    }
+
+    /// Takes back what [`Depot::end_interval`] has counted of `unneeded` newcomers: they are to go at
+    /// once.
+    pub(crate) fn newcomers(&self, unneeded: usize) -> Option<usize> {
+        let mut stack = self.stack.lock_bounded(Patience::Short)?;
+        let count = unneeded.min(stack.low_before);
+        stack.low_before -= count;
+        Some(count)
     }
 
     /// Gives the stack's own memory back after a burst.

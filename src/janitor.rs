@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 
 /// The default time between two passes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
+/// Between two passes over one pool at high pressure, at most.
+const HIGH_PAUSE: Duration = Duration::from_millis(100);
 /// How often the pressure is looked at while anything is idle.
 const PRESSURE_POLL: Duration = Duration::from_secs(1);
 
@@ -85,8 +87,30 @@ struct Registry {
 struct Entry {
     core: WeakCore,
     interval: Duration,
-    /// `None`: quiet, and left alone.
+    /// When its pass is due at the usual pace; `None`: quiet, and left alone.
     due: Option<Instant>,
+    /// When its last pass ended.
+    passed: Option<Instant>,
+}
+
+impl Entry {
+    /// When its pass is due at this level of pressure.
+    fn due_at(&self, level: Level, now: Instant) -> Option<Instant> {
+        let due = self.due?;
+        let sooner = match level {
+            Level::None => due,
+            // Four times as often.
+            Level::Some => due
+                .checked_sub(self.interval - self.interval / 4)
+                .unwrap_or(now),
+            // At once, and then as often as is any use.
+            Level::High => {
+                let pause = (self.interval / 4).min(HIGH_PAUSE);
+                self.passed.map_or(now, |passed| passed + pause)
+            }
+        };
+        Some(sooner.min(due))
+    }
 }
 
 impl Registry {
@@ -107,7 +131,7 @@ pub(crate) fn watch_slow(core: &Core) {
     let Some(interval) = core.interval() else {
         return;
     };
-    if !is_possible() || START_FAILED.is_within(RETRY) {
+    if !is_possible() {
         ride(core, interval);
         return;
     }
@@ -118,7 +142,7 @@ pub(crate) fn watch_slow(core: &Core) {
     if core.is_closed() {
         return;
     }
-    if !registry.running() && !start(&mut registry) {
+    if !registry.running() && (START_FAILED.is_within(RETRY) || !start(&mut registry)) {
         drop(registry);
         ride(core, interval);
         return;
@@ -135,6 +159,7 @@ pub(crate) fn watch_slow(core: &Core) {
                     core,
                     interval,
                     due,
+                    passed: None,
                 },
             );
         }
@@ -152,7 +177,7 @@ pub(crate) fn forget(core: &Core) {
     if core.interval().is_none() {
         return;
     }
-    let Some(mut registry) = REGISTRY.lock_bounded(Patience::Short) else {
+    let Some(mut registry) = REGISTRY.lock_bounded(Patience::Long) else {
         return; // the janitor finds it closed
     };
     let entry = registry.pools.remove(&core.address().addr());
@@ -201,6 +226,8 @@ fn start(registry: &mut Registry) -> bool {
 }
 
 fn run() {
+    // Should this thread end by a panic, all the same: another one can be started.
+    let _leaving = Leaving;
     loop {
         WAKE_UPS.fetch_add(1, Ordering::Relaxed);
         match round() {
@@ -213,13 +240,32 @@ fn run() {
     }
 }
 
+struct Leaving;
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(mut registry) = REGISTRY.lock_bounded(Patience::Long)
+        {
+            registry.thread = None;
+            registry
+                .pools
+                .values()
+                .for_each(|entry| entry.core.set_watched(false));
+        }
+    }
+}
+
 /// Whether a thread may be had at all. `REPOOL_JANITOR=off` in the environment says no; Miri would
 /// complain of a thread that is still there when `main` returns.
 pub(crate) fn is_possible() -> bool {
+    // Set, and not waited for: a forked child would wait for ever for one that it does not have.
     static POSSIBLE: OnceLock<bool> = OnceLock::new();
-    *POSSIBLE.get_or_init(|| {
+    POSSIBLE.get().copied().unwrap_or_else(|| {
         let forbidden = std::env::var_os("REPOOL_JANITOR").is_some_and(|value| value == "off");
-        !forbidden && !cfg!(any(miri, target_family = "wasm"))
+        let possible = !forbidden && !cfg!(any(miri, target_family = "wasm"));
+        let _ = POSSIBLE.set(possible);
+        possible
     })
 }
 
@@ -249,7 +295,12 @@ impl Timer {
     #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
     fn now() -> usize {
         static START: OnceLock<Instant> = OnceLock::new();
-        START.get_or_init(Instant::now).elapsed().as_millis() as usize + 1
+        let start = START.get().copied().unwrap_or_else(|| {
+            let now = Instant::now();
+            let _ = START.set(now);
+            now
+        });
+        start.elapsed().as_millis() as usize + 1
     }
 
     fn restart(&self) {
@@ -284,7 +335,7 @@ enum Next {
 
 /// Runs the passes that are due.
 fn round() -> Next {
-    let level = pressure::level();
+    let level = quietly(pressure::level).unwrap_or_default();
     let now = Instant::now();
     let Some(due) = take_due(now, level) else {
         // Somebody holds the registry: look again soon.
@@ -292,17 +343,13 @@ fn round() -> Next {
     };
     for (core, interval) in due {
         let quiet = pass(&core, level);
-        let next = (!quiet).then(|| Instant::now() + pace(interval, level));
-        if let Some(mut registry) = REGISTRY.lock_bounded(Patience::Long) {
-            if let Some(entry) = registry.pools.get_mut(&core.address().addr()) {
-                // A return may have asked for the janitor since the pool went quiet.
-                let watched = core.is_watched();
-                entry.due = if quiet && watched {
-                    Some(now + interval)
-                } else {
-                    next
-                };
-            }
+        if let Some(mut registry) = REGISTRY.lock_bounded(Patience::Long)
+            && let Some(entry) = registry.pools.get_mut(&core.address().addr())
+        {
+            let now = Instant::now();
+            entry.passed = Some(now);
+            // Quiet, it is left alone, unless a return has called for the janitor since.
+            entry.due = (!quiet || core.is_watched()).then(|| now + interval);
         }
         // Freeing a core runs destructors of the user's closures.
         let _ = quietly(|| drop(core));
@@ -321,11 +368,12 @@ fn take_due(now: Instant, level: Level) -> Option<Vec<(WeakCore, Duration)>> {
             gone.push(WeakCore::new(&entry.core));
             return false;
         }
-        let early = now + entry.interval / 10;
-        let sooner = entry.interval.saturating_sub(pace(entry.interval, level));
-        let is_due =
-            |at: Instant| level == Level::High || at.checked_sub(sooner).unwrap_or(at) <= early;
-        if entry.due.is_some_and(is_due) {
+        let early = if level == Level::High {
+            now
+        } else {
+            now + entry.interval / 10
+        };
+        if entry.due_at(level, now).is_some_and(|at| at <= early) {
             due.push((WeakCore::new(&entry.core), entry.interval));
         }
         true
@@ -360,21 +408,15 @@ fn settle(level: Level) -> Next {
         registry.thread = None;
         return Next::End;
     }
-    let sooner = |entry: &Entry| {
-        let early = entry.interval.saturating_sub(pace(entry.interval, level));
-        entry.due.map(|at| at.checked_sub(early).unwrap_or(at))
-    };
-    match registry.pools.values().filter_map(sooner).min() {
+    let now = Instant::now();
+    match registry
+        .pools
+        .values()
+        .filter_map(|entry| entry.due_at(level, now))
+        .min()
+    {
         None => Next::Sleep,
-        Some(due) => Next::SleepUntil(due.min(Instant::now() + PRESSURE_POLL)),
-    }
-}
-
-/// The interval under pressure.
-fn pace(interval: Duration, level: Level) -> Duration {
-    match level {
-        Level::None => interval,
-        Level::Some | Level::High => interval / 4,
+        Some(due) => Next::SleepUntil(due.min(now + PRESSURE_POLL)),
     }
 }
 
@@ -382,16 +424,19 @@ fn pace(interval: Duration, level: Level) -> Duration {
 mod after_fork {
     use super::{EPOCH, REGISTRY};
     use crate::sync::rare::Once;
-    use crate::sync::{AtomicBool, Ordering, Patience};
+    use crate::sync::{Ordering, Patience};
+    use std::cell::Cell;
 
-    /// Whether the forking thread took the registry's lock.
-    static HELD: AtomicBool = AtomicBool::new(false);
+    thread_local! {
+        /// Whether this thread, which forks, took the registry's lock. Two may fork at once.
+        static HELD: Cell<bool> = const { Cell::new(false) };
+    }
 
     pub(super) fn install() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
-            // SAFETY: the handlers are plain functions; the one for the child touches two atomics
-            // and a lock that its own thread holds, which is all that a child of a process with
+            // SAFETY: the handlers are plain functions; the one for the child touches an atomic,
+            // a cell and a lock that its own thread holds, which is all that a child of a process with
             // threads may do.
             unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) };
         });
@@ -403,12 +448,11 @@ mod after_fork {
             .lock_bounded(Patience::Long)
             .map(std::mem::forget)
             .is_some();
-        // Relaxed, here and below: only the forking thread reads it.
-        HELD.store(held, Ordering::Relaxed);
+        HELD.set(held);
     }
 
     extern "C" fn in_parent() {
-        if HELD.swap(false, Ordering::Relaxed) {
+        if HELD.replace(false) {
             // SAFETY: taken in `prepare` by this thread, and its guard forgotten.
             unsafe { REGISTRY.unlock_forgotten() };
         }

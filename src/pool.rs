@@ -26,7 +26,7 @@ use std::ptr::{self, NonNull};
 ///
 /// Pools work in a `static`, in a struct, in an `Arc`. A pool that nobody has used holds no memory
 /// outside itself. Dropping a pool drops its idle objects; guards that are still out drop theirs
-/// when they go.
+/// when they go, and a pass of the janitor that is under way drops what it has taken.
 ///
 /// # When not to pool
 /// An object that is cheap to make (a small `Vec` that a modern allocator hands out in some
@@ -364,6 +364,13 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // SAFETY: the pool's reference, given up once.
         unsafe { Core::release(self.0) };
+    }
+}
+
+/// Makes objects with `T::default`.
+impl<T: Recycle + Default + Send + 'static> Default for Pool<T> {
+    fn default() -> Self {
+        Self::new(T::default)
     }
 }
 

@@ -109,11 +109,18 @@ impl Pressure {
             },
             Source::Plugged(source) => {
                 let ask = std::panic::AssertUnwindSafe(|| source());
-                std::panic::catch_unwind(ask).unwrap_or_default()
+                std::panic::catch_unwind(ask).unwrap_or_else(|panic| {
+                    crate::core::swallow(panic);
+                    Level::None
+                })
             }
         }
     }
 }
+
+// A source that panics counts as no pressure, and is asked again.
+impl std::panic::UnwindSafe for Pressure {}
+impl std::panic::RefUnwindSafe for Pressure {}
 
 impl fmt::Debug for Pressure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -268,7 +275,16 @@ fn machine_memory() -> Option<u64> {
 fn system_files() -> &'static Files {
     use crate::sync::rare::OnceLock;
     static FILES: OnceLock<Files> = OnceLock::new();
-    FILES.get_or_init(|| {
+    // Set, and not waited for: see `janitor::is_possible`.
+    if FILES.get().is_none() {
+        let _ = FILES.set(find_files());
+    }
+    FILES.get().expect("just set, by us or somebody else")
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+fn find_files() -> Files {
+    {
         let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let path = own
             .lines()
@@ -291,7 +307,7 @@ fn system_files() -> &'static Files {
             .map(Into::into)
             .collect();
         Files { directories }
-    })
+    }
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]

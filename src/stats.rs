@@ -199,7 +199,7 @@ impl Stats {
         let mut stats = Self {
             reused: read(&counters.reused) + caches.reused as u64,
             returned: read(&counters.returned) + caches.returned as u64,
-            idle_bytes: (caches.idle_bytes + core.depot.bytes()) as u64,
+            idle_bytes: caches.idle_bytes.wrapping_add(core.depot.bytes()) as u64,
             ..Self::default()
         };
         let idle = (caches.idle + core.depot.objects()) as u64;

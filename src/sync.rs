@@ -39,16 +39,6 @@ pub(crate) enum Patience {
     None,
 }
 
-impl Patience {
-    fn unless(self, stuck: bool) -> Self {
-        match self {
-            Self::Long if stuck => Self::Short,
-            Self::Short if stuck => Self::None,
-            patience => patience,
-        }
-    }
-}
-
 /// A bounded wait: yields `true` until the patience is used up.
 #[derive(Debug)]
 pub(crate) struct Wait {
@@ -88,12 +78,12 @@ impl<T> Mutex<T> {
         let mut wait = None;
         loop {
             if let Some(guard) = self.try_lock() {
-                self.set_stuck(false);
+                self.got_it();
                 return Some(guard);
             }
-            let wait = wait.get_or_insert_with(|| Wait::new(patience.unless(self.is_stuck())));
+            let wait = wait.get_or_insert_with(|| Wait::new(self.cut(patience)));
             if !wait.again() {
-                self.set_stuck(true);
+                self.waited_in_vain(patience);
                 return None;
             }
         }
@@ -102,6 +92,7 @@ impl<T> Mutex<T> {
 
 #[cfg(not(repool_loom))]
 mod real {
+    use super::Patience;
     pub(crate) use crossbeam_utils::Backoff;
     pub(crate) use parking_lot::{Mutex as RawMutex, MutexGuard};
     pub(crate) use std::sync::atomic::{
@@ -112,8 +103,10 @@ mod real {
     pub(super) const SHORT_TRIES: u32 = 64;
     /// Tries before a long wait gives up: yields, then naps of 100 µs.
     pub(super) const LONG_TRIES: u32 = 3_000;
-    /// Waits in vain, in a row, after which nobody waits any more.
+    /// Short waits in vain, in a row, after which nobody waits for short any more.
     const STUCK: u8 = 16;
+    /// A long wait was in vain: the holder has probably died.
+    const DEAD: u8 = u8::MAX;
     /// A long wait naps once it has this many tries left.
     const NAP_BELOW: u32 = LONG_TRIES - 1_000;
 
@@ -145,16 +138,30 @@ mod real {
             self.raw.try_lock()
         }
 
-        pub(super) fn is_stuck(&self) -> bool {
-            self.in_vain.load(Ordering::Relaxed) >= STUCK
+        /// The patience that is left after those who have waited in vain. One short wait says
+        /// nothing to those that must get in.
+        pub(super) fn cut(&self, patience: Patience) -> Patience {
+            let in_vain = self.in_vain.load(Ordering::Relaxed);
+            match patience {
+                Patience::Long if in_vain >= DEAD => Patience::Short,
+                Patience::Short if in_vain >= STUCK => Patience::None,
+                patience => patience,
+            }
         }
 
-        /// Notes how a wait, or a try, has ended.
-        pub(super) fn set_stuck(&self, stuck: bool) {
+        pub(super) fn waited_in_vain(&self, patience: Patience) {
             let before = self.in_vain.load(Ordering::Relaxed);
-            let now = if stuck { before.saturating_add(1) } else { 0 };
-            if before != now {
-                self.in_vain.store(now, Ordering::Relaxed);
+            let now = if patience == Patience::Long {
+                DEAD
+            } else {
+                (before + 1).min(STUCK)
+            };
+            self.in_vain.store(now.max(before), Ordering::Relaxed);
+        }
+
+        pub(super) fn got_it(&self) {
+            if self.in_vain.load(Ordering::Relaxed) != 0 {
+                self.in_vain.store(0, Ordering::Relaxed);
             }
         }
 
@@ -193,6 +200,7 @@ mod real {
 
 #[cfg(repool_loom)]
 mod model {
+    use super::Patience;
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{
@@ -232,10 +240,12 @@ mod model {
             self.0.try_lock().ok()
         }
 
-        pub(super) fn is_stuck(&self) -> bool {
-            false
+        pub(super) fn cut(&self, patience: Patience) -> Patience {
+            patience
         }
 
-        pub(super) fn set_stuck(&self, _stuck: bool) {}
+        pub(super) fn waited_in_vain(&self, _patience: Patience) {}
+
+        pub(super) fn got_it(&self) {}
     }
 }

@@ -76,26 +76,47 @@ impl Drop for Watch<'_> {
 
 fn run(core: &Core, level: Level) -> (Trimmed, bool) {
     let more_to_come = core.on_pass();
-    let (surplus, refused, unused) = if level == Level::High {
-        let (all, emptied) = core.empty(false);
-        (all, Batch::EMPTY, emptied)
-    } else {
-        let (unneeded, unused) = gather(core);
-        let (came_in, refused) = settle(core, unneeded);
-        (take_surplus(core, came_in, level), refused, unused)
+    let (mut dropping, trimmed, unused) = match level {
+        Level::High => {
+            let (all, emptied) = core.empty(false);
+            let (objects, bytes) = (all.len, all.bytes);
+            (all, (objects, bytes), emptied)
+        }
+        Level::None | Level::Some => by_need(core, level),
     };
     core.depot.shrink();
     let quiet = unused && !more_to_come && core.depot.objects() == 0;
-    let trimmed = Trimmed {
-        objects: surplus.len as u64,
-        bytes: surplus.bytes as u64,
-    };
-    core.counters.trimmed(surplus.len);
-    // Together: a panic of one destructor must not keep the others from going.
-    let mut dropping = surplus;
-    dropping.append(refused);
-    core.drop_batch(dropping);
-    (trimmed, quiet)
+    let (objects, bytes) = trimmed;
+    core.counters.trimmed(objects);
+    core.drop_batch(dropping.take());
+    (
+        Trimmed {
+            objects: objects as u64,
+            bytes: bytes as u64,
+        },
+        quiet,
+    )
+}
+
+/// The working-set rule: what is to be dropped, how much of it is trimmed (the rest is what the
+/// depot refused), and whether every cache was unused and the depot could be looked at.
+fn by_need(core: &Core, level: Level) -> (Batch, (usize, usize), bool) {
+    let (unneeded, mut unused) = gather(core);
+    // The surplus first: it is older than what comes in now.
+    let intervals = if level == Level::None { 2 } else { 1 };
+    let surplus = core.depot.surplus(intervals);
+    let mut trimmed = take_cold(core, surplus.unwrap_or(0));
+    let (came_in, refused) = settle(core, unneeded);
+    unused &= surplus.is_some() && core.depot.end_interval(came_in).is_some();
+    if intervals == 1 {
+        // One interval is known of these as well.
+        if let Some(surplus) = core.depot.newcomers(came_in) {
+            trimmed.append(take_cold(core, surplus));
+        }
+    }
+    let counts = (trimmed.len, trimmed.bytes);
+    trimmed.append(refused);
+    (trimmed, counts, unused)
 }
 
 /// Steps 1 and 2: what the caches did not need, and whether all of them were unused.
@@ -132,14 +153,12 @@ fn settle(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     (came_in, dropping)
 }
 
-/// Step 3: what nobody needed for two intervals, coldest first.
-fn take_surplus(core: &Core, came_in: usize, level: Level) -> Batch {
-    let intervals = if level == Level::None { 2 } else { 1 };
-    let mut left = core.depot.end_interval(came_in, intervals);
-    let mut surplus = Batch::EMPTY;
-    while let Some(batch) = core.depot.take_cold(left) {
-        left -= batch.len;
-        surplus.append(batch);
+/// Step 3: takes so many of the coldest.
+fn take_cold(core: &Core, mut count: usize) -> Batch {
+    let mut cold = Batch::EMPTY;
+    while let Some(batch) = core.depot.take_cold(count) {
+        count -= batch.len;
+        cold.append(batch);
     }
-    surplus
+    cold
 }

@@ -7,6 +7,7 @@
 //! goes back and forth at the boundary meets the depot once per list at most.
 
 use super::{Cache, LIST_BYTES, LIST_LEN, MAX_WEIGHT, SHUT, SIP};
+use crate::depot::End;
 use crate::limits::{Charge, Limits};
 use crate::node::{Batch, Link};
 use crate::stats::Reason;
@@ -115,7 +116,9 @@ impl Cache {
     }
 
     /// `loaded` is full: it becomes the spare list, whose place it takes; what was there leaves.
-    pub(super) fn rotate(&self, lists: &mut Lists, limits: &Limits) -> Batch {
+    pub(super) fn rotate(&self, lists: &mut Lists, limits: &Limits) -> (Batch, End) {
+        // What a pass has set aside was not needed since.
+        let end = if lists.aside { End::Cold } else { End::Hot };
         let leaving = lists.take_spare();
         let keep = Charge {
             objects: leaving.len,
@@ -125,7 +128,7 @@ impl Cache {
         self.shrink(lists, limits, keep, grant);
         lists.spare = lists.unload();
         lists.make_room(self.bar_of());
-        leaving
+        (leaving, end)
     }
 
     /// Accepts heavier objects from now on, and fewer of them.
@@ -310,10 +313,21 @@ impl Lists {
         self.load(top.head, top.len, bar);
     }
 
+    /// What still fits by length: a full list, and with what is set aside two of them.
+    pub(super) fn space(&self, bar: usize) -> usize {
+        let (full, len) = (full_len(bar), self.loaded_len());
+        let space = full.saturating_sub(len);
+        if self.aside {
+            space.min((2 * full).saturating_sub(len + self.spare.len))
+        } else {
+            space
+        }
+    }
+
     /// Works `room` out again.
     pub(super) fn make_room(&mut self, bar: usize) {
         let len = self.loaded_len();
-        let by_length = full_len(bar).saturating_sub(len);
+        let by_length = self.space(bar);
         let by_grant = (self.grant as usize).saturating_sub(len + self.spare.len);
         self.room = by_length.min(by_grant) as i32;
         self.base = len as i32 + self.room;

@@ -20,7 +20,7 @@ mod exit;
 mod trim;
 
 use crate::cache::Home;
-use crate::core::{Core, VTable};
+use crate::core::{Core, VTable, WeakCore};
 use crate::fence;
 use crate::limits::Limits;
 use crate::node::Link;
@@ -38,11 +38,24 @@ static CORES: AtomicUsize = AtomicUsize::new(0);
 /// One model at a time: the oracles above are shared.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+/// The weak references of threads with a cache.
+static REMEMBERED: std::sync::Mutex<Vec<WeakCore>> = std::sync::Mutex::new(Vec::new());
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What `thread::remember` does here.
+pub(crate) fn remember(core: &Core) {
+    let weak = WeakCore::new(core);
+    lock(&REMEMBERED).push(weak);
+}
+
 /// Explores `f`, and checks after each run of it that nothing leaks.
 fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = lock(&TURN);
     let runs = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
     let mut model = loom::model::Builder::new();
@@ -52,7 +65,12 @@ fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
         for alive in [&NODES, &PAYLOADS, &CORES] {
             alive.store(0, SeqCst);
         }
+        // What a model that failed has left must not be touched in another one.
+        std::mem::forget(std::mem::take(&mut *lock(&REMEMBERED)));
         f();
+        // Threads end: those with a cache let their pools go.
+        let remembered = std::mem::take(&mut *lock(&REMEMBERED));
+        drop(remembered);
         assert_eq!(NODES.load(SeqCst), 0, "a node leaked");
         assert_eq!(PAYLOADS.load(SeqCst), 0, "a payload leaked");
         assert_eq!(CORES.load(SeqCst), 0, "a core leaked");
