@@ -210,10 +210,13 @@ fn zipf() -> Vec<usize> {
         .collect()
 }
 
-/// A byte at each end: the sizes differ, and filling would hide everything else.
+/// A few bytes, and a length that says that all is used: the sizes differ, and filling would hide
+/// everything else.
 #[inline(always)]
-fn touch(bytes: &mut BytesMut) {
+fn touch(bytes: &mut BytesMut, size: usize) {
     bytes.put_slice(black_box(&BLOCK[..32]));
+    // SAFETY: only what was written is read.
+    unsafe { bytes.set_len(size) };
     black_box(bytes.as_mut_ptr());
 }
 
@@ -237,7 +240,7 @@ fn mixed() -> Vec<Contender> {
         contender(
             "pool",
             GLIBC,
-            stream(Box::new(move |size| touch(&mut pool.get(size)))),
+            stream(Box::new(move |size| touch(&mut pool.get(size), size))),
         ),
         contender(
             "try_reclaim loop",
@@ -246,7 +249,7 @@ fn mixed() -> Vec<Contender> {
                 if !reclaimed.try_reclaim(size) {
                     reclaimed = BytesMut::with_capacity(size.max(64 << 10));
                 }
-                touch(&mut reclaimed);
+                touch(&mut reclaimed, size);
                 drop(reclaimed.split());
             })),
         ),
@@ -273,7 +276,7 @@ fn mixed() -> Vec<Contender> {
         ("mimalloc", MIMALLOC),
         ("jemalloc", JEMALLOC),
     ] {
-        let one = |size| touch(&mut BytesMut::with_capacity(size));
+        let one = |size| touch(&mut BytesMut::with_capacity(size), size);
         all.push(contender(name, mode, stream(Box::new(one))));
     }
     all

@@ -208,7 +208,7 @@ fn a_writer() {
     assert_eq!(buffer, "one two three four five 6");
     assert_eq!(buffer, b"one two three four five 6"[..]);
     buffer.extend([b'7', b'8']);
-    buffer.extend(&[b'9']);
+    buffer.extend(b"9");
     buffer.extend([Bytes::from_static(b"!")]);
     assert!(buffer.ends_with(b"6789!"));
     assert_eq!(BytesMut::from(buffer).len(), 29);

@@ -134,13 +134,11 @@ fn run(ops: Vec<Op>) {
                 }
             }
             Op::Unsplit(at, part) => {
-                if let (Some((buffer, model)), Some((part, content))) =
+                if let (Some((buffer, model)), Some((Part::Split(part), content))) =
                     (pick(&mut buffers, at), take(&mut parts, part))
                 {
-                    if let Part::Split(part) = part {
-                        buffer.unsplit(part);
-                        model.extend(content);
-                    }
+                    buffer.unsplit(part);
+                    model.extend(content);
                 }
             }
             Op::Swap(at, part) => {
