@@ -143,7 +143,7 @@ mod real {
         pub(super) fn cut(&self, patience: Patience) -> Patience {
             let in_vain = self.in_vain.load(Ordering::Relaxed);
             match patience {
-                Patience::Long if in_vain >= DEAD => Patience::Short,
+                Patience::Long if in_vain == DEAD => Patience::Short,
                 Patience::Short if in_vain >= STUCK => Patience::None,
                 patience => patience,
             }
