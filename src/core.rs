@@ -48,8 +48,9 @@ fn epoch() -> usize {
 /// What an untyped core asks of its type.
 #[derive(Debug)]
 pub(crate) struct VTable {
-    /// Drops the object, frees its node, and releases the node's reference; may panic.
-    pub(crate) drop_node: unsafe fn(*mut Link),
+    /// Drops the object, frees its node, and releases the node's reference; may panic. The core is
+    /// the node's: told, so that nobody has to ask the node, whose home is another cold line.
+    pub(crate) drop_node: unsafe fn(*const Core, *mut Link),
     /// What a pass has to do besides; `true` if it wants to see the next one. User code. Needs a
     /// strong reference.
     pub(crate) on_pass: unsafe fn(*const Core) -> bool,
@@ -445,7 +446,7 @@ impl Core {
         // SAFETY: as above.
         let drop_node = unsafe { (*core).vtable.drop_node };
         // SAFETY: the caller's.
-        unsafe { drop_node(link) };
+        unsafe { drop_node(core, link) };
     }
 
     /// Drops the nodes of a batch and gives back the charge for them. User code runs: nothing may
@@ -456,15 +457,15 @@ impl Core {
             objects: batch.len,
             bytes: batch.bytes,
         });
+        let (core, drop_node) = (self.address(), self.vtable.drop_node);
         let mut first_panic = None;
         loop {
             let link = batch.pop();
             if link.is_null() {
                 break;
             }
-            let drop_node = self.vtable.drop_node;
-            // SAFETY: I1: taken from the batch.
-            let one = std::panic::AssertUnwindSafe(|| unsafe { drop_node(link) });
+            // SAFETY: I1: taken from the batch, which is of this core.
+            let one = std::panic::AssertUnwindSafe(|| unsafe { drop_node(core, link) });
             if let Err(panic) = std::panic::catch_unwind(one) {
                 match &first_panic {
                     None => first_panic = Some(panic),

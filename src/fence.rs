@@ -188,7 +188,7 @@ mod tests {
 
     /// Two owners hammer, a visitor comes by; how often an owner was inside with the visitor, and
     /// how many operations there were.
-    fn stress(fence: impl Fn() + Sync, enough: impl Fn(usize) -> bool) -> (usize, usize) {
+    fn stress(seconds: u64, fence: impl Fn(), enough: impl Fn(usize) -> bool) -> (usize, usize) {
         let sides = [Side::default(), Side::default()];
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -209,7 +209,7 @@ mod tests {
                     .map(|side| side.met.load(Ordering::Relaxed))
                     .sum::<usize>()
             };
-            while start.elapsed() < Duration::from_secs(2) && !enough(met()) {
+            while start.elapsed() < Duration::from_secs(seconds) && !enough(met()) {
                 for _ in 0..100 {
                     for side in &sides {
                         side.wanted.store(true, Ordering::Relaxed);
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn the_fence_pair_keeps_owner_and_visitor_apart() {
         let fence = || assert!(heavy());
-        let (met, operations) = stress(fence, |_| false);
+        let (met, operations) = stress(2, fence, |_| false);
         println!("{operations} operations, {met} meetings");
         assert_eq!(met, 0, "in {operations} operations");
     }
@@ -252,7 +252,7 @@ mod tests {
         if processors < 2 || !asymmetric() {
             return;
         }
-        let (met, operations) = stress(|| (), |met| met > 0);
+        let (met, operations) = stress(30, || (), |met| met > 0);
         println!("{operations} operations, {met} meetings");
         assert!(met > 0, "never met in {operations} operations");
     }

@@ -74,10 +74,8 @@ impl<T: Send + 'static> Node<T> {
     ///
     /// # Safety
     /// As [`Node::into_value`].
-    unsafe fn drop_node(link: *mut Link) {
+    unsafe fn drop_node(core: *const Core, link: *mut Link) {
         let node = link.cast::<Node<T>>();
-        // SAFETY: the caller holds the node.
-        let core = unsafe { Link::core(link) };
         // Also when the destructor panics.
         let _memory = NodeMemory { node, core };
         // SAFETY: in bounds of the node.

@@ -307,10 +307,11 @@ fn a_pass_over_a_thousand_pools_with_a_hundred_caches_is_short() {
         passes.push(start.elapsed());
     }
     println!("passes over 100,000 caches: {passes:?}");
-    let limit = if cfg!(debug_assertions) { 500 } else { 50 };
-    // The machine is shared: one of four may be disturbed, and the third one drops 100,000 objects.
+    // The claim is 50 ms, measured by `pass_cost` in benches/ on a machine of its own. Here, with
+    // other tests and whatever else the machine does, only the order of magnitude can be tested.
+    let limit = if cfg!(debug_assertions) { 2_000 } else { 250 };
     passes.sort();
-    assert!(passes[2] < Duration::from_millis(limit), "{passes:?}");
+    assert!(passes[1] < Duration::from_millis(limit), "{passes:?}");
     drop(release);
     for thread in threads {
         thread.join().unwrap();

@@ -102,10 +102,9 @@ unsafe fn on_pass(_core: *const Core) -> bool {
     false
 }
 
-unsafe fn drop_node(link: *mut Link) {
+unsafe fn drop_node(core: *const Core, link: *mut Link) {
     // SAFETY: models hold the nodes that they drop.
     unsafe {
-        let core = Link::core(link);
         let node = Box::from_raw(link.cast::<Node>());
         node.object.with_mut(|object| *object += 1);
         drop(node);
