@@ -31,7 +31,7 @@ skip() {
 }
 
 asan() (
-    export RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_stack_use_after_return=1
+    export RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1
     export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/asan"
     what=(--target x86_64-unknown-linux-gnu --locked --all-features)
     # A test runs the examples, which cargo builds by itself only for a full run. That would have
