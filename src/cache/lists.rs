@@ -5,8 +5,13 @@
 //! A return that finds the loaded list full makes it the spare one (`rotate`), and what was there
 //! leaves for the depot; a get that finds it empty takes the spare one (`turn`). So a thread that
 //! goes back and forth at the boundary meets the depot once per list at most.
+//!
+//! The loaded list's top is in a slot of its own, `hot`, unlinked: a get and a drop in turn then
+//! touch neither the node's link nor `room`, and what one stores the next need not wait for twice.
+//! The slot is filled (`make_room`) whenever a slow path or a visitor has been at the lists, and
+//! emptied by a get alone; so it takes back what that get has taken, without a look at the length.
 
-use super::{Cache, LIST_BYTES, LIST_LEN, MAX_WEIGHT, SHUT, SIP};
+use super::{Cache, LIST_BYTES, LIST_LEN, MAX_WEIGHT, SHUT};
 use crate::depot::End;
 use crate::limits::{Charge, Limits};
 use crate::node::{Batch, Link};
@@ -18,31 +23,38 @@ use std::ptr;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Lists {
-    /// The list that get and drop work on.
+    /// The object that came back last, the top of the loaded list; null while it is out.
+    pub(super) hot: *mut Link,
+    /// Objects that came back.
+    pub(super) returned: usize,
+    /// The loaded list below its top.
     pub(super) loaded: *mut Link,
     /// How many more nodes `loaded` takes before the slow path has to look.
     pub(super) room: i32,
     /// `loaded`'s length plus `room`; so its length is `base - room`.
     pub(super) base: i32,
-    /// Objects that came back to `loaded`.
-    pub(super) returned: usize,
+    /// Heavier objects do not pass; what is charged for each is one less. The gate holds it, too,
+    /// unless there is no room even for one.
+    pub(super) bar: usize,
     /// The other list: full, or set aside by a pass.
     pub(super) spare: Batch,
     /// Objects that came and went by the batch, wrapping: in minus out.
     pub(super) moved: usize,
     /// Objects that this cache is charged for in a bounded pool, each at `bar - 1` bytes.
     pub(super) grant: u32,
-    /// A pass has set `spare` aside, and what is still there at the next pass was not needed.
-    pub(super) aside: bool,
     pub(super) seen: Seen,
 }
 
-/// What the last pass saw, to tell whether the owner was at work since.
+/// What the last pass saw, to tell whether the owner was at work since, and did. Narrow figures:
+/// equal ones after so many operations would only make an active owner look idle once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    pub(super) returned: usize,
+    pub(super) returned: u32,
     pub(super) moved: u32,
-    pub(super) idle: u32,
+    pub(super) idle: u16,
+    /// It has set so many aside, at the bottom of `spare`; what is still there at the next pass
+    /// was not needed.
+    pub(super) aside: u16,
 }
 
 /// A cache's figures, for the statistics.
@@ -59,9 +71,10 @@ impl Cache {
     /// Whether the owner was at work since the last call.
     pub(crate) fn was_used(&self, lists: &mut Lists) -> bool {
         let now = Seen {
-            returned: lists.returned,
+            returned: lists.returned as u32,
             moved: lists.moved as u32,
-            idle: lists.idle() as u32,
+            idle: lists.idle() as u16,
+            aside: lists.seen.aside,
         };
         std::mem::replace(&mut lists.seen, now) != now
     }
@@ -86,8 +99,8 @@ impl Cache {
     /// needed since leaves; what is idle now is set aside.
     pub(crate) fn set_aside(&self, lists: &mut Lists, limits: &Limits) -> Batch {
         let mut unneeded = Batch::EMPTY;
-        if lists.aside {
-            unneeded = lists.take_spare();
+        if lists.seen.aside != 0 {
+            unneeded = lists.take_aside();
             let keep = Charge {
                 objects: unneeded.len,
                 bytes: unneeded.bytes,
@@ -97,9 +110,9 @@ impl Cache {
         }
         let loaded = lists.unload();
         lists.spare.append(loaded);
-        lists.aside = !lists.spare.is_empty();
-        lists.make_room(self.bar_of());
-        lists.seen.idle = lists.idle() as u32;
+        lists.seen.aside = lists.spare.len as u16;
+        self.make_room(lists);
+        lists.seen.idle = lists.idle() as u16;
         lists.seen.moved = lists.moved as u32;
         unneeded
     }
@@ -118,7 +131,17 @@ impl Cache {
     /// `loaded` is full: it becomes the spare list, whose place it takes; what was there leaves.
     pub(super) fn rotate(&self, lists: &mut Lists, limits: &Limits) -> (Batch, End) {
         // What a pass has set aside was not needed since.
-        let end = if lists.aside { End::Cold } else { End::Hot };
+        let mut end = End::Hot;
+        if lists.seen.aside != 0 && lists.all_aside() {
+            if lists.idle() < 2 * full_len(lists.bar) {
+                // It may stay until the next pass, which can tell then; what is needed goes on top.
+                let loaded = lists.unload();
+                lists.spare.append(loaded);
+                self.make_room(lists);
+                return (Batch::EMPTY, end);
+            }
+            end = End::Cold;
+        }
         let leaving = lists.take_spare();
         let keep = Charge {
             objects: leaving.len,
@@ -127,7 +150,7 @@ impl Cache {
         let grant = (lists.grant as usize).saturating_sub(leaving.len);
         self.shrink(lists, limits, keep, grant);
         lists.spare = lists.unload();
-        lists.make_room(self.bar_of());
+        self.make_room(lists);
         (leaving, end)
     }
 
@@ -138,48 +161,55 @@ impl Cache {
         weight: usize,
         limits: &Limits,
     ) -> Result<(), Reason> {
-        let bar = limits.bar_for(weight).max(self.bar_of());
+        let bar = limits.bar_for(weight).max(lists.bar);
         let grant = lists.grant as usize;
         let idle = lists.idle();
         self.regrant(lists, limits, Charge::NONE, grant, bar)
             // Give the unused part of the grant back, and try with what is really there.
             .or_else(|_| self.regrant(lists, limits, Charge::NONE, idle, bar))?;
-        lists.make_room(bar);
+        self.make_room(lists);
         Ok(())
     }
 
     /// Asks for more to be charged for: slowly at first, so that many threads share a small
     /// limit, then a list at a time.
     pub(super) fn grow_grant(&self, lists: &mut Lists, limits: &Limits) -> Result<(), Reason> {
-        let (grant, bar) = (lists.grant as usize, self.bar_of());
+        let (grant, bar) = (lists.grant as usize, lists.bar);
         let more = grant.clamp(1, full_len(bar));
         self.regrant(lists, limits, Charge::NONE, grant.saturating_add(more), bar)
             .or_else(|_| self.regrant(lists, limits, Charge::NONE, grant.saturating_add(1), bar))?;
-        lists.make_room(bar);
+        self.make_room(lists);
         Ok(())
     }
 
-    /// The bar, whether the gate is shut or not.
-    pub(super) fn bar_of(&self) -> usize {
+    /// Works the room out again, and lets pass what then fits.
+    pub(super) fn make_room(&self, lists: &mut Lists) {
         // Relaxed: the bar is moved only by whoever may touch the lists.
-        (self.gate.load(Ordering::Relaxed) & !SHUT) as usize
-    }
-
-    /// Moves the bar, and leaves the gate open or shut as it is.
-    pub(super) fn set_bar(&self, bar: usize) {
-        let change = bar.min(MAX_WEIGHT + 1) as isize - self.bar_of() as isize;
+        let before = self.gate.load(Ordering::Relaxed) & !SHUT;
+        let change = lists.make_room() as isize - before;
         if change != 0 {
             // Relaxed: the order that matters comes with the gate's opening and with `busy`.
             self.gate.fetch_add(change, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn charge(&self, lists: &Lists) -> Charge {
-        Charge::of_objects(lists.grant as usize, self.bar_of())
+    /// Whether an object below the bar fits.
+    pub(super) fn has_room(&self, lists: &Lists) -> bool {
+        if lists.hot.is_null() {
+            // Relaxed: as above.
+            self.gate.load(Ordering::Relaxed) & !SHUT != 0
+        } else {
+            lists.room > 0
+        }
+    }
+
+    /// What `regrant` and `shrink` trade.
+    fn charge(lists: &Lists) -> Charge {
+        Charge::of_objects(lists.grant as usize, lists.bar)
     }
 
     /// Trades the present charge, and what came `with_it`, for one of `grant` objects below `bar`.
-    /// `Err` and nothing changed when the limits do not allow it.
+    /// `Err` and nothing changed when the limits do not allow it. `make_room` is to follow.
     pub(super) fn regrant(
         &self,
         lists: &mut Lists,
@@ -190,19 +220,19 @@ impl Cache {
     ) -> Result<(), Reason> {
         if limits.bounded() {
             let need = Charge::of_objects(grant, bar);
-            limits.trade(self.charge(lists).plus(with_it), need)?;
+            limits.trade(Self::charge(lists).plus(with_it), need)?;
             lists.grant = grant as u32;
         }
-        self.set_bar(bar);
+        lists.bar = bar.min(MAX_WEIGHT + 1);
         Ok(())
     }
 
     /// Lowers the charge to `grant` objects, and gives the rest back but what is to `keep`.
     pub(super) fn shrink(&self, lists: &mut Lists, limits: &Limits, keep: Charge, grant: usize) {
         if limits.bounded() {
-            let before = self.charge(lists);
+            let before = Self::charge(lists);
             lists.grant = grant as u32;
-            let traded = limits.trade(before, self.charge(lists).plus(keep));
+            let traded = limits.trade(before, Self::charge(lists).plus(keep));
             debug_assert!(
                 traded.is_ok(),
                 "I7: exact weights never exceed what was charged for them"
@@ -213,9 +243,10 @@ impl Cache {
     /// Empty lists, nothing charged for, and no room: the first return takes the slow path, which
     /// tells the janitor.
     pub(super) fn start(&self, lists: &mut Lists, limits: &Limits) {
+        lists.grant = 0;
+        self.make_room(lists);
         lists.grant = if limits.bounded() { 0 } else { u32::MAX };
-        self.set_bar(limits.first_bar());
-        (lists.base, lists.room) = (0, 0);
+        lists.bar = limits.first_bar().min(MAX_WEIGHT + 1);
     }
 }
 
@@ -224,47 +255,66 @@ pub(crate) fn full_len(bar: usize) -> usize {
     (LIST_BYTES / bar.saturating_sub(1).max(1)).clamp(1, LIST_LEN)
 }
 
+#[cold]
+#[inline]
+fn cold() {}
+
 impl Lists {
     /// # Safety
     /// Inside the critical section (I2).
     #[inline(always)]
-    pub(super) unsafe fn pop_loaded(&mut self) -> *mut Link {
-        let link = self.loaded;
-        if !link.is_null() {
-            // SAFETY: I1: the list holds its nodes.
-            self.loaded = unsafe { Link::next(link) };
-            self.room += 1;
+    pub(super) unsafe fn pop(&mut self) -> *mut Link {
+        let mut link = self.hot;
+        if link.is_null() {
+            cold();
+            link = self.loaded;
+            if !link.is_null() {
+                // SAFETY: I1: the list holds its nodes.
+                self.loaded = unsafe { Link::next(link) };
+                self.room += 1;
+            }
+        } else {
+            self.hot = ptr::null_mut();
         }
         link
     }
 
+    /// `false` when there is no room.
+    ///
     /// # Safety
-    /// Inside the critical section (I2); the caller holds the node and gives it up on `true`.
+    /// Inside the critical section (I2), and the bar at the gate is above `weight`; the caller holds
+    /// the node and gives it up on `true`.
     #[inline(always)]
-    pub(super) unsafe fn push_loaded(&mut self, link: *mut Link, weight: usize) -> bool {
-        self.room -= 1;
-        if self.room < 0 {
-            self.undo_slow();
-            return false;
+    pub(super) unsafe fn push(&mut self, link: *mut Link, weight: usize) -> bool {
+        let below = self.hot;
+        if !below.is_null() {
+            cold();
+            self.room -= 1;
+            if self.room < 0 {
+                self.undo_slow();
+                return false;
+            }
+            // SAFETY: I1: the slot holds its node.
+            unsafe { Link::set_next(below, self.loaded) };
+            self.loaded = below;
         }
+        self.hot = link;
         self.returned = self.returned.wrapping_add(1);
         // SAFETY: the caller holds the node.
         unsafe { Link::set_weight(link, weight) };
-        // SAFETY: as above.
-        unsafe { Link::set_next(link, self.loaded) };
-        self.loaded = link;
         true
     }
 
     /// Out of line, so that the test above stays one decrement and one jump.
     #[cold]
     #[inline(never)]
-    pub(super) fn undo_slow(&mut self) {
+    fn undo_slow(&mut self) {
         self.room += 1;
     }
 
+    /// Objects in the loaded list, with its top.
     pub(super) fn loaded_len(&self) -> usize {
-        (self.base - self.room) as usize
+        (self.base - self.room) as usize + usize::from(!self.hot.is_null())
     }
 
     /// Objects in both lists.
@@ -274,62 +324,96 @@ impl Lists {
 
     pub(super) fn loaded_bytes(&self) -> usize {
         // SAFETY: I1, I2: whoever calls this may touch the lists.
-        unsafe { Link::weights(self.loaded) }
+        let mut bytes = unsafe { Link::weights(self.loaded) };
+        if !self.hot.is_null() {
+            // SAFETY: as above.
+            bytes = bytes.wrapping_add(unsafe { Link::weight(self.hot) });
+        }
+        bytes
     }
 
-    /// Makes `head`, of `len` nodes, the loaded list.
-    pub(super) fn load(&mut self, head: *mut Link, len: usize, bar: usize) {
+    /// Makes `head`, of `len` nodes, the loaded list. `make_room` is to follow.
+    pub(super) fn load(&mut self, head: *mut Link, len: usize) {
         self.loaded = head;
         (self.base, self.room) = (len as i32, 0);
-        self.make_room(bar);
     }
 
     /// Takes the loaded list out, with its figures. `make_room` is to follow.
     pub(super) fn unload(&mut self) -> Batch {
         let (len, bytes) = (self.loaded_len(), self.loaded_bytes());
         (self.base, self.room) = (0, 0);
-        Batch {
-            head: std::mem::replace(&mut self.loaded, ptr::null_mut()),
-            len,
-            bytes,
+        let mut head = std::mem::replace(&mut self.loaded, ptr::null_mut());
+        let hot = std::mem::replace(&mut self.hot, ptr::null_mut());
+        if !hot.is_null() {
+            // SAFETY: I1: the slot held its node.
+            unsafe { Link::set_next(hot, head) };
+            head = hot;
         }
+        Batch { head, len, bytes }
     }
 
     /// Takes the spare list out of the cache.
     pub(super) fn take_spare(&mut self) -> Batch {
         let spare = self.spare.take();
-        self.aside = false;
+        self.seen.aside = 0;
         self.moved = self.moved.wrapping_sub(spare.len);
         spare
     }
 
-    /// `loaded` is empty: takes the spare list, or a sip of it when a pass has set it aside.
-    pub(super) fn turn(&mut self, bar: usize) {
-        // Of heavy objects a sip is one, so that an outlier below the one in use can go.
-        let sip = SIP.min(full_len(bar));
-        let count = if self.aside { sip } else { usize::MAX };
-        let top = self.spare.split_top(count);
-        self.aside &= !self.spare.is_empty();
-        self.load(top.head, top.len, bar);
+    /// Takes out what is still there of what the last pass has set aside.
+    fn take_aside(&mut self) -> Batch {
+        let needed = self.spare.split_top(self.needed());
+        let aside = std::mem::replace(&mut self.spare, needed);
+        self.seen.aside = 0;
+        self.moved = self.moved.wrapping_sub(aside.len);
+        aside
+    }
+
+    /// How many nodes of `spare` are not set aside; those are at the top.
+    fn needed(&self) -> usize {
+        self.spare.len - self.seen.aside as usize
+    }
+
+    fn all_aside(&self) -> bool {
+        self.needed() == 0
+    }
+
+    /// `loaded` is empty: takes what is needed of the spare list, or one of what a pass has set
+    /// aside, so that the rest can go. `make_room` is to follow.
+    pub(super) fn turn(&mut self) {
+        let sip = self.all_aside();
+        self.seen.aside -= u16::from(sip);
+        let top = self.spare.split_top(self.needed());
+        self.load(top.head, top.len);
     }
 
     /// What still fits by length: a full list, and with what is set aside two of them.
-    pub(super) fn space(&self, bar: usize) -> usize {
-        let (full, len) = (full_len(bar), self.loaded_len());
+    pub(super) fn space(&self) -> usize {
+        let (full, len) = (full_len(self.bar), self.loaded_len());
         let space = full.saturating_sub(len);
-        if self.aside {
+        if self.seen.aside != 0 {
             space.min((2 * full).saturating_sub(len + self.spare.len))
         } else {
             space
         }
     }
 
-    /// Works `room` out again.
-    pub(super) fn make_room(&mut self, bar: usize) {
+    /// Fills the slot, and works `room` out again. What the gate may let pass from now on: the bar,
+    /// or nothing where not even the slot may be filled.
+    fn make_room(&mut self) -> usize {
+        if self.hot.is_null() && !self.loaded.is_null() {
+            self.hot = self.loaded;
+            // SAFETY: I1, I2: whoever calls this may touch the lists.
+            self.loaded = unsafe { Link::next(self.hot) };
+            self.room += 1;
+        }
         let len = self.loaded_len();
-        let by_length = self.space(bar);
         let by_grant = (self.grant as usize).saturating_sub(len + self.spare.len);
-        self.room = by_length.min(by_grant) as i32;
-        self.base = len as i32 + self.room;
+        let more = self.space().min(by_grant);
+        // An empty slot (of an empty list, then) takes the first.
+        let below = more.saturating_sub(usize::from(len == 0));
+        self.room = below as i32;
+        self.base = (len.saturating_sub(1) + below) as i32;
+        if len + more == 0 { 0 } else { self.bar }
     }
 }
