@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What takes too long for every push: deeper models, longer tests, sanitizers, the benches.
+# What takes too long for every push: deeper models, longer tests, sanitizers, fuzzing, the benches.
 #
 # A step whose tool is missing is skipped, and says so. All run, whatever fails before.
 # Usage: ci/nightly.sh [name of a step]
@@ -57,6 +57,21 @@ elif rustup toolchain list 2>/dev/null | grep -q '^nightly-'; then
     step asan asan
 else
     skip asan "no nightly toolchain"
+fi
+
+# Ten minutes a target; REPOOL_FUZZ_SECONDS says otherwise.
+fuzz() (
+    cd fuzz
+    for target in fuzz_targets/*_ops.rs; do
+        cargo +nightly fuzz run "$(basename "$target" .rs)" -- \
+            -max_total_time="${REPOOL_FUZZ_SECONDS:-600}" || return 1
+    done
+)
+
+if cargo fuzz --version >/dev/null 2>&1 && rustup toolchain list 2>/dev/null | grep -q '^nightly-'; then
+    step fuzz fuzz
+else
+    skip fuzz "no cargo-fuzz (cargo install cargo-fuzz) or no nightly toolchain"
 fi
 
 if command -v cc >/dev/null && command -v make >/dev/null; then
