@@ -6,7 +6,8 @@ use super::region::Region;
 use crate::budget::Budget;
 use crate::builder::Builder;
 use crate::pool::Pool;
-use crate::sync::rare::{Arc, OnceLock};
+use crate::shell::Payload;
+use crate::sync::rare::Arc;
 use std::time::Duration;
 
 /// Settings for an [`ArenaPool`], from [`ArenaPool::builder`].
@@ -81,11 +82,12 @@ impl ArenaBuilder {
     /// Makes the pool.
     pub fn build(self) -> ArenaPool {
         ArenaPool {
-            pool: OnceLock::from(self.finish()),
+            pool: self.pool.build(),
         }
     }
 
-    pub(super) fn finish(self) -> Pool<Region> {
-        self.pool.build()
+    /// What the first use of a `const` pool makes its inside from.
+    pub(super) fn plan() -> Payload<Region> {
+        Self::new().pool.payload()
     }
 }
