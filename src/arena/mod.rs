@@ -10,7 +10,7 @@ mod region;
 
 pub use self::builder::ArenaBuilder;
 
-use self::region::Region;
+pub(crate) use self::region::Region;
 use crate::guard::Pooled;
 use crate::pool::Pool;
 use crate::stats::{Stats, Trimmed};
@@ -363,6 +363,14 @@ pub struct Arena(Pooled<Region>);
 
 /// One pointer, for `Option<Arena>` as well.
 const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
+
+impl Drop for Arena {
+    /// Before the guard's own, which gives the arena back.
+    #[inline]
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
 
 impl Deref for Arena {
     type Target = Bump;
