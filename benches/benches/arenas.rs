@@ -141,6 +141,8 @@ fn repool(n: u64) {
 
 thread_local! {
     static FLOOR: RefCell<Bump> = RefCell::new(Bump::with_capacity(16 << 10));
+    static SCOPED_FLOOR: RefCell<bump_scope::Bump> =
+        RefCell::new(bump_scope::Bump::with_size(16 << 10));
 }
 
 #[inline(never)]
@@ -150,6 +152,13 @@ fn thread_local_bump(n: u64) {
             request(bump);
             bump.reset();
         });
+    }
+}
+
+#[inline(never)]
+fn thread_local_bump_scope(n: u64) {
+    for _ in 0..n {
+        SCOPED_FLOOR.with_borrow_mut(|bump| bump.scoped(|scope| request(scope)));
     }
 }
 
@@ -203,7 +212,7 @@ fn fresh_bump(n: u64) {
 
 type Loop = fn(u64);
 
-const CONTENDERS: [(&str, Loop); 8] = [
+const CONTENDERS: [(&str, Loop); 9] = [
     ("repool", repool),
     ("thread-local Bump, reset", thread_local_bump),
     ("glibc", glibc),
@@ -212,6 +221,7 @@ const CONTENDERS: [(&str, Loop); 8] = [
     ("bump_scope::BumpPool, scoped", bump_scope_pool),
     ("blink-alloc's cache", blink_cache),
     ("a fresh Bump", fresh_bump),
+    ("thread-local bump_scope::Bump, scoped", thread_local_bump_scope),
 ];
 
 /// At most so many times the other, for the same boxes and strings; the rest: less than once.
@@ -247,7 +257,21 @@ fn quartiles(mut figures: Vec<f64>) -> [f64; 3] {
     [0.25, 0.5, 0.75].map(|share| figures[(share * (figures.len() - 1) as f64).round() as usize])
 }
 
+/// Runs one contender on this thread, for callgrind: `arenas one NAME TIMES`.
+fn only_one(name: &str, times: u64) {
+    let (_, run) = CONTENDERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("the name of a contender");
+    run(times);
+}
+
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = args.iter().position(|arg| arg == "one") {
+        let times = args[at + 2].parse().expect("a number of requests");
+        return only_one(&args[at + 1], times);
+    }
     let numbers: Vec<u64> = std::env::args()
         .filter_map(|arg| arg.parse().ok())
         .collect();
