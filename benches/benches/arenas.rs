@@ -25,9 +25,19 @@ trait Scratch {
     fn text(&self, text: &str) -> &str;
 }
 
-/// Three structs and two strings in five, of 16 to 96 and 4 to 60 bytes: 3 KiB altogether.
-#[inline(always)]
+/// [`parts`], compiled once for each kind of arena, so that contenders with the same arena run the
+/// same code and differ by their pools alone.
+#[inline(never)]
 fn request(scratch: &impl Scratch) {
+    parts(scratch);
+}
+
+/// Three structs and two strings in five, of 16 to 96 and 4 to 60 bytes: 3 KiB altogether.
+///
+/// Inlined into a loop it is compiled differently in each; for bumpalo by up to 8 %, which is more
+/// than what the pools differ by.
+#[inline(always)]
+fn parts(scratch: &impl Scratch) {
     static TEXT: &str = "the text that names and values are cut from, all sixty bytes";
     for n in 0..ALLOCATIONS / 5 {
         let n = black_box(n);
@@ -141,8 +151,6 @@ fn repool(n: u64) {
 
 thread_local! {
     static FLOOR: RefCell<Bump> = RefCell::new(Bump::with_capacity(16 << 10));
-    static SCOPED_FLOOR: RefCell<bump_scope::Bump> =
-        RefCell::new(bump_scope::Bump::with_size(16 << 10));
 }
 
 #[inline(never)]
@@ -156,9 +164,45 @@ fn thread_local_bump(n: u64) {
 }
 
 #[inline(never)]
-fn thread_local_bump_scope(n: u64) {
+fn repool_inlined(n: u64) {
     for _ in 0..n {
-        SCOPED_FLOOR.with_borrow_mut(|bump| bump.scoped(|scope| request(scope)));
+        parts(&*REPOOL.get());
+    }
+}
+
+/// Without any pool: what is above this is the pool's price.
+#[inline(never)]
+fn own_bump(n: u64) {
+    let mut bump = Bump::with_capacity(16 << 10);
+    for _ in 0..n {
+        request(&bump);
+        bump.reset();
+    }
+}
+
+/// The same for bump-scope: the two arenas differ in price as well.
+#[inline(never)]
+fn own_bump_scope(n: u64) {
+    let mut bump = bump_scope::Bump::<bump_scope::alloc::Global>::with_size(16 << 10);
+    for _ in 0..n {
+        bump.scoped(|scope| request(scope));
+    }
+}
+
+#[inline(never)]
+fn own_bump_inlined(n: u64) {
+    let mut bump = Bump::with_capacity(16 << 10);
+    for _ in 0..n {
+        parts(&bump);
+        bump.reset();
+    }
+}
+
+#[inline(never)]
+fn own_bump_scope_inlined(n: u64) {
+    let mut bump = bump_scope::Bump::<bump_scope::alloc::Global>::with_size(16 << 10);
+    for _ in 0..n {
+        bump.scoped(|scope| parts(scope));
     }
 }
 
@@ -183,11 +227,23 @@ fn object_pool(n: u64) {
     }
 }
 
+static BUMP_POOL: LazyLock<bump_scope::BumpPool> = LazyLock::new(bump_scope::BumpPool::new);
+
 #[inline(never)]
 fn bump_scope_pool(n: u64) {
-    static POOL: LazyLock<bump_scope::BumpPool> = LazyLock::new(bump_scope::BumpPool::new);
     for _ in 0..n {
-        POOL.get_with_size(16 << 10).scoped(|scope| request(scope));
+        BUMP_POOL
+            .get_with_size(16 << 10)
+            .scoped(|scope| request(scope));
+    }
+}
+
+#[inline(never)]
+fn bump_scope_pool_inlined(n: u64) {
+    for _ in 0..n {
+        BUMP_POOL
+            .get_with_size(16 << 10)
+            .scoped(|scope| parts(scope));
     }
 }
 
@@ -212,7 +268,7 @@ fn fresh_bump(n: u64) {
 
 type Loop = fn(u64);
 
-const CONTENDERS: [(&str, Loop); 9] = [
+const CONTENDERS: [(&str, Loop); 14] = [
     ("repool", repool),
     ("thread-local Bump, reset", thread_local_bump),
     ("glibc", glibc),
@@ -221,7 +277,12 @@ const CONTENDERS: [(&str, Loop); 9] = [
     ("bump_scope::BumpPool, scoped", bump_scope_pool),
     ("blink-alloc's cache", blink_cache),
     ("a fresh Bump", fresh_bump),
-    ("thread-local bump_scope::Bump, scoped", thread_local_bump_scope),
+    ("no pool: one Bump, reset", own_bump),
+    ("no pool: one bump_scope::Bump, scoped", own_bump_scope),
+    ("repool, inlined", repool_inlined),
+    ("bump_scope::BumpPool, inlined", bump_scope_pool_inlined),
+    ("one Bump, inlined", own_bump_inlined),
+    ("one bump_scope::Bump, inlined", own_bump_scope_inlined),
 ];
 
 /// At most so many times the other, for the same boxes and strings; the rest: less than once.
@@ -249,6 +310,14 @@ fn time(run: Loop, threads: usize, n: u64) -> f64 {
         })
     };
     slowest.as_nanos() as f64 / n as f64
+}
+
+fn common_divisor(one: usize, other: usize) -> usize {
+    if other == 0 {
+        one
+    } else {
+        common_divisor(other, one % other)
+    }
 }
 
 /// The median and the quartiles.
@@ -290,11 +359,14 @@ fn main() {
             (slice.as_nanos() as f64 / once * threads as f64).max(1.0) as u64
         })
         .collect();
+    // Prime to the number of cases: each is run once in a round, and follows each other in turn.
+    let steps: Vec<usize> = (1..cases.len())
+        .filter(|&step| common_divisor(step, cases.len()) == 1)
+        .collect();
     let mut times = vec![Vec::with_capacity(rounds); cases.len()];
     for round in 0..rounds {
         for turn in 0..cases.len() {
-            // A step that is prime to the number of cases: each follows each other in turn.
-            let case = (round * 5 + turn * (2 * (round % 8) + 1)) % cases.len();
+            let case = (round * 5 + turn * steps[round % steps.len()]) % cases.len();
             let (at, threads) = cases[case];
             times[case].push(time(CONTENDERS[at].1, threads, counts[case]));
         }
@@ -314,29 +386,41 @@ fn main() {
         );
     }
     println!();
-    let ratio = |name: &str, one: usize, other: usize, target: f64| {
+    let ratio = |name: &str, one: usize, other: usize, target: Option<f64>| {
         let ratios = times[one]
             .iter()
             .zip(&times[other])
             .map(|(one, other)| one / other);
         let [low, median, high] = quartiles(ratios.collect());
         let range = format!("{low:.3} - {high:.3}");
-        println!("{name:<48} {median:>8.3} {range:>17}  target <= {target}");
+        let target = target.map_or(String::new(), |target| format!("  target <= {target}"));
+        println!("{name:<48} {median:>8.3} {range:>17}{target}");
     };
     for threads in 0..2 {
         let first = threads * CONTENDERS.len();
         for (at, target) in TARGETS.iter().enumerate().skip(1) {
             let name = format!("repool / {}, {} threads", CONTENDERS[at].0, threads + 1);
-            ratio(&name, first, first + at, *target);
+            ratio(&name, first, first + at, Some(*target));
         }
+        let threads = threads + 1;
+        let name = format!("repool / no pool, {threads} threads");
+        ratio(&name, first, first + 8, None);
+        let name = format!("BumpPool / no pool, {threads} threads");
+        ratio(&name, first + 5, first + 9, None);
+        let name = format!("Bump / bump_scope::Bump, {threads} threads");
+        ratio(&name, first + 8, first + 9, None);
+        let name = format!("inlined: repool / BumpPool, {threads} threads");
+        ratio(&name, first + 10, first + 11, None);
+        let name = format!("inlined: Bump / bump_scope::Bump, {threads} threads");
+        ratio(&name, first + 12, first + 13, None);
     }
     let second = CONTENDERS.len();
-    ratio("repool, 2 threads / 1 thread", second, 0, 1.15);
+    ratio("repool, 2 threads / 1 thread", second, 0, Some(1.15));
     ratio(
         "thread-local Bump, 2 threads / 1 thread",
         second + 1,
         1,
-        1.15,
+        Some(1.15),
     );
     println!("\nrepool: {}", REPOOL.stats());
 }
