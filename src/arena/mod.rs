@@ -2,7 +2,7 @@
 //!
 //! A pool of `Region`s with another face: caches, depot, passes, limits and figures are those of
 //! [`Pool`](crate::Pool). What is of its own is the size of arenas: `region` has the reset,
-//! `learned` what requests use. `guide` holds the public text.
+//! `learned` what requests use. Nothing here is `unsafe`.
 
 mod builder;
 mod learned;
@@ -85,9 +85,10 @@ use std::ops::Deref;
 /// `.await`. So may it hold plain references *into* the arena, to data that is `Sync`.
 ///
 /// What a future must not hold over an `.await`, if it is to be `Send`, is a `&Bump` or `&Arena`,
-/// and that includes a growing collection: it allocates through that reference. `Bump` is not
-/// `Sync`: it moves its finger without synchronisation, so two threads with a `&Bump` each would
-/// get the same memory. Finish the collection first, and keep the slice:
+/// and that includes a growing collection: it allocates through that reference. Such a reference
+/// is not `Send`, because `Bump` is not `Sync`: it moves its finger without synchronisation, so two
+/// threads with a `&Bump` each would get the same memory. Finish the collection first, and keep the
+/// slice:
 /// ```
 /// # use repool::ArenaPool;
 /// # static ARENAS: ArenaPool = ArenaPool::new();
@@ -220,6 +221,11 @@ impl ArenaPool {
     /// # use repool::ArenaPool;
     /// # static ARENAS: ArenaPool = ArenaPool::new();
     /// let kept: &str = ARENAS.with(|bump| bump.alloc_str("hello"));
+    /// ```
+    /// ```
+    /// # use repool::ArenaPool;
+    /// # static ARENAS: ArenaPool = ArenaPool::new();
+    /// let kept: String = ARENAS.with(|bump| bump.alloc_str("hello").to_owned());
     /// ```
     #[inline]
     pub fn with<R>(&self, f: impl FnOnce(&Bump) -> R) -> R {
