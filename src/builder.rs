@@ -207,13 +207,17 @@ impl<T: Send + 'static, R> Builder<T, R> {
 impl<T: Recycle + Send + 'static> Builder<T, OwnReset> {
     /// Makes the pool.
     pub fn build(self) -> Pool<T> {
-        Pool::planned(Payload {
+        Pool::planned(self.payload())
+    }
+
+    pub(crate) fn payload(self) -> Payload<T> {
+        Payload {
             reset: own_reset::<T>,
             custom: None,
             create: Create::Boxed(self.create),
             on_pass: self.on_pass,
             settings: self.settings,
-        })
+        }
     }
 }
 

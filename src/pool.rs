@@ -68,7 +68,14 @@ pub struct Pool<T: Send + 'static> {
 
 /// What the first use of a pool makes its core from.
 enum Plan<T> {
-    Const { create: fn() -> T, reset: Reset<T> },
+    Const {
+        create: fn() -> T,
+        reset: Reset<T>,
+    },
+    /// For pools that are `const` and still have something of their own to make. Threads that race
+    /// for the first use make one each, and all but one are dropped.
+    #[cfg(feature = "bumpalo")]
+    Deferred(fn() -> Payload<T>),
     Built(Arc<Payload<T>>),
 }
 
@@ -232,7 +239,7 @@ impl<T: Send + 'static> Pool<T> {
     pub fn name(&self) -> Option<&str> {
         match &self.plan {
             Plan::Built(payload) => payload.settings.name.as_deref(),
-            Plan::Const { .. } => None,
+            _ => None,
         }
     }
 
@@ -250,6 +257,16 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bytes")]
     pub(crate) fn weak_core(&self) -> WeakCore {
         WeakCore::new(self.core())
+    }
+
+    /// A pool whose settings are made by its first use as well.
+    #[cfg(feature = "bumpalo")]
+    pub(crate) const fn deferred(plan: fn() -> Payload<T>) -> Self {
+        Self {
+            core: AtomicPtr::new((&raw const NOWHERE).cast::<Core>().cast_mut()),
+            plan: Plan::Deferred(plan),
+            object: PhantomData,
+        }
     }
 
     /// A pool whose core is made by its first use.
@@ -316,6 +333,8 @@ impl<T: Send + 'static> Pool<T> {
     fn core_slow(&self) -> &Core {
         let payload = match &self.plan {
             Plan::Built(payload) => payload.clone(),
+            #[cfg(feature = "bumpalo")]
+            Plan::Deferred(plan) => Arc::new(plan()),
             Plan::Const { create, reset } => Arc::new(Payload {
                 reset: *reset,
                 custom: None,

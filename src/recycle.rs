@@ -66,6 +66,12 @@ use crate::buffer::Cell as BufferCell;
 #[cfg(not(feature = "bytes"))]
 type BufferCell = Vec<u8>;
 
+/// What an `ArenaPool` keeps; without it, any of the others.
+#[cfg(feature = "bumpalo")]
+use crate::arena::Region;
+#[cfg(not(feature = "bumpalo"))]
+type Region = Vec<u8>;
+
 /// The types whose reset is worth inlining.
 ///
 /// A pool may have a reset of its own, so `Pooled<T>` asks for no `T: Recycle`, and without
@@ -85,14 +91,20 @@ macro_rules! for_inlined_types {
             Vec<f32>,
             Vec<f64>,
             Vec<char>,
-            BufferCell
+            BufferCell,
+            Region
         )
     };
 }
 
-/// Resets `value` in place when its type is one of the inlined ones; its weight then.
+/// Resets `value` in place when its type is one of the inlined ones; its weight then. `None` as well
+/// when there is more to do than belongs on a hit; nothing has been done then.
 #[inline(always)]
 pub(crate) fn inlined<T: 'static>(value: &mut T) -> Option<usize> {
+    #[cfg(feature = "bumpalo")]
+    if let Some(region) = (value as &mut dyn Any).downcast_mut::<Region>() {
+        return region.settled();
+    }
     macro_rules! arms {
         ($($Type:ty),*) => {$(
             if let Some(value) = (value as &mut dyn Any).downcast_mut::<$Type>() {

@@ -7,6 +7,8 @@ mod ledger;
 #[path = "arenas/tokio.rs"]
 #[cfg(not(miri))]
 mod on_tokio;
+#[path = "arenas/settings.rs"]
+mod settings;
 
 use bumpalo::Bump;
 use repool::{Arena, ArenaPool, Budget, Pool, Recycle};

@@ -4,6 +4,10 @@
 use repool::{Arena, ArenaPool};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// Counts each thread's calls by itself, so that the test harness does not disturb.
 struct Counting;
@@ -13,10 +17,28 @@ static ALLOCATOR: Counting = Counting;
 
 thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
+    static STOPS: Cell<bool> = const { Cell::new(false) };
 }
 
 fn count() {
     CALLS.with(|calls| calls.set(calls.get() + 1));
+    if STOPS.replace(false) {
+        stop_slow();
+    }
+}
+
+/// How far the thread is that stops in its next call of the allocator.
+static STOPPED: AtomicU8 = AtomicU8::new(GOING);
+const GOING: u8 = 0;
+const STANDING: u8 = 1;
+const RELEASED: u8 = 2;
+
+#[cold]
+fn stop_slow() {
+    STOPPED.store(STANDING, SeqCst);
+    while STOPPED.load(SeqCst) != RELEASED {
+        thread::yield_now();
+    }
 }
 
 // SAFETY: passes everything on to the system's allocator; the counter allocates nothing and has no
@@ -213,4 +235,30 @@ fn e9_a_new_arena_has_one_chunk_that_fits_what_requests_use() {
     assert_eq!(calls(|| request(&fresh)), 0);
     assert!((100_000..=130_000).contains(&fresh.allocated_bytes()));
     drop(held);
+}
+
+#[test]
+fn a_first_use_that_gets_stuck_holds_up_nobody_else() {
+    // As one whose thread is not there any more, in a forked child.
+    static ARENAS: ArenaPool = ArenaPool::new();
+    let stuck = thread::spawn(|| {
+        STOPS.set(true);
+        *ARENAS.get().alloc(7)
+    });
+    while STOPPED.load(SeqCst) != STANDING {
+        thread::yield_now();
+    }
+    let (sender, receiver) = mpsc::channel();
+    let other = thread::spawn(move || {
+        let seven = *ARENAS.get().alloc(7);
+        sender.send(seven).expect("the test waits");
+    });
+    let seven = receiver.recv_timeout(Duration::from_secs(60));
+    STOPPED.store(RELEASED, SeqCst);
+    assert_eq!(seven, Ok(7), "it waits for the first use of another thread");
+    assert_eq!(stuck.join().expect("no panic"), 7);
+    other.join().expect("no panic");
+    // The inside that came too late is gone, the pool has one.
+    let stats = ARENAS.stats();
+    assert_eq!((stats.created + stats.reused, stats.in_use), (2, 0));
 }

@@ -25,9 +25,19 @@ trait Scratch {
     fn text(&self, text: &str) -> &str;
 }
 
-/// Three structs and two strings in five, of 16 to 96 and 4 to 60 bytes: 3 KiB altogether.
-#[inline(always)]
+/// [`parts`], compiled once for each kind of arena, so that contenders with the same arena run the
+/// same code and differ by their pools alone.
+#[inline(never)]
 fn request(scratch: &impl Scratch) {
+    parts(scratch);
+}
+
+/// Three structs and two strings in five, of 16 to 96 and 4 to 60 bytes: 3 KiB altogether.
+///
+/// Inlined into a loop it is compiled differently in each; for bumpalo by up to 8 %, which is more
+/// than what the pools differ by.
+#[inline(always)]
+fn parts(scratch: &impl Scratch) {
     static TEXT: &str = "the text that names and values are cut from, all sixty bytes";
     for n in 0..ALLOCATIONS / 5 {
         let n = black_box(n);
@@ -154,6 +164,49 @@ fn thread_local_bump(n: u64) {
 }
 
 #[inline(never)]
+fn repool_inlined(n: u64) {
+    for _ in 0..n {
+        parts(&*REPOOL.get());
+    }
+}
+
+/// Without any pool: what is above this is the pool's price.
+#[inline(never)]
+fn own_bump(n: u64) {
+    let mut bump = Bump::with_capacity(16 << 10);
+    for _ in 0..n {
+        request(&bump);
+        bump.reset();
+    }
+}
+
+/// The same for bump-scope: the two arenas differ in price as well.
+#[inline(never)]
+fn own_bump_scope(n: u64) {
+    let mut bump = bump_scope::Bump::<bump_scope::alloc::Global>::with_size(16 << 10);
+    for _ in 0..n {
+        bump.scoped(|scope| request(scope));
+    }
+}
+
+#[inline(never)]
+fn own_bump_inlined(n: u64) {
+    let mut bump = Bump::with_capacity(16 << 10);
+    for _ in 0..n {
+        parts(&bump);
+        bump.reset();
+    }
+}
+
+#[inline(never)]
+fn own_bump_scope_inlined(n: u64) {
+    let mut bump = bump_scope::Bump::<bump_scope::alloc::Global>::with_size(16 << 10);
+    for _ in 0..n {
+        bump.scoped(|scope| parts(scope));
+    }
+}
+
+#[inline(never)]
 fn glibc(n: u64) {
     boxes(&System, n);
 }
@@ -174,11 +227,23 @@ fn object_pool(n: u64) {
     }
 }
 
+static BUMP_POOL: LazyLock<bump_scope::BumpPool> = LazyLock::new(bump_scope::BumpPool::new);
+
 #[inline(never)]
 fn bump_scope_pool(n: u64) {
-    static POOL: LazyLock<bump_scope::BumpPool> = LazyLock::new(bump_scope::BumpPool::new);
     for _ in 0..n {
-        POOL.get_with_size(16 << 10).scoped(|scope| request(scope));
+        BUMP_POOL
+            .get_with_size(16 << 10)
+            .scoped(|scope| request(scope));
+    }
+}
+
+#[inline(never)]
+fn bump_scope_pool_inlined(n: u64) {
+    for _ in 0..n {
+        BUMP_POOL
+            .get_with_size(16 << 10)
+            .scoped(|scope| parts(scope));
     }
 }
 
@@ -203,7 +268,7 @@ fn fresh_bump(n: u64) {
 
 type Loop = fn(u64);
 
-const CONTENDERS: [(&str, Loop); 8] = [
+const CONTENDERS: [(&str, Loop); 14] = [
     ("repool", repool),
     ("thread-local Bump, reset", thread_local_bump),
     ("glibc", glibc),
@@ -212,6 +277,12 @@ const CONTENDERS: [(&str, Loop); 8] = [
     ("bump_scope::BumpPool, scoped", bump_scope_pool),
     ("blink-alloc's cache", blink_cache),
     ("a fresh Bump", fresh_bump),
+    ("no pool: one Bump, reset", own_bump),
+    ("no pool: one bump_scope::Bump, scoped", own_bump_scope),
+    ("repool, inlined", repool_inlined),
+    ("bump_scope::BumpPool, inlined", bump_scope_pool_inlined),
+    ("one Bump, inlined", own_bump_inlined),
+    ("one bump_scope::Bump, inlined", own_bump_scope_inlined),
 ];
 
 /// At most so many times the other, for the same boxes and strings; the rest: less than once.
@@ -241,13 +312,35 @@ fn time(run: Loop, threads: usize, n: u64) -> f64 {
     slowest.as_nanos() as f64 / n as f64
 }
 
+fn common_divisor(one: usize, other: usize) -> usize {
+    if other == 0 {
+        one
+    } else {
+        common_divisor(other, one % other)
+    }
+}
+
 /// The median and the quartiles.
 fn quartiles(mut figures: Vec<f64>) -> [f64; 3] {
     figures.sort_by(f64::total_cmp);
     [0.25, 0.5, 0.75].map(|share| figures[(share * (figures.len() - 1) as f64).round() as usize])
 }
 
+/// Runs one contender on this thread, for callgrind: `arenas one NAME TIMES`.
+fn only_one(name: &str, times: u64) {
+    let (_, run) = CONTENDERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("the name of a contender");
+    run(times);
+}
+
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = args.iter().position(|arg| arg == "one") {
+        let times = args[at + 2].parse().expect("a number of requests");
+        return only_one(&args[at + 1], times);
+    }
     let numbers: Vec<u64> = std::env::args()
         .filter_map(|arg| arg.parse().ok())
         .collect();
@@ -266,11 +359,14 @@ fn main() {
             (slice.as_nanos() as f64 / once * threads as f64).max(1.0) as u64
         })
         .collect();
+    // Prime to the number of cases: each is run once in a round, and follows each other in turn.
+    let steps: Vec<usize> = (1..cases.len())
+        .filter(|&step| common_divisor(step, cases.len()) == 1)
+        .collect();
     let mut times = vec![Vec::with_capacity(rounds); cases.len()];
     for round in 0..rounds {
         for turn in 0..cases.len() {
-            // A step that is prime to the number of cases: each follows each other in turn.
-            let case = (round * 5 + turn * (2 * (round % 8) + 1)) % cases.len();
+            let case = (round * 5 + turn * steps[round % steps.len()]) % cases.len();
             let (at, threads) = cases[case];
             times[case].push(time(CONTENDERS[at].1, threads, counts[case]));
         }
@@ -290,29 +386,41 @@ fn main() {
         );
     }
     println!();
-    let ratio = |name: &str, one: usize, other: usize, target: f64| {
+    let ratio = |name: &str, one: usize, other: usize, target: Option<f64>| {
         let ratios = times[one]
             .iter()
             .zip(&times[other])
             .map(|(one, other)| one / other);
         let [low, median, high] = quartiles(ratios.collect());
         let range = format!("{low:.3} - {high:.3}");
-        println!("{name:<48} {median:>8.3} {range:>17}  target <= {target}");
+        let target = target.map_or(String::new(), |target| format!("  target <= {target}"));
+        println!("{name:<48} {median:>8.3} {range:>17}{target}");
     };
     for threads in 0..2 {
         let first = threads * CONTENDERS.len();
         for (at, target) in TARGETS.iter().enumerate().skip(1) {
             let name = format!("repool / {}, {} threads", CONTENDERS[at].0, threads + 1);
-            ratio(&name, first, first + at, *target);
+            ratio(&name, first, first + at, Some(*target));
         }
+        let threads = threads + 1;
+        let name = format!("repool / no pool, {threads} threads");
+        ratio(&name, first, first + 8, None);
+        let name = format!("BumpPool / no pool, {threads} threads");
+        ratio(&name, first + 5, first + 9, None);
+        let name = format!("Bump / bump_scope::Bump, {threads} threads");
+        ratio(&name, first + 8, first + 9, None);
+        let name = format!("inlined: repool / BumpPool, {threads} threads");
+        ratio(&name, first + 10, first + 11, None);
+        let name = format!("inlined: Bump / bump_scope::Bump, {threads} threads");
+        ratio(&name, first + 12, first + 13, None);
     }
     let second = CONTENDERS.len();
-    ratio("repool, 2 threads / 1 thread", second, 0, 1.15);
+    ratio("repool, 2 threads / 1 thread", second, 0, Some(1.15));
     ratio(
         "thread-local Bump, 2 threads / 1 thread",
         second + 1,
         1,
-        1.15,
+        Some(1.15),
     );
     println!("\nrepool: {}", REPOOL.stats());
 }

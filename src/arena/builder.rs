@@ -6,7 +6,8 @@ use super::region::Region;
 use crate::budget::Budget;
 use crate::builder::Builder;
 use crate::pool::Pool;
-use crate::sync::rare::{Arc, OnceLock};
+use crate::shell::Payload;
+use crate::sync::rare::Arc;
 use std::time::Duration;
 
 /// Settings for an [`ArenaPool`], from [`ArenaPool::builder`].
@@ -15,6 +16,8 @@ use std::time::Duration;
 pub struct ArenaBuilder {
     pool: Builder<Region>,
     learned: Arc<Learned>,
+    max_object_bytes: usize,
+    max_idle_bytes: usize,
 }
 
 impl ArenaBuilder {
@@ -24,12 +27,22 @@ impl ArenaBuilder {
         Self {
             pool: Pool::builder(move || Region::new(Arc::clone(&of_all))),
             learned,
+            max_object_bytes: usize::MAX,
+            max_idle_bytes: usize::MAX,
         }
     }
 
     fn map(mut self, change: impl FnOnce(Builder<Region>) -> Builder<Region>) -> Self {
         self.pool = change(self.pool);
         self
+    }
+
+    /// No arena that is larger than either limit is kept, nor made. The pool is told as well: what
+    /// it refuses for its weight alone leaves no trace in a thread's share.
+    fn limited(self) -> Self {
+        let limit = self.max_object_bytes.min(self.max_idle_bytes);
+        self.learned.set_limit(limit);
+        self.map(|pool| pool.max_object_bytes(limit))
     }
 
     /// A name for logs and statistics.
@@ -45,17 +58,21 @@ impl ArenaBuilder {
 
     /// How many bytes the idle arenas may hold together. Default: no limit. See
     /// [`Builder::max_idle_bytes`].
-    pub fn max_idle_bytes(self, bytes: usize) -> Self {
-        self.map(|pool| pool.max_idle_bytes(bytes))
+    ///
+    /// An arena that a request made larger than this is dropped when it comes back, and no arena is
+    /// made larger to begin with.
+    pub fn max_idle_bytes(mut self, bytes: usize) -> Self {
+        self.max_idle_bytes = bytes;
+        self.map(|pool| pool.max_idle_bytes(bytes)).limited()
     }
 
     /// How many bytes one arena may hold and still be kept. Default: no limit.
     ///
     /// An arena that a request made larger is dropped when it comes back, and no arena is made
     /// larger than this to begin with.
-    pub fn max_object_bytes(self, bytes: usize) -> Self {
-        self.learned.set_limit(bytes);
-        self.map(|pool| pool.max_object_bytes(bytes))
+    pub fn max_object_bytes(mut self, bytes: usize) -> Self {
+        self.max_object_bytes = bytes;
+        self.limited()
     }
 
     /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
@@ -81,11 +98,12 @@ impl ArenaBuilder {
     /// Makes the pool.
     pub fn build(self) -> ArenaPool {
         ArenaPool {
-            pool: OnceLock::from(self.finish()),
+            pool: self.pool.build(),
         }
     }
 
-    pub(super) fn finish(self) -> Pool<Region> {
-        self.pool.build()
+    /// What the first use of a `const` pool makes its inside from.
+    pub(super) fn plan() -> Payload<Region> {
+        Self::new().pool.payload()
     }
 }

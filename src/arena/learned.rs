@@ -7,9 +7,10 @@
 //!
 //! The figures are shared by all threads. An arena therefore reports one request in
 //! [`PERIOD`](super::region::PERIOD), and the hit path of the others writes nothing shared.
-//! Everything is Relaxed, and additions may get lost in a halving: figures, which publish nothing.
+//! Everything is Relaxed, and two threads that report at once may lose a sample: figures, which
+//! publish nothing. What a sample writes is one cache line.
 
-use crate::sync::{Figure, Ordering};
+use crate::sync::{AtomicU8, Figure, Ordering};
 
 /// The bound of the smallest class, in bytes; about what bumpalo makes its smallest chunk.
 const SMALLEST: usize = 1 << SMALLEST_LOG;
@@ -23,7 +24,7 @@ const LARGEST: usize = 16 << 20;
 const CLASSES: usize = 4 * (LARGEST.ilog2() - SMALLEST_LOG) as usize + 1;
 
 /// Samples at which all counts are halved.
-const WINDOW: usize = 64;
+const WINDOW: u8 = 64;
 
 /// One sample in so many may lie above what is typical; at least one, as soon as there are three.
 const OUTLIERS: usize = 20;
@@ -40,9 +41,10 @@ const PATIENCE_FACTOR: usize = 16;
 const MOST_STRIKES: usize = STRIKES * PATIENCE_FACTOR.pow(3);
 
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Learned {
-    seen: [Figure; CLASSES],
-    samples: Figure,
+    seen: [AtomicU8; CLASSES],
+    samples: AtomicU8,
     /// Strikes after which an arena is replaced by a smaller one.
     strikes: Figure,
     /// An arena of more bytes is not kept.
@@ -52,8 +54,8 @@ pub(super) struct Learned {
 impl Learned {
     pub(super) fn new() -> Self {
         Self {
-            seen: std::array::from_fn(|_| Figure::new(0)),
-            samples: Figure::new(0),
+            seen: std::array::from_fn(|_| AtomicU8::new(0)),
+            samples: AtomicU8::new(0),
             strikes: Figure::new(STRIKES),
             limit: Figure::new(usize::MAX),
         }
@@ -69,8 +71,8 @@ impl Learned {
 
     /// A request used so many bytes.
     pub(super) fn sample(&self, bytes: usize) {
-        self.seen[class_of(bytes)].fetch_add(1, Ordering::Relaxed);
-        if self.samples.fetch_add(1, Ordering::Relaxed) + 1 >= WINDOW {
+        let seen = more(&self.seen[class_of(bytes)]);
+        if more(&self.samples).max(seen) >= WINDOW {
             self.fade();
         }
     }
@@ -81,7 +83,7 @@ impl Learned {
         for count in &self.seen {
             let half = count.load(Ordering::Relaxed) / 2;
             count.store(half, Ordering::Relaxed);
-            left += half;
+            left = half.saturating_add(left);
         }
         self.samples.store(left, Ordering::Relaxed);
     }
@@ -89,7 +91,7 @@ impl Learned {
     /// The bytes that a typical request needs, a little generously; `None` before the first sample.
     pub(super) fn typical(&self) -> Option<usize> {
         let counts: [usize; CLASSES] =
-            std::array::from_fn(|class| self.seen[class].load(Ordering::Relaxed));
+            std::array::from_fn(|class| self.seen[class].load(Ordering::Relaxed).into());
         let samples: usize = counts.iter().sum();
         let outliers = if samples < 3 {
             0
@@ -136,6 +138,13 @@ impl Learned {
             self.strikes.store(STRIKES, Ordering::Relaxed);
         }
     }
+}
+
+/// One more, unless another thread says so at the same time; not beyond what the count holds.
+fn more(count: &AtomicU8) -> u8 {
+    let more = count.load(Ordering::Relaxed).saturating_add(1);
+    count.store(more, Ordering::Relaxed);
+    more
 }
 
 /// The class of a request that uses so many bytes.
@@ -199,7 +208,7 @@ mod tests {
     fn what_is_typical_is_generous_by_a_quarter_at_most_and_follows_both_ways() {
         let learned = Learned::new();
         for (used, _) in [(100_000, 0), (3_000, 1), (200_000, 2)] {
-            for _ in 0..4 * WINDOW {
+            for _ in 0..4 * usize::from(WINDOW) {
                 learned.sample(used);
             }
             let typical = learned.typical().expect("there are samples");
@@ -210,11 +219,11 @@ mod tests {
     #[test]
     fn a_twentieth_may_be_larger_and_a_fifth_may_not() {
         let learned = Learned::new();
-        for n in 0..20 * WINDOW {
+        for n in 0..20 * usize::from(WINDOW) {
             learned.sample(if n % 40 == 0 { 1 << 20 } else { 1 << 10 });
         }
         assert_eq!(learned.typical(), Some(1 << 10));
-        for n in 0..20 * WINDOW {
+        for n in 0..20 * usize::from(WINDOW) {
             learned.sample(if n % 5 == 0 { 1 << 20 } else { 1 << 10 });
         }
         assert_eq!(learned.typical(), Some(1 << 20));

@@ -2,7 +2,7 @@
 //!
 //! A pool of `Region`s with another face: caches, depot, passes, limits and figures are those of
 //! [`Pool`](crate::Pool). What is of its own is the size of arenas: `region` has the reset,
-//! `learned` what requests use. `guide` holds the public text.
+//! `learned` what requests use. Nothing here is `unsafe`.
 
 mod builder;
 mod learned;
@@ -10,11 +10,10 @@ mod region;
 
 pub use self::builder::ArenaBuilder;
 
-use self::region::Region;
+pub(crate) use self::region::Region;
 use crate::guard::Pooled;
 use crate::pool::Pool;
 use crate::stats::{Stats, Trimmed};
-use crate::sync::rare::OnceLock;
 use crate::trim::Level;
 use bumpalo::Bump;
 use std::fmt;
@@ -86,9 +85,10 @@ use std::ops::Deref;
 /// `.await`. So may it hold plain references *into* the arena, to data that is `Sync`.
 ///
 /// What a future must not hold over an `.await`, if it is to be `Send`, is a `&Bump` or `&Arena`,
-/// and that includes a growing collection: it allocates through that reference. `Bump` is not
-/// `Sync`: it moves its finger without synchronisation, so two threads with a `&Bump` each would
-/// get the same memory. Finish the collection first, and keep the slice:
+/// and that includes a growing collection: it allocates through that reference. Such a reference
+/// is not `Send`, because `Bump` is not `Sync`: it moves its finger without synchronisation, so two
+/// threads with a `&Bump` each would get the same memory. Finish the collection first, and keep the
+/// slice:
 /// ```
 /// # use repool::ArenaPool;
 /// # static ARENAS: ArenaPool = ArenaPool::new();
@@ -144,9 +144,7 @@ use std::ops::Deref;
 /// thread, nor holds the arena over an `.await`, can keep one `Bump` in a `thread_local!`, and
 /// reset it: that is the floor, without limits or passes.
 pub struct ArenaPool {
-    /// Made by the first use. Each pool's arenas share what was learned from its requests, and a
-    /// `const` pool has no place to keep that.
-    pool: OnceLock<Pool<Region>>,
+    pool: Pool<Region>,
 }
 
 static GLOBAL: ArenaPool = ArenaPool::new();
@@ -158,7 +156,9 @@ impl ArenaPool {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            pool: OnceLock::new(),
+            // Each pool's arenas share what was learned from its requests, and that is made by
+            // the first use.
+            pool: Pool::deferred(ArenaBuilder::plan),
         }
     }
 
@@ -198,11 +198,7 @@ impl ArenaPool {
     /// new arena is one chunk of what requests typically use.
     #[inline]
     pub fn get(&self) -> Arena {
-        let pool = match self.pool.get() {
-            Some(pool) => pool,
-            None => self.first_use(),
-        };
-        Arena(pool.get())
+        Arena(self.pool.get())
     }
 
     /// Runs `f` with an empty arena, for borrows that end with a call. Nothing that is allocated in
@@ -226,6 +222,11 @@ impl ArenaPool {
     /// # static ARENAS: ArenaPool = ArenaPool::new();
     /// let kept: &str = ARENAS.with(|bump| bump.alloc_str("hello"));
     /// ```
+    /// ```
+    /// # use repool::ArenaPool;
+    /// # static ARENAS: ArenaPool = ArenaPool::new();
+    /// let kept: String = ARENAS.with(|bump| bump.alloc_str("hello").to_owned());
+    /// ```
     #[inline]
     pub fn with<R>(&self, f: impl FnOnce(&Bump) -> R) -> R {
         f(&self.get())
@@ -239,16 +240,13 @@ impl ArenaPool {
     /// Runs one trim pass by the rule for this level of memory pressure, as
     /// [`Pool::trim_under`](crate::Pool::trim_under).
     pub fn trim_under(&self, level: Level) -> Trimmed {
-        self.pool
-            .get()
-            .map(|pool| pool.trim_under(level))
-            .unwrap_or_default()
+        self.pool.trim_under(level)
     }
 
     /// Drops every idle arena, in every thread's cache and in the depot, and says what it was.
     /// What was learned stays.
     pub fn clear(&self) -> Trimmed {
-        self.pool.get().map(Pool::clear).unwrap_or_default()
+        self.pool.clear()
     }
 
     /// What the pool has done and holds. An object is an arena; its bytes are those of its chunk.
@@ -256,27 +254,17 @@ impl ArenaPool {
     /// An arena that grows or is cut down is still the same object; one that grows beyond
     /// `max_object_bytes` is dropped, and counts as `discarded_by.oversize`.
     pub fn stats(&self) -> Stats {
-        self.pool.get().map(Pool::stats).unwrap_or_default()
+        self.pool.stats()
     }
 
     /// Switches pooling off and on, as [`Pool::set_enabled`](crate::Pool::set_enabled).
     pub fn set_enabled(&self, on: bool) {
-        self.used().set_enabled(on);
+        self.pool.set_enabled(on);
     }
 
     /// The name given to the builder.
     pub fn name(&self) -> Option<&str> {
-        self.pool.get()?.name()
-    }
-
-    fn used(&self) -> &Pool<Region> {
-        self.pool.get_or_init(|| ArenaBuilder::new().finish())
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn first_use(&self) -> &Pool<Region> {
-        self.used()
+        self.pool.name()
     }
 }
 
@@ -381,6 +369,14 @@ pub struct Arena(Pooled<Region>);
 
 /// One pointer, for `Option<Arena>` as well.
 const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
+
+impl Drop for Arena {
+    /// Before the guard's own, which gives the arena back.
+    #[inline]
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
 
 impl Deref for Arena {
     type Target = Bump;
