@@ -218,10 +218,10 @@ impl Cache {
     /// # Safety
     /// The caller is the owner, `fence` is its half of the fence pair, the node is of this core,
     /// and the caller holds it and, if this succeeds, gives it up. Its home is this cache, or the
-    /// orphan for pools that want the slow path. `weight` is at most [`MAX_WEIGHT`].
+    /// orphan for pools that want the slow path. `weight` is at most `isize::MAX`.
     #[inline(always)]
     pub(crate) unsafe fn push(&self, link: *mut Link, weight: usize, fence: impl FnOnce()) -> bool {
-        debug_assert!(weight <= MAX_WEIGHT);
+        debug_assert!(isize::try_from(weight).is_ok());
         // Relaxed: ordered against the gate by the fence pair.
         self.busy.store(true, Ordering::Relaxed);
         fence();
@@ -356,7 +356,12 @@ impl Cache {
             if !self.has_room(lists)
                 && let Err(reason) = self.grow_grant(lists, limits)
             {
-                return Returned::Refused(leaving, reason);
+                // Heavier ones may have been here before, at whose weight all are charged.
+                let lower = lists.bar > weight.saturating_add(1);
+                if !lower || self.lower_bar(lists, weight, limits).is_err() || !self.has_room(lists)
+                {
+                    return Returned::Refused(leaving, reason);
+                }
             }
             // SAFETY: I2: inside the critical section; the caller holds the node.
             let kept = unsafe { lists.push(link, weight) };

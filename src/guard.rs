@@ -182,7 +182,7 @@ unsafe fn my_home(link: *mut Link) -> Option<*const Home> {
 ///
 /// # Safety
 /// `home` is `link`'s, and its owner is this thread; the caller holds the node, and gives it up if
-/// this succeeds; `weight` is at most [`MAX_WEIGHT`].
+/// this succeeds; `weight` is at most `isize::MAX`.
 #[inline(always)]
 unsafe fn push_home(home: *const Home, link: *mut Link, weight: usize) -> bool {
     // SAFETY: a home with an owner is the head of its cache, and the pointer has the provenance of

@@ -162,11 +162,12 @@ impl Cache {
         limits: &Limits,
     ) -> Result<(), Reason> {
         let bar = limits.bar_for(weight).max(lists.bar);
-        let grant = lists.grant as usize;
-        let idle = lists.idle();
+        // With the object itself: one that does not fit must not raise what lighter ones are charged.
+        let need = lists.idle() + 1;
+        let grant = need.max(lists.grant as usize);
         self.regrant(lists, limits, Charge::NONE, grant, bar)
             // Give the unused part of the grant back, and try with what is really there.
-            .or_else(|_| self.regrant(lists, limits, Charge::NONE, idle, bar))?;
+            .or_else(|_| self.regrant(lists, limits, Charge::NONE, need, bar))?;
         self.make_room(lists);
         Ok(())
     }
@@ -179,6 +180,23 @@ impl Cache {
         self.regrant(lists, limits, Charge::NONE, grant.saturating_add(more), bar)
             .or_else(|_| self.regrant(lists, limits, Charge::NONE, grant.saturating_add(1), bar))?;
         self.make_room(lists);
+        Ok(())
+    }
+
+    /// The limits allow no more objects of the most that the bar lets pass: asks for room for one
+    /// that weighs `weight`, with all charged by what is really there. Walks both lists.
+    pub(super) fn lower_bar(
+        &self,
+        lists: &mut Lists,
+        weight: usize,
+        limits: &Limits,
+    ) -> Result<(), Reason> {
+        let bar = limits.bar_for(lists.heaviest().max(weight));
+        if bar < lists.bar {
+            let need = lists.idle() + 1;
+            self.regrant(lists, limits, Charge::NONE, need, bar)?;
+            self.make_room(lists);
+        }
         Ok(())
     }
 
@@ -330,6 +348,23 @@ impl Lists {
             bytes = bytes.wrapping_add(unsafe { Link::weight(self.hot) });
         }
         bytes
+    }
+
+    fn heaviest(&self) -> usize {
+        let mut heaviest = 0;
+        for mut link in [self.hot, self.loaded, self.spare.head] {
+            while !link.is_null() {
+                // SAFETY: I1, I2: whoever calls this may touch the lists.
+                heaviest = heaviest.max(unsafe { Link::weight(link) });
+                if link == self.hot {
+                    // Alone in its slot: what it once was linked to is anybody's.
+                    break;
+                }
+                // SAFETY: as above.
+                link = unsafe { Link::next(link) };
+            }
+        }
+        heaviest
     }
 
     /// Makes `head`, of `len` nodes, the loaded list. `make_room` is to follow.

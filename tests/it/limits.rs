@@ -314,6 +314,27 @@ fn absurd_weights_do_not_overflow() {
 }
 
 #[test]
+fn a_heavy_object_leaves_lighter_ones_their_room() {
+    // A12: all objects of a cache are charged at the weight of the heaviest among them; that must not
+    // outlive the heavy one, whether it was refused (200,000) or fitted and is out again (90,000).
+    for heaviest in [90_000, 200_000] {
+        let census = Census::new();
+        let pool = manual(heavy(&census, 1_000))
+            .max_idle_bytes(100_000)
+            .build();
+        let mut one = pool.get();
+        one.weight = heaviest;
+        drop(one);
+        let out = pool.try_get();
+        assert_eq!(out.is_some(), heaviest < 100_000);
+        drop((0..60).map(|_| pool.get()).collect::<Vec<_>>());
+        let stats = pool.stats();
+        assert_eq!(stats.idle, 60, "{heaviest}: {stats:?}");
+        drop(out);
+    }
+}
+
+#[test]
 fn a_thread_does_not_sit_on_many_heavy_objects() {
     // Caches are bounded in bytes as well: sixty-four 1 MiB buffers that no other thread can reach.
     let pool = Arc::new(manual(|| Vec::<u8>::with_capacity(1 << 20)).build());
