@@ -123,7 +123,9 @@ impl Core {
 
     /// The pool is gone: no more idle objects, now or later.
     pub(crate) fn close(&self) {
-        #[cfg(not(repool_loom))]
+        // Relaxed: before the entry goes, under the registry's lock, so that whoever looks at one that
+        // a late return has made since finds it closed.
+        self.state.fetch_or(CLOSED, Ordering::Relaxed);
         crate::janitor::forget(self);
         let (all, _) = self.empty(true);
         self.counters.discarded(Reason::Closed, all.len);
