@@ -28,7 +28,6 @@ use self::visit::Listed;
 pub(crate) use self::visit::Reach;
 use crate::cache::{Cache, Home, Returned, Shut, full_len};
 use crate::depot::{Depot, End, Refused};
-#[cfg(not(repool_loom))]
 use crate::janitor::epoch;
 use crate::limits::{Charge, Limits};
 use crate::node::{Batch, Link};
@@ -39,11 +38,6 @@ use crate::thread::Place;
 use crate::thread::{self, BUCKETS, Number};
 use std::ptr;
 use std::time::Duration;
-
-#[cfg(repool_loom)]
-fn epoch() -> usize {
-    1
-}
 
 /// What an untyped core asks of its type.
 #[derive(Debug)]
@@ -253,10 +247,7 @@ impl Core {
     /// where a pass does not see it, or a pass has something to look at all the same.
     pub(crate) fn tell_janitor(&self) {
         if !self.is_watched() {
-            #[cfg(not(repool_loom))]
             crate::janitor::watch_slow(self);
-            #[cfg(repool_loom)]
-            self.set_watched(true);
         }
     }
 

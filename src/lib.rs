@@ -17,6 +17,7 @@ mod cache;
 mod core;
 mod depot;
 mod fence;
+mod janitor;
 mod limits;
 mod node;
 #[cfg(not(repool_loom))]
@@ -28,8 +29,6 @@ mod trim;
 
 #[cfg(not(repool_loom))]
 mod guard;
-#[cfg(not(repool_loom))]
-mod janitor;
 #[cfg(not(repool_loom))]
 mod pool;
 #[cfg(not(repool_loom))]

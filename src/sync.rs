@@ -21,7 +21,7 @@ pub(crate) mod rare {
     #[cfg(feature = "bytes")]
     pub(crate) use std::sync::Weak;
     pub(crate) use std::sync::{Arc, Once, OnceLock};
-    pub(crate) use std::thread::{Builder, Thread, park, park_timeout};
+    pub(crate) use std::thread::Builder;
 }
 
 /// A counter that only figures are made of: it stays on std under loom, so that it does not
@@ -98,6 +98,8 @@ mod real {
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering, compiler_fence, fence,
     };
+    pub(crate) use std::thread::{Thread, park, park_timeout};
+    pub(crate) use std::time::Instant;
 
     /// Tries before a short wait gives up; the first seven spin, the others yield.
     pub(super) const SHORT_TRIES: u32 = 64;
@@ -201,6 +203,7 @@ mod real {
 #[cfg(repool_loom)]
 mod model {
     use super::Patience;
+    pub(crate) use crate::models::time::{Instant, Thread, park, park_timeout};
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{

@@ -17,6 +17,8 @@ mod cache;
 mod close;
 mod depot;
 mod exit;
+pub(crate) mod janitor;
+pub(crate) mod time;
 mod trim;
 
 use crate::cache::Home;
@@ -67,6 +69,7 @@ fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
         }
         // What a model that failed has left must not be touched in another one.
         std::mem::forget(std::mem::take(&mut *lock(&REMEMBERED)));
+        janitor::forget_all();
         f();
         // Threads end: those with a cache let their pools go.
         let remembered = std::mem::take(&mut *lock(&REMEMBERED));

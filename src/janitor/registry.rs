@@ -1,0 +1,295 @@
+//! Who watches which pool, and what the janitor does from one sleep to the next.
+//!
+//! The models run this as it ships, in a world without time: there, whatever may become due is
+//! due. What keeps a pool from being forgotten:
+//!
+//! - Whoever finds a pool unwatched enters it, says that it is watched, and lets go of the registry;
+//!   only then it wakes the thread ([`watch`]).
+//! - The thread says that nobody watches *before* a pass looks (`trim::watchful_pass`), and leaves
+//!   the pool alone only if the pass found it quiet *and* nobody has said otherwise since
+//!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
+//!   that leaves a token, with which the sleep ends at once.
+//! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
+//!   after that, by a late return, wakes the thread, which finds the pool closed.
+
+use crate::core::{Core, WeakCore, swallow};
+use crate::janitor::epoch;
+use crate::sync::{
+    Figure, Instant, Mutex, MutexGuard, Ordering, Patience, Thread, park, park_timeout,
+};
+use crate::trim::{self, Level};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Between two passes over one pool at high pressure, at most.
+const HIGH_PAUSE: Duration = Duration::from_millis(100);
+/// How often the pressure is looked at while anything is idle.
+const PRESSURE_POLL: Duration = Duration::from_secs(1);
+/// How soon to look again when the registry was not to be had.
+const AGAIN: Duration = Duration::from_millis(10);
+
+pub(super) static PASSES: Figure = Figure::new(0);
+pub(super) static WAKE_UPS: Figure = Figure::new(0);
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    /// By the core's address.
+    pools: BTreeMap<usize, Entry>,
+    thread: Option<Thread>,
+    /// The epoch that `thread` lives in.
+    epoch: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    core: WeakCore,
+    interval: Duration,
+    /// When its pass is due at the usual pace; `None`: quiet, and left alone.
+    due: Option<Instant>,
+    /// When its last pass ended.
+    passed: Option<Instant>,
+}
+
+impl Entry {
+    /// When its pass is due at this level of pressure.
+    fn due_at(&self, level: Level, now: Instant) -> Option<Instant> {
+        let due = self.due?;
+        let sooner = match level {
+            Level::None => due,
+            // Four times as often.
+            Level::Some => due
+                .checked_sub(self.interval - self.interval / 4)
+                .unwrap_or(now),
+            // At once, and then as often as is any use.
+            Level::High => {
+                let pause = (self.interval / 4).min(HIGH_PAUSE);
+                self.passed.map_or(now, |passed| passed + pause)
+            }
+        };
+        Some(sooner.min(due))
+    }
+}
+
+impl Registry {
+    pub(crate) const fn new() -> Self {
+        Self {
+            pools: BTreeMap::new(),
+            thread: None,
+            epoch: 0,
+        }
+    }
+
+    pub(crate) fn running(&self) -> bool {
+        self.thread.is_some() && self.epoch == epoch()
+    }
+
+    /// Pools that have had an idle object and are still there.
+    pub(crate) fn pools(&self) -> usize {
+        self.pools.len()
+    }
+
+    /// The thread, to be woken with nothing held.
+    pub(super) fn thread(&self) -> Option<Thread> {
+        self.thread.clone().filter(|_| self.running())
+    }
+}
+
+// ---------------------------------------------------------------- what pools say
+
+/// An object became idle, and nobody watches the pool: somebody does now. `start` is asked for a
+/// thread if there is none; `false`: there is none to be had.
+pub(crate) fn watch(
+    registry: &Mutex<Registry>,
+    core: &Core,
+    interval: Duration,
+    start: impl FnOnce() -> Option<Thread>,
+) -> bool {
+    // Long: if this call is lost, nobody may look after the pool for as long as it is idle.
+    let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
+        return true;
+    };
+    if core.is_closed() {
+        return true; // no thread for what would be found gone
+    }
+    if !entered.running() {
+        let Some(thread) = start() else {
+            return false;
+        };
+        entered.thread = Some(thread);
+        entered.epoch = epoch();
+    }
+    let due = Instant::now() + interval;
+    let key = core.address().addr();
+    let entry = entered.pools.entry(key).or_insert_with(|| Entry {
+        core: WeakCore::new(core),
+        interval,
+        due: None,
+        passed: None,
+    });
+    entry.due = Some(due);
+    core.set_watched(true);
+    let thread = entered.thread();
+    drop(entered);
+    if let Some(thread) = thread {
+        thread.unpark();
+    }
+    true
+}
+
+/// The pool is gone.
+pub(crate) fn forget(registry: &Mutex<Registry>, core: &Core) {
+    let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
+        return; // the janitor finds it closed
+    };
+    let entry = entered.pools.remove(&core.address().addr());
+    let last = entered.pools.is_empty() && entry.is_some();
+    let thread = last.then(|| entered.thread()).flatten();
+    drop(entered);
+    drop(entry);
+    if let Some(thread) = thread {
+        thread.unpark();
+    }
+}
+
+// ---------------------------------------------------------------- the thread
+
+/// The thread's life, until the last pool has gone.
+pub(crate) fn run(registry: &Mutex<Registry>, level: impl Fn() -> Level) {
+    // Should this thread end by a panic, all the same: another one can be started.
+    let _leaving = Leaving(registry);
+    loop {
+        WAKE_UPS.fetch_add(1, Ordering::Relaxed);
+        match round(registry, quietly(&level).unwrap_or_default()) {
+            Next::Sleep => park(),
+            Next::SleepUntil(due) => {
+                park_timeout(due.saturating_duration_since(Instant::now()));
+            }
+            Next::End => return,
+        }
+    }
+}
+
+struct Leaving<'a>(&'a Mutex<Registry>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(mut registry) = self.0.lock_bounded(Patience::Long)
+        {
+            registry.thread = None;
+            registry
+                .pools
+                .values()
+                .for_each(|entry| entry.core.set_watched(false));
+        }
+    }
+}
+
+enum Next {
+    Sleep,
+    SleepUntil(Instant),
+    End,
+}
+
+/// Runs the passes that are due.
+fn round(registry: &Mutex<Registry>, level: Level) -> Next {
+    let now = Instant::now();
+    let Some(due) = take_due(registry, now, level) else {
+        return Next::SleepUntil(now + AGAIN);
+    };
+    for (core, interval) in due {
+        let quiet = pass(&core, level);
+        if let Some(entered) = registry.lock_bounded(Patience::Long) {
+            file(entered, &core, interval, quiet);
+        }
+        // Freeing a core runs destructors of the user's closures.
+        let _ = quietly(|| drop(core));
+    }
+    settle(registry, level)
+}
+
+/// The pools whose pass is due. A tenth of an interval early is due as well, so that pools tick
+/// together.
+fn take_due(
+    registry: &Mutex<Registry>,
+    now: Instant,
+    level: Level,
+) -> Option<Vec<(WeakCore, Duration)>> {
+    let mut gone = Vec::new();
+    let mut due = Vec::new();
+    let mut registry = registry.lock_bounded(Patience::Long)?;
+    registry.pools.retain(|_, entry| {
+        if entry.core.is_closed() {
+            gone.push(WeakCore::new(&entry.core));
+            return false;
+        }
+        let early = if level == Level::High {
+            now
+        } else {
+            now + entry.interval / 10
+        };
+        if entry.due_at(level, now).is_some_and(|at| at <= early) {
+            due.push((WeakCore::new(&entry.core), entry.interval));
+        }
+        true
+    });
+    drop(registry);
+    let _ = quietly(|| drop(gone));
+    Some(due)
+}
+
+/// Enters how a pass went: a quiet pool is left alone, unless a return has called since.
+fn file(mut entered: MutexGuard<'_, Registry>, core: &Core, interval: Duration, quiet: bool) {
+    let Some(entry) = entered.pools.get_mut(&core.address().addr()) else {
+        return; // gone meanwhile
+    };
+    let mut quiet = quiet;
+    // Said under this lock, after the pass began.
+    quiet &= !core.is_watched();
+    let now = Instant::now();
+    entry.passed = Some(now);
+    entry.due = (!quiet).then(|| now + interval);
+}
+
+/// One pass, whatever the destructors do; whether the pool has gone quiet.
+fn pass(core: &Core, level: Level) -> bool {
+    PASSES.fetch_add(1, Ordering::Relaxed);
+    quietly(|| trim::watchful_pass(core, level)).unwrap_or(false)
+}
+
+/// What to do until something calls.
+fn settle(registry: &Mutex<Registry>, level: Level) -> Next {
+    let now = Instant::now();
+    let Some(mut registry) = registry.lock_bounded(Patience::Long) else {
+        return Next::SleepUntil(now + AGAIN);
+    };
+    if registry.pools.is_empty() {
+        // Under the lock: whoever comes next starts another one.
+        registry.thread = None;
+        return Next::End;
+    }
+    match registry
+        .pools
+        .values()
+        .filter_map(|entry| entry.due_at(level, now))
+        .min()
+    {
+        None => Next::Sleep,
+        Some(due) => Next::SleepUntil(due.min(now + PRESSURE_POLL)),
+    }
+}
+
+/// Runs somebody else's code; `None` if it panics.
+pub(super) fn quietly<R>(f: impl FnOnce() -> R) -> Option<R> {
+    if cfg!(repool_loom) {
+        return Some(f()); // a model that fails says so by a panic
+    }
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => Some(result),
+        Err(panic) => {
+            swallow(panic);
+            None
+        }
+    }
+}
