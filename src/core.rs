@@ -344,14 +344,14 @@ impl Core {
         let refused = outcome.err().map(|reason| Falling { link, reason });
         if kept {
             // SAFETY: kept, as above.
-            unsafe { (*core).tell_janitor() };
+            unsafe { (*core).tell_janitor() }; // mutant: drop-tell-return
         }
         let (leaving, end) = leaving;
         if !leaving.is_empty() {
             // SAFETY: kept, as above.
             unsafe { Core::into_depot(core, leaving, end) };
             // SAFETY: as above.
-            unsafe { (*core).tell_janitor() };
+            unsafe { (*core).tell_janitor() }; // mutant: drop-tell-rotation
         }
         drop(refused);
         drop(keep);

@@ -42,7 +42,7 @@ pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
     let (trimmed, quiet) = run(core, level);
     if !quiet {
         // While this pass had objects in its hands, the janitor may have found the pool quiet.
-        core.tell_janitor();
+        core.tell_janitor(); // mutant: drop-tell-pass
     }
     trimmed
 }
@@ -55,7 +55,7 @@ pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
 /// pool is not quiet. One that comes after it passes the gate that the look has opened again
 /// (Release, Acquire), or the depot's lock, and so sees the flag down, and calls for the janitor.
 pub(crate) fn watchful_pass(core: &Core, level: Level) -> bool {
-    core.set_watched(false);
+    core.set_watched(false); // mutant: drop-say-unwatched
     // The destructors may panic: better to come once too often.
     let bomb = Watch(core);
     let quiet = run(core, level).1;

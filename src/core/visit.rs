@@ -125,7 +125,7 @@ impl Core {
     pub(crate) fn close(&self) {
         // Relaxed: before the entry goes, under the registry's lock, so that whoever looks at one that
         // a late return has made since finds it closed.
-        self.state.fetch_or(CLOSED, Ordering::Relaxed);
+        self.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
         crate::janitor::forget(self);
         let (all, _) = self.empty(true);
         self.counters.discarded(Reason::Closed, all.len);

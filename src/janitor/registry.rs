@@ -127,12 +127,12 @@ pub(crate) fn watch(
         due: None,
         passed: None,
     });
-    entry.due = Some(due);
-    core.set_watched(true);
+    entry.due = Some(due); // mutant: drop-due-again
+    core.set_watched(true); // mutant: drop-watched-again
     let thread = entered.thread();
     drop(entered);
     if let Some(thread) = thread {
-        thread.unpark();
+        thread.unpark(); // mutant: drop-wake-for-pool
     }
     true
 }
@@ -148,7 +148,7 @@ pub(crate) fn forget(registry: &Mutex<Registry>, core: &Core) {
     drop(entered);
     drop(entry);
     if let Some(thread) = thread {
-        thread.unpark();
+        thread.unpark(); // mutant: drop-wake-to-end
     }
 }
 
@@ -246,7 +246,7 @@ fn file(mut entered: MutexGuard<'_, Registry>, core: &Core, interval: Duration, 
     };
     let mut quiet = quiet;
     // Said under this lock, after the pass began.
-    quiet &= !core.is_watched();
+    quiet &= !core.is_watched(); // mutant: drop-called-since
     let now = Instant::now();
     entry.passed = Some(now);
     entry.due = (!quiet).then(|| now + interval);
@@ -266,7 +266,7 @@ fn settle(registry: &Mutex<Registry>, level: Level) -> Next {
     };
     if registry.pools.is_empty() {
         // Under the lock: whoever comes next starts another one.
-        registry.thread = None;
+        registry.thread = None; // mutant: drop-say-end
         return Next::End;
     }
     match registry

@@ -104,3 +104,147 @@ fn all_quiet() {
     let left = NODES.load(SeqCst);
     assert_eq!(left, 0, "an idle object that nobody looks after");
 }
+
+/// The first idle object starts it, and not the pool; it empties the pool, sleeps without a
+/// timeout, and ends with the last pool.
+#[test]
+fn it_starts_with_the_first_idle_object_and_ends_with_the_last_pool() {
+    run_janitor(
+        "it_starts_with_the_first_idle_object_and_ends_with_the_last_pool",
+        || {
+            let pool = Pool::new().register(0);
+            let held = pool.create();
+            assert_eq!(STARTED.load(SeqCst), 0, "nothing is idle");
+            held.give_back(Some(0));
+            all_quiet();
+            pool.close();
+            assert_eq!(STARTED.load(SeqCst), 1);
+        },
+    );
+}
+
+/// A pool goes while a pass runs on it, and stops the janitor. Fails when nobody wakes it for that.
+#[test]
+fn stop_against_pass() {
+    run_janitor("stop_against_pass", || {
+        let pool = Pool::new().register(0);
+        pool.create().give_back(Some(0));
+        pool.close();
+    });
+}
+
+/// An object comes back to a cache while the janitor decides that all is quiet: it sees that, or is
+/// woken. Fails when the pool is left alone although a return has called, and when the call
+/// does not wake.
+#[test]
+fn a_return_is_seen_or_wakes_it() {
+    run_janitor("a_return_is_seen_or_wakes_it", || {
+        let pool = Pool::new().register(0);
+        let held = pool.create();
+        pool.create().give_back(Some(0));
+        held.give_back(Some(0));
+        all_quiet();
+        pool.close();
+    });
+}
+
+/// The same by a thread without a cache.
+#[test]
+fn a_return_to_the_depot_is_seen_or_wakes_it() {
+    run_janitor("a_return_to_the_depot_is_seen_or_wakes_it", || {
+        let pool = Pool::new();
+        let held = pool.create();
+        pool.create().give_back(None);
+        held.give_back(None);
+        all_quiet();
+        pool.close();
+    });
+}
+
+/// The same for a full list on its way to the depot. (What comes before is not of interest, and
+/// calls nobody.)
+#[test]
+fn a_full_list_is_seen_or_wakes_it() {
+    run_janitor("a_full_list_is_seen_or_wakes_it", || {
+        let pool = Pool::new().register(0);
+        let last = pool.create();
+        let full: Vec<_> = (0..4).map(|_| pool.create()).collect();
+        pool.core().set_watched(true);
+        for held in full {
+            held.give_back(Some(0));
+        }
+        pool.core().set_watched(false);
+        last.give_back(Some(0));
+        all_quiet();
+        pool.close();
+    });
+}
+
+/// The same by a thread that ends.
+#[test]
+fn a_hand_over_is_seen_or_wakes_it() {
+    run_janitor("a_hand_over_is_seen_or_wakes_it", || {
+        let pool = Pool::new().register(0);
+        let held = pool.create();
+        held.give_back(Some(0));
+        let ending = thread::spawn(move || {
+            let _ = pool.core().vacate(Number(0));
+        });
+        ending.join().unwrap();
+        all_quiet();
+        pool.close();
+    });
+}
+
+/// The same by a pass of somebody else's, which has in its hands what the janitor then does not see.
+#[test]
+fn a_pass_of_somebody_else_is_seen_or_wakes_it() {
+    run_janitor("a_pass_of_somebody_else_is_seen_or_wakes_it", || {
+        let pool = Pool::new().register(0);
+        pool.create().give_back(Some(0));
+        let _ = trim::pass(pool.core(), Level::None);
+        all_quiet();
+        pool.close();
+    });
+}
+
+/// A return that comes while the pool goes enters nothing that would keep the janitor. Fails when
+/// the pool's entry is taken out before the pool says that it is closed.
+#[test]
+fn a_late_return_does_not_keep_it() {
+    run_janitor("a_late_return_does_not_keep_it", || {
+        let pool = Pool::new();
+        let held = pool.create();
+        let other = thread::spawn(move || held.give_back(None));
+        pool.close();
+        other.join().unwrap();
+    });
+}
+
+/// The last pool goes, and the next one comes: the janitor stays, or there is another one. Fails
+/// when the one that ends does not say so.
+#[test]
+fn a_new_pool_after_the_stop_is_watched() {
+    run_janitor("a_new_pool_after_the_stop_is_watched", || {
+        let (first, second) = two_pools();
+        first.create().give_back(None);
+        let closing = thread::spawn(move || first.close());
+        second.create().give_back(None);
+        closing.join().unwrap();
+        all_quiet();
+        second.close();
+    });
+}
+
+/// Of two pools one goes, while a pass runs or not: the other one is looked after all the same.
+#[test]
+fn a_pool_that_goes_leaves_the_others_watched() {
+    run_janitor("a_pool_that_goes_leaves_the_others_watched", || {
+        let (first, second) = two_pools();
+        first.create().give_back(None);
+        second.create().give_back(None);
+        first.close();
+        all_quiet();
+        second.close();
+    });
+}
