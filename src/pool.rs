@@ -10,6 +10,8 @@ use crate::recycle::Recycle;
 use crate::shell::{Create, Payload, Reset, Shell, own_reset};
 use crate::stats::{Stats, Trimmed};
 use crate::sync::rare::Arc;
+#[cfg(feature = "bytes")]
+use crate::sync::Patience;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::trim::{self, Level};
 use crate::{fence, thread};
@@ -250,6 +252,46 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bytes")]
     pub(crate) fn weak_core(&self) -> WeakCore {
         WeakCore::new(self.core())
+    }
+
+    /// Looks at everything idle, wherever it is: out of every thread's cache, and then in the depot.
+    /// What `keep` does not want is dropped. `false` if some cache was not reached within `patience`
+    /// (`None`: with one look at each).
+    ///
+    /// `keep` runs with nothing held; if it panics, what it has not seen leaks.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn sift(
+        &self,
+        patience: Option<Patience>,
+        mut keep: impl FnMut(&mut T) -> bool,
+    ) -> bool
+    where
+        T: Recycle,
+    {
+        let Some(core) = self.core_if_used() else {
+            return true;
+        };
+        let (mut batch, reached) = core.take_all(patience);
+        while let Some(link) = NonNull::new(batch.pop()) {
+            // SAFETY: a node of this pool, just taken.
+            let mut object = unsafe { Pooled::<T>::from_link(link) };
+            if keep(&mut object) {
+                let weight = object.retained_bytes();
+                std::mem::forget(object);
+                // SAFETY: the guard held the node, which is of this core, and is gone.
+                unsafe { Core::give(core.address(), None, link.as_ptr(), weight) };
+            } else {
+                drop(Pooled::into_inner(object));
+            }
+        }
+        reached
+    }
+
+    /// Ends the pool before it is dropped: no more idle objects, now or later.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn close(&self) {
+        // Made, if need be: one that is made later would be open.
+        self.core().close();
     }
 
     /// A pool whose core is made by its first use.

@@ -7,8 +7,8 @@
 //! # Who keeps whom
 //! The user's handle keeps [`Inner`], which keeps the classes' pools. A cell and a pool's closures
 //! keep their [`Class`], which knows `Inner` by a weak reference only, so that a buffer that is out
-//! does not keep its pool. A class's line of lent cells keeps those cells, and through them their
-//! pool's closures: dropping `Inner` empties the line for good, which breaks the circle.
+//! does not keep its pool. A class's rings of lent cells keep those cells, and through them the
+//! class: dropping `Inner` closes the pool of rings, which breaks the circle.
 //!
 //! # What is learned
 //! Requests of a class whose buffers came back grown, twice, get buffers of the size that was
@@ -107,31 +107,16 @@ impl Class {
     }
 
     /// Looks at the oldest lent buffers; whether some were back.
-    fn look(self: &Arc<Self>) -> bool {
-        let mut back = Default::default();
-        let found = self.lent.look(&mut back);
-        let [first, second] = back;
-        if let Some(cell) = first {
-            cell::came_back(cell, Arc::clone(self));
-        }
-        if let Some(cell) = second {
-            cell::came_back(cell, Arc::clone(self));
-        }
+    fn look(&self) -> bool {
+        let back = self.lent.look();
+        let found = back[0].is_some();
+        back.into_iter().flatten().for_each(cell::came_back);
         found
     }
 
-    /// Looks at all of them; whether some are still lent.
-    pub(super) fn look_at_all(self: &Arc<Self>) -> bool {
-        self.lent
-            .look_at_all(|cell| cell::came_back(cell, Arc::clone(self)));
-        !self.lent.is_empty()
-    }
-
-    /// Lets go of all lent handles: the memory goes with the last view.
-    pub(super) fn let_go(&self, close: bool) {
-        for cell in self.lent.drain(close) {
-            drop(Pooled::into_inner(cell));
-        }
+    /// Looks at all of them; whether there may be something to look at next time.
+    pub(super) fn look_at_all(&self) -> bool {
+        self.lent.look_at_all(cell::came_back)
     }
 }
 
@@ -328,7 +313,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         for class in self.classes.iter().filter_map(OnceLock::get) {
-            class.let_go(true);
+            class.lent.close();
         }
     }
 }

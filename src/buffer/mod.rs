@@ -19,4 +19,5 @@ mod pool;
 
 pub(crate) use self::cell::Cell;
 pub use self::guard::Buffer;
+pub(crate) use self::lent::Ring;
 pub use self::pool::{BufferPool, BufferPoolBuilder, CapacityError, ClassStats};

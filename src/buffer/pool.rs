@@ -197,7 +197,7 @@ impl BufferPool {
     pub fn clear(&self) -> Trimmed {
         self.each(|pool, class| {
             class.look_at_all();
-            class.let_go(false);
+            class.lent.clear();
             pool.clear()
         })
     }

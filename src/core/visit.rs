@@ -6,6 +6,8 @@
 use super::{CLOSED, Core};
 use crate::cache::{Cache, Figures, Lists};
 use crate::fence;
+#[cfg(feature = "bytes")]
+use crate::limits::Charge;
 use crate::node::Batch;
 use crate::stats::{Reason, Trimmed};
 use crate::sync::{Ordering, Patience, Wait};
@@ -95,10 +97,14 @@ impl Core {
                 listed.each(|cache| cache.set_barred(true));
             }
         }
-        let mut all = Batch::EMPTY;
         // Where a fork has left a flag set, this gives up after a second, and what that cache
         // holds leaks: rather that than hang.
-        let reached = self.visit(Some(Patience::Long), Reach::Occupied, |cache, lists| {
+        self.strip(Some(Patience::Long), close)
+    }
+
+    fn strip(&self, patience: Option<Patience>, close: bool) -> (Batch, bool) {
+        let mut all = Batch::EMPTY;
+        let reached = self.visit(patience, Reach::Occupied, |cache, lists| {
             for batch in cache.strip(lists, &self.limits) {
                 all.append(batch);
             }
@@ -106,6 +112,19 @@ impl Core {
         for batch in self.depot.drain(close) {
             all.append(batch);
         }
+        (all, reached)
+    }
+
+    /// Hands everything idle out to the caller; and whether every cache was reached within
+    /// `patience` (`None`: with one look at each).
+    #[cfg(feature = "bytes")]
+    pub(crate) fn take_all(&self, patience: Option<Patience>) -> (Batch, bool) {
+        let (all, reached) = self.strip(patience, false);
+        self.limits.release(Charge {
+            objects: all.len,
+            bytes: all.bytes,
+        });
+        self.counters.reused(all.len);
         (all, reached)
     }
 
