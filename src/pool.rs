@@ -9,9 +9,9 @@ use crate::node::Link;
 use crate::recycle::Recycle;
 use crate::shell::{Create, Payload, Reset, Shell, own_reset};
 use crate::stats::{Stats, Trimmed};
-use crate::sync::rare::Arc;
 #[cfg(feature = "bytes")]
 use crate::sync::Patience;
+use crate::sync::rare::Arc;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::trim::{self, Level};
 use crate::{fence, thread};
@@ -255,8 +255,8 @@ impl<T: Send + 'static> Pool<T> {
     }
 
     /// Looks at everything idle, wherever it is: out of every thread's cache, and then in the depot.
-    /// What `keep` does not want is dropped. `false` if some cache was not reached within `patience`
-    /// (`None`: with one look at each).
+    /// What `keep` does not want is dropped. `false` if something may have been missed: some cache was
+    /// not reached within `patience` (`None`: with one look at each), or a guard is out.
     ///
     /// `keep` runs with nothing held; if it panics, what it has not seen leaks.
     #[cfg(feature = "bytes")]
@@ -271,7 +271,7 @@ impl<T: Send + 'static> Pool<T> {
         let Some(core) = self.core_if_used() else {
             return true;
         };
-        let (mut batch, reached) = core.take_all(patience);
+        let (mut batch, all) = core.take_all(patience);
         while let Some(link) = NonNull::new(batch.pop()) {
             // SAFETY: a node of this pool, just taken.
             let mut object = unsafe { Pooled::<T>::from_link(link) };
@@ -284,7 +284,7 @@ impl<T: Send + 'static> Pool<T> {
                 drop(Pooled::into_inner(object));
             }
         }
-        reached
+        all
     }
 
     /// Ends the pool before it is dropped: no more idle objects, now or later.

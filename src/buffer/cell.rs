@@ -8,7 +8,7 @@
 
 use super::class;
 use super::inner::Class;
-use super::lent::LOOKS_ON_FREEZE;
+use super::lent::Lent;
 use crate::guard::Pooled;
 use crate::recycle::Recycle;
 use crate::stats::Reason;
@@ -95,6 +95,13 @@ impl Cell {
     #[inline(always)]
     pub(super) fn is_as_it_was(&mut self) -> bool {
         self.is_fine(self.bytes.len())
+    }
+
+    /// The same, of one that was lent and is back.
+    #[inline(always)]
+    pub(super) fn is_as_it_was_lent(&mut self) -> bool {
+        debug_assert!(self.bytes.is_empty());
+        self.is_fine(self.used)
     }
 
     /// The same, of one that had `used` bytes in it.
@@ -220,19 +227,11 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
 }
 
 /// A lent buffer is back, or has waited long enough.
-#[inline]
 pub(super) fn came_back(mut cell: Pooled<Cell>) {
     let used = cell.used;
-    // As a rule: nothing has happened to it but that it was lent.
-    if cell.is_fine(used) {
-        return drop(cell);
-    }
-    came_back_slow(cell, used);
-}
-
-#[cold]
-fn came_back_slow(mut cell: Pooled<Cell>, used: usize) {
-    if cell.patience != 0 && cell.regain() {
+    if cell.is_as_it_was_lent() {
+        drop(cell);
+    } else if cell.patience != 0 && cell.regain() {
         finish(cell, used);
     } else {
         // The memory goes with the last part.
@@ -288,23 +287,32 @@ fn refile(cell: Pooled<Cell>, home: usize, used: usize) {
 }
 
 /// Gives the bytes away, and keeps a handle to the memory.
+#[inline]
 pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
+    if cell.bytes.is_empty() || !cell.class.keeps() || std::thread::panicking() {
+        return freeze_slow(cell);
+    }
+    cell.used = cell.used_now();
+    let patience = if cell.is_whole() { FOR_EVER } else { PATIENCE };
+    let view = cell.bytes.split().freeze();
+    lend(cell, patience);
+    view
+}
+
+/// The same, of one that is empty, or that the pool does not keep.
+#[cold]
+#[inline(never)]
+fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
     if cell.bytes.is_empty() {
         give_back(cell);
         return Bytes::new();
     }
-    let outside = cell.class.index == class::OUTSIDE;
     let reason = match cell.class.barred() {
-        None if outside => Reason::Oversize,
-        None if std::thread::panicking() => Reason::Panic,
         Some(reason) => reason,
-        None => {
-            cell.used = cell.used_now();
-            let patience = if cell.is_whole() { FOR_EVER } else { PATIENCE };
-            let view = cell.bytes.split().freeze();
-            lend(cell, patience);
-            return view;
-        }
+        None if std::thread::panicking() => Reason::Panic,
+        None if cell.class.index == class::OUTSIDE => Reason::Oversize,
+        // Not any more: it was, and there is but one way to be so and come back.
+        None => Reason::SwitchedOff,
     };
     // The memory goes with the last view.
     let bytes = mem::take(&mut cell.bytes);
@@ -313,24 +321,21 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
 }
 
 /// Lets a handle wait until it is the only one.
+#[inline(always)]
 fn lend(mut cell: Pooled<Cell>, patience: u8) {
     cell.patience = patience;
-    let mut ring = cell.class.lent.ring();
-    let [first, second] = ring.look(LOOKS_ON_FREEZE);
-    // As a rule one goes and one comes, which keeps the class.
-    let keep = first.is_none().then(|| Arc::clone(&cell.class));
-    ring.push(cell);
-    drop(ring);
-    // With the ring back in its place: a pass that has not seen it there is over with its look, and
-    // has said so before.
-    if let Some(class) = keep {
-        class.tell_janitor();
+    if let Err(cell) = Lent::push(cell) {
+        lend_slow(cell);
     }
-    if let Some(cell) = first {
-        cell.class.tell_janitor();
-        came_back(cell);
-    }
-    if let Some(cell) = second {
-        came_back(cell);
-    }
+}
+
+/// The same, of a thread without a ring.
+#[cold]
+#[inline(never)]
+fn lend_slow(cell: Pooled<Cell>) {
+    let class = Arc::clone(&cell.class);
+    Lent::push_slow(cell);
+    // With the ring in its place: a pass that has not seen it there is over with its look, and has
+    // said so before.
+    class.tell_janitor();
 }

@@ -30,12 +30,18 @@ use bytes::{Bytes, BytesMut};
 #[derive(Debug)]
 pub(super) struct Inner {
     /// By class; the last one is for what is larger than any. Made when first used.
-    pools: [OnceLock<Pool<Cell>>; COUNT + 1],
-    classes: [OnceLock<Arc<Class>>; COUNT + 1],
+    classes: [OnceLock<Used>; COUNT + 1],
     learned: [Learned; COUNT + 1],
     settings: Settings,
     enabled: AtomicBool,
     me: Weak<Inner>,
+}
+
+/// A class that has been used.
+#[derive(Debug)]
+pub(super) struct Used {
+    pub(super) pool: Pool<Cell>,
+    pub(super) class: Arc<Class>,
 }
 
 /// What one class's cells, lent handles and closures share.
@@ -93,10 +99,17 @@ impl Class {
     }
 
     /// Why nothing is kept at the moment, if so.
+    #[inline]
     pub(super) fn barred(&self) -> Option<Reason> {
         self.core
             .get()
             .map_or(Some(Reason::Closed), |core| core.barred())
+    }
+
+    /// Whether anything is kept, at the moment and in this class.
+    #[inline(always)]
+    pub(super) fn keeps(&self) -> bool {
+        self.index != OUTSIDE && self.core.get().is_some_and(|core| !core.is_barred())
     }
 
     /// A handle waits: somebody has to look at it, even if nothing is idle.
@@ -106,15 +119,16 @@ impl Class {
         }
     }
 
-    /// Looks at the oldest lent buffers; whether some were back.
-    fn look(&self) -> bool {
-        let back = self.lent.look();
-        let found = back[0].is_some();
-        back.into_iter().flatten().for_each(cell::came_back);
-        found
+    /// One that was lent out and is back, by `pop`.
+    #[inline(always)]
+    fn back(&self, pop: impl FnOnce(&Lent) -> Option<Pooled<Cell>>) -> Option<Pooled<Cell>> {
+        if !self.keeps() {
+            return None;
+        }
+        pop(&self.lent)
     }
 
-    /// Looks at all of them; whether there may be something to look at next time.
+    /// Looks at all that are lent out; whether there may be something to look at next time.
     pub(super) fn look_at_all(&self) -> bool {
         self.lent.look_at_all(cell::came_back)
     }
@@ -123,7 +137,6 @@ impl Class {
 impl Inner {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            pools: std::array::from_fn(|_| OnceLock::new()),
             classes: std::array::from_fn(|_| OnceLock::new()),
             learned: std::array::from_fn(|_| Learned::default()),
             settings,
@@ -135,16 +148,26 @@ impl Inner {
     /// An idle buffer of exactly this class in this thread's cache.
     #[inline(always)]
     pub(super) fn hit(&self, class: usize) -> Option<Pooled<Cell>> {
-        let mut cell = self.pools.get(class)?.get()?.try_get_fast()?;
+        let mut cell = self.classes.get(class)?.get()?.pool.try_get_fast()?;
         cell.asked = class as u8;
         Some(cell)
     }
 
-    /// The same, the long way round: one that was lent, or from the depot.
+    /// A buffer of exactly this class that this thread lent out, and that is back.
+    #[inline(always)]
+    pub(super) fn back(&self, class: usize) -> Option<Pooled<Cell>> {
+        let mut cell = self.classes.get(class)?.get()?.class.back(Lent::pop)?;
+        cell.asked = class as u8;
+        Some(cell)
+    }
+
+    /// An idle buffer of this class, or one that is back, the long way round.
     fn idle(&self, class: usize) -> Option<Pooled<Cell>> {
-        let (pool, lent) = (self.pools[class].get()?, self.classes[class].get()?);
-        let found = lent.look().then(|| pool.try_get_fast()).flatten();
-        found.or_else(|| pool.try_get())
+        let Used { pool, class } = self.classes[class].get()?;
+        pool.try_get()
+            .or_else(|| class.back(Lent::pop_slow))
+            // One that was not as it was is idle now.
+            .or_else(|| pool.try_get_fast())
     }
 
     /// A buffer, the long way round: `capacity` is not 0, and nothing of its class is idle.
@@ -173,7 +196,7 @@ impl Inner {
         if class <= wanted || class > self.settings.top {
             return None;
         }
-        let pool = self.pools[class].get()?;
+        let pool = &self.classes[class].get()?.pool;
         let cell = pool.try_get_fast().or_else(|| self.idle(class))?;
         self.count_help(wanted, class);
         Some(cell)
@@ -182,14 +205,14 @@ impl Inner {
     fn count_help(&self, wanted: usize, class: usize) {
         if wanted != class {
             let count = |figure: &Figure| figure.fetch_add(1, Ordering::Relaxed);
-            count(&self.class(wanted).1.counts.helped);
-            count(&self.class(class).1.counts.helps);
+            count(&self.used(wanted).class.counts.helped);
+            count(&self.used(class).class.counts.helps);
         }
     }
 
     #[cold]
     fn create(&self, wanted: usize, class: usize, memory: BytesMut) -> Buffer {
-        let mut cell = self.class(class).0.get();
+        let mut cell = self.used(class).pool.get();
         cell.asked = wanted as u8;
         // Nothing in it, unless somebody has given one back in the meantime.
         if cell.bytes.capacity() == 0 {
@@ -199,18 +222,10 @@ impl Inner {
         Buffer::of(cell)
     }
 
-    /// The pool of a class and what belongs to it.
-    pub(super) fn class(&self, index: usize) -> (&Pool<Cell>, &Arc<Class>) {
-        match (self.pools[index].get(), self.classes[index].get()) {
-            (Some(pool), Some(class)) => (pool, class),
-            _ => self.class_slow(index),
-        }
-    }
-
-    #[cold]
-    fn class_slow(&self, index: usize) -> (&Pool<Cell>, &Arc<Class>) {
-        let class = self.classes[index].get_or_init(|| {
-            Arc::new(Class {
+    /// A class, made if need be.
+    fn used(&self, index: usize) -> &Used {
+        self.classes[index].get_or_init(|| {
+            let class = Arc::new(Class {
                 index,
                 top: class::size(self.settings.top),
                 #[cfg(feature = "zeroize")]
@@ -219,37 +234,33 @@ impl Inner {
                 counts: Counts::default(),
                 inner: Weak::clone(&self.me),
                 core: OnceLock::new(),
-            })
-        });
-        let pool = self.pools[index].get_or_init(|| {
-            let pool = self.settings.pool(class);
+            });
+            let pool = self.settings.pool(&class);
             if !self.enabled.load(Ordering::Relaxed) {
                 pool.set_enabled(false);
             }
             let _ = class.core.set(pool.weak_core());
-            pool
-        });
-        (pool, class)
+            Used { pool, class }
+        })
     }
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The pools that have been used.
-    pub(super) fn used(&self) -> impl Iterator<Item = (&Pool<Cell>, &Arc<Class>)> {
-        let pairs = self.pools.iter().zip(&self.classes);
-        pairs.filter_map(|(pool, class)| Some((pool.get()?, class.get()?)))
+    /// The classes that have been used.
+    pub(super) fn all_used(&self) -> impl Iterator<Item = &Used> {
+        self.classes.iter().filter_map(OnceLock::get)
     }
 
     pub(super) fn set_enabled(&self, on: bool) {
         self.enabled.store(on, Ordering::Relaxed);
-        self.used().for_each(|(pool, _)| pool.set_enabled(on));
+        self.all_used().for_each(|used| used.pool.set_enabled(on));
     }
 
     /// Takes in a buffer that is in no cell.
     pub(super) fn adopt(&self, home: usize, bytes: BytesMut, strikes: u8) -> &Arc<Class> {
-        let (pool, class) = self.class(home);
+        let Used { pool, class } = self.used(home);
         pool.put(Cell::filed(bytes, class, strikes));
         class
     }
@@ -312,9 +323,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        for class in self.classes.iter().filter_map(OnceLock::get) {
-            class.lent.close();
-        }
+        self.all_used().for_each(|used| used.class.lent.close());
     }
 }
 

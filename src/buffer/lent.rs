@@ -1,42 +1,43 @@
 //! Lent-out buffers: those whose bytes somebody still looks at.
 //!
 //! `bytes` tells nobody when the last view of a buffer goes, so the pool keeps a handle to each and
-//! asks. Handles wait in [`Ring`]s, in the order in which they were lent: each freeze looks at the
-//! oldest two of its ring, a `get` that finds nothing idle at [`LOOKS`], a pass at all. What has been
-//! looked at in vain goes to the end, so that a view that somebody keeps for ever does not hide the
-//! others.
+//! asks. Handles wait in [`Ring`]s, in the order in which they were lent: a `get` that finds nothing
+//! idle looks at the oldest [`LOOKS`] of its thread's ring, a freeze that finds many in it at two, a
+//! pass at all. What has been looked at in vain goes to the end, so that a view that somebody keeps
+//! for ever does not hide the others.
 //!
 //! A ring is a pooled object of its own: each class has a private pool of them. So a thread finds
-//! its own ring as it finds a buffer, by a hit, and while it has the ring nobody else does: no lock
-//! here, and allocating, dropping and asking are nobody's business. The ring of a thread that has
-//! ended is in that pool's depot, where others find it; a pass, `clear` and the figures take all
-//! rings out of all caches, as any visitor takes idle objects. A ring that somebody has in hand at
-//! that moment is missed, as an operation under way.
+//! its own ring as it finds a buffer, by a hit, and while it has the ring nobody else does: no lock,
+//! and nothing that must not be done. The ring of a thread that has ended is in that pool's depot,
+//! where others find it; a pass, `clear` and the figures take all rings out of all caches, as a
+//! visitor takes idle objects. One that somebody has in hand at that moment is missed.
 //!
-//! Who keeps a ring keeps the cells in it, and through them their class and its pool of rings:
-//! [`Lent::close`] breaks that circle, for good.
+//! # Who keeps whom, and who looks
+//! A ring keeps the cells in it, and through them their class and its pool of rings: [`Lent::close`]
+//! breaks that circle, for good. As long as there is a ring the janitor watches its class: whoever
+//! makes one tells it to, and a pass that has kept or missed one wants to see the next. So there is
+//! nothing to tell when a ring is used.
 
-use super::cell::Cell;
+use super::cell::{self, Cell};
 use crate::budget::Budget;
 use crate::cache::LIST_BYTES;
 use crate::guard::Pooled;
 use crate::pool::Pool;
 use crate::recycle::Recycle;
-use crate::sync::Patience;
+use crate::sync::{Figure, Ordering, Patience};
 use std::collections::VecDeque;
 
-/// What a get looks at, until it has found two.
-pub(super) const LOOKS: usize = 8;
-/// What each freeze looks at.
-pub(super) const LOOKS_ON_FREEZE: usize = 2;
-
-/// Buffers that are back.
-pub(super) type Back = [Option<Pooled<Cell>>; 2];
+/// What a get looks at.
+const LOOKS: usize = 8;
+/// From this length on, gets do not keep up, or are somebody else's: then each freeze looks at two.
+const MANY: usize = 16;
 
 /// Some lent-out buffers, the oldest first: those of one thread, as a rule.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     cells: VecDeque<Pooled<Cell>>,
+    /// Buffers handed out again from here, since a pass or the figures took note.
+    again: usize,
     /// Whether something was lent since the last pass.
     used: bool,
 }
@@ -64,32 +65,46 @@ impl Drop for Ring {
 }
 
 impl Ring {
-    #[inline]
-    pub(super) fn push(&mut self, cell: Pooled<Cell>) {
-        self.used = true;
-        self.cells.push_back(cell);
+    /// The first of the oldest few that is back. What is still lent goes to the end.
+    #[inline(always)]
+    fn look(&mut self, looks: usize) -> Option<Pooled<Cell>> {
+        for _ in 0..looks.min(self.cells.len()) {
+            let mut cell = self.cells.pop_front()?;
+            if cell.is_back() {
+                return Some(cell);
+            }
+            self.cells.push_back(cell);
+        }
+        None
     }
 
-    /// Takes out what is back of the oldest ones, two at most. What is still lent goes to the end.
-    #[inline]
-    pub(super) fn look(&mut self, looks: usize) -> Back {
-        let mut back = Back::default();
-        let mut found = 0;
-        for _ in 0..looks.min(self.cells.len()) {
-            let Some(mut cell) = self.cells.pop_front() else {
-                break;
-            };
-            if !cell.is_back() {
-                self.cells.push_back(cell);
-                continue;
-            }
-            back[found] = Some(cell);
-            found += 1;
-            if found == back.len() {
-                break;
+    #[inline(always)]
+    fn push(&mut self, cell: Pooled<Cell>) {
+        self.used = true;
+        self.cells.push_back(cell);
+        if self.cells.len() > MANY {
+            self.relieve();
+        }
+    }
+
+    #[inline(never)]
+    fn relieve(&mut self) {
+        for _ in 0..2 {
+            if let Some(cell) = self.look(1) {
+                cell::came_back(cell);
             }
         }
-        back
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<Pooled<Cell>> {
+        let mut cell = self.look(LOOKS)?;
+        if cell.is_as_it_was_lent() {
+            self.again += 1;
+            return Some(cell);
+        }
+        cell::came_back(cell);
+        None
     }
 
     /// Takes out, for a pass, what is back or has waited long enough.
@@ -116,6 +131,16 @@ impl Ring {
 #[derive(Debug)]
 pub(super) struct Lent {
     rings: Pool<Ring>,
+    /// What rings have counted in theirs.
+    again: Figure,
+}
+
+pub(super) struct Figures {
+    /// Handles in the rings, and the capacity behind them.
+    pub(super) handles: u64,
+    pub(super) bytes: u64,
+    /// Buffers handed out again straight from a ring, which the class's pool has not seen.
+    pub(super) again: u64,
 }
 
 impl Lent {
@@ -127,43 +152,68 @@ impl Lent {
                 // Of its own, and without end: rings are not idle memory.
                 .budget(Budget::new(usize::MAX))
                 .build(),
+            again: Figure::new(0),
         }
     }
 
-    /// This thread's ring, or one that nobody has, or a new one.
+    /// Puts a cell at the end of this thread's ring; where many wait, some that are back leave it.
+    /// `Err`: the thread has none. Not while it panics.
+    ///
+    /// What is borrowed here may be gone when this returns: once the cell is in the ring, the pool
+    /// may be dropped, and the ring with all that is in it.
     #[inline(always)]
-    pub(super) fn ring(&self) -> Pooled<Ring> {
-        self.rings.get()
+    pub(super) fn push(cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
+        match cell.class.lent.rings.try_get_fast() {
+            Some(mut ring) => {
+                ring.push(cell);
+                Ok(())
+            }
+            None => Err(cell),
+        }
     }
 
-    /// Takes out what is back of the oldest few of this thread's ring, or of one that nobody has.
-    pub(super) fn look(&self) -> Back {
+    /// The same, with a ring that nobody has, or a new one.
+    pub(super) fn push_slow(cell: Pooled<Cell>) {
+        let mut ring = cell.class.lent.rings.get();
+        ring.push(cell);
+    }
+
+    /// One that is back and as it was, of the oldest few in this thread's ring. Others that are back
+    /// are given back.
+    #[inline(always)]
+    pub(super) fn pop(&self) -> Option<Pooled<Cell>> {
+        // While a thread panics a ring would not go back, but be dropped.
         if std::thread::panicking() {
-            return Back::default(); // the ring would be dropped, with all that is in it
+            return None;
         }
-        self.rings
-            .try_get()
-            .map(|mut ring| ring.look(LOOKS))
-            .unwrap_or_default()
+        self.rings.try_get_fast()?.pop()
+    }
+
+    /// The same, also from a ring that nobody has.
+    pub(super) fn pop_slow(&self) -> Option<Pooled<Cell>> {
+        if std::thread::panicking() {
+            return None;
+        }
+        self.rings.try_get()?.pop()
     }
 
     /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
     /// enough. Whether there may be something to look at next time.
     pub(super) fn look_at_all(&self, mut found: impl FnMut(Pooled<Cell>)) -> bool {
         let mut more = false;
-        let reached = self.rings.sift(None, |ring| {
+        let all = self.each(None, |ring| {
             ring.sift(&mut found);
             // One that is in use is empty now and then.
             let keep = std::mem::take(&mut ring.used) || !ring.cells.is_empty();
             more |= keep;
             keep
         });
-        more || !reached
+        more || !all
     }
 
     /// Lets go of all handles.
     pub(super) fn clear(&self) {
-        self.rings.clear();
+        self.each(Some(Patience::Long), |_| false);
     }
 
     /// Lets go of all handles, and of those that are yet to come.
@@ -171,14 +221,27 @@ impl Lent {
         self.rings.close();
     }
 
-    /// Handles and the capacity behind them.
-    pub(super) fn figures(&self) -> (usize, usize) {
-        let mut sum = (0, 0);
-        self.rings.sift(Some(Patience::Long), |ring| {
-            sum.0 += ring.cells.len();
-            sum.1 += ring.cells.iter().map(|cell| cell.full).sum::<usize>();
+    pub(super) fn figures(&self) -> Figures {
+        let (mut handles, mut bytes) = (0, 0);
+        self.each(Some(Patience::Long), |ring| {
+            handles += ring.cells.len() as u64;
+            bytes += ring.cells.iter().map(|cell| cell.full as u64).sum::<u64>();
             true
         });
-        sum
+        Figures {
+            handles,
+            bytes,
+            again: self.again.load(Ordering::Relaxed) as u64,
+        }
+    }
+
+    /// Sees all rings, and drops those that `keep` does not want; `false` if one was missed.
+    fn each(&self, patience: Option<Patience>, mut keep: impl FnMut(&mut Ring) -> bool) -> bool {
+        self.rings.sift(patience, |ring| {
+            // Relaxed: a figure.
+            self.again
+                .fetch_add(std::mem::take(&mut ring.again), Ordering::Relaxed);
+            keep(ring)
+        })
     }
 }

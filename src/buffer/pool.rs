@@ -3,7 +3,7 @@
 use super::cell::Cell;
 use super::class;
 use super::guard::Buffer;
-use super::inner::{Class, Inner};
+use super::inner::{Class, Inner, Used};
 use crate::budget::Budget;
 use crate::limits::Group;
 use crate::pool::Pool;
@@ -132,7 +132,7 @@ impl BufferPool {
     pub fn get(&self, min_capacity: usize) -> Buffer {
         match self.hit(min_capacity) {
             Some(buffer) => buffer,
-            None => self.get_slow(min_capacity),
+            None => self.get_back(min_capacity),
         }
     }
 
@@ -153,13 +153,32 @@ impl BufferPool {
     pub fn try_get(&self, min_capacity: usize) -> Result<Buffer, CapacityError> {
         match self.hit(min_capacity) {
             Some(buffer) => Ok(buffer),
-            None => self.find(min_capacity, true),
+            None => match self.back(min_capacity) {
+                Some(buffer) => Ok(buffer),
+                None => self.find(min_capacity, true),
+            },
         }
     }
 
     #[inline(always)]
     fn hit(&self, min_capacity: usize) -> Option<Buffer> {
         let cell = self.inner.get()?.hit(class::holding(min_capacity))?;
+        debug_assert!(cell.bytes.is_empty() && cell.bytes.capacity() >= min_capacity);
+        Some(Buffer::of(cell))
+    }
+
+    /// Nothing is idle in this thread's cache: what is frozen as a rule is there again.
+    #[inline(never)]
+    fn get_back(&self, min_capacity: usize) -> Buffer {
+        match self.back(min_capacity) {
+            Some(buffer) => buffer,
+            None => self.get_slow(min_capacity),
+        }
+    }
+
+    #[inline(always)]
+    fn back(&self, min_capacity: usize) -> Option<Buffer> {
+        let cell = self.inner.get()?.back(class::holding(min_capacity))?;
         debug_assert!(cell.bytes.is_empty() && cell.bytes.capacity() >= min_capacity);
         Some(Buffer::of(cell))
     }
@@ -189,16 +208,16 @@ impl BufferPool {
 
     /// Runs one trim pass by the rule for this level of memory pressure; see [`Pool::trim_under`].
     pub fn trim_under(&self, level: Level) -> Trimmed {
-        self.each(|pool, _| pool.trim_under(level))
+        self.each(|used| used.pool.trim_under(level))
     }
 
     /// Drops every idle buffer, and lets go of those that are lent out: their memory goes with
     /// their last view. Says what was idle.
     pub fn clear(&self) -> Trimmed {
-        self.each(|pool, class| {
-            class.look_at_all();
-            class.lent.clear();
-            pool.clear()
+        self.each(|used| {
+            used.class.look_at_all();
+            used.class.lent.clear();
+            used.pool.clear()
         })
     }
 
@@ -219,8 +238,11 @@ impl BufferPool {
     pub fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         let mut moved = [0, 0];
-        for (pool, class) in self.used() {
+        for Used { pool, class } in self.used() {
             sum.add(&pool.stats());
+            let again = class.lent.figures().again;
+            sum.reused += again;
+            sum.returned += again;
             let [.., left, arrived] = class.counts.read();
             moved[0] += left;
             moved[1] += arrived;
@@ -262,13 +284,16 @@ impl BufferPool {
         self.inner.get_or_init(|| Inner::new(Settings::default()))
     }
 
-    fn used(&self) -> impl Iterator<Item = (&Pool<Cell>, &Arc<Class>)> {
-        self.inner.get().into_iter().flat_map(|inner| inner.used())
+    fn used(&self) -> impl Iterator<Item = &Used> {
+        self.inner
+            .get()
+            .into_iter()
+            .flat_map(|inner| inner.all_used())
     }
 
-    fn each(&self, mut f: impl FnMut(&Pool<Cell>, &Arc<Class>) -> Trimmed) -> Trimmed {
+    fn each(&self, f: impl FnMut(&Used) -> Trimmed) -> Trimmed {
         self.used()
-            .map(|(pool, class)| f(pool, class))
+            .map(f)
             .fold(Trimmed::default(), |sum, one| Trimmed {
                 objects: sum.objects + one.objects,
                 bytes: sum.bytes + one.bytes,
@@ -319,25 +344,26 @@ pub struct ClassStats {
 }
 
 impl ClassStats {
-    fn of((pool, class): (&Pool<Cell>, &Arc<Class>)) -> Self {
+    fn of(Used { pool, class }: &Used) -> Self {
         let stats = pool.stats();
         let [helped, helps, ..] = class.counts.read();
-        let (lent, lent_bytes) = class.lent.figures();
+        let lent = class.lent.figures();
+        let reused = stats.reused + lent.again;
         Self {
             capacity: if class.index == class::OUTSIDE {
                 usize::MAX
             } else {
                 class::size(class.index)
             },
-            requests: (stats.created + stats.reused + helped).saturating_sub(helps),
+            requests: (stats.created + reused + helped).saturating_sub(helps),
             created: stats.created,
-            reused: stats.reused,
+            reused,
             oversize: stats.discarded_by.oversize,
             idle: stats.idle,
             idle_bytes: stats.idle_bytes,
             in_use: stats.in_use,
-            lent: lent as u64,
-            lent_bytes: lent_bytes as u64,
+            lent: lent.handles,
+            lent_bytes: lent.bytes,
         }
     }
 }

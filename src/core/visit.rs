@@ -115,8 +115,11 @@ impl Core {
         (all, reached)
     }
 
-    /// Hands everything idle out to the caller; and whether every cache was reached within
-    /// `patience` (`None`: with one look at each).
+    /// Hands everything idle out to the caller; and whether that was all there is: every cache was
+    /// reached within `patience` (`None`: with one look at each), and no guard is out.
+    ///
+    /// A guard whose object was idle before this pass is not missed: whoever took it left its cache,
+    /// or the depot's lock, before this came there.
     #[cfg(feature = "bytes")]
     pub(crate) fn take_all(&self, patience: Option<Patience>) -> (Batch, bool) {
         let (all, reached) = self.strip(patience, false);
@@ -125,7 +128,8 @@ impl Core {
             bytes: all.bytes,
         });
         self.counters.reused(all.len);
-        (all, reached)
+        let out = self.nodes() > all.len;
+        (all, reached && !out)
     }
 
     /// Drops everything idle.
