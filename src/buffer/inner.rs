@@ -119,18 +119,30 @@ impl Class {
         }
     }
 
-    /// One that was lent out and is back, by `pop`.
-    #[inline(always)]
-    fn back(&self, pop: impl FnOnce(&Lent) -> Option<Pooled<Cell>>) -> Option<Pooled<Cell>> {
-        if !self.keeps() {
-            return None;
-        }
-        pop(&self.lent)
-    }
-
     /// Looks at all that are lent out; whether there may be something to look at next time.
     pub(super) fn look_at_all(&self) -> bool {
         self.lent.look_at_all(cell::came_back)
+    }
+}
+
+impl Used {
+    /// An idle buffer in this thread's cache.
+    #[inline(always)]
+    pub(super) fn hit(&self, asked: usize) -> Option<Pooled<Cell>> {
+        let mut cell = self.pool.try_get_fast()?;
+        cell.asked = asked as u8;
+        Some(cell)
+    }
+
+    /// A buffer that this thread has lent out, and that is back.
+    #[inline(never)]
+    pub(super) fn back(&self, asked: usize) -> Option<Pooled<Cell>> {
+        if !self.class.keeps() {
+            return None;
+        }
+        let mut cell = self.class.lent.pop()?;
+        cell.asked = asked as u8;
+        Some(cell)
     }
 }
 
@@ -145,27 +157,17 @@ impl Inner {
         })
     }
 
-    /// An idle buffer of exactly this class in this thread's cache.
+    /// A class, if it has been used.
     #[inline(always)]
-    pub(super) fn hit(&self, class: usize) -> Option<Pooled<Cell>> {
-        let mut cell = self.classes.get(class)?.get()?.pool.try_get_fast()?;
-        cell.asked = class as u8;
-        Some(cell)
-    }
-
-    /// A buffer of exactly this class that this thread lent out, and that is back.
-    #[inline(always)]
-    pub(super) fn back(&self, class: usize) -> Option<Pooled<Cell>> {
-        let mut cell = self.classes.get(class)?.get()?.class.back(Lent::pop)?;
-        cell.asked = class as u8;
-        Some(cell)
+    pub(super) fn if_used(&self, class: usize) -> Option<&Used> {
+        self.classes.get(class)?.get()
     }
 
     /// An idle buffer of this class, or one that is back, the long way round.
     fn idle(&self, class: usize) -> Option<Pooled<Cell>> {
-        let Used { pool, class } = self.classes[class].get()?;
+        let Used { pool, class } = self.if_used(class)?;
         pool.try_get()
-            .or_else(|| class.back(Lent::pop_slow))
+            .or_else(|| class.keeps().then(|| class.lent.pop_slow()).flatten())
             // One that was not as it was is idle now.
             .or_else(|| pool.try_get_fast())
     }
@@ -196,7 +198,7 @@ impl Inner {
         if class <= wanted || class > self.settings.top {
             return None;
         }
-        let pool = &self.classes[class].get()?.pool;
+        let pool = &self.if_used(class)?.pool;
         let cell = pool.try_get_fast().or_else(|| self.idle(class))?;
         self.count_help(wanted, class);
         Some(cell)

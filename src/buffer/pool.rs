@@ -132,7 +132,7 @@ impl BufferPool {
     pub fn get(&self, min_capacity: usize) -> Buffer {
         match self.hit(min_capacity) {
             Some(buffer) => buffer,
-            None => self.get_back(min_capacity),
+            None => self.get_slow(min_capacity),
         }
     }
 
@@ -153,32 +153,19 @@ impl BufferPool {
     pub fn try_get(&self, min_capacity: usize) -> Result<Buffer, CapacityError> {
         match self.hit(min_capacity) {
             Some(buffer) => Ok(buffer),
-            None => match self.back(min_capacity) {
-                Some(buffer) => Ok(buffer),
-                None => self.find(min_capacity, true),
-            },
+            None => self.find(min_capacity, true),
         }
     }
 
     #[inline(always)]
     fn hit(&self, min_capacity: usize) -> Option<Buffer> {
-        let cell = self.inner.get()?.hit(class::holding(min_capacity))?;
-        debug_assert!(cell.bytes.is_empty() && cell.bytes.capacity() >= min_capacity);
-        Some(Buffer::of(cell))
-    }
-
-    /// Nothing is idle in this thread's cache: what is frozen as a rule is there again.
-    #[inline(never)]
-    fn get_back(&self, min_capacity: usize) -> Buffer {
-        match self.back(min_capacity) {
-            Some(buffer) => buffer,
-            None => self.get_slow(min_capacity),
-        }
-    }
-
-    #[inline(always)]
-    fn back(&self, min_capacity: usize) -> Option<Buffer> {
-        let cell = self.inner.get()?.back(class::holding(min_capacity))?;
+        let asked = class::holding(min_capacity);
+        let used = self.inner.get()?.if_used(asked)?;
+        let cell = match used.hit(asked) {
+            Some(cell) => cell,
+            // What was frozen is there again, as a rule.
+            None => used.back(asked)?,
+        };
         debug_assert!(cell.bytes.is_empty() && cell.bytes.capacity() >= min_capacity);
         Some(Buffer::of(cell))
     }
