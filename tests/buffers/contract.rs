@@ -269,3 +269,31 @@ fn an_async_reader() {
     }
     assert_eq!((all, buffer.len()), (100, 100));
 }
+
+/// A codec's encoder writes into a buffer of the pool, and a decoder takes frames out of one.
+#[test]
+fn codecs_of_tokio_util() {
+    use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
+    let pool = manual();
+    let mut codec = LengthDelimitedCodec::new();
+    let mut buffer = pool.get(1000);
+    for part in ["one", "two", "three"] {
+        codec
+            .encode(Bytes::from(part), &mut buffer)
+            .expect("it fits");
+    }
+    let wire = buffer.freeze();
+    assert_eq!(wire.len(), 3 * 4 + "onetwothree".len());
+
+    let mut received = pool.get(1000);
+    received.extend_from_slice(&wire);
+    let mut frames = Vec::new();
+    while let Some(frame) = codec.decode(&mut received).expect("well formed") {
+        frames.push(frame.freeze());
+    }
+    assert_eq!(frames, ["one", "two", "three"]);
+    drop((wire, received, frames));
+    pool.trim();
+    // Both are whole again.
+    assert_eq!(pool.stats().idle_bytes, 2 * 1024);
+}
