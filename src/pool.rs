@@ -255,8 +255,8 @@ impl<T: Send + 'static> Pool<T> {
     }
 
     /// Looks at everything idle, wherever it is: out of every thread's cache, and then in the depot.
-    /// What `keep` does not want is dropped. `false` if something may have been missed: some cache was
-    /// not reached within `patience` (`None`: with one look at each), or a guard is out.
+    /// What `keep` does not want is dropped. `false` if something was missed: a guard is out, or some
+    /// cache was not reached within `patience` (`None`: with one look at each).
     ///
     /// `keep` runs with nothing held; if it panics, what it has not seen leaks.
     #[cfg(feature = "bytes")]

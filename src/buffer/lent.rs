@@ -10,7 +10,7 @@
 //! its own ring as it finds a buffer, by a hit, and while it has the ring nobody else does: no lock,
 //! and nothing that must not be done. The ring of a thread that has ended is in that pool's depot,
 //! where others find it; a pass, `clear` and the figures take all rings out of all caches, as a
-//! visitor takes idle objects. One that somebody has in hand at that moment is missed.
+//! visitor takes idle objects, and again if somebody had one in hand. (Still, one may be missed then.)
 //!
 //! # Who keeps whom, and who looks
 //! A ring keeps the cells in it, and through them their class and its pool of rings: [`Lent::close`]

@@ -30,9 +30,11 @@ use std::time::Duration;
 /// # Frozen buffers
 /// [`Buffer::freeze`] gives a plain [`Bytes`](bytes::Bytes) without a copy and, once warm, without
 /// any call to the allocator. Nobody tells the pool when the last view of it goes, so it asks: each
-/// freeze asks two of the buffers lent out in that class, each `get` that finds none in its thread's
-/// cache asks up to eight, oldest first, and each pass asks all. So after its last view is gone memory waits until one of these:
-/// with automatic trimming until the next pass, 5 s by default, at the most. Buffers that are lent
+/// `get` that finds none in its thread's cache asks up to eight of the buffers that its thread has
+/// lent out in that class, oldest first; a freeze by a thread that has more than sixteen lent out
+/// asks two; and each pass asks all, of all threads. So after its last view is gone memory waits
+/// until one of these: with automatic trimming until the next pass, 5 s by default, at the most.
+/// Buffers that are lent
 /// out or wait count as [in use](Stats::in_use), and not towards limits and budget; how many there
 /// are is in [`class_stats`](BufferPool::class_stats). The same goes for buffers that are dropped
 /// while parts of them, by `split_to` and the like, are still around; but the pool waits for those
@@ -208,7 +210,8 @@ impl BufferPool {
         })
     }
 
-    /// What the pool has done and holds, all classes together.
+    /// What the pool has done and holds, all classes together. Cheap enough for once a second: like
+    /// a pass, it visits each thread's cache in each class.
     ///
     /// Requests without capacity do not count. Buffers that are lent out, frozen or with parts split
     /// off, are `in_use`.

@@ -12,6 +12,10 @@ use crate::node::Batch;
 use crate::stats::{Reason, Trimmed};
 use crate::sync::{Ordering, Patience, Wait};
 
+/// How often a visitor that wants what is in use as well looks for it.
+#[cfg(feature = "bytes")]
+const SWEEPS: usize = 8;
+
 /// Which caches a visitor wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -115,21 +119,28 @@ impl Core {
         (all, reached)
     }
 
-    /// Hands everything idle out to the caller; and whether that was all there is: every cache was
-    /// reached within `patience` (`None`: with one look at each), and no guard is out.
+    /// Hands everything idle out to the caller; and whether that was all there is. Looks again some
+    /// times for what is in use, as it comes back in a moment where this is wanted.
     ///
-    /// A guard whose object was idle before this pass is not missed: whoever took it left its cache,
+    /// An object that was idle before is not missed without notice: whoever took it left its cache,
     /// or the depot's lock, before this came there.
     #[cfg(feature = "bytes")]
     pub(crate) fn take_all(&self, patience: Option<Patience>) -> (Batch, bool) {
-        let (all, reached) = self.strip(patience, false);
+        let mut all = Batch::EMPTY;
+        let mut wait = Wait::new(Patience::Short);
+        for _ in 0..SWEEPS {
+            all.append(self.strip(patience, false).0);
+            if self.nodes() <= all.len || !wait.again() {
+                break;
+            }
+        }
         self.limits.release(Charge {
             objects: all.len,
             bytes: all.bytes,
         });
         self.counters.reused(all.len);
-        let out = self.nodes() > all.len;
-        (all, reached && !out)
+        let complete = self.nodes() <= all.len;
+        (all, complete)
     }
 
     /// Drops everything idle.
