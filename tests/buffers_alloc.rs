@@ -156,6 +156,27 @@ fn b14_get_fill_freeze_clone_drop_eight_in_flight() {
     }
 }
 
+/// C3, for frozen ones: passes and the figures take the ring away, and it is there again.
+#[test]
+fn b14_frozen_with_passes_in_between() {
+    let pool = pool();
+    let mut flight = Flight::new();
+    let mut round = |times| {
+        for n in 0..times {
+            let mut buffer = pool.get(4096);
+            buffer.put_bytes(n as u8, 4096);
+            flight.push(buffer.freeze());
+        }
+    };
+    round(100);
+    for pass in 0..50 {
+        pool.trim();
+        assert_eq!(calls(|| round(50)), 0, "after pass {pass}");
+        assert!(pool.class_stats()[0].lent >= 8);
+        assert_eq!(calls(|| round(50)), 0, "after the figures, {pass}");
+    }
+}
+
 #[test]
 fn b14_parts_split_off() {
     let pool = pool();
