@@ -279,7 +279,7 @@ fn b14_consumers_on_another_thread() {
 /// pool dropped in between: every buffer's memory goes once, when its last view and the pool are gone.
 #[test]
 fn the_ledger_is_empty_in_the_end() {
-    for _ in 0..if cfg!(miri) { 2 } else { 30 } {
+    for _ in 0..if cfg!(debug_assertions) { 2 } else { 30 } {
         let pool = BufferPool::builder()
             .trim_every(Duration::from_millis(1))
             .build();
@@ -289,7 +289,7 @@ fn the_ledger_is_empty_in_the_end() {
                 .map(|_| {
                     scope.spawn(|| {
                         let mut views = Vec::new();
-                        for n in 0..if cfg!(miri) { 20 } else { 2000 } {
+                        for n in 0..if cfg!(miri) { 20 } else { 1000 } {
                             let mut buffer = pool.get(LEDGER);
                             buffer.put_bytes(n as u8, LEDGER / 2 + n % 100);
                             let view = buffer.freeze();
