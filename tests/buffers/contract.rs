@@ -3,13 +3,16 @@
 use crate::{assert_balanced, manual};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use repool::{Buffer, BufferPool};
-use static_assertions::assert_impl_all;
+use static_assertions::{assert_impl_all, const_assert_eq};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 
 assert_impl_all!(Buffer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, BufMut, Buf, io::Write, std::fmt::Write, AsRef<[u8]>, AsMut<[u8]>);
 assert_impl_all!(BufferPool: Send, Sync, Default, UnwindSafe, RefUnwindSafe, std::fmt::Debug);
+
+// It travels in registers.
+const_assert_eq!(size_of::<Buffer>(), 2 * size_of::<usize>());
 
 fn is_static<T: 'static>(_: &T) {}
 
