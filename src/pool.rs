@@ -9,6 +9,8 @@ use crate::node::Link;
 use crate::recycle::Recycle;
 use crate::shell::{Create, Payload, Reset, Shell, own_reset};
 use crate::stats::{Stats, Trimmed};
+#[cfg(feature = "bytes")]
+use crate::sync::Patience;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::trim::{self, Level};
@@ -267,6 +269,46 @@ impl<T: Send + 'static> Pool<T> {
             plan: Plan::Deferred(plan),
             object: PhantomData,
         }
+    }
+
+    /// Looks at everything idle, wherever it is: out of every thread's cache, and then in the depot.
+    /// What `keep` does not want is dropped. `false` if something was missed: a guard is out, or some
+    /// cache was not reached within `patience` (`None`: with one look at each).
+    ///
+    /// `keep` runs with nothing held; if it panics, what it has not seen leaks.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn sift(
+        &self,
+        patience: Option<Patience>,
+        mut keep: impl FnMut(&mut T) -> bool,
+    ) -> bool
+    where
+        T: Recycle,
+    {
+        let Some(core) = self.core_if_used() else {
+            return true;
+        };
+        let (mut batch, all) = core.take_all(patience);
+        while let Some(link) = NonNull::new(batch.pop()) {
+            // SAFETY: a node of this pool, just taken.
+            let mut object = unsafe { Pooled::<T>::from_link(link) };
+            if keep(&mut object) {
+                let weight = object.retained_bytes();
+                std::mem::forget(object);
+                // SAFETY: the guard held the node, which is of this core, and is gone.
+                unsafe { Core::give(core.address(), None, link.as_ptr(), weight) };
+            } else {
+                drop(Pooled::into_inner(object));
+            }
+        }
+        all
+    }
+
+    /// Ends the pool before it is dropped: no more idle objects, now or later.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn close(&self) {
+        // Made, if need be: one that is made later would be open.
+        self.core().close();
     }
 
     /// A pool whose core is made by its first use.

@@ -62,9 +62,11 @@ pub trait Recycle {
 
 /// What a `BufferPool` keeps; without it, any of the others.
 #[cfg(feature = "bytes")]
-use crate::buffer::Cell as BufferCell;
+use crate::buffer::{Cell as BufferCell, Ring as BufferRing};
 #[cfg(not(feature = "bytes"))]
 type BufferCell = Vec<u8>;
+#[cfg(not(feature = "bytes"))]
+type BufferRing = Vec<u8>;
 
 /// What an `ArenaPool` keeps; without it, any of the others.
 #[cfg(feature = "bumpalo")]
@@ -92,7 +94,8 @@ macro_rules! for_inlined_types {
             Vec<f64>,
             Vec<char>,
             BufferCell,
-            Region
+            Region,
+            BufferRing
         )
     };
 }

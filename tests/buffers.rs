@@ -10,6 +10,8 @@ mod lent;
 mod limits;
 #[path = "buffers/model.rs"]
 mod model;
+#[path = "buffers/rings.rs"]
+mod rings;
 #[path = "buffers/shapes.rs"]
 mod shapes;
 

@@ -1,12 +1,14 @@
-//! B2 and B14: what buffers cost in allocator calls, with a counting allocator.
+//! B2 and B14: what buffers cost in allocator calls, with a counting allocator; and that their memory
+//! goes, with a ledger.
 #![cfg(feature = "bytes")]
 
 use bytes::{BufMut, Bytes};
-use repool::BufferPool;
+use repool::{Buffer, BufferPool};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 /// Counts each thread's calls by itself, so that the test harness does not disturb.
 struct Counting;
@@ -22,17 +24,29 @@ fn count() {
     CALLS.with(|calls| calls.set(calls.get() + 1));
 }
 
+/// A size that nobody but the ledger's test uses, and how much memory of it is around.
+const LEDGER: usize = 7 << 10;
+static ENTRIES: AtomicIsize = AtomicIsize::new(0);
+
+fn enter(layout: Layout, sign: isize) {
+    if layout.size() == LEDGER {
+        ENTRIES.fetch_add(sign, SeqCst);
+    }
+}
+
 // SAFETY: passes everything on to the system's allocator; the counter allocates nothing and has no
 // destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        enter(layout, 1);
         // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         count();
+        enter(layout, -1);
         // SAFETY: the caller's.
         unsafe { System.dealloc(at, layout) }
     }
@@ -142,6 +156,27 @@ fn b14_get_fill_freeze_clone_drop_eight_in_flight() {
     }
 }
 
+/// C3, for frozen ones: passes and the figures take the ring away, and it is there again.
+#[test]
+fn b14_frozen_with_passes_in_between() {
+    let pool = pool();
+    let mut flight = Flight::new();
+    let mut round = |times| {
+        for n in 0..times {
+            let mut buffer = pool.get(4096);
+            buffer.put_bytes(n as u8, 4096);
+            flight.push(buffer.freeze());
+        }
+    };
+    round(100);
+    for pass in 0..50 {
+        pool.trim();
+        assert_eq!(calls(|| round(50)), 0, "after pass {pass}");
+        assert!(pool.class_stats()[0].lent >= 8);
+        assert_eq!(calls(|| round(50)), 0, "after the figures, {pass}");
+    }
+}
+
 #[test]
 fn b14_parts_split_off() {
     let pool = pool();
@@ -238,4 +273,62 @@ fn b14_consumers_on_another_thread() {
         assert_eq!(consumer.join().expect("no panic"), 0, "the consumer");
         assert_eq!(calls, 0, "the producer");
     });
+}
+
+/// Freezes and drops on four threads, with passes, `clear` and figures at the same time, and the
+/// pool dropped in between: every buffer's memory goes once, when its last view and the pool are gone.
+#[test]
+fn the_ledger_is_empty_in_the_end() {
+    for _ in 0..if cfg!(debug_assertions) { 2 } else { 30 } {
+        let pool = BufferPool::builder()
+            .trim_every(Duration::from_millis(1))
+            .build();
+        let over = AtomicBool::new(false);
+        let left: Vec<(Buffer, Vec<Bytes>)> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut views = Vec::new();
+                        for n in 0..if cfg!(miri) { 20 } else { 1000 } {
+                            let mut buffer = pool.get(LEDGER);
+                            buffer.put_bytes(n as u8, LEDGER / 2 + n % 100);
+                            let view = buffer.freeze();
+                            if n % 3 == 0 {
+                                views.push(view);
+                                views.truncate(n % 16);
+                            }
+                        }
+                        (pool.get(LEDGER), views)
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                while !over.load(SeqCst) {
+                    drop((pool.trim(), pool.class_stats(), pool.clear()));
+                    std::thread::yield_now();
+                }
+            });
+            let left = workers.into_iter().map(|worker| worker.join());
+            let left = left.map(|left| left.expect("no panic")).collect();
+            over.store(true, SeqCst);
+            left
+        });
+        assert!(ENTRIES.load(SeqCst) > 0);
+        // The pool goes while these are frozen.
+        std::thread::scope(|scope| {
+            for (mut buffer, views) in left {
+                scope.spawn(move || {
+                    buffer.put_u8(1);
+                    drop((buffer.freeze(), views));
+                });
+            }
+            drop(pool);
+        });
+        // A pass of the janitor that is under way drops what it has taken.
+        let start = Instant::now();
+        while ENTRIES.load(SeqCst) != 0 && start.elapsed() < Duration::from_secs(20) {
+            std::thread::yield_now();
+        }
+        assert_eq!(ENTRIES.load(SeqCst), 0);
+    }
 }

@@ -177,6 +177,16 @@ fn freeze(size: usize, fill: Fill) -> Vec<Contender> {
             share(buffer.freeze());
         }
     })];
+    // What `bytes` itself takes: nothing that keeps a handle to the memory can be faster.
+    let mut kept = BytesMut::from(Bytes::from(vec![0; size]));
+    kept.clear();
+    all.push(contender("bare bytes", GLIBC, move |n| {
+        for _ in 0..n {
+            fill.run(&mut kept, size);
+            share(kept.split().freeze());
+            assert!(kept.try_reclaim(size));
+        }
+    }));
     all.extend(plain(move || {
         let mut bytes = BytesMut::with_capacity(size);
         fill.run(&mut bytes, size);

@@ -8,6 +8,7 @@
 
 use super::class;
 use super::inner::Class;
+use super::lent::Lent;
 use crate::guard::Pooled;
 use crate::recycle::Recycle;
 use crate::stats::Reason;
@@ -41,9 +42,8 @@ pub(crate) struct Cell {
     patience: u8,
     /// The class that was asked for.
     pub(super) asked: u8,
-    /// The class whose pool the cell belongs to; `None` while it is lent, so that nothing that
-    /// waits in a class keeps the class.
-    class: Option<Arc<Class>>,
+    /// The class whose pool the cell belongs to.
+    pub(super) class: Arc<Class>,
 }
 
 impl Recycle for Cell {
@@ -73,12 +73,8 @@ impl Cell {
             strikes,
             patience: 0,
             asked: class.index as u8,
-            class: Some(Arc::clone(class)),
+            class: Arc::clone(class),
         }
-    }
-
-    pub(super) fn class(&self) -> &Arc<Class> {
-        self.class.as_ref().expect("only a lent cell has no class")
     }
 
     /// Gives a cell without memory its memory.
@@ -99,6 +95,13 @@ impl Cell {
     #[inline(always)]
     pub(super) fn is_as_it_was(&mut self) -> bool {
         self.is_fine(self.bytes.len())
+    }
+
+    /// The same, of one that was lent and is back.
+    #[inline(always)]
+    pub(super) fn is_as_it_was_lent(&mut self) -> bool {
+        debug_assert!(self.bytes.is_empty());
+        self.is_fine(self.used)
     }
 
     /// The same, of one that had `used` bytes in it.
@@ -157,7 +160,7 @@ impl Cell {
     /// Overwrites everything, where that is wanted.
     fn wipe(&mut self) {
         #[cfg(feature = "zeroize")]
-        if self.class().wipes {
+        if self.class.wipes {
             wipe(&mut self.bytes);
         }
     }
@@ -224,19 +227,11 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
 }
 
 /// A lent buffer is back, or has waited long enough.
-pub(super) fn came_back(mut cell: Pooled<Cell>, class: Arc<Class>) {
-    cell.class = Some(class);
+pub(super) fn came_back(mut cell: Pooled<Cell>) {
     let used = cell.used;
-    // As a rule: nothing has happened to it but that it was lent.
-    if cell.is_fine(used) {
-        return drop(cell);
-    }
-    came_back_slow(cell, used);
-}
-
-#[cold]
-fn came_back_slow(mut cell: Pooled<Cell>, used: usize) {
-    if cell.patience != 0 && cell.regain() {
+    if cell.is_as_it_was_lent() {
+        drop(cell);
+    } else if cell.patience != 0 && cell.regain() {
         finish(cell, used);
     } else {
         // The memory goes with the last part.
@@ -251,7 +246,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
         return; // dropped: the pool does not keep what was in use during a panic
     }
     let full = cell.full;
-    if full > cell.class().top {
+    if full > cell.class.top {
         return Pooled::discard(cell, Reason::Oversize);
     }
     let Some(home) = class::filing(full) else {
@@ -261,7 +256,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
     if full > FLOOR && used != 0 && used < full.div_ceil(4) {
         cell.strikes += 1;
         if cell.strikes >= OUT {
-            if let Some(inner) = cell.class().inner() {
+            if let Some(inner) = cell.class.inner() {
                 inner.learn_shrunk(cell.asked, used);
             }
             return Pooled::discard(cell, Reason::Reset);
@@ -269,7 +264,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
     } else if used != 0 {
         cell.strikes = 0;
     }
-    if home == cell.class().index {
+    if home == cell.class.index {
         drop(cell);
     } else {
         refile(cell, home, used);
@@ -279,36 +274,45 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
 /// A grown buffer serves its new class.
 #[cold]
 fn refile(cell: Pooled<Cell>, home: usize, used: usize) {
-    let Some(inner) = cell.class().inner() else {
+    let Some(inner) = cell.class.inner() else {
         return; // the pool is gone, and drops it
     };
-    if let Some(reason) = cell.class().barred() {
+    if let Some(reason) = cell.class.barred() {
         return Pooled::discard(cell, reason);
     }
     inner.learn_grown(cell.asked, used);
-    cell.class().counts.left();
+    cell.class.counts.left();
     let Cell { bytes, strikes, .. } = Pooled::into_inner(cell);
     inner.adopt(home, bytes, strikes).counts.arrived();
 }
 
 /// Gives the bytes away, and keeps a handle to the memory.
+#[inline]
 pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
+    if cell.bytes.is_empty() || !cell.class.keeps() || std::thread::panicking() {
+        return freeze_slow(cell);
+    }
+    cell.used = cell.used_now();
+    let patience = if cell.is_whole() { FOR_EVER } else { PATIENCE };
+    let view = cell.bytes.split().freeze();
+    lend(cell, patience);
+    view
+}
+
+/// The same, of one that is empty, or that the pool does not keep.
+#[cold]
+#[inline(never)]
+fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
     if cell.bytes.is_empty() {
         give_back(cell);
         return Bytes::new();
     }
-    let outside = cell.class().index == class::OUTSIDE;
-    let reason = match cell.class().barred() {
-        None if outside => Reason::Oversize,
-        None if std::thread::panicking() => Reason::Panic,
+    let reason = match cell.class.barred() {
         Some(reason) => reason,
-        None => {
-            cell.used = cell.used_now();
-            let patience = if cell.is_whole() { FOR_EVER } else { PATIENCE };
-            let view = cell.bytes.split().freeze();
-            lend(cell, patience);
-            return view;
-        }
+        None if std::thread::panicking() => Reason::Panic,
+        None if cell.class.index == class::OUTSIDE => Reason::Oversize,
+        // Not any more: it was, and there is but one way to be so and come back.
+        None => Reason::SwitchedOff,
     };
     // The memory goes with the last view.
     let bytes = mem::take(&mut cell.bytes);
@@ -317,24 +321,21 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
 }
 
 /// Lets a handle wait until it is the only one.
+#[inline(always)]
 fn lend(mut cell: Pooled<Cell>, patience: u8) {
     cell.patience = patience;
-    let Some(class) = cell.class.take() else {
-        return;
-    };
-    let mut back = Default::default();
-    if let Err(cell) = class.lent.push(cell, &mut back) {
-        // The memory goes with the last view.
-        drop(Pooled::into_inner(cell));
+    if let Err(cell) = Lent::push(cell) {
+        lend_slow(cell);
     }
-    // After the push: a pass that has not seen it is over with its look, and has said so before.
+}
+
+/// The same, of a thread without a ring.
+#[cold]
+#[inline(never)]
+fn lend_slow(cell: Pooled<Cell>) {
+    let class = Arc::clone(&cell.class);
+    Lent::push_slow(cell);
+    // With the ring in its place: a pass that has not seen it there is over with its look, and has
+    // said so before.
     class.tell_janitor();
-    // As a rule one goes and one comes: then nobody counts references to the class.
-    let [first, second] = back;
-    if let Some(cell) = second {
-        came_back(cell, Arc::clone(&class));
-    }
-    if let Some(cell) = first {
-        came_back(cell, class);
-    }
 }

@@ -3,7 +3,7 @@
 use super::cell::{self, Cell};
 use super::inner::Inner;
 use crate::guard::Pooled;
-use crate::sync::rare::Weak;
+use crate::sync::rare::{OnceLock, Weak};
 use bytes::{Bytes, BytesMut};
 use std::mem;
 use std::ops::{Deref, DerefMut};
@@ -42,13 +42,23 @@ pub struct Buffer {
 impl UnwindSafe for Buffer {}
 impl RefUnwindSafe for Buffer {}
 
+/// Two words, so that a buffer travels in registers.
 enum Held {
     Pooled(Pooled<Cell>),
-    /// Asked for without any capacity: it has no memory yet, and no place in the pool.
-    Loose(BytesMut, Option<Weak<Inner>>),
-    /// Given back.
-    Gone,
+    /// Asked for without any capacity: it has no memory yet, and no place in the pool. Without a
+    /// home also what is left of one that was given back.
+    Empty(Option<Weak<Inner>>),
+    /// One that was empty, once somebody wants to write.
+    Loose(Box<Loose>),
 }
+
+struct Loose {
+    bytes: BytesMut,
+    home: Option<Weak<Inner>>,
+}
+
+/// What is in an empty one.
+static NOTHING: OnceLock<BytesMut> = OnceLock::new();
 
 impl Buffer {
     #[inline(always)]
@@ -60,7 +70,7 @@ impl Buffer {
 
     pub(super) fn loose(home: Option<Weak<Inner>>) -> Self {
         Self {
-            held: Held::Loose(BytesMut::new(), home),
+            held: Held::Empty(home),
         }
     }
 
@@ -86,12 +96,13 @@ impl Buffer {
     /// drop(pool);
     /// assert_eq!(hello, "hello");
     /// ```
+    #[inline]
     #[must_use = "the content is gone without it"]
-    pub fn freeze(mut self) -> Bytes {
+    pub fn freeze(self) -> Bytes {
         match self.take() {
             Held::Pooled(cell) => cell::freeze(cell),
-            Held::Loose(bytes, _) => bytes.freeze(),
-            Held::Gone => Bytes::new(),
+            Held::Empty(_) => Bytes::new(),
+            Held::Loose(loose) => loose.bytes.freeze(),
         }
     }
 
@@ -107,17 +118,37 @@ impl Buffer {
     /// assert_eq!((&mine[..], pool.stats().taken), (&b"mine"[..], 1));
     /// ```
     #[must_use]
-    pub fn into_inner(mut self) -> BytesMut {
+    pub fn into_inner(self) -> BytesMut {
         match self.take() {
             Held::Pooled(cell) => Pooled::into_inner(cell).bytes,
-            Held::Loose(bytes, _) => bytes,
-            Held::Gone => BytesMut::new(),
+            Held::Empty(_) => BytesMut::new(),
+            Held::Loose(loose) => loose.bytes,
         }
     }
 
+    /// What it holds, without the drop.
     #[inline(always)]
-    fn take(&mut self) -> Held {
-        mem::replace(&mut self.held, Held::Gone)
+    fn take(mut self) -> Held {
+        let held = mem::replace(&mut self.held, Held::Empty(None));
+        mem::forget(self); // has nothing left
+        held
+    }
+}
+
+impl Held {
+    #[cold]
+    fn loose(&mut self) -> &mut BytesMut {
+        if let Held::Empty(home) = self {
+            *self = Held::Loose(Box::new(Loose {
+                bytes: BytesMut::new(),
+                home: home.take(),
+            }));
+        }
+        match self {
+            Held::Pooled(cell) => &mut cell.bytes,
+            Held::Loose(loose) => &mut loose.bytes,
+            Held::Empty(_) => unreachable!("just made one that is not"),
+        }
     }
 }
 
@@ -128,8 +159,8 @@ impl Deref for Buffer {
     fn deref(&self) -> &BytesMut {
         match &self.held {
             Held::Pooled(cell) => &cell.bytes,
-            Held::Loose(bytes, _) => bytes,
-            Held::Gone => unreachable!("a buffer is given back when it is dropped"),
+            Held::Empty(_) => NOTHING.get_or_init(BytesMut::new),
+            Held::Loose(loose) => &loose.bytes,
         }
     }
 }
@@ -139,8 +170,7 @@ impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut BytesMut {
         match &mut self.held {
             Held::Pooled(cell) => &mut cell.bytes,
-            Held::Loose(bytes, _) => bytes,
-            Held::Gone => unreachable!("a buffer is given back when it is dropped"),
+            held => held.loose(),
         }
     }
 }
@@ -151,12 +181,12 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let straight = match &mut self.held {
             Held::Pooled(cell) => cell.is_as_it_was(),
-            Held::Loose(..) => false,
-            Held::Gone => true,
+            Held::Empty(_) => true,
+            Held::Loose(_) => false,
         };
         // If so, the drop of the field is what gives it back.
         if !straight {
-            give_back_slow(self.take());
+            give_back_slow(mem::replace(&mut self.held, Held::Empty(None)));
         }
     }
 }
@@ -166,11 +196,11 @@ impl Drop for Buffer {
 fn give_back_slow(held: Held) {
     match held {
         Held::Pooled(cell) => cell::give_back_slow(cell),
-        Held::Loose(bytes, Some(home)) if bytes.capacity() != 0 => {
-            if let Some(inner) = home.upgrade() {
-                inner.adopt_loose(bytes);
+        Held::Loose(loose) if loose.bytes.capacity() != 0 => {
+            if let Some(inner) = loose.home.and_then(|home| home.upgrade()) {
+                inner.adopt_loose(loose.bytes);
             }
         }
-        Held::Loose(..) | Held::Gone => {}
+        Held::Loose(_) | Held::Empty(_) => {}
     }
 }

@@ -7,8 +7,8 @@
 //! # Who keeps whom
 //! The user's handle keeps [`Inner`], which keeps the classes' pools. A cell and a pool's closures
 //! keep their [`Class`], which knows `Inner` by a weak reference only, so that a buffer that is out
-//! does not keep its pool. A class's line of lent cells keeps those cells, and through them their
-//! pool's closures: dropping `Inner` empties the line for good, which breaks the circle.
+//! does not keep its pool. A class's rings of lent cells keep those cells, and through them the
+//! class: dropping `Inner` closes the pool of rings, which breaks the circle.
 //!
 //! # What is learned
 //! Requests of a class whose buffers came back grown, twice, get buffers of the size that was
@@ -30,12 +30,18 @@ use bytes::{Bytes, BytesMut};
 #[derive(Debug)]
 pub(super) struct Inner {
     /// By class; the last one is for what is larger than any. Made when first used.
-    pools: [OnceLock<Pool<Cell>>; COUNT + 1],
-    classes: [OnceLock<Arc<Class>>; COUNT + 1],
+    classes: [OnceLock<Used>; COUNT + 1],
     learned: [Learned; COUNT + 1],
     settings: Settings,
     enabled: AtomicBool,
     me: Weak<Inner>,
+}
+
+/// A class that has been used.
+#[derive(Debug)]
+pub(super) struct Used {
+    pub(super) pool: Pool<Cell>,
+    pub(super) class: Arc<Class>,
 }
 
 /// What one class's cells, lent handles and closures share.
@@ -93,10 +99,17 @@ impl Class {
     }
 
     /// Why nothing is kept at the moment, if so.
+    #[inline]
     pub(super) fn barred(&self) -> Option<Reason> {
         self.core
             .get()
             .map_or(Some(Reason::Closed), |core| core.barred())
+    }
+
+    /// Whether anything is kept, at the moment and in this class.
+    #[inline(always)]
+    pub(super) fn keeps(&self) -> bool {
+        self.index != OUTSIDE && self.core.get().is_some_and(|core| !core.is_barred())
     }
 
     /// A handle waits: somebody has to look at it, even if nothing is idle.
@@ -106,39 +119,36 @@ impl Class {
         }
     }
 
-    /// Looks at the oldest lent buffers; whether some were back.
-    fn look(self: &Arc<Self>) -> bool {
-        let mut back = Default::default();
-        let found = self.lent.look(&mut back);
-        let [first, second] = back;
-        if let Some(cell) = first {
-            cell::came_back(cell, Arc::clone(self));
-        }
-        if let Some(cell) = second {
-            cell::came_back(cell, Arc::clone(self));
-        }
-        found
+    /// Looks at all that are lent out; whether there may be something to look at next time.
+    pub(super) fn look_at_all(&self) -> bool {
+        self.lent.look_at_all(cell::came_back)
+    }
+}
+
+impl Used {
+    /// An idle buffer in this thread's cache.
+    #[inline(always)]
+    pub(super) fn hit(&self, asked: usize) -> Option<Pooled<Cell>> {
+        let mut cell = self.pool.try_get_fast()?;
+        cell.asked = asked as u8;
+        Some(cell)
     }
 
-    /// Looks at all of them; whether some are still lent.
-    pub(super) fn look_at_all(self: &Arc<Self>) -> bool {
-        self.lent
-            .look_at_all(|cell| cell::came_back(cell, Arc::clone(self)));
-        !self.lent.is_empty()
-    }
-
-    /// Lets go of all lent handles: the memory goes with the last view.
-    pub(super) fn let_go(&self, close: bool) {
-        for cell in self.lent.drain(close) {
-            drop(Pooled::into_inner(cell));
+    /// A buffer that this thread has lent out, and that is back.
+    #[inline(never)]
+    pub(super) fn back(&self, asked: usize) -> Option<Pooled<Cell>> {
+        if !self.class.keeps() {
+            return None;
         }
+        let mut cell = self.class.lent.pop()?;
+        cell.asked = asked as u8;
+        Some(cell)
     }
 }
 
 impl Inner {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            pools: std::array::from_fn(|_| OnceLock::new()),
             classes: std::array::from_fn(|_| OnceLock::new()),
             learned: std::array::from_fn(|_| Learned::default()),
             settings,
@@ -147,19 +157,19 @@ impl Inner {
         })
     }
 
-    /// An idle buffer of exactly this class in this thread's cache.
+    /// A class, if it has been used.
     #[inline(always)]
-    pub(super) fn hit(&self, class: usize) -> Option<Pooled<Cell>> {
-        let mut cell = self.pools.get(class)?.get()?.try_get_fast()?;
-        cell.asked = class as u8;
-        Some(cell)
+    pub(super) fn if_used(&self, class: usize) -> Option<&Used> {
+        self.classes.get(class)?.get()
     }
 
-    /// The same, the long way round: one that was lent, or from the depot.
+    /// An idle buffer of this class, or one that is back, the long way round.
     fn idle(&self, class: usize) -> Option<Pooled<Cell>> {
-        let (pool, lent) = (self.pools[class].get()?, self.classes[class].get()?);
-        let found = lent.look().then(|| pool.try_get_fast()).flatten();
-        found.or_else(|| pool.try_get())
+        let Used { pool, class } = self.if_used(class)?;
+        pool.try_get()
+            .or_else(|| class.keeps().then(|| class.lent.pop_slow()).flatten())
+            // One that was not as it was is idle now.
+            .or_else(|| pool.try_get_fast())
     }
 
     /// A buffer, the long way round: `capacity` is not 0, and nothing of its class is idle.
@@ -188,7 +198,7 @@ impl Inner {
         if class <= wanted || class > self.settings.top {
             return None;
         }
-        let pool = self.pools[class].get()?;
+        let pool = &self.if_used(class)?.pool;
         let cell = pool.try_get_fast().or_else(|| self.idle(class))?;
         self.count_help(wanted, class);
         Some(cell)
@@ -197,14 +207,14 @@ impl Inner {
     fn count_help(&self, wanted: usize, class: usize) {
         if wanted != class {
             let count = |figure: &Figure| figure.fetch_add(1, Ordering::Relaxed);
-            count(&self.class(wanted).1.counts.helped);
-            count(&self.class(class).1.counts.helps);
+            count(&self.used(wanted).class.counts.helped);
+            count(&self.used(class).class.counts.helps);
         }
     }
 
     #[cold]
     fn create(&self, wanted: usize, class: usize, memory: BytesMut) -> Buffer {
-        let mut cell = self.class(class).0.get();
+        let mut cell = self.used(class).pool.get();
         cell.asked = wanted as u8;
         // Nothing in it, unless somebody has given one back in the meantime.
         if cell.bytes.capacity() == 0 {
@@ -214,18 +224,10 @@ impl Inner {
         Buffer::of(cell)
     }
 
-    /// The pool of a class and what belongs to it.
-    pub(super) fn class(&self, index: usize) -> (&Pool<Cell>, &Arc<Class>) {
-        match (self.pools[index].get(), self.classes[index].get()) {
-            (Some(pool), Some(class)) => (pool, class),
-            _ => self.class_slow(index),
-        }
-    }
-
-    #[cold]
-    fn class_slow(&self, index: usize) -> (&Pool<Cell>, &Arc<Class>) {
-        let class = self.classes[index].get_or_init(|| {
-            Arc::new(Class {
+    /// A class, made if need be.
+    fn used(&self, index: usize) -> &Used {
+        self.classes[index].get_or_init(|| {
+            let class = Arc::new(Class {
                 index,
                 top: class::size(self.settings.top),
                 #[cfg(feature = "zeroize")]
@@ -234,37 +236,33 @@ impl Inner {
                 counts: Counts::default(),
                 inner: Weak::clone(&self.me),
                 core: OnceLock::new(),
-            })
-        });
-        let pool = self.pools[index].get_or_init(|| {
-            let pool = self.settings.pool(class);
+            });
+            let pool = self.settings.pool(&class);
             if !self.enabled.load(Ordering::Relaxed) {
                 pool.set_enabled(false);
             }
             let _ = class.core.set(pool.weak_core());
-            pool
-        });
-        (pool, class)
+            Used { pool, class }
+        })
     }
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The pools that have been used.
-    pub(super) fn used(&self) -> impl Iterator<Item = (&Pool<Cell>, &Arc<Class>)> {
-        let pairs = self.pools.iter().zip(&self.classes);
-        pairs.filter_map(|(pool, class)| Some((pool.get()?, class.get()?)))
+    /// The classes that have been used.
+    pub(super) fn all_used(&self) -> impl Iterator<Item = &Used> {
+        self.classes.iter().filter_map(OnceLock::get)
     }
 
     pub(super) fn set_enabled(&self, on: bool) {
         self.enabled.store(on, Ordering::Relaxed);
-        self.used().for_each(|(pool, _)| pool.set_enabled(on));
+        self.all_used().for_each(|used| used.pool.set_enabled(on));
     }
 
     /// Takes in a buffer that is in no cell.
     pub(super) fn adopt(&self, home: usize, bytes: BytesMut, strikes: u8) -> &Arc<Class> {
-        let (pool, class) = self.class(home);
+        let Used { pool, class } = self.used(home);
         pool.put(Cell::filed(bytes, class, strikes));
         class
     }
@@ -327,9 +325,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        for class in self.classes.iter().filter_map(OnceLock::get) {
-            class.let_go(true);
-        }
+        self.all_used().for_each(|used| used.class.lent.close());
     }
 }
 

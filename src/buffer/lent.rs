@@ -1,256 +1,247 @@
 //! Lent-out buffers: those whose bytes somebody still looks at.
 //!
 //! `bytes` tells nobody when the last view of a buffer goes, so the pool keeps a handle to each and
-//! asks. Handles wait here, in the order in which they were lent; each [`push`](Lent::push) looks
-//! at the oldest two, a `get` that finds nothing idle at [`LOOKS`], a pass at all. What has been
-//! looked at in vain goes to the end of the line, so that a view that somebody keeps for ever does
-//! not hide the others.
+//! asks. Handles wait in [`Ring`]s, in the order in which they were lent: a `get` that finds nothing
+//! idle looks at the oldest [`LOOKS`] of its thread's ring, a freeze that finds many in it at two, a
+//! pass at all. What has been looked at in vain goes to the end, so that a view that somebody keeps
+//! for ever does not hide the others.
 //!
-//! The line is one per class, in stripes: a thread uses its own stripe, and gets that find nothing
-//! there look at the others. Locks are only tried; under them handles are moved and asked, nothing
-//! is allocated or dropped, and no user code runs.
+//! A ring is a pooled object of its own: each class has a private pool of them. So a thread finds
+//! its own ring as it finds a buffer, by a hit, and while it has the ring nobody else does: no lock,
+//! and nothing that must not be done. The ring of a thread that has ended is in that pool's depot,
+//! where others find it; a pass, `clear` and the figures take all rings out of all caches, as a
+//! visitor takes idle objects, and again if somebody had one in hand. (Still, one may be missed then.)
+//!
+//! # Who keeps whom, and who looks
+//! A ring keeps the cells in it, and through them their class and its pool of rings: [`Lent::close`]
+//! breaks that circle, for good. As long as there is a ring the janitor watches its class: whoever
+//! makes one tells it to, and a pass that has kept or missed one wants to see the next. So there is
+//! nothing to tell when a ring is used.
 
-use super::cell::Cell;
+use super::cell::{self, Cell};
+use crate::budget::Budget;
+use crate::cache::LIST_BYTES;
 use crate::guard::Pooled;
-use crate::sync::rare::OnceLock;
-use crate::sync::{AtomicUsize, Mutex, Ordering, Patience};
-use crate::thread;
+use crate::pool::Pool;
+use crate::recycle::Recycle;
+use crate::sync::{Figure, Ordering, Patience};
 use std::collections::VecDeque;
 
-/// What a get looks at, until it has found two, and what a pass looks at without letting go of the
-/// lock.
+/// What a get looks at.
 const LOOKS: usize = 8;
-/// What each push looks at.
-const LOOKS_ON_PUSH: usize = 2;
-const STRIPES: usize = 8;
+/// From this length on, gets do not keep up, or are somebody else's: then each freeze looks at two.
+const MANY: usize = 16;
 
-/// Buffers that are back.
-pub(super) type Back<const N: usize = LOOKS> = [Option<Pooled<Cell>>; N];
-
-#[derive(Debug)]
-pub(super) struct Lent {
-    stripes: OnceLock<Box<[Stripe; STRIPES]>>,
-}
-
-/// A line of its own, so that threads do not disturb each other.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Stripe {
-    line: Mutex<Line>,
-    /// Repeats the line's length, for readers without the lock. Relaxed: a hint.
-    len: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct Line {
+/// Some lent-out buffers, the oldest first: those of one thread, as a rule.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
     cells: VecDeque<Pooled<Cell>>,
-    /// The capacity of all of them.
-    bytes: usize,
-    closed: bool,
+    /// Buffers handed out again from here, since a pass or the figures took note.
+    again: usize,
+    /// Whether something was lent since the last pass.
+    used: bool,
 }
 
-impl Lent {
-    pub(super) const fn new() -> Self {
-        Self {
-            stripes: OnceLock::new(),
-        }
-    }
+impl Recycle for Ring {
+    #[inline(always)]
+    fn recycle(&mut self) {}
 
-    fn stripes(&self) -> &[Stripe; STRIPES] {
-        self.stripes
-            .get_or_init(|| Box::new(std::array::from_fn(|_| Stripe::new())))
-    }
-
-    fn own(stripes: &[Stripe; STRIPES]) -> &Stripe {
-        let number = thread::number().map_or(0, |number| number.0);
-        &stripes[number % STRIPES]
-    }
-
-    /// Puts a handle at the end of the line, and takes out what is back of the oldest two. `Err`:
-    /// it does not fit (closed, or the lock is not to be had).
-    pub(super) fn push(
-        &self,
-        cell: Pooled<Cell>,
-        back: &mut Back<LOOKS_ON_PUSH>,
-    ) -> Result<(), Pooled<Cell>> {
-        let stripe = Self::own(self.stripes());
-        let mut larger = VecDeque::new();
-        loop {
-            let Some(mut line) = stripe.line.lock_bounded(Patience::Short) else {
-                return Err(cell);
-            };
-            if line.closed {
-                return Err(cell);
-            }
-            let len = line.cells.len();
-            if len == line.cells.capacity() {
-                if larger.capacity() <= len {
-                    // Grow outside the lock: the allocator may be the user's own code.
-                    drop(line);
-                    larger = VecDeque::with_capacity(2 * len + 16);
-                    continue;
-                }
-                larger.extend(line.cells.drain(..));
-                std::mem::swap(&mut line.cells, &mut larger);
-            }
-            line.bytes = line.bytes.wrapping_add(cell.full);
-            line.cells.push_back(cell);
-            line.look(LOOKS_ON_PUSH.min(len), false, back);
-            stripe.publish(&line);
-            drop(line);
-            // The old, empty line, if there is one, is freed here, outside the lock.
-            drop(larger);
-            return Ok(());
-        }
-    }
-
-    /// Takes out what is back of the oldest few: in this thread's stripe, else in the first other
-    /// one that has something.
-    pub(super) fn look(&self, back: &mut Back<2>) -> bool {
-        let Some(stripes) = self.stripes.get() else {
-            return false;
-        };
-        let own = Self::own(stripes);
-        own.look(back) || stripes.iter().any(|stripe| stripe.look(back))
-    }
-
-    /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
-    /// enough, with nothing locked.
-    pub(super) fn look_at_all(&self, mut found: impl FnMut(Pooled<Cell>)) {
-        for stripe in self.stripes.get().into_iter().flat_map(|all| all.iter()) {
-            let mut left = stripe.len();
-            while left > 0 {
-                let mut back: Back = Back::default();
-                let looks = left.min(LOOKS);
-                left -= looks;
-                if let Some(mut line) = stripe.line.lock_bounded(Patience::Short) {
-                    line.look(looks, true, &mut back);
-                    stripe.publish(&line);
-                }
-                back.into_iter().flatten().for_each(&mut found);
-            }
-            stripe.shrink();
-        }
-    }
-
-    /// Takes all handles out; with `close`, for good.
-    pub(super) fn drain(&self, close: bool) -> Vec<Pooled<Cell>> {
-        // A closed one must not be made afterwards, so it is made now.
-        let stripes = if close {
-            Some(self.stripes())
-        } else {
-            self.stripes.get().map(|stripes| &**stripes)
-        };
-        let mut all = Vec::new();
-        for stripe in stripes.into_iter().flatten() {
-            // Without the lock (a thread died holding it, in a fork) they leak.
-            let Some(mut line) = stripe.line.lock_bounded(Patience::Long) else {
-                continue;
-            };
-            line.closed |= close;
-            line.bytes = 0;
-            let cells = std::mem::take(&mut line.cells);
-            stripe.publish(&line);
-            drop(line);
-            all.extend(cells);
-        }
-        all
-    }
-
-    /// Handles and the capacity behind them.
-    pub(super) fn figures(&self) -> (usize, usize) {
-        let of = |stripe: &Stripe| {
-            let line = stripe.line.lock_bounded(Patience::Short)?;
-            Some((line.cells.len(), line.bytes))
-        };
-        let stripes = self.stripes.get().into_iter().flat_map(|all| all.iter());
-        stripes
-            .filter_map(of)
-            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        let stripes = self.stripes.get().into_iter().flat_map(|all| all.iter());
-        stripes.map(Stripe::len).sum::<usize>() == 0
+    /// Not what it holds, but what makes a full list of one: rings do not travel in batches, or one
+    /// thread would find those of all.
+    #[inline(always)]
+    fn retained_bytes(&self) -> usize {
+        LIST_BYTES
     }
 }
 
-impl Stripe {
-    fn new() -> Self {
-        Self {
-            line: Mutex::new(Line {
-                cells: VecDeque::new(),
-                bytes: 0,
-                closed: false,
-            }),
-            len: AtomicUsize::new(0),
+impl Drop for Ring {
+    /// Lets go of the handles: the memory goes with the last view. (A cell that is merely dropped
+    /// goes back to its pool.)
+    fn drop(&mut self) {
+        for cell in self.cells.drain(..) {
+            drop(Pooled::into_inner(cell));
         }
-    }
-
-    fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
-    }
-
-    /// Under the lock.
-    fn publish(&self, line: &Line) {
-        self.len.store(line.cells.len(), Ordering::Relaxed);
-    }
-
-    fn look(&self, back: &mut Back<2>) -> bool {
-        if self.len() == 0 {
-            return false;
-        }
-        let Some(mut line) = self.line.lock_bounded(Patience::Short) else {
-            return false;
-        };
-        let looks = LOOKS.min(line.cells.len());
-        let found = line.look(looks, false, back);
-        self.publish(&line);
-        found
-    }
-
-    /// Gives the line's own memory back after a burst.
-    fn shrink(&self) {
-        let Some(line) = self.line.lock_bounded(Patience::Short) else {
-            return;
-        };
-        let (len, capacity) = (line.cells.len(), line.cells.capacity());
-        drop(line);
-        if capacity < 128 || len > capacity / 4 {
-            return;
-        }
-        // Allocate and free outside the lock.
-        let mut smaller = VecDeque::with_capacity(2 * len + 16);
-        if let Some(mut line) = self.line.lock_bounded(Patience::Short) {
-            if line.cells.len() <= smaller.capacity() {
-                smaller.extend(line.cells.drain(..));
-                std::mem::swap(&mut line.cells, &mut smaller);
-            }
-        }
-        drop(smaller);
     }
 }
 
-impl Line {
-    /// Looks at the oldest ones; at most [`LOOKS`]. What is still lent goes to the end, unless a
-    /// `pass` finds that it has waited long enough.
-    fn look(&mut self, looks: usize, pass: bool, back: &mut [Option<Pooled<Cell>>]) -> bool {
-        let mut found = 0;
-        for _ in 0..looks {
-            if found == back.len() {
-                break;
+impl Ring {
+    /// The first of the oldest few that is back. What is still lent goes to the end.
+    #[inline(always)]
+    fn look(&mut self, looks: usize) -> Option<Pooled<Cell>> {
+        for _ in 0..looks.min(self.cells.len()) {
+            let mut cell = self.cells.pop_front()?;
+            if cell.is_back() {
+                return Some(cell);
             }
+            self.cells.push_back(cell);
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn push(&mut self, cell: Pooled<Cell>) {
+        self.used = true;
+        self.cells.push_back(cell);
+        if self.cells.len() > MANY {
+            self.relieve();
+        }
+    }
+
+    #[inline(never)]
+    fn relieve(&mut self) {
+        for _ in 0..2 {
+            if let Some(cell) = self.look(1) {
+                cell::came_back(cell);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<Pooled<Cell>> {
+        let mut cell = self.look(LOOKS)?;
+        if cell.is_as_it_was_lent() {
+            self.again += 1;
+            return Some(cell);
+        }
+        cell::came_back(cell);
+        None
+    }
+
+    /// Takes out, for a pass, what is back or has waited long enough.
+    fn sift(&mut self, found: &mut impl FnMut(Pooled<Cell>)) {
+        for _ in 0..self.cells.len() {
             let Some(mut cell) = self.cells.pop_front() else {
                 break;
             };
-            if cell.is_back() || (pass && !cell.goes_on_waiting()) {
-                self.bytes = self.bytes.wrapping_sub(cell.full);
-                back[found] = Some(cell);
-                found += 1;
+            if cell.is_back() || !cell.goes_on_waiting() {
+                found(cell);
             } else {
                 self.cells.push_back(cell);
             }
         }
-        found != 0
+        // Its own memory, after a burst.
+        let (len, capacity) = (self.cells.len(), self.cells.capacity());
+        if capacity >= 128 && len <= capacity / 4 {
+            self.cells.shrink_to(2 * len + 16);
+        }
+    }
+}
+
+/// The rings of one class.
+#[derive(Debug)]
+pub(super) struct Lent {
+    rings: Pool<Ring>,
+    /// What rings have counted in theirs.
+    again: Figure,
+}
+
+pub(super) struct Figures {
+    /// Handles in the rings, and the capacity behind them.
+    pub(super) handles: u64,
+    pub(super) bytes: u64,
+    /// Buffers handed out again straight from a ring, which the class's pool has not seen.
+    pub(super) again: u64,
+}
+
+impl Lent {
+    pub(super) fn new() -> Self {
+        Self {
+            rings: Pool::builder(Ring::default)
+                // Passes are the class's.
+                .trim_manually()
+                // Of its own, and without end: rings are not idle memory.
+                .budget(Budget::new(usize::MAX))
+                .build(),
+            again: Figure::new(0),
+        }
+    }
+
+    /// Puts a cell at the end of this thread's ring; where many wait, some that are back leave it.
+    /// `Err`: the thread has none. Not while it panics.
+    ///
+    /// What is borrowed here may be gone when this returns: once the cell is in the ring, the pool
+    /// may be dropped, and the ring with all that is in it.
+    #[inline(always)]
+    pub(super) fn push(cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
+        match cell.class.lent.rings.try_get_fast() {
+            Some(mut ring) => {
+                ring.push(cell);
+                Ok(())
+            }
+            None => Err(cell),
+        }
+    }
+
+    /// The same, with a ring that nobody has, or a new one.
+    pub(super) fn push_slow(cell: Pooled<Cell>) {
+        let mut ring = cell.class.lent.rings.get();
+        ring.push(cell);
+    }
+
+    /// One that is back and as it was, of the oldest few in this thread's ring. Others that are back
+    /// are given back.
+    #[inline(always)]
+    pub(super) fn pop(&self) -> Option<Pooled<Cell>> {
+        // While a thread panics a ring would not go back, but be dropped.
+        if std::thread::panicking() {
+            return None;
+        }
+        self.rings.try_get_fast()?.pop()
+    }
+
+    /// The same, also from a ring that nobody has.
+    pub(super) fn pop_slow(&self) -> Option<Pooled<Cell>> {
+        if std::thread::panicking() {
+            return None;
+        }
+        self.rings.try_get()?.pop()
+    }
+
+    /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
+    /// enough. Whether there may be something to look at next time.
+    pub(super) fn look_at_all(&self, mut found: impl FnMut(Pooled<Cell>)) -> bool {
+        let mut more = false;
+        let all = self.each(None, |ring| {
+            ring.sift(&mut found);
+            // One that is in use is empty now and then.
+            let keep = std::mem::take(&mut ring.used) || !ring.cells.is_empty();
+            more |= keep;
+            keep
+        });
+        more || !all
+    }
+
+    /// Lets go of all handles.
+    pub(super) fn clear(&self) {
+        self.each(Some(Patience::Long), |_| false);
+    }
+
+    /// Lets go of all handles, and of those that are yet to come.
+    pub(super) fn close(&self) {
+        self.rings.close();
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        let (mut handles, mut bytes) = (0, 0);
+        self.each(Some(Patience::Long), |ring| {
+            handles += ring.cells.len() as u64;
+            bytes += ring.cells.iter().map(|cell| cell.full as u64).sum::<u64>();
+            true
+        });
+        Figures {
+            handles,
+            bytes,
+            again: self.again.load(Ordering::Relaxed) as u64,
+        }
+    }
+
+    /// Sees all rings, and drops those that `keep` does not want; `false` if one was missed.
+    fn each(&self, patience: Option<Patience>, mut keep: impl FnMut(&mut Ring) -> bool) -> bool {
+        self.rings.sift(patience, |ring| {
+            // Relaxed: a figure.
+            self.again
+                .fetch_add(std::mem::take(&mut ring.again), Ordering::Relaxed);
+            keep(ring)
+        })
     }
 }

@@ -7,7 +7,7 @@
 //! | `class.rs` | size classes |
 //! | `inner.rs` | a pool for each class, and the choice between them |
 //! | `cell.rs` | what is in those pools; how a buffer comes back |
-//! | `lent.rs` | frozen buffers, until their last view is gone |
+//! | `lent.rs` | frozen buffers, until their last view is gone: a ring of them for each thread |
 
 mod cell;
 mod class;
@@ -19,4 +19,5 @@ mod pool;
 
 pub(crate) use self::cell::Cell;
 pub use self::guard::Buffer;
+pub(crate) use self::lent::Ring;
 pub use self::pool::{BufferPool, BufferPoolBuilder, CapacityError, ClassStats};

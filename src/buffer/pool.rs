@@ -3,7 +3,7 @@
 use super::cell::Cell;
 use super::class;
 use super::guard::Buffer;
-use super::inner::{Class, Inner};
+use super::inner::{Class, Inner, Used};
 use crate::budget::Budget;
 use crate::limits::Group;
 use crate::pool::Pool;
@@ -30,9 +30,11 @@ use std::time::Duration;
 /// # Frozen buffers
 /// [`Buffer::freeze`] gives a plain [`Bytes`](bytes::Bytes) without a copy and, once warm, without
 /// any call to the allocator. Nobody tells the pool when the last view of it goes, so it asks: each
-/// freeze asks two of the buffers lent out in that class, each `get` that finds none in its thread's
-/// cache asks up to eight, oldest first, and each pass asks all. So after its last view is gone memory waits until one of these:
-/// with automatic trimming until the next pass, 5 s by default, at the most. Buffers that are lent
+/// `get` that finds none in its thread's cache asks up to eight of the buffers that its thread has
+/// lent out in that class, oldest first; a freeze by a thread that has more than sixteen lent out
+/// asks two; and each pass asks all, of all threads. So after its last view is gone memory waits
+/// until one of these: with automatic trimming until the next pass, 5 s by default, at the most.
+/// Buffers that are lent
 /// out or wait count as [in use](Stats::in_use), and not towards limits and budget; how many there
 /// are is in [`class_stats`](BufferPool::class_stats). The same goes for buffers that are dropped
 /// while parts of them, by `split_to` and the like, are still around; but the pool waits for those
@@ -159,7 +161,13 @@ impl BufferPool {
 
     #[inline(always)]
     fn hit(&self, min_capacity: usize) -> Option<Buffer> {
-        let cell = self.inner.get()?.hit(class::holding(min_capacity))?;
+        let asked = class::holding(min_capacity);
+        let used = self.inner.get()?.if_used(asked)?;
+        let cell = match used.hit(asked) {
+            Some(cell) => cell,
+            // What was frozen is there again, as a rule.
+            None => used.back(asked)?,
+        };
         debug_assert!(cell.bytes.is_empty() && cell.bytes.capacity() >= min_capacity);
         Some(Buffer::of(cell))
     }
@@ -189,20 +197,21 @@ impl BufferPool {
 
     /// Runs one trim pass by the rule for this level of memory pressure; see [`Pool::trim_under`].
     pub fn trim_under(&self, level: Level) -> Trimmed {
-        self.each(|pool, _| pool.trim_under(level))
+        self.each(|used| used.pool.trim_under(level))
     }
 
     /// Drops every idle buffer, and lets go of those that are lent out: their memory goes with
     /// their last view. Says what was idle.
     pub fn clear(&self) -> Trimmed {
-        self.each(|pool, class| {
-            class.look_at_all();
-            class.let_go(false);
-            pool.clear()
+        self.each(|used| {
+            used.class.look_at_all();
+            used.class.lent.clear();
+            used.pool.clear()
         })
     }
 
-    /// What the pool has done and holds, all classes together.
+    /// What the pool has done and holds, all classes together. Cheap enough for once a second: like
+    /// a pass, it visits each thread's cache in each class.
     ///
     /// Requests without capacity do not count. Buffers that are lent out, frozen or with parts split
     /// off, are `in_use`.
@@ -219,8 +228,11 @@ impl BufferPool {
     pub fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         let mut moved = [0, 0];
-        for (pool, class) in self.used() {
+        for Used { pool, class } in self.used() {
             sum.add(&pool.stats());
+            let again = class.lent.figures().again;
+            sum.reused += again;
+            sum.returned += again;
             let [.., left, arrived] = class.counts.read();
             moved[0] += left;
             moved[1] += arrived;
@@ -262,13 +274,16 @@ impl BufferPool {
         self.inner.get_or_init(|| Inner::new(Settings::default()))
     }
 
-    fn used(&self) -> impl Iterator<Item = (&Pool<Cell>, &Arc<Class>)> {
-        self.inner.get().into_iter().flat_map(|inner| inner.used())
+    fn used(&self) -> impl Iterator<Item = &Used> {
+        self.inner
+            .get()
+            .into_iter()
+            .flat_map(|inner| inner.all_used())
     }
 
-    fn each(&self, mut f: impl FnMut(&Pool<Cell>, &Arc<Class>) -> Trimmed) -> Trimmed {
+    fn each(&self, f: impl FnMut(&Used) -> Trimmed) -> Trimmed {
         self.used()
-            .map(|(pool, class)| f(pool, class))
+            .map(f)
             .fold(Trimmed::default(), |sum, one| Trimmed {
                 objects: sum.objects + one.objects,
                 bytes: sum.bytes + one.bytes,
@@ -319,25 +334,26 @@ pub struct ClassStats {
 }
 
 impl ClassStats {
-    fn of((pool, class): (&Pool<Cell>, &Arc<Class>)) -> Self {
+    fn of(Used { pool, class }: &Used) -> Self {
         let stats = pool.stats();
         let [helped, helps, ..] = class.counts.read();
-        let (lent, lent_bytes) = class.lent.figures();
+        let lent = class.lent.figures();
+        let reused = stats.reused + lent.again;
         Self {
             capacity: if class.index == class::OUTSIDE {
                 usize::MAX
             } else {
                 class::size(class.index)
             },
-            requests: (stats.created + stats.reused + helped).saturating_sub(helps),
+            requests: (stats.created + reused + helped).saturating_sub(helps),
             created: stats.created,
-            reused: stats.reused,
+            reused,
             oversize: stats.discarded_by.oversize,
             idle: stats.idle,
             idle_bytes: stats.idle_bytes,
             in_use: stats.in_use,
-            lent: lent as u64,
-            lent_bytes: lent_bytes as u64,
+            lent: lent.handles,
+            lent_bytes: lent.bytes,
         }
     }
 }

@@ -18,6 +18,13 @@ impl Core {
         }
     }
 
+    /// How many nodes there are. The caller has the pool's handle.
+    #[cfg(feature = "bytes")]
+    pub(super) fn nodes(&self) -> usize {
+        // Relaxed: a node's reference is counted before anybody can see the node.
+        self.strong.load(Ordering::Relaxed) - 1
+    }
+
     /// One more strong reference, unless the last one is gone.
     pub(super) fn try_retain(&self) -> bool {
         // Relaxed: as `retain`; the closures are reached through the reference that this is.

@@ -6,9 +6,15 @@
 use super::{CLOSED, Core};
 use crate::cache::{Cache, Figures, Lists};
 use crate::fence;
+#[cfg(feature = "bytes")]
+use crate::limits::Charge;
 use crate::node::Batch;
 use crate::stats::{Reason, Trimmed};
 use crate::sync::{Ordering, Patience, Wait};
+
+/// How often a visitor that wants what is in use as well looks for it.
+#[cfg(feature = "bytes")]
+const SWEEPS: usize = 8;
 
 /// Which caches a visitor wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +101,14 @@ impl Core {
                 listed.each(|cache| cache.set_barred(true));
             }
         }
-        let mut all = Batch::EMPTY;
         // Where a fork has left a flag set, this gives up after a second, and what that cache
         // holds leaks: rather that than hang.
-        let reached = self.visit(Some(Patience::Long), Reach::Occupied, |cache, lists| {
+        self.strip(Some(Patience::Long), close)
+    }
+
+    fn strip(&self, patience: Option<Patience>, close: bool) -> (Batch, bool) {
+        let mut all = Batch::EMPTY;
+        let reached = self.visit(patience, Reach::Occupied, |cache, lists| {
             for batch in cache.strip(lists, &self.limits) {
                 all.append(batch);
             }
@@ -107,6 +117,30 @@ impl Core {
             all.append(batch);
         }
         (all, reached)
+    }
+
+    /// Hands everything idle out to the caller; and whether that was all there is. Looks again some
+    /// times for what is in use, as it comes back in a moment where this is wanted.
+    ///
+    /// An object that was idle before is not missed without notice: whoever took it left its cache,
+    /// or the depot's lock, before this came there.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn take_all(&self, patience: Option<Patience>) -> (Batch, bool) {
+        let mut all = Batch::EMPTY;
+        let mut wait = Wait::new(Patience::Short);
+        for _ in 0..SWEEPS {
+            all.append(self.strip(patience, false).0);
+            if self.nodes() <= all.len || !wait.again() {
+                break;
+            }
+        }
+        self.limits.release(Charge {
+            objects: all.len,
+            bytes: all.bytes,
+        });
+        self.counters.reused(all.len);
+        let complete = self.nodes() <= all.len;
+        (all, complete)
     }
 
     /// Drops everything idle.

@@ -3,13 +3,16 @@
 use crate::{assert_balanced, manual};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use repool::{Buffer, BufferPool};
-use static_assertions::assert_impl_all;
+use static_assertions::{assert_impl_all, const_assert_eq};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 
 assert_impl_all!(Buffer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, BufMut, Buf, io::Write, std::fmt::Write, AsRef<[u8]>, AsMut<[u8]>);
 assert_impl_all!(BufferPool: Send, Sync, Default, UnwindSafe, RefUnwindSafe, std::fmt::Debug);
+
+// It travels in registers.
+const_assert_eq!(size_of::<Buffer>(), 2 * size_of::<usize>());
 
 fn is_static<T: 'static>(_: &T) {}
 
@@ -268,4 +271,32 @@ fn an_async_reader() {
         all += read;
     }
     assert_eq!((all, buffer.len()), (100, 100));
+}
+
+/// A codec's encoder writes into a buffer of the pool, and a decoder takes frames out of one.
+#[test]
+fn codecs_of_tokio_util() {
+    use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
+    let pool = manual();
+    let mut codec = LengthDelimitedCodec::new();
+    let mut buffer = pool.get(1000);
+    for part in ["one", "two", "three"] {
+        codec
+            .encode(Bytes::from(part), &mut buffer)
+            .expect("it fits");
+    }
+    let wire = buffer.freeze();
+    assert_eq!(wire.len(), 3 * 4 + "onetwothree".len());
+
+    let mut received = pool.get(1000);
+    received.extend_from_slice(&wire);
+    let mut frames = Vec::new();
+    while let Some(frame) = codec.decode(&mut received).expect("well formed") {
+        frames.push(frame.freeze());
+    }
+    assert_eq!(frames, ["one", "two", "three"]);
+    drop((wire, received, frames));
+    pool.trim();
+    // Both are whole again.
+    assert_eq!(pool.stats().idle_bytes, 2 * 1024);
 }

@@ -98,9 +98,12 @@ fn the_janitor_finds_it_with_nothing_else_to_do() {
     // Nothing is ever idle in this pool: the only buffer is lent.
     let bytes = frozen(&pool, 1);
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(lent(&pool), 1);
-    drop(bytes);
     let start = Instant::now();
+    // Unless the janitor has it in hand just now.
+    while lent(&pool) != 1 {
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+    drop(bytes);
     while lent(&pool) + pool.stats().idle > 0 {
         assert!(
             start.elapsed() < Duration::from_secs(20),
