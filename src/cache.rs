@@ -342,26 +342,10 @@ impl Cache {
     ) -> Result<Returned, Shut> {
         let work = |lists: &mut Lists| {
             let mut leaving = (Batch::EMPTY, End::Hot);
-            if weight >= lists.bar
-                && let Err(reason) = self.raise_bar(lists, weight, limits)
+            if let Err(reason) = self.admit(lists, weight, limits, &mut leaving)
+                && !self.admit_alone(lists, weight, limits, &mut leaving)
             {
                 return Returned::Refused(leaving, reason);
-            }
-            if !self.has_room(lists) {
-                if lists.space() == 0 {
-                    leaving = self.rotate(lists, limits);
-                }
-                self.make_room(lists);
-            }
-            if !self.has_room(lists)
-                && let Err(reason) = self.grow_grant(lists, limits)
-            {
-                // Heavier ones may have been here before, at whose weight all are charged.
-                let lower = lists.bar > weight.saturating_add(1);
-                if !lower || self.lower_bar(lists, weight, limits).is_err() || !self.has_room(lists)
-                {
-                    return Returned::Refused(leaving, reason);
-                }
             }
             // SAFETY: I2: inside the critical section; the caller holds the node.
             let kept = unsafe { lists.push(link, weight) };

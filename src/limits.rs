@@ -191,6 +191,12 @@ impl Limits {
             || self.budget().is_some()
     }
 
+    /// The most objects and bytes that this pool may keep idle.
+    #[cfg(not(repool_loom))]
+    pub(crate) fn most(&self) -> (usize, usize) {
+        (self.objects.limit(), self.bytes.limit())
+    }
+
     /// Whether an object of this weight is worth keeping.
     pub(crate) fn accepts(&self, weight: usize) -> bool {
         weight <= self.max_object_bytes.min(MAX_WEIGHT)
@@ -207,16 +213,12 @@ impl Limits {
 
     /// The bar that lets `weight` pass, with some air above it where air costs nothing.
     pub(crate) fn bar_for(&self, weight: usize) -> usize {
-        let exact = weight.saturating_add(1);
         if self.bounded() {
-            exact
-        } else {
-            exact
-                .checked_next_power_of_two()
-                .unwrap_or(exact)
-                .max(FIRST_BAR)
-                .min(self.max_bar())
+            return weight.saturating_add(1);
         }
+        // Up to a power of two, which is what most capacities are, and one of those as it is.
+        let most = weight.checked_next_power_of_two().unwrap_or(weight);
+        most.saturating_add(1).max(FIRST_BAR).min(self.max_bar())
     }
 
     fn max_bar(&self) -> usize {

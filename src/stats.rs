@@ -221,9 +221,12 @@ impl Stats {
         stats.created = read(&counters.created);
         let came = stats.created + stats.adopted;
         let went = stats.discarded + stats.trimmed + stats.taken;
-        // A batch on its way between a cache and the depot may have been seen in both.
+        // A batch on its way between a cache and the depot may have been seen in both, and an object
+        // that went from one thread to another in two caches; in truth no limit is exceeded (I7).
         let alive = came.saturating_sub(went);
-        stats.idle = idle.min(alive);
+        let (max_idle, max_idle_bytes) = core.limits.most();
+        stats.idle = idle.min(alive).min(max_idle as u64);
+        stats.idle_bytes = stats.idle_bytes.min(max_idle_bytes as u64);
         stats.in_use = alive - stats.idle;
         stats
     }

@@ -18,9 +18,11 @@ pub(crate) use self::model::*;
 /// What the models have no use for: rare, blocking or process-wide.
 #[cfg(not(repool_loom))]
 pub(crate) mod rare {
+    #[cfg(all(unix, not(miri)))]
+    pub(crate) use std::sync::Once;
     #[cfg(feature = "bytes")]
     pub(crate) use std::sync::Weak;
-    pub(crate) use std::sync::{Arc, Once, OnceLock};
+    pub(crate) use std::sync::{Arc, OnceLock};
     pub(crate) use std::thread::Builder;
 }
 

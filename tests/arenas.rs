@@ -396,6 +396,7 @@ fn e6_a_size_of_zero_costs_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri ends at an allocation that fails")]
 fn e6_a_size_that_cannot_be_had_is_an_error_and_the_arena_goes_on() {
     let pool = manual();
     for _ in 0..2 {

@@ -1,7 +1,8 @@
 //! The main job, `examples/compare`, from outside: what it refuses, and a run that is too short to
 //! mean anything but has every part.
 
-#![cfg(not(repool_loom))]
+// Miri starts no processes.
+#![cfg(not(any(repool_loom, miri)))]
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -154,6 +154,56 @@ impl Cache {
         (leaving, end)
     }
 
+    /// Makes room for one object; a full list may have to leave.
+    pub(super) fn admit(
+        &self,
+        lists: &mut Lists,
+        weight: usize,
+        limits: &Limits,
+        leaving: &mut (Batch, End),
+    ) -> Result<(), Reason> {
+        if weight >= lists.bar {
+            self.raise_bar(lists, weight, limits)?;
+        }
+        if !self.has_room(lists) {
+            if lists.space() == 0 {
+                *leaving = self.rotate(lists, limits);
+            }
+            self.make_room(lists);
+        }
+        if self.has_room(lists) {
+            return Ok(());
+        }
+        self.grow_grant(lists, limits).or_else(|reason| {
+            self.lower_bar(lists, weight, limits)
+                .ok()
+                .filter(|()| self.has_room(lists))
+                .ok_or(reason)
+        })
+    }
+
+    /// Makes room for one object that a limit has refused, if what is idle here is charged at more
+    /// than it weighs: all of it leaves for the depot, where it is charged for exactly.
+    pub(super) fn admit_alone(
+        &self,
+        lists: &mut Lists,
+        weight: usize,
+        limits: &Limits,
+        leaving: &mut (Batch, End),
+    ) -> bool {
+        let idle = lists.idle();
+        let exact = lists.spare.bytes.wrapping_add(lists.loaded_bytes());
+        let bar = lists.bar.max(limits.bar_for(weight));
+        if idle == 0 || Charge::of_objects(idle, bar).bytes <= exact {
+            return false;
+        }
+        let [loaded, mut all] = self.strip(lists, limits);
+        all.append(loaded);
+        leaving.0.append(all);
+        leaving.1 = End::Hot;
+        self.admit(lists, weight, limits, leaving).is_ok()
+    }
+
     /// Accepts heavier objects from now on, and fewer of them.
     pub(super) fn raise_bar(
         &self,
@@ -191,6 +241,9 @@ impl Cache {
         weight: usize,
         limits: &Limits,
     ) -> Result<(), Reason> {
+        if lists.bar <= weight.saturating_add(1) {
+            return Ok(());
+        }
         let bar = limits.bar_for(lists.heaviest().max(weight));
         if bar < lists.bar {
             let need = lists.idle() + 1;

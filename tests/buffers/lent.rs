@@ -91,6 +91,7 @@ fn the_next_pass_finds_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "there is no janitor")]
 fn the_janitor_finds_it_with_nothing_else_to_do() {
     let pool = BufferPool::builder()
         .trim_every(Duration::from_millis(20))

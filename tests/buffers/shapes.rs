@@ -113,9 +113,11 @@ fn b4_near_the_end_of_the_numbers() {
         let text = panic.downcast_ref::<String>().expect("a text");
         assert!(text.contains("capacity overflow"), "{text}");
     }
-    // As many as there can be, and more than there are.
-    let error = pool.try_get(isize::MAX as usize).unwrap_err();
-    assert!(error.to_string().contains("no memory"), "{error}");
+    // As many as there can be, and more than there are. (Miri ends at an allocation that fails.)
+    if cfg!(not(miri)) {
+        let error = pool.try_get(isize::MAX as usize).unwrap_err();
+        assert!(error.to_string().contains("no memory"), "{error}");
+    }
     assert!(pool.try_get(100).is_ok());
     assert_eq!(pool.stats().in_use, 0);
     assert_balanced(&pool);

@@ -335,6 +335,44 @@ fn a_heavy_object_leaves_lighter_ones_their_room() {
 }
 
 #[test]
+fn a_mixed_load_that_fits_a_limit_on_bytes_creates_no_more() {
+    // A12, C3: a cache charges all its objects at the weight of the heaviest, which must not keep out
+    // what would fit by exact weights.
+    for (limit, heavies, weight) in [
+        (120_000, 5, 20_000),
+        (1_000_000, 5, 20_000),
+        (1_000_000, 1, 100_000),
+        (1_280_000, 1, 20_000),
+    ] {
+        let census = Census::new();
+        let pool = manual(heavy(&census, 100)).max_idle_bytes(limit).build();
+        for cycle in 0..30 {
+            let mut out: Vec<_> = (0..64 + heavies).map(|_| pool.get()).collect();
+            // Whatever comes out: so many heavy ones, the rest light, at the front or at the end.
+            out.sort_by_key(|object| object.weight);
+            out.iter_mut().for_each(|object| object.weight = 100);
+            out.iter_mut()
+                .rev()
+                .take(heavies)
+                .for_each(|object| object.weight = weight);
+            if cycle % 2 == 0 {
+                out.reverse();
+            }
+            drop(out);
+            if cycle % 3 == 0 {
+                let _ = pool.trim();
+            }
+        }
+        let stats = pool.stats();
+        let all = (64 + heavies) as u64;
+        assert_eq!(
+            stats.created, all,
+            "{limit}, {heavies} of {weight}: {stats:?}"
+        );
+    }
+}
+
+#[test]
 fn a_thread_does_not_sit_on_many_heavy_objects() {
     // Caches are bounded in bytes as well: sixty-four 1 MiB buffers that no other thread can reach.
     let pool = Arc::new(manual(|| Vec::<u8>::with_capacity(1 << 20)).build());
