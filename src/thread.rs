@@ -49,14 +49,9 @@ impl Number {
 
 /// loom has no thread-local destructors worth the name: models call `Core::vacate` themselves, and
 /// what a thread remembers is kept until the end of the model.
-#[cfg(all(repool_loom, test))]
+#[cfg(repool_loom)]
 pub(crate) fn remember(core: &crate::core::Core) -> bool {
     crate::models::remember(core);
-    true
-}
-
-#[cfg(all(repool_loom, not(test)))]
-pub(crate) fn remember(_core: &crate::core::Core) -> bool {
     true
 }
 
