@@ -192,7 +192,6 @@ impl Limits {
     }
 
     /// The most objects and bytes that this pool may keep idle.
-    #[cfg(not(repool_loom))]
     pub(crate) fn most(&self) -> (usize, usize) {
         (self.objects.limit(), self.bytes.limit())
     }
