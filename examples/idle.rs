@@ -1,0 +1,37 @@
+//! Does idle memory come back? Draws it: this pool beside `object-pool`, a thread-local cache and
+//! plain allocation.
+//!
+//! ```sh
+//! cargo run --release --example idle -- --out idle.svg
+//! ```
+//!
+//! The program itself is `benches/examples/idle`: it measures a peer, and peers stay out of this
+//! package's lock file. This one starts it, with the arguments that it got.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/Cargo.toml");
+    let status = Command::new(env!("CARGO"))
+        .args(["run", "--release", "--locked", "--example", "idle"])
+        .arg("--manifest-path")
+        .arg(&benches)
+        .arg("--")
+        .args(std::env::args_os().skip(1))
+        .status();
+    match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        // It has said why.
+        Ok(status) => ExitCode::from(
+            status
+                .code()
+                .and_then(|code| code.try_into().ok())
+                .unwrap_or(1),
+        ),
+        Err(error) => {
+            eprintln!("error: cannot run {}: {error}", benches.display());
+            ExitCode::FAILURE
+        }
+    }
+}
