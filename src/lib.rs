@@ -18,6 +18,8 @@ mod core;
 mod depot;
 mod fence;
 mod janitor;
+#[cfg(all(feature = "bytes", not(repool_loom)))]
+mod lazy;
 mod limits;
 mod node;
 #[cfg(not(repool_loom))]

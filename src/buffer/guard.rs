@@ -3,7 +3,8 @@
 use super::cell::{self, Cell};
 use super::inner::Inner;
 use crate::guard::Pooled;
-use crate::sync::rare::{OnceLock, Weak};
+use crate::lazy::Stock;
+use crate::sync::rare::Weak;
 use bytes::{Bytes, BytesMut};
 use std::mem;
 use std::ops::{Deref, DerefMut};
@@ -58,7 +59,7 @@ struct Loose {
 }
 
 /// What is in an empty one.
-static NOTHING: OnceLock<BytesMut> = OnceLock::new();
+static NOTHING: Stock<BytesMut> = Stock::new();
 
 impl Buffer {
     #[inline(always)]
@@ -159,7 +160,7 @@ impl Deref for Buffer {
     fn deref(&self) -> &BytesMut {
         match &self.held {
             Held::Pooled(cell) => &cell.bytes,
-            Held::Empty(_) => NOTHING.get_or_init(BytesMut::new),
+            Held::Empty(_) => NOTHING.get(BytesMut::new),
             Held::Loose(loose) => &loose.bytes,
         }
     }
