@@ -13,6 +13,8 @@ mod budget;
 mod buffer;
 #[cfg(not(repool_loom))]
 mod builder;
+#[cfg(all(feature = "bytes", not(repool_loom)))]
+mod by_value;
 mod cache;
 mod core;
 mod depot;
