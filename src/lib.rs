@@ -13,11 +13,15 @@ mod budget;
 mod buffer;
 #[cfg(not(repool_loom))]
 mod builder;
+#[cfg(all(feature = "bytes", not(repool_loom)))]
+mod by_value;
 mod cache;
 mod core;
 mod depot;
 mod fence;
 mod janitor;
+#[cfg(all(feature = "bytes", not(repool_loom)))]
+mod lazy;
 mod limits;
 mod node;
 #[cfg(not(repool_loom))]

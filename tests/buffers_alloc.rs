@@ -1,13 +1,14 @@
-//! B2 and B14: what buffers cost in allocator calls, with a counting allocator; and that their memory
-//! goes, with a ledger.
+//! B2 and B14: what buffers cost in allocator calls, with a counting allocator; that their memory
+//! goes, with a ledger; and that a first use that does not come to its end holds up nobody.
 #![cfg(feature = "bytes")]
 
 use bytes::{BufMut, Bytes};
 use repool::{Buffer, BufferPool};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Counts each thread's calls by itself, so that the test harness does not disturb.
@@ -18,10 +19,33 @@ static ALLOCATOR: Counting = Counting;
 
 thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
+    /// In how many calls from now the thread stops; 0: in none.
+    static STOPS: Cell<usize> = const { Cell::new(0) };
 }
 
 fn count() {
     CALLS.with(|calls| calls.set(calls.get() + 1));
+    let stops = STOPS.get();
+    if stops != 0 {
+        STOPS.set(stops - 1);
+        if stops == 1 {
+            stop_slow();
+        }
+    }
+}
+
+/// How far the thread is that stops.
+static STOPPED: AtomicU8 = AtomicU8::new(GOING);
+const GOING: u8 = 0;
+const STANDING: u8 = 1;
+const RELEASED: u8 = 2;
+
+#[cold]
+fn stop_slow() {
+    STOPPED.store(STANDING, SeqCst);
+    while STOPPED.load(SeqCst) != RELEASED {
+        thread::yield_now();
+    }
 }
 
 /// A size that nobody but the ledger's test uses, and how much memory of it is around.
@@ -89,7 +113,60 @@ fn b2_capacity_zero_allocates_nothing() {
             assert!(pool.get(0).freeze().is_empty());
         });
         assert_eq!(calls, 0);
+        let calls = calls_of_looking(pool);
+        assert_eq!(calls, 0, "a look at what is not there");
     }
+}
+
+fn calls_of_looking(pool: &BufferPool) -> usize {
+    calls(|| {
+        let buffer = pool.get(0);
+        assert_eq!((buffer.capacity(), buffer.len()), (0, 0));
+    })
+}
+
+/// At each of its calls of the allocator, as one whose thread is not there any more, in a forked
+/// child.
+#[test]
+fn a_first_use_that_gets_stuck_holds_up_nobody_else() {
+    let mut places = 0;
+    loop {
+        STOPPED.store(GOING, SeqCst);
+        let pool = Arc::new(BufferPool::new());
+        let first = |stops| {
+            let pool = Arc::clone(&pool);
+            move || {
+                STOPS.set(stops);
+                let buffer = pool.get(4096);
+                STOPS.set(0);
+                buffer.capacity()
+            }
+        };
+        let stuck = thread::spawn(first(places + 1));
+        while STOPPED.load(SeqCst) != STANDING && !stuck.is_finished() {
+            thread::yield_now();
+        }
+        if STOPPED.load(SeqCst) != STANDING {
+            assert_eq!(stuck.join().expect("no panic"), 4096);
+            break; // there are no more
+        }
+        let (sender, receiver) = mpsc::channel();
+        let second = first(0);
+        let other = thread::spawn(move || sender.send(second()));
+        let capacity = receiver.recv_timeout(Duration::from_secs(60));
+        STOPPED.store(RELEASED, SeqCst);
+        assert_eq!(capacity, Ok(4096), "stuck in call {places}");
+        assert_eq!(stuck.join().expect("no panic"), 4096);
+        other.join().expect("no panic").expect("the test waits");
+        // The inside that came too late is gone, the pool has one.
+        let stats = pool.stats();
+        assert_eq!((stats.created + stats.reused, stats.in_use), (2, 0));
+        let classes = pool.class_stats();
+        assert_eq!((classes.len(), classes[0].requests), (1, 2));
+        places += 1;
+    }
+    // The pool's inside, the memory, a class, its core, and a thread's cache at the least.
+    assert!(places >= 5, "{places}");
 }
 
 #[test]

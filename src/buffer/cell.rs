@@ -292,8 +292,12 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
     if cell.bytes.is_empty() || !cell.class.keeps() || std::thread::panicking() {
         return freeze_slow(cell);
     }
-    cell.used = cell.used_now();
-    let patience = if cell.is_whole() { FOR_EVER } else { PATIENCE };
+    let (used, patience) = if cell.is_whole() {
+        (cell.bytes.len(), FOR_EVER)
+    } else {
+        (cell.used_now(), PATIENCE)
+    };
+    cell.used = used;
     let view = cell.bytes.split().freeze();
     lend(cell, patience);
     view

@@ -2,10 +2,11 @@
 
 use super::cell::{self, Cell};
 use super::inner::Inner;
+use crate::by_value::{ByValue, Leave};
 use crate::guard::Pooled;
-use crate::sync::rare::{OnceLock, Weak};
+use crate::lazy::Stock;
+use crate::sync::rare::Weak;
 use bytes::{Bytes, BytesMut};
-use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -35,7 +36,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// ```
 #[must_use = "a buffer that is dropped at once goes straight back"]
 pub struct Buffer {
-    held: Held,
+    held: ByValue<Held>,
 }
 
 /// The cell knows its pool by locks and flags that a panic leaves as they should be.
@@ -45,8 +46,7 @@ impl RefUnwindSafe for Buffer {}
 /// Two words, so that a buffer travels in registers.
 enum Held {
     Pooled(Pooled<Cell>),
-    /// Asked for without any capacity: it has no memory yet, and no place in the pool. Without a
-    /// home also what is left of one that was given back.
+    /// Asked for without any capacity: it has no memory yet, and no place in the pool.
     Empty(Option<Weak<Inner>>),
     /// One that was empty, once somebody wants to write.
     Loose(Box<Loose>),
@@ -58,19 +58,19 @@ struct Loose {
 }
 
 /// What is in an empty one.
-static NOTHING: OnceLock<BytesMut> = OnceLock::new();
+static NOTHING: Stock<BytesMut> = Stock::new();
 
 impl Buffer {
     #[inline(always)]
     pub(super) fn of(cell: Pooled<Cell>) -> Self {
         Self {
-            held: Held::Pooled(cell),
+            held: ByValue::new(Held::Pooled(cell)),
         }
     }
 
     pub(super) fn loose(home: Option<Weak<Inner>>) -> Self {
         Self {
-            held: Held::Empty(home),
+            held: ByValue::new(Held::Empty(home)),
         }
     }
 
@@ -99,7 +99,7 @@ impl Buffer {
     #[inline]
     #[must_use = "the content is gone without it"]
     pub fn freeze(self) -> Bytes {
-        match self.take() {
+        match self.held.into_inner() {
             Held::Pooled(cell) => cell::freeze(cell),
             Held::Empty(_) => Bytes::new(),
             Held::Loose(loose) => loose.bytes.freeze(),
@@ -119,19 +119,11 @@ impl Buffer {
     /// ```
     #[must_use]
     pub fn into_inner(self) -> BytesMut {
-        match self.take() {
+        match self.held.into_inner() {
             Held::Pooled(cell) => Pooled::into_inner(cell).bytes,
             Held::Empty(_) => BytesMut::new(),
             Held::Loose(loose) => loose.bytes,
         }
-    }
-
-    /// What it holds, without the drop.
-    #[inline(always)]
-    fn take(mut self) -> Held {
-        let held = mem::replace(&mut self.held, Held::Empty(None));
-        mem::forget(self); // has nothing left
-        held
     }
 }
 
@@ -157,9 +149,9 @@ impl Deref for Buffer {
 
     #[inline(always)]
     fn deref(&self) -> &BytesMut {
-        match &self.held {
+        match &*self.held {
             Held::Pooled(cell) => &cell.bytes,
-            Held::Empty(_) => NOTHING.get_or_init(BytesMut::new),
+            Held::Empty(_) => NOTHING.get(BytesMut::new),
             Held::Loose(loose) => &loose.bytes,
         }
     }
@@ -168,25 +160,21 @@ impl Deref for Buffer {
 impl DerefMut for Buffer {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut BytesMut {
-        match &mut self.held {
+        match &mut *self.held {
             Held::Pooled(cell) => &mut cell.bytes,
             held => held.loose(),
         }
     }
 }
 
-impl Drop for Buffer {
+/// What the drop of a [`Buffer`] does.
+impl Leave for Held {
     /// As it came and well used, it goes back by the hit path of its class's pool.
-    #[inline]
-    fn drop(&mut self) {
-        let straight = match &mut self.held {
-            Held::Pooled(cell) => cell.is_as_it_was(),
-            Held::Empty(_) => true,
-            Held::Loose(_) => false,
-        };
-        // If so, the drop of the field is what gives it back.
-        if !straight {
-            give_back_slow(mem::replace(&mut self.held, Held::Empty(None)));
+    #[inline(always)]
+    fn leave(self) {
+        match self {
+            Held::Pooled(cell) => cell::give_back(cell),
+            held => give_back_slow(held),
         }
     }
 }
@@ -195,12 +183,11 @@ impl Drop for Buffer {
 #[inline(never)]
 fn give_back_slow(held: Held) {
     match held {
-        Held::Pooled(cell) => cell::give_back_slow(cell),
         Held::Loose(loose) if loose.bytes.capacity() != 0 => {
             if let Some(inner) = loose.home.and_then(|home| home.upgrade()) {
                 inner.adopt_loose(loose.bytes);
             }
         }
-        Held::Loose(_) | Held::Empty(_) => {}
+        _ => {}
     }
 }

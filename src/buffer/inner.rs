@@ -21,16 +21,17 @@ use super::lent::Lent;
 use super::pool::{CapacityError, Settings};
 use crate::core::WeakCore;
 use crate::guard::Pooled;
+use crate::lazy::Lazy;
 use crate::pool::Pool;
 use crate::stats::Reason;
-use crate::sync::rare::{Arc, OnceLock, Weak};
+use crate::sync::rare::{Arc, Weak};
 use crate::sync::{AtomicBool, AtomicU8, Figure, Ordering};
 use bytes::{Bytes, BytesMut};
 
 #[derive(Debug)]
 pub(super) struct Inner {
     /// By class; the last one is for what is larger than any. Made when first used.
-    classes: [OnceLock<Used>; COUNT + 1],
+    classes: [Lazy<Used>; COUNT + 1],
     learned: [Learned; COUNT + 1],
     settings: Settings,
     enabled: AtomicBool,
@@ -55,7 +56,8 @@ pub(super) struct Class {
     pub(super) lent: Lent,
     pub(super) counts: Counts,
     inner: Weak<Inner>,
-    core: OnceLock<WeakCore>,
+    /// Of the pool that was made with this class, before anybody else saw either of them.
+    core: Lazy<WeakCore>,
 }
 
 /// What the class's pool cannot count.
@@ -149,7 +151,7 @@ impl Used {
 impl Inner {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            classes: std::array::from_fn(|_| OnceLock::new()),
+            classes: std::array::from_fn(|_| Lazy::new()),
             learned: std::array::from_fn(|_| Learned::default()),
             settings,
             enabled: AtomicBool::new(true),
@@ -226,24 +228,41 @@ impl Inner {
 
     /// A class, made if need be.
     fn used(&self, index: usize) -> &Used {
-        self.classes[index].get_or_init(|| {
-            let class = Arc::new(Class {
-                index,
-                top: class::size(self.settings.top),
-                #[cfg(feature = "zeroize")]
-                wipes: self.settings.wipes,
-                lent: Lent::new(),
-                counts: Counts::default(),
-                inner: Weak::clone(&self.me),
-                core: OnceLock::new(),
-            });
-            let pool = self.settings.pool(&class);
-            if !self.enabled.load(Ordering::Relaxed) {
-                pool.set_enabled(false);
-            }
-            let _ = class.core.set(pool.weak_core());
-            Used { pool, class }
-        })
+        match self.if_used(index) {
+            Some(used) => used,
+            None => self.used_slow(index),
+        }
+    }
+
+    #[cold]
+    fn used_slow(&self, index: usize) -> &Used {
+        let used = self.classes[index].get_or_make(|| Arc::new(self.unused(index)));
+        // Whoever switched while the class was made did not see it. Also if it is another thread's,
+        // which may not have come to this yet.
+        self.switch(used);
+        used
+    }
+
+    /// A class with a pool of its own. If another thread is quicker, both go as they came: no object
+    /// was in the pool, so nothing knows of it.
+    fn unused(&self, index: usize) -> Used {
+        let class = Arc::new(Class {
+            index,
+            top: class::size(self.settings.top),
+            #[cfg(feature = "zeroize")]
+            wipes: self.settings.wipes,
+            lent: Lent::new(),
+            counts: Counts::default(),
+            inner: Weak::clone(&self.me),
+            core: Lazy::new(),
+        });
+        let pool = self.settings.pool(&class);
+        // Relaxed: whatever this misses, `used_slow` sees.
+        if !self.enabled.load(Ordering::Relaxed) {
+            pool.set_enabled(false);
+        }
+        class.core.get_or_make(|| Arc::new(pool.weak_core()));
+        Used { pool, class }
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -252,12 +271,41 @@ impl Inner {
 
     /// The classes that have been used.
     pub(super) fn all_used(&self) -> impl Iterator<Item = &Used> {
-        self.classes.iter().filter_map(OnceLock::get)
+        self.classes.iter().filter_map(Lazy::get)
     }
 
     pub(super) fn set_enabled(&self, on: bool) {
-        self.enabled.store(on, Ordering::Relaxed);
-        self.all_used().for_each(|used| used.pool.set_enabled(on));
+        // AcqRel: see `switch`.
+        self.enabled.swap(on, Ordering::AcqRel);
+        self.all_used().for_each(|used| self.switch(used));
+    }
+
+    /// Switches a class as the pool is switched.
+    ///
+    /// Whoever makes a class calls this once it is there to be seen, whoever switches the pool calls
+    /// it for each class that is there, and both have gone through `enabled` by a read-modify-write in
+    /// between. Those are in one order, and each sees what came before the others. So either the
+    /// maker finds the new value, or the switcher finds the class.
+    ///
+    /// Again while it changes, so that the last one to switch a class, whoever that is, has found
+    /// the value unchanged after it; and a later change comes with its own call.
+    fn switch(&self, used: &Used) {
+        // AcqRel: pairs with itself and with `set_enabled`'s, as above.
+        let look = || self.enabled.fetch_or(false, Ordering::AcqRel);
+        let mut on = look();
+        loop {
+            used.pool.set_enabled(on);
+            let now = look();
+            if now == on {
+                break;
+            }
+            on = now;
+        }
+    }
+
+    /// For those that may outlive the pool.
+    pub(super) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
     }
 
     /// Takes in a buffer that is in no cell.

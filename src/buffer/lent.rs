@@ -68,13 +68,23 @@ impl Ring {
     /// The first of the oldest few that is back. What is still lent goes to the end.
     #[inline(always)]
     fn look(&mut self, looks: usize) -> Option<Pooled<Cell>> {
-        for _ in 0..looks.min(self.cells.len()) {
-            let mut cell = self.cells.pop_front()?;
-            if cell.is_back() {
-                return Some(cell);
-            }
-            self.cells.push_back(cell);
+        // The oldest is, as a rule.
+        self.look_at_one().or_else(|| self.look_on(looks))
+    }
+
+    /// The same, after a look at the first.
+    #[inline(never)]
+    fn look_on(&mut self, looks: usize) -> Option<Pooled<Cell>> {
+        (1..looks.min(self.cells.len())).find_map(|_| self.look_at_one())
+    }
+
+    #[inline(always)]
+    fn look_at_one(&mut self) -> Option<Pooled<Cell>> {
+        let mut cell = self.cells.pop_front()?;
+        if cell.is_back() {
+            return Some(cell);
         }
+        self.cells.push_back(cell);
         None
     }
 
@@ -103,8 +113,7 @@ impl Ring {
             self.again += 1;
             return Some(cell);
         }
-        cell::came_back(cell);
-        None
+        give_back_slow(cell)
     }
 
     /// Takes out, for a pass, what is back or has waited long enough.
@@ -125,6 +134,14 @@ impl Ring {
             self.cells.shrink_to(2 * len + 16);
         }
     }
+}
+
+/// One that is back, but not as it was, goes where it belongs. None to be handed out.
+#[cold]
+#[inline(never)]
+fn give_back_slow(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
+    cell::came_back(cell);
+    None
 }
 
 /// The rings of one class.

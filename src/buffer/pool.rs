@@ -5,10 +5,11 @@ use super::class;
 use super::guard::Buffer;
 use super::inner::{Class, Inner, Used};
 use crate::budget::Budget;
+use crate::lazy::Lazy;
 use crate::limits::Group;
 use crate::pool::Pool;
 use crate::stats::{Stats, Trimmed};
-use crate::sync::rare::{Arc, OnceLock};
+use crate::sync::rare::Arc;
 use crate::trim::Level;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -72,7 +73,7 @@ use std::time::Duration;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct BufferPool {
-    inner: OnceLock<Arc<Inner>>,
+    inner: Lazy<Inner>,
 }
 
 // A panic in between leaves locks and flags as they should be; no user code runs inside.
@@ -86,9 +87,7 @@ impl BufferPool {
     /// before the first use.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            inner: OnceLock::new(),
-        }
+        Self { inner: Lazy::new() }
     }
 
     /// The process's pool, for libraries and whoever needs no pool of their own: what one part of
@@ -184,7 +183,7 @@ impl BufferPool {
     #[cold]
     fn find(&self, min_capacity: usize, fallible: bool) -> Result<Buffer, CapacityError> {
         if min_capacity == 0 {
-            return Ok(Buffer::loose(self.inner.get().map(Arc::downgrade)));
+            return Ok(Buffer::loose(self.inner.get().map(Inner::weak)));
         }
         self.inner().get(min_capacity, fallible)
     }
@@ -270,8 +269,8 @@ impl BufferPool {
         self.inner.get()?.settings().name.as_deref()
     }
 
-    fn inner(&self) -> &Arc<Inner> {
-        self.inner.get_or_init(|| Inner::new(Settings::default()))
+    fn inner(&self) -> &Inner {
+        self.inner.get_or_make(|| Inner::new(Settings::default()))
     }
 
     fn used(&self) -> impl Iterator<Item = &Used> {
@@ -547,7 +546,7 @@ impl BufferPoolBuilder {
             settings.group = Some(Arc::new(Group::new(objects, bytes)));
         }
         BufferPool {
-            inner: OnceLock::from(Inner::new(settings)),
+            inner: Lazy::made(Inner::new(settings)),
         }
     }
 }

@@ -7,6 +7,7 @@ use static_assertions::{assert_impl_all, const_assert_eq};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::sync::Barrier;
 
 assert_impl_all!(Buffer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, BufMut, Buf, io::Write, std::fmt::Write, AsRef<[u8]>, AsMut<[u8]>);
 assert_impl_all!(BufferPool: Send, Sync, Default, UnwindSafe, RefUnwindSafe, std::fmt::Debug);
@@ -299,4 +300,32 @@ fn codecs_of_tokio_util() {
     pool.trim();
     // Both are whole again.
     assert_eq!(pool.stats().idle_bytes, 2 * 1024);
+}
+
+#[test]
+fn a_switch_that_races_with_first_uses_is_not_lost() {
+    const SIZES: [usize; 4] = [64, 128, 256, 512];
+    let use_all = |pool: &BufferPool| SIZES.map(|size| drop(pool.get(size)));
+    for round in 0..if cfg!(miri) { 5 } else { 500 } {
+        // Off, alone or against somebody who switches on.
+        let switches: &[bool] = [&[false][..], &[false, true]][round % 2];
+        let pool = manual();
+        let start = Barrier::new(1 + switches.len());
+        std::thread::scope(|scope| {
+            for &on in switches {
+                let (pool, start) = (&pool, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    pool.set_enabled(on);
+                });
+            }
+            start.wait();
+            use_all(&pool);
+        });
+        pool.clear();
+        use_all(&pool);
+        // However it is switched now, all classes are.
+        let idle = pool.stats().idle;
+        assert!(idle == 0 || (switches.len() == 2 && idle == 4), "{idle}");
+    }
 }

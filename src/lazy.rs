@@ -1,0 +1,296 @@
+//! [`Lazy`] and [`Stock`]: what the first use makes, without anybody who waits for it.
+//!
+//! `std::sync::OnceLock` lets one thread make the value while the others wait, without a bound. A
+//! forked child whose first use was another thread's at that moment would wait for ever. Here
+//! threads that race make one each, and all but one are dropped.
+//!
+//! # Orderings
+//! Whoever publishes a value does so with Release, and whoever reads the pointer does so with
+//! Acquire: who sees the pointer sees the value. Once set, a pointer stays until `Drop`.
+
+use crate::sync::rare::Arc;
+use crate::sync::{AtomicBool, AtomicPtr, Ordering, UnsafeCell};
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// An `Arc<T>` that is made when it is first wanted.
+pub(crate) struct Lazy<T> {
+    /// Null, or from `Arc::into_raw`, with that reference.
+    made: AtomicPtr<T>,
+    /// Sent and shared as what it stands for.
+    owns: PhantomData<Arc<T>>,
+}
+
+impl<T> Lazy<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            made: AtomicPtr::new(ptr::null_mut()),
+            owns: PhantomData,
+        }
+    }
+
+    /// One that has its value already.
+    pub(crate) fn made(value: Arc<T>) -> Self {
+        Self {
+            made: AtomicPtr::new(Arc::into_raw(value).cast_mut()),
+            owns: PhantomData,
+        }
+    }
+
+    /// The value, if somebody has made it. One load and a test.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<&T> {
+        // Acquire: pairs with the Release in `make_slow`.
+        let made = self.made.load(Ordering::Acquire);
+        // SAFETY: null, or of the `Arc` whose reference we keep until `Drop`.
+        unsafe { made.as_ref() }
+    }
+
+    /// The value; made here, if nobody has. Others may make one at the same time, or while this is
+    /// in `make`: the first to be ready is the one, and each of the others drops its own.
+    #[inline]
+    pub(crate) fn get_or_make(&self, make: impl FnOnce() -> Arc<T>) -> &T {
+        match self.get() {
+            Some(made) => made,
+            None => self.make_slow(make),
+        }
+    }
+
+    #[cold]
+    fn make_slow(&self, make: impl FnOnce() -> Arc<T>) -> &T {
+        let fresh = Arc::into_raw(make()).cast_mut();
+        // Release: pairs with the Acquire of whoever reads the pointer. Acquire: the other's value.
+        let made = match self.made.compare_exchange(
+            ptr::null_mut(),
+            fresh,
+            Ordering::Release,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => fresh,
+            Err(first) => {
+                // SAFETY: from `into_raw` above, and nobody else has seen it.
+                drop(unsafe { Arc::from_raw(fresh) });
+                first
+            }
+        };
+        // SAFETY: what is in `made` now: as in `get`.
+        unsafe { &*made }
+    }
+}
+
+impl<T> Drop for Lazy<T> {
+    fn drop(&mut self) {
+        let made = *self.made.get_mut();
+        if !made.is_null() {
+            // SAFETY: from `Arc::into_raw`; the reference is given up once, here.
+            drop(unsafe { Arc::from_raw(made) });
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lazy<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// For a `static`: a value of which nobody cares which one it is, made in the static itself. Nothing
+/// is allocated, unless two threads want it first at the same time. It is never dropped.
+pub(crate) struct Stock<T> {
+    /// Null, or the value: in `room`, or from a box that is never freed.
+    made: AtomicPtr<T>,
+    /// Whether somebody has the right to write to `room`, who may be gone.
+    taken: AtomicBool,
+    room: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: all that is shared is `&T`, and the right to make one: `room` is written by the one thread
+// that set `taken`, and read by nobody before that thread has published it.
+unsafe impl<T: Send + Sync> Sync for Stock<T> {}
+
+impl<T: Send + Sync> Stock<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            made: AtomicPtr::new(ptr::null_mut()),
+            taken: AtomicBool::new(false),
+            room: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&'static self, make: fn() -> T) -> &'static T {
+        // Acquire: pairs with the Release in `make_slow`.
+        let made = self.made.load(Ordering::Acquire);
+        // SAFETY: null, or a value that stays where it is.
+        match unsafe { made.as_ref() } {
+            Some(made) => made,
+            None => self.make_slow(make),
+        }
+    }
+
+    #[cold]
+    fn make_slow(&'static self, make: fn() -> T) -> &'static T {
+        let value = make();
+        // Relaxed: only one thread gets the right, and nothing comes with it.
+        let boxed = self.taken.swap(true, Ordering::Relaxed);
+        let fresh = if boxed {
+            Box::into_raw(Box::new(value))
+        } else {
+            self.room.with_mut(|room| {
+                // SAFETY: ours alone: we have set `taken`, and nobody has the pointer yet.
+                unsafe { (*room).write(value) };
+            });
+            self.room.with_mut(|room| room.cast::<T>())
+        };
+        // Release: pairs with the Acquire of whoever reads the pointer. Acquire: the other's value.
+        let made = match self.made.compare_exchange(
+            ptr::null_mut(),
+            fresh,
+            Ordering::Release,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => fresh,
+            Err(first) => {
+                if boxed {
+                    // SAFETY: from `into_raw` above, and nobody else has seen it.
+                    drop(unsafe { Box::from_raw(fresh) });
+                }
+                first
+            }
+        };
+        // SAFETY: what is in `made` now: as in `get`.
+        unsafe { &*made }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    const TIMES: usize = if cfg!(miri) { 10 } else { 1_000 };
+
+    /// Counts how many of it are around.
+    struct Counted<'a>(&'a AtomicUsize, usize);
+
+    impl<'a> Counted<'a> {
+        fn new(alive: &'a AtomicUsize, name: usize) -> Arc<Self> {
+            alive.fetch_add(1, Ordering::Relaxed);
+            Arc::new(Self(alive, name))
+        }
+    }
+
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn made_once_and_dropped_once() {
+        let alive = AtomicUsize::new(0);
+        let lazy = Lazy::new();
+        assert!(lazy.get().is_none());
+        assert_eq!(lazy.get_or_make(|| Counted::new(&alive, 1)).1, 1);
+        let again = lazy.get_or_make(|| panic!("there is one"));
+        assert!(ptr::eq(again, lazy.get().expect("made")));
+        assert_eq!(alive.load(Ordering::Relaxed), 1);
+        drop(lazy);
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+        drop(Lazy::made(Counted::new(&alive, 2)));
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+        drop(Lazy::<Counted<'_>>::new());
+    }
+
+    #[test]
+    fn others_may_keep_it_longer() {
+        let alive = AtomicUsize::new(0);
+        let value = Counted::new(&alive, 1);
+        let (weak, lazy) = (Arc::downgrade(&value), Lazy::made(value));
+        let kept = weak.upgrade().expect("the lazy one has it");
+        drop(lazy);
+        assert_eq!((alive.load(Ordering::Relaxed), kept.1), (1, 1));
+        drop(kept);
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn two_threads_race_and_the_loser_is_dropped() {
+        for _ in 0..TIMES {
+            let alive = AtomicUsize::new(0);
+            let lazy = Lazy::new();
+            let start = Barrier::new(2);
+            let race = |name| {
+                start.wait();
+                let made: *const Counted<'_> = lazy.get_or_make(|| Counted::new(&alive, name));
+                made.addr()
+            };
+            let (one, other) = thread::scope(|scope| {
+                let one = scope.spawn(|| race(1));
+                (race(2), one.join().expect("no panic"))
+            });
+            assert_eq!(one, other);
+            assert_eq!(alive.load(Ordering::Relaxed), 1);
+            drop(lazy);
+            assert_eq!(alive.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn one_that_is_slow_to_make_its_own_finds_the_others() {
+        // The same race, always lost: somebody is ready while this one still makes its own.
+        let alive = AtomicUsize::new(0);
+        let lazy = Lazy::new();
+        let made = lazy.get_or_make(|| {
+            let mine = Counted::new(&alive, 1);
+            assert_eq!(lazy.get_or_make(|| Counted::new(&alive, 2)).1, 2);
+            mine
+        });
+        assert_eq!((made.1, alive.load(Ordering::Relaxed)), (2, 1));
+    }
+
+    #[test]
+    fn a_panic_in_between_leaves_it_unmade() {
+        let lazy: Lazy<usize> = Lazy::new();
+        let broken = std::panic::AssertUnwindSafe(|| *lazy.get_or_make(|| panic!("expected")));
+        assert!(std::panic::catch_unwind(broken).is_err());
+        assert_eq!(*lazy.get_or_make(|| Arc::new(3)), 3);
+    }
+
+    #[test]
+    fn shared_as_what_it_holds() {
+        fn shared<S: Send + Sync>() {}
+        shared::<Lazy<usize>>();
+        static CONST: Lazy<usize> = Lazy::new();
+        assert_eq!(format!("{CONST:?}"), "None");
+    }
+
+    #[test]
+    fn a_stock_is_one_value_for_all() {
+        static STOCK: Stock<AtomicUsize> = Stock::new();
+        let start = Barrier::new(2);
+        let race = || {
+            start.wait();
+            STOCK.get(AtomicUsize::default)
+        };
+        let (one, other) = thread::scope(|scope| {
+            let one = scope.spawn(race);
+            (race(), one.join().expect("no panic"))
+        });
+        assert!(ptr::eq(one, other));
+        assert!(ptr::eq(one, STOCK.get(|| panic!("there is one"))));
+    }
+
+    #[test]
+    fn a_stock_whose_maker_is_gone_is_made_all_the_same() {
+        static STOCK: Stock<usize> = Stock::new();
+        // As if a thread had been there, and had been lost in a fork.
+        STOCK.taken.store(true, Ordering::Relaxed);
+        assert_eq!(*STOCK.get(|| 5), 5);
+        assert_eq!(*STOCK.get(|| 6), 5);
+    }
+}
