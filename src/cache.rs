@@ -401,7 +401,7 @@ impl Cache {
     /// fence. `work` moves pointers and nothing else (I5).
     pub(crate) unsafe fn try_enter<R>(
         &self,
-        mut wait: Option<Wait>,
+        wait: &mut Option<Wait>,
         work: impl FnOnce(&mut Lists) -> R,
     ) -> Option<R> {
         // Acquire: pairs with the owner's Release when it leaves.

@@ -106,6 +106,7 @@ impl Core {
             depot: Depot::new(),
             visits: Mutex::new(Listed {
                 newest: ptr::null(),
+                stuck: false,
             }),
             counters: Counters::new(),
             interval,

@@ -167,6 +167,19 @@ impl Depot {
         link
     }
 
+    /// Shows every node to `look`, which reads and nothing else, and is quick. Walks all of it under
+    /// the lock: for depots that hold little. `false` when the lock is not to be had.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn each(&self, mut look: impl FnMut(*mut Link)) -> bool {
+        let Some(stack) = self.stack.lock_bounded(Patience::Short) else {
+            return false;
+        };
+        for batch in &stack.batches {
+            batch.each(&mut look);
+        }
+        true
+    }
+
     /// Takes everything; from then on, if `close`, takes nothing in.
     pub(crate) fn drain(&self, close: bool) -> VecDeque<Batch> {
         let Some(mut stack) = self.stack.lock_bounded(Patience::Long) else {

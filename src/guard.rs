@@ -120,6 +120,20 @@ impl<T: Send> Pooled<T> {
         // SAFETY: I1: the guard held the node, and is gone without having given it back.
         unsafe { Core::discard(link, reason) };
     }
+
+    /// Gives an object that is ready for its next user to the depot, where every thread finds it, and
+    /// not to the calling thread's cache.
+    pub(crate) fn give_to_all(this: Self)
+    where
+        T: crate::recycle::Recycle,
+    {
+        let (link, weight) = (this.link.as_ptr(), this.retained_bytes());
+        std::mem::forget(this);
+        // SAFETY: I1: the guard held the node.
+        let core = unsafe { Link::core(link) };
+        // SAFETY: the guard held the node, and is gone without having given it back.
+        unsafe { Core::give(core, None, link, weight) };
+    }
 }
 
 impl<T: Send> Deref for Pooled<T> {

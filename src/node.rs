@@ -205,6 +205,16 @@ impl Batch {
         link
     }
 
+    #[cfg(feature = "bytes")]
+    pub(crate) fn each(&self, mut look: impl FnMut(*mut Link)) {
+        let mut link = self.head;
+        while !link.is_null() {
+            look(link);
+            // SAFETY: I1: the batch holds its nodes.
+            link = unsafe { Link::next(link) };
+        }
+    }
+
     /// Takes the top `count` nodes (all of them, if there are fewer) in their order.
     pub(crate) fn split_top(&mut self, count: usize) -> Self {
         if count >= self.len {

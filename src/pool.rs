@@ -7,6 +7,8 @@ use crate::core::{Core, Directory};
 use crate::guard::Pooled;
 use crate::node::Link;
 use crate::recycle::Recycle;
+#[cfg(feature = "bytes")]
+use crate::shell::Node;
 use crate::shell::{Create, Payload, Reset, Shell, own_reset};
 use crate::stats::{Stats, Trimmed};
 #[cfg(feature = "bytes")]
@@ -293,15 +295,26 @@ impl<T: Send + 'static> Pool<T> {
             // SAFETY: a node of this pool, just taken.
             let mut object = unsafe { Pooled::<T>::from_link(link) };
             if keep(&mut object) {
-                let weight = object.retained_bytes();
-                std::mem::forget(object);
-                // SAFETY: the guard held the node, which is of this core, and is gone.
-                unsafe { Core::give(core.address(), None, link.as_ptr(), weight) };
+                Pooled::give_to_all(object);
             } else {
                 drop(Pooled::into_inner(object));
             }
         }
         all
+    }
+
+    /// Shows everything idle to `look`, where it is. It runs inside critical sections: it reads, and
+    /// is quick.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn peek(&self, mut look: impl FnMut(&T)) {
+        if let Some(core) = self.core_if_used() {
+            core.look_at_idle(|link| {
+                let node = link.cast::<Node<T>>();
+                // SAFETY: I1: a node of this pool in a place that is being looked at, where nobody
+                // changes it; its value is there.
+                look(unsafe { &(*node).value });
+            });
+        }
     }
 
     /// Ends the pool before it is dropped: no more idle objects, now or later.

@@ -226,6 +226,15 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
     }
 }
 
+/// The same, for a visitor: to where every thread finds it.
+pub(super) fn came_back_for_all(mut cell: Pooled<Cell>) {
+    if cell.is_as_it_was_lent() {
+        Pooled::give_to_all(cell);
+    } else {
+        came_back(cell);
+    }
+}
+
 /// A lent buffer is back, or has waited long enough.
 pub(super) fn came_back(mut cell: Pooled<Cell>) {
     let used = cell.used;

@@ -51,6 +51,8 @@ pub(super) struct Class {
     pub(super) index: usize,
     /// Buffers above this capacity are not kept.
     pub(super) top: usize,
+    /// Whether anything is ever kept, in this class and by the limits: if not, nothing waits either.
+    keeps: bool,
     #[cfg(feature = "zeroize")]
     pub(super) wipes: bool,
     pub(super) lent: Lent,
@@ -111,7 +113,7 @@ impl Class {
     /// Whether anything is kept, at the moment and in this class.
     #[inline(always)]
     pub(super) fn keeps(&self) -> bool {
-        self.index != OUTSIDE && self.core.get().is_some_and(|core| !core.is_barred())
+        self.keeps && self.core.get().is_some_and(|core| !core.is_barred())
     }
 
     /// A handle waits: somebody has to look at it, even if nothing is idle.
@@ -123,7 +125,7 @@ impl Class {
 
     /// Looks at all that are lent out; whether there may be something to look at next time.
     pub(super) fn look_at_all(&self) -> bool {
-        self.lent.look_at_all(cell::came_back)
+        self.lent.look_at_all(cell::came_back_for_all)
     }
 }
 
@@ -171,7 +173,7 @@ impl Inner {
         pool.try_get()
             .or_else(|| class.keeps().then(|| class.lent.pop_slow()).flatten())
             // One that was not as it was is idle now.
-            .or_else(|| pool.try_get_fast())
+            .or_else(|| pool.try_get())
     }
 
     /// A buffer, the long way round: `capacity` is not 0, and nothing of its class is idle.
@@ -249,6 +251,7 @@ impl Inner {
         let class = Arc::new(Class {
             index,
             top: class::size(self.settings.top),
+            keeps: index != OUTSIDE && self.settings.keep(),
             #[cfg(feature = "zeroize")]
             wipes: self.settings.wipes,
             lent: Lent::new(),

@@ -9,8 +9,9 @@
 //! A ring is a pooled object of its own: each class has a private pool of them. So a thread finds
 //! its own ring as it finds a buffer, by a hit, and while it has the ring nobody else does: no lock,
 //! and nothing that must not be done. The ring of a thread that has ended is in that pool's depot,
-//! where others find it; a pass, `clear` and the figures take all rings out of all caches, as a
-//! visitor takes idle objects, and again if somebody had one in hand. (Still, one may be missed then.)
+//! where others find it. A pass and `clear` take all rings out of all caches, as a visitor takes idle
+//! objects, and `clear` looks again if somebody had one in hand (still, one may be missed then). The
+//! figures look at them where they are.
 //!
 //! # Who keeps whom, and who looks
 //! A ring keeps the cells in it, and through them their class and its pool of rings: [`Lent::close`]
@@ -31,12 +32,16 @@ use std::collections::VecDeque;
 const LOOKS: usize = 8;
 /// From this length on, gets do not keep up, or are somebody else's: then each freeze looks at two.
 const MANY: usize = 16;
+/// How many rings without an owner a get looks into.
+const MERGED: usize = 4;
 
 /// Some lent-out buffers, the oldest first: those of one thread, as a rule.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     cells: VecDeque<Pooled<Cell>>,
-    /// Buffers handed out again from here, since a pass or the figures took note.
+    /// The capacity behind them.
+    bytes: usize,
+    /// Buffers handed out again from here, since a pass took note.
     again: usize,
     /// Whether something was lent since the last pass.
     used: bool,
@@ -82,15 +87,25 @@ impl Ring {
     fn look_at_one(&mut self) -> Option<Pooled<Cell>> {
         let mut cell = self.cells.pop_front()?;
         if cell.is_back() {
+            self.bytes = self.bytes.wrapping_sub(cell.full);
             return Some(cell);
         }
         self.cells.push_back(cell);
         None
     }
 
+    /// Takes over what is in another one.
+    fn merge(&mut self, other: &mut Self) {
+        self.cells.append(&mut other.cells);
+        self.bytes = self.bytes.wrapping_add(std::mem::take(&mut other.bytes));
+        self.again += std::mem::take(&mut other.again);
+        self.used |= other.used;
+    }
+
     #[inline(always)]
     fn push(&mut self, cell: Pooled<Cell>) {
         self.used = true;
+        self.bytes = self.bytes.wrapping_add(cell.full);
         self.cells.push_back(cell);
         if self.cells.len() > MANY {
             self.relieve();
@@ -123,6 +138,7 @@ impl Ring {
                 break;
             };
             if cell.is_back() || !cell.goes_on_waiting() {
+                self.bytes = self.bytes.wrapping_sub(cell.full);
                 found(cell);
             } else {
                 self.cells.push_back(cell);
@@ -206,12 +222,23 @@ impl Lent {
         self.rings.try_get_fast()?.pop()
     }
 
-    /// The same, also from a ring that nobody has.
+    /// The same, also from rings that nobody has: those of ended threads, and one that a pass had in
+    /// hand when its thread wanted it, which then took another. They become one with this thread's.
     pub(super) fn pop_slow(&self) -> Option<Pooled<Cell>> {
         if std::thread::panicking() {
             return None;
         }
-        self.rings.try_get()?.pop()
+        let mut ring = self.rings.try_get()?;
+        for _ in 0..MERGED {
+            let found = ring.pop();
+            if found.is_some() {
+                return found;
+            }
+            let mut other = self.rings.try_get()?;
+            ring.merge(&mut other);
+            drop(Pooled::into_inner(other));
+        }
+        ring.pop()
     }
 
     /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
@@ -239,17 +266,17 @@ impl Lent {
     }
 
     pub(super) fn figures(&self) -> Figures {
-        let (mut handles, mut bytes) = (0, 0);
-        self.each(Some(Patience::Long), |ring| {
-            handles += ring.cells.len() as u64;
-            bytes += ring.cells.iter().map(|cell| cell.full as u64).sum::<u64>();
-            true
-        });
-        Figures {
-            handles,
-            bytes,
+        let mut figures = Figures {
+            handles: 0,
+            bytes: 0,
             again: self.again.load(Ordering::Relaxed) as u64,
-        }
+        };
+        self.rings.peek(|ring| {
+            figures.handles += ring.cells.len() as u64;
+            figures.bytes += ring.bytes as u64;
+            figures.again += ring.again as u64;
+        });
+        figures
     }
 
     /// Sees all rings, and drops those that `keep` does not want; `false` if one was missed.

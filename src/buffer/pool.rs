@@ -239,6 +239,14 @@ impl BufferPool {
         // From class to class, and not in or out.
         sum.taken = sum.taken.saturating_sub(moved[0]);
         sum.adopted = sum.adopted.saturating_sub(moved[1]);
+        if let Some(inner) = self.inner.get() {
+            // What goes from class to class may have been seen twice; no limit is exceeded (I7).
+            let (objects, bytes) = inner.settings().most();
+            let idle = sum.idle.min(objects as u64);
+            sum.in_use += sum.idle - idle;
+            sum.idle = idle;
+            sum.idle_bytes = sum.idle_bytes.min(bytes as u64);
+        }
         sum
     }
 
@@ -407,6 +415,19 @@ pub(super) struct Settings {
     pub(super) wipes: bool,
     /// What the classes may keep together; made by `build`.
     group: Option<Arc<Group>>,
+}
+
+impl Settings {
+    /// The most buffers and bytes that are kept idle.
+    fn most(&self) -> (usize, usize) {
+        (self.max_idle, self.max_idle_bytes)
+    }
+
+    /// Whether anything is kept at all.
+    pub(super) fn keep(&self) -> bool {
+        let budget = self.budget.as_ref().map_or(usize::MAX, Budget::limit);
+        self.max_idle.min(self.max_idle_bytes).min(budget) != 0
+    }
 }
 
 /// The default largest class.

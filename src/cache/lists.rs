@@ -403,20 +403,26 @@ impl Lists {
         bytes
     }
 
-    fn heaviest(&self) -> usize {
-        let mut heaviest = 0;
-        for mut link in [self.hot, self.loaded, self.spare.head] {
+    /// Shows every node to `look`, which reads and nothing else.
+    pub(crate) fn each(&self, mut look: impl FnMut(*mut Link)) {
+        if !self.hot.is_null() {
+            look(self.hot);
+        }
+        for mut link in [self.loaded, self.spare.head] {
             while !link.is_null() {
+                look(link);
                 // SAFETY: I1, I2: whoever calls this may touch the lists.
-                heaviest = heaviest.max(unsafe { Link::weight(link) });
-                if link == self.hot {
-                    // Alone in its slot: what it once was linked to is anybody's.
-                    break;
-                }
-                // SAFETY: as above.
                 link = unsafe { Link::next(link) };
             }
         }
+    }
+
+    fn heaviest(&self) -> usize {
+        let mut heaviest = 0;
+        self.each(|link| {
+            // SAFETY: I1, I2: whoever calls this may touch the lists.
+            heaviest = heaviest.max(unsafe { Link::weight(link) });
+        });
         heaviest
     }
 

@@ -9,6 +9,8 @@ use crate::fence;
 #[cfg(feature = "bytes")]
 use crate::limits::Charge;
 use crate::node::Batch;
+#[cfg(feature = "bytes")]
+use crate::node::Link;
 use crate::stats::{Reason, Trimmed};
 use crate::sync::{Ordering, Patience, Wait};
 
@@ -29,6 +31,8 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) newest: *const Cache,
+    /// The last visit that waited did so in vain: some owner has died inside (fork), as like as not.
+    pub(super) stuck: bool,
 }
 
 // SAFETY: the list is walked only under `Core::visits`, and caches live as long as their core.
@@ -58,7 +62,7 @@ impl Core {
         reach: Reach,
         mut work: impl FnMut(&Cache, &mut Lists),
     ) -> bool {
-        let Some(listed) = self
+        let Some(mut listed) = self
             .visits
             .lock_bounded(patience.unwrap_or(Patience::Short))
         else {
@@ -74,6 +78,14 @@ impl Core {
         // Without an owner there is nobody to keep off.
         let passed = !wanted || fence::heavy();
         let mut all = passed;
+        // One for all of them: a child of a fork may have many owners that died inside.
+        let mut wait = patience.map(|patience| {
+            Wait::new(if listed.stuck {
+                Patience::Short
+            } else {
+                patience
+            })
+        });
         listed.each(|cache| {
             if !cache.is_wanted() {
                 if reach == Reach::Listed {
@@ -83,13 +95,26 @@ impl Core {
                 return;
             }
             if passed {
-                let wait = patience.map(Wait::new);
                 // SAFETY: I2: the visits are held, the cache is wanted, the heavy fence is passed.
-                all &= unsafe { cache.try_enter(wait, |lists| work(cache, lists)) }.is_some();
+                all &= unsafe { cache.try_enter(&mut wait, |lists| work(cache, lists)) }.is_some();
             }
             cache.let_go();
         });
+        if passed && (all || wait.is_some()) {
+            listed.stuck = !all;
+        }
         all
+    }
+
+    /// Shows everything idle to `look`, where it is: in every cache, and then in the depot.
+    ///
+    /// `look` reads, and is quick: it runs inside critical sections (I5).
+    #[cfg(feature = "bytes")]
+    pub(crate) fn look_at_idle(&self, mut look: impl FnMut(*mut Link)) {
+        self.visit(Some(Patience::Long), Reach::Occupied, |_, lists| {
+            lists.each(&mut look);
+        });
+        self.depot.each(&mut look);
     }
 
     /// Takes everything idle, from every cache and the depot; and whether every cache was reached.
@@ -119,8 +144,8 @@ impl Core {
         (all, reached)
     }
 
-    /// Hands everything idle out to the caller; and whether that was all there is. Looks again some
-    /// times for what is in use, as it comes back in a moment where this is wanted.
+    /// Hands everything idle out to the caller; and whether that was all there is. With patience it
+    /// looks again some times for what is in use, as it comes back in a moment where this is wanted.
     ///
     /// An object that was idle before is not missed without notice: whoever took it left its cache,
     /// or the depot's lock, before this came there.
@@ -130,7 +155,7 @@ impl Core {
         let mut wait = Wait::new(Patience::Short);
         for _ in 0..SWEEPS {
             all.append(self.strip(patience, false).0);
-            if self.nodes() <= all.len || !wait.again() {
+            if patience.is_none() || self.nodes() <= all.len || !wait.again() {
                 break;
             }
         }
