@@ -9,16 +9,21 @@ use std::thread::JoinHandle;
 type Outcome = Result<Box<dyn Any + Send>, Box<dyn Any + Send>>;
 type Job = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 
-/// Operations, each with the thread that it runs on: all that the input has left. (A `Vec` ends
-/// where a byte of the input says so, which is soon.) Goes last in a program.
+/// Operations, each with the thread that it runs on: all that the input has left, so it goes last
+/// in a program. (A `Vec` ends where a byte of the input says so, which is soon.)
 #[derive(Debug)]
 pub struct Ops<O>(pub Vec<(u8, O)>);
+
+/// What each operation has of the input, used or not: one that is mutated leaves those after it as
+/// they are.
+const RECORD: usize = 12;
 
 impl<'a, O: Arbitrary<'a>> Arbitrary<'a> for Ops<O> {
     fn arbitrary(input: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let mut ops = Vec::new();
         while !input.is_empty() {
-            ops.push(input.arbitrary()?);
+            let record = input.bytes(input.len().min(RECORD))?;
+            ops.push(Unstructured::new(record).arbitrary()?);
         }
         Ok(Self(ops))
     }
