@@ -3,19 +3,20 @@
 //! written. Against the figures: they add up, and so does the memory.
 #![no_main]
 
+mod buffer_model;
+mod buffer_program;
 mod ledger;
 mod workers;
 
-use arbitrary::Arbitrary;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use buffer_model::{LEFT, Left, Part, Piece, Tenant, edit};
+use buffer_program::{How, Op, Program, Settings, class, size};
+use bytes::{BufMut, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use repool::{Budget, Buffer, BufferPool, Level};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::mem;
 use std::sync::Arc;
-use workers::{Ops, Workers};
+use workers::Workers;
 
 const THREADS: usize = 3;
 /// So many buffers are out at most, and so many parts of buffers.
@@ -23,336 +24,6 @@ const BUFFERS: usize = 24;
 const PARTS: usize = 40;
 /// What all of them hold together, at most: all of it is compared after each operation.
 const ALIVE: usize = 256 << 10;
-
-#[derive(Arbitrary, Debug)]
-struct Program {
-    settings: Settings,
-    /// Whether the figures are read after each operation. It is a visit to every thread, so
-    /// programs without it see what happens when nobody looks.
-    looks: bool,
-    /// Whether the pool is dropped before what is still out.
-    pool_first: bool,
-    ops: Ops<Op>,
-}
-
-#[derive(Arbitrary, Clone, Debug)]
-struct Settings {
-    max_class: Option<u8>,
-    max_idle: Option<u8>,
-    max_idle_bytes: Option<u16>,
-    max_object_bytes: Option<u16>,
-    budget: Option<u16>,
-    #[cfg(feature = "zeroize")]
-    wipes: bool,
-}
-
-/// Sizes are for [`size`].
-#[derive(Arbitrary, Debug)]
-enum Op {
-    Get {
-        asked: u16,
-        how: How,
-    },
-    /// More than there can be.
-    TryGetHuge {
-        less: u8,
-    },
-    /// Through the buffer's own traits.
-    Write {
-        at: u8,
-        size: u16,
-        how: Writing,
-    },
-    /// As a `BytesMut`.
-    Edit {
-        at: u8,
-        edit: Edit,
-    },
-    EditPart {
-        part: u8,
-        edit: Edit,
-    },
-    Unsplit {
-        at: u8,
-        part: u8,
-    },
-    /// A buffer's `BytesMut` for a part.
-    Swap {
-        at: u8,
-        part: u8,
-    },
-    /// One buffer's for another's.
-    SwapBuffers {
-        at: u8,
-        other: u8,
-    },
-    /// A buffer's for an empty one.
-    Empty {
-        at: u8,
-    },
-    /// A part that was never in the pool.
-    Foreign {
-        size: u16,
-    },
-    Freeze {
-        at: u8,
-        unwinding: bool,
-    },
-    FreezePart {
-        part: u8,
-    },
-    /// A part that is frozen for its `BytesMut`, if nobody else has it.
-    Thaw {
-        part: u8,
-    },
-    Slice {
-        part: u8,
-        from: u16,
-        size: u16,
-    },
-    IntoInner {
-        at: u8,
-    },
-    Drop {
-        at: u8,
-        unwinding: bool,
-    },
-    DropPart {
-        part: u8,
-        unwinding: bool,
-    },
-    /// Left to the thread's own destructors.
-    Leave {
-        at: u8,
-        freeze: bool,
-    },
-    /// Many buffers at once, and back.
-    Burst {
-        asked: u16,
-        buffers: u8,
-        freeze: bool,
-    },
-    Trim {
-        level: u8,
-    },
-    Clear,
-    Enable {
-        on: bool,
-    },
-    Figures,
-    EndThread,
-    /// What is out is late. Another pool takes its place.
-    DropPool,
-}
-
-#[derive(Arbitrary, Debug)]
-enum How {
-    Get,
-    Try,
-    /// From 1 MiB: the allocator is asked first.
-    TryLarge,
-    Unwinding,
-}
-
-#[derive(Arbitrary, Debug)]
-enum Writing {
-    PutSlice,
-    PutBytes,
-    WriteAll,
-    ReadFrom,
-    Extend,
-    /// The other way round.
-    CopyToBytes,
-}
-
-#[derive(Arbitrary, Debug)]
-enum Edit {
-    Extend(u16),
-    Fill,
-    Resize(u16),
-    Truncate(u16),
-    Clear,
-    Reserve(u16),
-    Reclaim(u16),
-    Advance(u16),
-    Split,
-    SplitTo(u16),
-    SplitOff(u16),
-}
-
-/// Small ones mostly, up to 128 KiB.
-fn size(raw: u16) -> usize {
-    let small = usize::from(raw & 0x3fff);
-    match raw >> 14 {
-        0 => small % 130,
-        1 => small % 1100,
-        2 => small,
-        _ => small * 8,
-    }
-}
-
-/// The class that a request is counted in, by the documentation and without cleverness.
-fn class(asked: usize, max_class: usize) -> usize {
-    let mut sizes = (0..).flat_map(|log| (4..8).map(move |quarters| (quarters << log) * 16));
-    let class = sizes.find(|size| *size >= asked).expect("there is no end");
-    if class > max_class { usize::MAX } else { class }
-}
-
-struct Tenant {
-    buffer: Buffer,
-    model: Vec<u8>,
-    /// The pool that counts it, by number; `None` if it had no capacity at first.
-    home: Option<usize>,
-}
-
-enum Part {
-    Frozen(Bytes),
-    Split(BytesMut),
-}
-
-struct Piece {
-    part: Part,
-    model: Vec<u8>,
-}
-
-impl Tenant {
-    fn check(&self) {
-        assert!(self.buffer[..] == self.model[..], "a buffer has changed");
-        assert!(self.buffer.capacity() >= self.buffer.len());
-    }
-
-    fn write(&mut self, size: usize, how: Writing, mark: u8) -> Option<Piece> {
-        let Self { buffer, model, .. } = self;
-        let old = model.len();
-        if let Writing::CopyToBytes = how {
-            let size = size.min(old);
-            let rest = model.split_off(size);
-            return Some(Piece {
-                part: Part::Frozen(buffer.copy_to_bytes(size)),
-                model: mem::replace(model, rest),
-            });
-        }
-        model.resize(old + size, mark);
-        let new = &model[old..];
-        match how {
-            Writing::PutSlice => buffer.put_slice(new),
-            Writing::PutBytes => buffer.put_bytes(mark, size),
-            Writing::WriteAll => buffer.write_all(new).expect("it grows"),
-            Writing::ReadFrom => {
-                let mut reader = new;
-                let read = buffer.read_to_end_from(&mut reader);
-                assert_eq!(read.expect("a slice"), size);
-            }
-            Writing::Extend => buffer.extend(new),
-            Writing::CopyToBytes => unreachable!("has returned"),
-        }
-        None
-    }
-}
-
-impl Piece {
-    fn check(&self) {
-        let content: &[u8] = match &self.part {
-            Part::Frozen(bytes) => bytes,
-            Part::Split(bytes) => bytes,
-        };
-        assert!(content == self.model, "a part has changed");
-    }
-}
-
-/// Up to `room` bytes more.
-fn edit(
-    bytes: &mut BytesMut,
-    model: &mut Vec<u8>,
-    edit: Edit,
-    room: usize,
-    mark: u8,
-) -> Option<Piece> {
-    let len = model.len();
-    let (part, content) = match edit {
-        Edit::Extend(more) => {
-            model.resize(len + size(more).min(room), mark);
-            bytes.extend_from_slice(&model[len..]);
-            return None;
-        }
-        Edit::Fill => {
-            // All of the capacity: nobody else may have a byte of it.
-            model.resize(bytes.capacity().min(len + room), mark);
-            bytes.put_bytes(mark, model.len() - len);
-            return None;
-        }
-        Edit::Resize(to) => {
-            let to = size(to).min(len + room);
-            bytes.resize(to, mark);
-            model.resize(to, mark);
-            return None;
-        }
-        Edit::Truncate(to) => {
-            bytes.truncate(size(to));
-            model.truncate(size(to));
-            return None;
-        }
-        Edit::Clear => {
-            bytes.clear();
-            model.clear();
-            return None;
-        }
-        Edit::Reserve(more) => {
-            bytes.reserve(size(more));
-            assert!(bytes.capacity() >= len + size(more));
-            return None;
-        }
-        Edit::Reclaim(more) => {
-            if bytes.try_reclaim(size(more)) {
-                assert!(bytes.capacity() >= len + size(more));
-            }
-            return None;
-        }
-        Edit::Advance(by) => {
-            let by = size(by).min(len);
-            bytes.advance(by);
-            model.drain(..by);
-            return None;
-        }
-        Edit::Split => (bytes.split(), mem::take(model)),
-        Edit::SplitTo(at) => {
-            let at = size(at).min(len);
-            let rest = model.split_off(at);
-            (bytes.split_to(at), mem::replace(model, rest))
-        }
-        Edit::SplitOff(at) => {
-            let at = size(at).min(bytes.capacity());
-            (bytes.split_off(at), model.split_off(at.min(len)))
-        }
-    };
-    Some(Piece {
-        part: Part::Split(part),
-        model: content,
-    })
-}
-
-/// What a thread's own destructors give back, before the pool's or after them.
-struct Left {
-    tenant: Option<Tenant>,
-    freeze: bool,
-}
-
-thread_local! {
-    static LEFT: RefCell<Vec<Left>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Drop for Left {
-    fn drop(&mut self) {
-        let Some(Tenant { buffer, model, .. }) = self.tenant.take() else {
-            return;
-        };
-        if self.freeze {
-            assert!(buffer.freeze() == model, "a buffer has changed");
-        } else {
-            assert!(buffer[..] == model[..], "a buffer has changed");
-        }
-    }
-}
 
 /// A pool, and what it should say.
 struct Subject {
@@ -738,12 +409,15 @@ impl World {
         let Settings {
             max_idle,
             max_idle_bytes,
+            max_object_bytes,
             ..
         } = self.settings;
         assert!(max_idle.is_none_or(|most| stats.idle <= most.into()));
         assert!(max_idle_bytes.is_none_or(|most| stats.idle_bytes <= size(most) as u64));
         for class in &classes {
             let bytes = class.idle_bytes;
+            let most = max_object_bytes.map(|most| class.idle * size(most) as u64);
+            assert!(most.is_none_or(|most| bytes <= most));
             assert!(bytes == 0 || class.capacity <= self.subject.max_class);
             // Each has at least the capacity of its class, and less than the next one's.
             let least = class.capacity as u64;
