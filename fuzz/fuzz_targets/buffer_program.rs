@@ -159,14 +159,15 @@ pub enum Edit {
     SplitOff(u16),
 }
 
-/// Small ones mostly, up to 128 KiB.
+/// Half of them out of a few, so that buffers meet in a class; others up to 128 KiB.
 pub fn size(raw: u16) -> usize {
-    let small = usize::from(raw & 0x3fff);
-    match raw >> 14 {
-        0 => small % 130,
-        1 => small % 1100,
-        2 => small,
-        _ => small * 8,
+    let rest = usize::from(raw & 0x1fff);
+    match raw >> 13 {
+        0..4 => [0, 1, 64, 100, 128, 1024, 5000, 8192][rest % 8],
+        4 => rest % 130,
+        5 => rest % 1100,
+        6 => rest,
+        _ => rest * 16,
     }
 }
 
