@@ -1,65 +1,32 @@
 //! What a pool costs in memory, by a counting allocator: calls per operation, bytes per pool,
 //! bytes per thread.
 
+#[path = "support/counting.rs"]
+mod counting;
+#[path = "support/scale.rs"]
+mod scale;
+
+use counting::{Counting, calls};
 use repool::{Builder, Pool, Pooled, Recycle};
-use std::alloc::{GlobalAlloc, Layout, System};
+use scale::n;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 
-/// Counts each thread's calls and bytes by itself, so that the test harness does not disturb, and
-/// the bytes of all together.
-struct Counting;
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(note);
 
+/// The bytes of all threads together, and of each by itself.
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
-    static CALLS: Cell<usize> = const { Cell::new(0) };
     static BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
-fn count(bytes: isize) {
-    CALLS.with(|calls| calls.set(calls.get() + 1));
-    BYTES.with(|sum| sum.set(sum.get() + bytes));
+fn note(freed: usize, allocated: usize) {
+    let bytes = allocated as isize - freed as isize;
+    BYTES.set(BYTES.get() + bytes);
     LIVE.fetch_add(bytes, SeqCst);
-}
-
-// SAFETY: passes everything on to the system's allocator; the counters allocate nothing and have
-// no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as isize - layout.size() as isize);
-        // SAFETY: the caller's.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-/// Allocator calls of this thread during `f`.
-fn calls<R>(f: impl FnOnce() -> R) -> usize {
-    let before = CALLS.get();
-    drop(f());
-    CALLS.get() - before
 }
 
 /// Bytes that this thread allocated and did not free during `f`, and what `f` returns.
@@ -67,17 +34,6 @@ fn bytes<R>(f: impl FnOnce() -> R) -> (isize, R) {
     let before = BYTES.get();
     let result = f();
     (BYTES.get() - before, result)
-}
-
-/// How often: `full` times `REPOOL_TEST_SCALE` (default 1), or `miri` times under Miri.
-fn n(full: usize, miri: usize) -> usize {
-    if cfg!(miri) {
-        return miri;
-    }
-    let scale = std::env::var("REPOOL_TEST_SCALE")
-        .ok()
-        .and_then(|s| s.parse().ok());
-    ((full as f64 * scale.unwrap_or(1.0)) as usize).max(1)
 }
 
 /// A pool whose trim passes are driven by the test alone: no other thread allocates for it.
@@ -199,7 +155,6 @@ fn an_untouched_const_pool_costs_nothing_but_itself() {
 }
 
 #[test]
-
 fn an_untouched_pool_from_the_builder_costs_at_most_512_bytes() {
     // A24: its core is there from the start; heap included.
     let _alone = alone();

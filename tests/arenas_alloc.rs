@@ -1,30 +1,27 @@
 //! What arenas ask of the allocator, by a counting one: E1, E4, E9 of the acceptance list.
 #![cfg(feature = "bumpalo")]
 
+#[path = "support/counting.rs"]
+mod counting;
+
+use counting::{Counting, calls};
 use repool::{Arena, ArenaPool};
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::Layout;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Counts each thread's calls by itself, so that the test harness does not disturb.
-struct Counting;
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-    static STOPS: Cell<bool> = const { Cell::new(false) };
-}
-
-fn count() {
-    CALLS.with(|calls| calls.set(calls.get() + 1));
+static ALLOCATOR: Counting = Counting(|_, _| {
     if STOPS.replace(false) {
         stop_slow();
     }
+});
+
+thread_local! {
+    static STOPS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How far the thread is that stops in its next call of the allocator.
@@ -39,35 +36,6 @@ fn stop_slow() {
     while STOPPED.load(SeqCst) != RELEASED {
         thread::yield_now();
     }
-}
-
-// SAFETY: passes everything on to the system's allocator; the counter allocates nothing and has no
-// destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-/// Allocator calls of this thread during `f`, freeing included.
-fn calls(f: impl FnOnce()) -> usize {
-    let before = CALLS.get();
-    f();
-    CALLS.get() - before
 }
 
 const fn n(full: usize, miri: usize) -> usize {

@@ -2,29 +2,23 @@
 //! goes, with a ledger; and that a first use that does not come to its end holds up nobody.
 #![cfg(feature = "bytes")]
 
+#[path = "support/counting.rs"]
+mod counting;
+
 use bytes::{BufMut, Bytes};
+use counting::{Counting, calls};
 use repool::{Buffer, BufferPool};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Counts each thread's calls by itself, so that the test harness does not disturb.
-struct Counting;
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-    /// In how many calls from now the thread stops; 0: in none.
-    static STOPS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    CALLS.with(|calls| calls.set(calls.get() + 1));
+static ALLOCATOR: Counting = Counting(|freed, allocated| {
+    if (freed == LEDGER) != (allocated == LEDGER) {
+        ENTRIES.fetch_add(if freed == LEDGER { -1 } else { 1 }, SeqCst);
+    }
     let stops = STOPS.get();
     if stops != 0 {
         STOPS.set(stops - 1);
@@ -32,6 +26,11 @@ fn count() {
             stop_slow();
         }
     }
+});
+
+thread_local! {
+    /// In how many calls from now the thread stops; 0: in none.
+    static STOPS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// How far the thread is that stops.
@@ -51,49 +50,6 @@ fn stop_slow() {
 /// A size that nobody but the ledger's test uses, and how much memory of it is around.
 const LEDGER: usize = 7 << 10;
 static ENTRIES: AtomicIsize = AtomicIsize::new(0);
-
-fn enter(layout: Layout, sign: isize) {
-    if layout.size() == LEDGER {
-        ENTRIES.fetch_add(sign, SeqCst);
-    }
-}
-
-// SAFETY: passes everything on to the system's allocator; the counter allocates nothing and has no
-// destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        enter(layout, 1);
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count();
-        enter(layout, -1);
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-/// Allocator calls of this thread during `f`.
-fn calls(f: impl FnOnce()) -> usize {
-    let before = CALLS.get();
-    f();
-    CALLS.get() - before
-}
 
 const TIMES: usize = if cfg!(miri) { 50 } else { 10_000 };
 const SIZES: [usize; 5] = [64, 512, 4096, 5000, 64 << 10];

@@ -2,7 +2,11 @@
 //! flags at that moment, and in the child nobody will ever let go of them.
 #![cfg(all(unix, not(miri)))]
 
+#[path = "support/scale.rs"]
+mod scale;
+
 use repool::Pool;
+use scale::n;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
@@ -42,13 +46,6 @@ fn in_child(f: impl FnOnce()) -> Duration {
         }
         std::thread::sleep(Duration::from_millis(1)); // polls; nothing is synchronised by it
     }
-}
-
-fn scaled(full: usize) -> usize {
-    let scale = std::env::var("REPOOL_TEST_SCALE")
-        .ok()
-        .and_then(|s| s.parse().ok());
-    ((full as f64 * scale.unwrap_or(1.0)) as usize).max(1)
 }
 
 /// One test at a time; what the hammering threads are to do.
@@ -112,7 +109,7 @@ fn forks(times: usize, child: impl Fn(*mut Pool<Vec<u8>>)) -> Vec<Duration> {
 #[test]
 fn a_forked_child_uses_the_pool_at_once() {
     // A23: a hit path that waits for a thread which is not there.
-    let times = forks(scaled(20), |pool| {
+    let times = forks(n(20, 1), |pool| {
         // SAFETY: the pool is alive in the child as it was in the parent.
         let pool = unsafe { &*pool };
         for _ in 0..100 {
@@ -133,7 +130,7 @@ fn a_forked_child_uses_the_pool_at_once() {
 #[test]
 fn a_forked_child_uses_and_drops_the_pool() {
     // A23: visits and the pool's end, which must get in, give up in time where they cannot.
-    let times = forks(scaled(4), |pool| {
+    let times = forks(n(4, 1), |pool| {
         // SAFETY: in the child this is the only thread, so the box is its own.
         let pool = unsafe { Box::from_raw(pool) };
         drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
@@ -149,7 +146,7 @@ fn a_forked_child_uses_and_drops_the_pool() {
 #[test]
 fn a_forked_child_may_start_threads_and_pools_of_its_own() {
     // A23: the table of thread numbers, whose lock some other thread may have held.
-    let _ = forks(scaled(10), |shared| {
+    let _ = forks(n(10, 1), |shared| {
         let shared = shared.expose_provenance();
         let threads: Vec<_> = (0..3)
             .map(|_| {

@@ -10,7 +10,7 @@ use repool::{Arena, ArenaPool, Budget};
 use std::alloc::Layout;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use workers::Workers;
+use workers::{Ops, Workers};
 
 const SLOTS: usize = 6;
 const THREADS: usize = 3;
@@ -19,10 +19,9 @@ const THREADS: usize = 3;
 struct Program {
     max_object_bytes: Option<u16>,
     budget: Option<u16>,
-    ops: Vec<(u8, Op)>,
+    ops: Ops<Op>,
 }
 
-/// Each with the thread that it runs on.
 #[derive(Arbitrary, Debug)]
 enum Op {
     Get {
@@ -131,7 +130,7 @@ fuzz_target!(|program: Program| {
     let mut slots: Vec<Option<Tenant>> = (0..SLOTS).map(|_| None).collect();
     let mut workers = Workers::new(THREADS);
 
-    for (step, (thread, op)) in program.ops.into_iter().enumerate() {
+    for (step, (thread, op)) in program.ops.0.into_iter().enumerate() {
         let thread = usize::from(thread);
         let mark = step as u8;
         let pool = Arc::clone(&pool);
@@ -170,14 +169,7 @@ fuzz_target!(|program: Program| {
             }
             Op::DropInPanic { slot } => {
                 let tenant = slots[usize::from(slot) % SLOTS].take();
-                workers.run(thread, move || {
-                    let unwinding = std::panic::AssertUnwindSafe(move || {
-                        let _tenant = tenant;
-                        // Not `panic!`: libFuzzer's hook would end the run.
-                        std::panic::resume_unwind(Box::new("on purpose"));
-                    });
-                    assert!(std::panic::catch_unwind(unwinding).is_err());
-                });
+                workers.unwinding(thread, move || drop(tenant));
             }
             Op::Trim => {
                 workers.run(thread, move || pool.trim());

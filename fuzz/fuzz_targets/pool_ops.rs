@@ -10,7 +10,7 @@ use repool::{Level, Pool, Pooled};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use workers::Workers;
+use workers::{Ops, Workers};
 
 const SLOTS: usize = 48;
 const THREADS: usize = 3;
@@ -18,7 +18,7 @@ const THREADS: usize = 3;
 #[derive(Arbitrary, Debug)]
 struct Program {
     limits: Limits,
-    ops: Vec<(u8, Op)>,
+    ops: Ops<Op>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -28,7 +28,6 @@ struct Limits {
     max_object_bytes: Option<u16>,
 }
 
-/// Each with the thread that it runs on.
 #[derive(Arbitrary, Debug)]
 enum Op {
     Get {
@@ -148,7 +147,7 @@ fuzz_target!(|program: Program| {
     let mut taken = 0;
     let mut workers = Workers::new(THREADS);
 
-    for (thread, op) in program.ops {
+    for (thread, op) in program.ops.0 {
         let thread = usize::from(thread);
         let pool = Arc::clone(&pool);
         match op {
@@ -181,14 +180,7 @@ fuzz_target!(|program: Program| {
             }
             Op::DropInPanic { slot } => {
                 let object = slots[usize::from(slot) % SLOTS].take();
-                workers.run(thread, move || {
-                    let unwinding = std::panic::AssertUnwindSafe(move || {
-                        let _object = object;
-                        // Not `panic!`: libFuzzer's hook would end the run.
-                        std::panic::resume_unwind(Box::new("on purpose"));
-                    });
-                    assert!(std::panic::catch_unwind(unwinding).is_err());
-                });
+                workers.unwinding(thread, move || drop(object));
             }
             Op::Take { slot } => {
                 if let Some(object) = slots[usize::from(slot) % SLOTS].take() {

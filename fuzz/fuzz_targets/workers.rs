@@ -1,5 +1,6 @@
-//! Threads that run one job at a time, and hand back what came of it.
+//! Programs, and threads that run one job at a time and hand back what came of it.
 
+use arbitrary::{Arbitrary, Unstructured};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -7,6 +8,26 @@ use std::thread::JoinHandle;
 
 type Outcome = Result<Box<dyn Any + Send>, Box<dyn Any + Send>>;
 type Job = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
+
+/// Operations, each with the thread that it runs on: all that the input has left, so it goes last
+/// in a program. (A `Vec` ends where a byte of the input says so, which is soon.)
+#[derive(Debug)]
+pub struct Ops<O>(pub Vec<(u8, O)>);
+
+/// What each operation has of the input, used or not: one that is mutated leaves those after it as
+/// they are.
+const RECORD: usize = 12;
+
+impl<'a, O: Arbitrary<'a>> Arbitrary<'a> for Ops<O> {
+    fn arbitrary(input: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let mut ops = Vec::new();
+        while !input.is_empty() {
+            let record = input.bytes(input.len().min(RECORD))?;
+            ops.push(Unstructured::new(record).arbitrary()?);
+        }
+        Ok(Self(ops))
+    }
+}
 
 pub struct Workers(Vec<Worker>);
 
@@ -37,6 +58,24 @@ impl Workers {
         }
     }
 
+    /// The same, while the thread unwinds.
+    pub fn unwinding<R: Send + 'static>(
+        &self,
+        thread: usize,
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
+        self.run(thread, move || {
+            let (mut job, mut result) = (Some(job), None);
+            let unwinding = AssertUnwindSafe(|| {
+                let _last = OnDrop(|| result = job.take().map(|job| job()));
+                // Not `panic!`: libFuzzer's hook would end the run.
+                resume_unwind(Box::new("on purpose"));
+            });
+            assert!(catch_unwind(unwinding).is_err());
+            result.expect("unwinding drops what is there")
+        })
+    }
+
     /// Ends a thread, with its destructors, and starts another in its place.
     pub fn replace(&mut self, thread: usize) {
         let at = thread % self.0.len();
@@ -46,6 +85,14 @@ impl Workers {
 
     pub fn end(mut self) {
         self.0.iter_mut().for_each(Worker::end);
+    }
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

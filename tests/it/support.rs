@@ -1,22 +1,15 @@
 //! What all modules use: pools whose passes are driven by hand, objects that are counted, threads
 //! that do one thing at a time.
 
+#[path = "../support/scale.rs"]
+mod scale;
+
 use repool::{Builder, Pool, Recycle, Stats};
+pub(crate) use scale::n;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
-
-/// How often: `full` times `REPOOL_TEST_SCALE` (default 1), or `miri` times under Miri.
-pub(crate) fn n(full: usize, miri: usize) -> usize {
-    if cfg!(miri) {
-        return miri;
-    }
-    let scale = std::env::var("REPOOL_TEST_SCALE")
-        .ok()
-        .and_then(|s| s.parse().ok());
-    ((full as f64 * scale.unwrap_or(1.0)) as usize).max(1)
-}
 
 /// A pool whose trim passes are driven by the test alone.
 pub(crate) fn manual<T: Send + 'static>(

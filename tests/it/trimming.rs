@@ -148,16 +148,21 @@ fn every_trimmed_object_is_destroyed_once() {
     }
 }
 
+/// So many objects at once, so many times, with so many passes after each: none is made twice.
+fn assert_never_creates(k: usize, times: usize, passes: usize) {
+    let pool = manual(|| 0u8).reset(|_| true).build();
+    for _ in 0..times {
+        use_at_once(&pool, k);
+        (0..passes).for_each(|_| trim(&pool));
+    }
+    assert_eq!(pool.stats().created as usize, k, "{:?}", pool.stats());
+}
+
 #[test]
 fn a_steady_load_in_the_caches_never_creates() {
     // C3: a policy that trims the working set, a bit each time.
     for k in [1, 2, 5, 31, 32, 33, 40, 63, 64] {
-        let pool = manual(|| 0u8).reset(|_| true).build();
-        for _ in 0..n(100, 8) {
-            use_at_once(&pool, k);
-            let _ = pool.trim();
-        }
-        assert_eq!(pool.stats().created as usize, k, "{:?}", pool.stats());
+        assert_never_creates(k, n(100, 8), 1);
     }
 }
 
@@ -165,12 +170,7 @@ fn a_steady_load_in_the_caches_never_creates() {
 fn a_steady_load_in_the_depot_never_creates() {
     // C3: the same for more than a cache holds.
     for k in [65, 96, 100, 300] {
-        let pool = manual(|| 0u8).reset(|_| true).build();
-        for _ in 0..n(100, 8) {
-            use_at_once(&pool, k);
-            let _ = pool.trim();
-        }
-        assert_eq!(pool.stats().created as usize, k, "{:?}", pool.stats());
+        assert_never_creates(k, n(100, 8), 1);
     }
 }
 
@@ -194,11 +194,11 @@ fn a_steady_load_on_several_threads_never_creates() {
 /// Intervals until such a load is steady.
 const WARM: usize = 12;
 
-/// So many objects got here and dropped there in each interval; how many were created by its end.
-fn created_by_handing_over(k: usize) -> Vec<u64> {
+/// So many objects got here and dropped there in each interval: once it is steady, none is made.
+fn assert_handing_over_never_creates(k: usize) {
     let pool = Arc::new(manual(|| 0u8).reset(|_| true).build());
     let (producer, consumer) = (Worker::new(), Worker::new());
-    (0..WARM + n(100, 5))
+    let created: Vec<_> = (0..WARM + n(100, 5))
         .map(|_| {
             let source = pool.clone();
             let held = producer.run(move || (0..k).map(|_| source.get()).collect::<Vec<_>>());
@@ -206,7 +206,12 @@ fn created_by_handing_over(k: usize) -> Vec<u64> {
             let _ = pool.trim();
             pool.stats().created
         })
-        .collect()
+        .collect();
+    assert_eq!(
+        created.get(WARM - 1),
+        created.last(),
+        "{k} at once: {created:?}"
+    );
 }
 
 #[test]
@@ -214,12 +219,7 @@ fn a_steady_load_from_one_thread_to_another_never_creates() {
     // C3: objects got here and dropped there, so that every one of them passes the depot. What the
     // consumer's cache withholds is made once more at the start, and never again.
     for k in [100, 300, 1_000] {
-        let created = created_by_handing_over(k);
-        assert_eq!(
-            created.get(WARM - 1),
-            created.last(),
-            "{k} at once: {created:?}"
-        );
+        assert_handing_over_never_creates(k);
     }
 }
 
@@ -227,12 +227,7 @@ fn a_steady_load_from_one_thread_to_another_never_creates() {
 fn a_trickle_from_one_thread_to_another_never_creates() {
     // C3: the same for no more than the consumer's cache holds, so that passes alone move it on.
     for k in [1, 10, 40, 64] {
-        let created = created_by_handing_over(k);
-        assert_eq!(
-            created.get(WARM - 1),
-            created.last(),
-            "{k} at once: {created:?}"
-        );
+        assert_handing_over_never_creates(k);
     }
 }
 
@@ -240,13 +235,7 @@ fn a_trickle_from_one_thread_to_another_never_creates() {
 fn a_load_every_other_interval_never_creates() {
     // C3: what was needed during the last two intervals is not surplus.
     for k in [1, 40, 64, 300] {
-        let pool = manual(|| 0u8).reset(|_| true).build();
-        for _ in 0..n(50, 6) {
-            use_at_once(&pool, k);
-            let _ = pool.trim();
-            let _ = pool.trim();
-        }
-        assert_eq!(pool.stats().created as usize, k, "{:?}", pool.stats());
+        assert_never_creates(k, n(50, 6), 2);
     }
 }
 

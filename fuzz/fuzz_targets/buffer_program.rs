@@ -1,0 +1,179 @@
+//! What a program for a `BufferPool` may be.
+
+use crate::workers::Ops;
+use arbitrary::Arbitrary;
+
+#[derive(Arbitrary, Debug)]
+pub struct Program {
+    pub settings: Settings,
+    /// Whether the figures are read after each operation. It is a visit to every thread, so
+    /// programs without it see what happens when nobody looks.
+    pub looks: bool,
+    /// Whether the pool is dropped before what is still out.
+    pub pool_first: bool,
+    pub ops: Ops<Op>,
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Settings {
+    pub max_class: Option<u8>,
+    pub max_idle: Option<u8>,
+    pub max_idle_bytes: Option<u16>,
+    pub max_object_bytes: Option<u16>,
+    pub budget: Option<u16>,
+    #[cfg(feature = "zeroize")]
+    pub wipes: bool,
+}
+
+/// Sizes are for [`size`].
+#[derive(Arbitrary, Debug)]
+pub enum Op {
+    Get {
+        asked: u16,
+        how: How,
+    },
+    /// More than there can be.
+    TryGetHuge {
+        less: u8,
+    },
+    /// Through the buffer's own traits.
+    Write {
+        at: u8,
+        size: u16,
+        how: Writing,
+    },
+    /// As a `BytesMut`.
+    Edit {
+        at: u8,
+        edit: Edit,
+    },
+    EditPart {
+        part: u8,
+        edit: Edit,
+    },
+    Unsplit {
+        at: u8,
+        part: u8,
+    },
+    /// A buffer's `BytesMut` for a part.
+    Swap {
+        at: u8,
+        part: u8,
+    },
+    /// One buffer's for another's.
+    SwapBuffers {
+        at: u8,
+        other: u8,
+    },
+    /// A buffer's for an empty one.
+    Empty {
+        at: u8,
+    },
+    /// A part that was never in the pool.
+    Foreign {
+        size: u16,
+    },
+    Freeze {
+        at: u8,
+        unwinding: bool,
+    },
+    FreezePart {
+        part: u8,
+    },
+    /// A part that is frozen for its `BytesMut`, if nobody else has it.
+    Thaw {
+        part: u8,
+    },
+    Slice {
+        part: u8,
+        from: u16,
+        size: u16,
+    },
+    IntoInner {
+        at: u8,
+    },
+    Drop {
+        at: u8,
+        unwinding: bool,
+    },
+    DropPart {
+        part: u8,
+        unwinding: bool,
+    },
+    /// Left to the thread's own destructors.
+    Leave {
+        at: u8,
+        freeze: bool,
+    },
+    /// Many buffers at once, and back.
+    Burst {
+        asked: u16,
+        buffers: u8,
+        freeze: bool,
+    },
+    Trim {
+        level: u8,
+    },
+    Clear,
+    Enable {
+        on: bool,
+    },
+    Figures,
+    EndThread,
+    /// What is out is late. Another pool takes its place.
+    DropPool,
+}
+
+#[derive(Arbitrary, Debug)]
+pub enum How {
+    Get,
+    Try,
+    /// From 1 MiB: the allocator is asked first.
+    TryLarge,
+    Unwinding,
+}
+
+#[derive(Arbitrary, Debug)]
+pub enum Writing {
+    PutSlice,
+    PutBytes,
+    WriteAll,
+    ReadFrom,
+    Extend,
+    /// The other way round.
+    CopyToBytes,
+}
+
+#[derive(Arbitrary, Debug)]
+pub enum Edit {
+    Extend(u16),
+    Fill,
+    Resize(u16),
+    Truncate(u16),
+    Clear,
+    Reserve(u16),
+    Reclaim(u16),
+    Advance(u16),
+    Split,
+    SplitTo(u16),
+    SplitOff(u16),
+}
+
+/// Half of them out of a few, so that buffers meet in a class; others up to 128 KiB.
+pub fn size(raw: u16) -> usize {
+    let rest = usize::from(raw & 0x1fff);
+    match raw >> 13 {
+        0..4 => [0, 1, 64, 100, 128, 1024, 5000, 8192][rest % 8],
+        4 => rest % 130,
+        5 => rest % 1100,
+        6 => rest,
+        _ => rest * 16,
+    }
+}
+
+/// The class that a request is counted in, by the documentation and without cleverness.
+pub fn class(asked: usize, max_class: usize) -> usize {
+    let mut sizes = (0..).flat_map(|log| (4..8).map(move |quarters| (quarters << log) * 16));
+    let class = sizes.find(|size| *size >= asked).expect("there is no end");
+    if class > max_class { usize::MAX } else { class }
+}
