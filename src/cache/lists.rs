@@ -360,11 +360,10 @@ impl Lists {
         let below = self.hot;
         if !below.is_null() {
             cold();
-            self.room -= 1;
-            if self.room < 0 {
-                self.undo_slow();
+            if self.room <= 0 {
                 return false;
             }
+            self.room -= 1;
             // SAFETY: I1: the slot holds its node.
             unsafe { Link::set_next(below, self.loaded) };
             self.loaded = below;
@@ -374,13 +373,6 @@ impl Lists {
         // SAFETY: the caller holds the node.
         unsafe { Link::set_weight(link, weight) };
         true
-    }
-
-    /// Out of line, so that the test above stays one decrement and one jump.
-    #[cold]
-    #[inline(never)]
-    fn undo_slow(&mut self) {
-        self.room += 1;
     }
 
     /// Objects in the loaded list, with its top.
