@@ -140,7 +140,7 @@ pub(crate) fn watch(
 /// The pool is gone.
 pub(crate) fn forget(registry: &Mutex<Registry>, core: &Core) {
     let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
-        return; // the janitor finds it closed
+        return; // the janitor finds it closed, when it is called next
     };
     let entry = entered.pools.remove(&core.address().addr());
     let last = entered.pools.is_empty() && entry.is_some();

@@ -57,11 +57,17 @@ pub(crate) fn remember(core: &Core) {
 
 /// Explores `f`, and checks after each run of it that nothing leaks.
 fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
+    explore(name, usize::MAX, f);
+}
+
+/// The same with so many preemptions at most.
+fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     let _turn = lock(&TURN);
     let runs = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
     let mut model = loom::model::Builder::new();
     model.max_branches = 20_000;
+    model.preemption_bound = model.preemption_bound.map(|bound| bound.min(preemptions));
     model.check(move || {
         counted.fetch_add(1, SeqCst);
         for alive in [&NODES, &PAYLOADS, &CORES] {
