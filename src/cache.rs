@@ -37,7 +37,7 @@
 //! what came in less what is still there.
 //!
 //! # Orderings
-//! - gate: visitor's Release (`&= !WANTED`) pairs with the owner's Acquire load: the owner sees
+//! - gate: visitor's Release (`&= !SHUT`) pairs with the owner's Acquire load: the owner sees
 //!   what the visitor did to the lists.
 //! - busy: owner's Release (`= false`) pairs with the visitor's Acquire load: the visitor sees what
 //!   the owner did to them.
@@ -425,6 +425,12 @@ impl Cache {
     pub(crate) unsafe fn enter_vacant<R>(&self, work: impl FnOnce(&mut Lists) -> R) -> R {
         // SAFETY: I2: no owner, and the only visitor.
         self.lists.with_mut(|lists| work(unsafe { &mut *lists }))
+    }
+
+    /// As if the owner had died inside (`true`), in a fork; and not.
+    #[cfg(all(test, not(repool_loom)))]
+    pub(crate) fn die_inside(&self, dead: bool) {
+        self.busy.store(dead, Ordering::SeqCst);
     }
 
     /// Lets the owner in again.

@@ -377,7 +377,7 @@ impl<T: Send + 'static> Pool<T> {
         (!is_nowhere(core)).then(|| unsafe { &*core })
     }
 
-    fn core(&self) -> &Core {
+    pub(crate) fn core(&self) -> &Core {
         match self.core_if_used() {
             Some(core) => core,
             None => self.core_slow(),

@@ -275,7 +275,7 @@ fn machine_memory() -> Option<u64> {
 fn system_files() -> &'static Files {
     use crate::sync::rare::OnceLock;
     static FILES: OnceLock<Files> = OnceLock::new();
-    // Set, and not waited for: see `janitor::is_possible`.
+    // Worked out first and then set: see `janitor::is_possible`.
     if FILES.get().is_none() {
         let _ = FILES.set(find_files());
     }

@@ -7,7 +7,7 @@
 //! goes back and forth at the boundary meets the depot once per list at most.
 //!
 //! The loaded list's top is in a slot of its own, `hot`, unlinked: a get and a drop in turn then
-//! touch neither the node's link nor `room`, and what one stores the next need not wait for twice.
+//! touch neither the node's link nor `room`.
 //! The slot is filled (`make_room`) whenever a slow path or a visitor has been at the lists, and
 //! emptied by a get alone; so it takes back what that get has taken, without a look at the length.
 

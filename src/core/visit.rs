@@ -204,3 +204,30 @@ impl Core {
         sum
     }
 }
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use crate::pool::Pool;
+    use crate::thread;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn an_owner_that_died_inside_is_waited_for_once() {
+        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
+        drop(pool.get());
+        let number = thread::number().expect("a thread like any other");
+        let cache = pool.core().cache_of(number).expect("used above");
+        let time = || {
+            let start = Instant::now();
+            let idle = pool.stats().idle;
+            (start.elapsed(), idle)
+        };
+        cache.die_inside(true);
+        let (first, idle) = time();
+        assert_eq!(idle, 0, "it cannot be looked at");
+        let second = (0..3).map(|_| time().0).min().unwrap_or(Duration::MAX);
+        cache.die_inside(false);
+        assert!(second < first / 2, "{first:?}, then {second:?}");
+        assert_eq!(time().1, 1, "and seen again once it is back");
+    }
+}

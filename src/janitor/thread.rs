@@ -111,7 +111,8 @@ fn start() -> Option<Thread> {
 /// Whether a thread may be had at all. `REPOOL_JANITOR=off` in the environment says no; Miri would
 /// complain of a thread that is still there when `main` returns.
 pub(crate) fn is_possible() -> bool {
-    // Set, and not waited for: a forked child would wait for ever for one that it does not have.
+    // Worked out first and then set, so that a fork in between, whose child would wait for ever for
+    // a thread that it does not have, has next to no time.
     static POSSIBLE: OnceLock<bool> = OnceLock::new();
     POSSIBLE.get().copied().unwrap_or_else(|| {
         let forbidden = std::env::var_os("REPOOL_JANITOR").is_some_and(|value| value == "off");
