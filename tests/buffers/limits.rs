@@ -24,6 +24,25 @@ fn limits_hold_over_all_classes() {
 }
 
 #[test]
+fn a_pool_that_keeps_nothing_does_not_wait_for_frozen_bytes_either() {
+    // A13, C19.
+    for pool in [
+        builder().max_idle(0).build(),
+        builder().max_idle_bytes(0).build(),
+        builder().budget(Budget::new(0)).build(),
+    ] {
+        for _ in 0..3 {
+            let mut buffer = pool.get(4096);
+            buffer.extend_from_slice(b"gone with its last view");
+            drop(buffer.freeze());
+        }
+        let stats = pool.stats();
+        assert_eq!((stats.created, stats.reused, stats.in_use), (3, 0, 0));
+        assert_balanced(&pool);
+    }
+}
+
+#[test]
 fn a_budget_is_shared() {
     let budget = Budget::new(1 << 20);
     let pool = builder().budget(budget.clone()).build();
