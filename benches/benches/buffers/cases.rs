@@ -20,6 +20,8 @@ pub struct Case {
     pub title: String,
     /// Of the buffers; for mixed sizes, some size.
     pub size: usize,
+    /// How many buffers a loop's turn asks for.
+    pub buffers: usize,
     /// The pool comes first.
     pub contenders: Vec<Contender>,
     /// The lines: one contender over another, by name, and what is wanted.
@@ -184,6 +186,7 @@ fn dropped(
     Case {
         title: format!("dropped: {title}"),
         size,
+        buffers: 1,
         contenders,
         lines,
     }
@@ -230,13 +233,14 @@ fn frozen(
     Case {
         title: format!("frozen:  {title}"),
         size,
+        buffers: 1,
         contenders,
         lines,
     }
 }
 
 /// Sizes as a service sees them: many small ones, few large ones (Zipf, exponent 1, over 64 B to
-/// 1 MiB), in an order that repeats after 4096.
+/// 1 MiB).
 static SIZES: LazyLock<Vec<usize>> = LazyLock::new(|| {
     let weights: Vec<f64> = (0..15).map(|rank| 1.0 / f64::from(rank + 1)).collect();
     let total: f64 = weights.iter().sum();
@@ -254,15 +258,12 @@ static SIZES: LazyLock<Vec<usize>> = LazyLock::new(|| {
         .collect()
 });
 
-/// A stream of mixed sizes: get, touch, drop.
+/// A stream of mixed sizes: get, touch, drop. A turn is the whole stream, so that all contenders
+/// serve the same sizes, and have served each before their time is taken.
 fn mixed() -> Case {
     fn stream(mut one: impl FnMut(usize) + 'static) -> Loop {
         let sizes: &[usize] = &SIZES;
-        let mut at = 0;
-        looped(move || {
-            one(sizes[at % sizes.len()]);
-            at += 1;
-        })
+        looped(move || sizes.iter().for_each(|&size| one(size)))
     }
     let contenders = vec![
         contender(POOL, || {
@@ -304,6 +305,7 @@ fn mixed() -> Case {
     Case {
         title: "dropped: sizes by Zipf".into(),
         size: 4 << 10,
+        buffers: SIZES.len(),
         contenders,
         lines: MIXED,
     }

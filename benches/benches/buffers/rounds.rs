@@ -8,7 +8,7 @@
 use crate::cases::{Case, Loop};
 use std::time::{Duration, Instant};
 
-/// The times of each contender in ns, one for each round.
+/// The times of each contender in ns a buffer, one for each round.
 pub fn measure(case: &Case, rounds: usize, slice: Duration, random: &mut Random) -> Vec<Vec<f64>> {
     let mut first = Draw::new(case, random);
     let lengths: Vec<u64> = first
@@ -31,7 +31,8 @@ pub fn measure(case: &Case, rounds: usize, slice: Duration, random: &mut Random)
             let (run, n) = (&mut draw.loops[which], lengths[which]);
             // What is new is slow, and the others may have put its lines out of the cache.
             run(n);
-            times[which].push(timed(run, n).as_secs_f64() * 1e9 / n as f64);
+            let ns = timed(run, n).as_secs_f64() * 1e9;
+            times[which].push(ns / (n * case.buffers as u64) as f64);
         }
     }
     times
