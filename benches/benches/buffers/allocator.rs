@@ -1,0 +1,93 @@
+//! The global allocator, one of three for the whole life of the process.
+//!
+//! Chosen by the very first allocation, from the environment: so whatever is allocated, before
+//! `main` as well, is freed where it came from. Switching later would ask of everybody who frees
+//! to remember the allocator in use when he allocated, also of a pool's bookkeeping and of what is
+//! thread-local.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// What the environment says; without it, glibc.
+pub const VARIABLE: &CStr = c"REPOOL_BENCH_ALLOCATOR";
+pub const NAMES: [&str; 3] = ["glibc", "mimalloc", "jemalloc"];
+
+const UNKNOWN: u8 = 0;
+const GLIBC: u8 = 1;
+const MIMALLOC: u8 = 2;
+const JEMALLOC: u8 = 3;
+
+static CHOICE: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+#[inline(always)]
+fn choice() -> u8 {
+    match CHOICE.load(Relaxed) {
+        UNKNOWN => choose(),
+        choice => choice,
+    }
+}
+
+#[cold]
+fn choose() -> u8 {
+    // Not by `std::env`, which allocates.
+    // SAFETY: the name ends in a zero, and nobody changes the environment.
+    let value = unsafe { libc::getenv(VARIABLE.as_ptr()) };
+    let name = if value.is_null() {
+        c""
+    } else {
+        // SAFETY: not null, so a string of the environment, which nobody changes.
+        unsafe { CStr::from_ptr(value) }
+    };
+    let choice = match name.to_bytes() {
+        b"mimalloc" => MIMALLOC,
+        b"jemalloc" => JEMALLOC,
+        _ => GLIBC,
+    };
+    CHOICE.store(choice, Relaxed);
+    choice
+}
+
+struct Chosen;
+
+#[global_allocator]
+static ALLOCATOR: Chosen = Chosen;
+
+// SAFETY: every call goes to an allocator, and to the same one in all of the process's life.
+unsafe impl GlobalAlloc for Chosen {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's.
+        unsafe {
+            match choice() {
+                MIMALLOC => mimalloc::MiMalloc.alloc(layout),
+                JEMALLOC => tikv_jemallocator::Jemalloc.alloc(layout),
+                _ => System.alloc(layout),
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe {
+            match choice() {
+                MIMALLOC => mimalloc::MiMalloc.dealloc(at, layout),
+                JEMALLOC => tikv_jemallocator::Jemalloc.dealloc(at, layout),
+                _ => System.dealloc(at, layout),
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's.
+        unsafe {
+            match choice() {
+                MIMALLOC => mimalloc::MiMalloc.realloc(at, layout, size),
+                JEMALLOC => tikv_jemallocator::Jemalloc.realloc(at, layout, size),
+                _ => System.realloc(at, layout, size),
+            }
+        }
+    }
+}
