@@ -184,36 +184,50 @@ impl Cache {
 
     // ---------------------------------------------------------------- the hit path
 
-    /// Takes the top object; null when there is none or the gate is shut.
+    /// Runs `work` on the lists as the owner, if what the gate holds is above `bound`; `otherwise` is
+    /// the answer if not.
     ///
-    /// Cost: two flag stores, two tests; no read-modify-write, no fence instruction.
+    /// Cost: two flag stores, a test; no read-modify-write, no fence instruction.
+    ///
+    /// # Safety
+    /// The caller is the owner, and `fence` is its half of the fence pair. `bound` is not negative.
+    /// `work` moves pointers and nothing else: no user code, no allocation, no panic (I5).
+    #[inline(always)]
+    unsafe fn inside<R>(
+        &self,
+        bound: isize,
+        fence: impl FnOnce(),
+        otherwise: R,
+        work: impl FnOnce(&mut Lists) -> R,
+    ) -> R {
+        // Relaxed: ordered against the gate by the fence pair.
+        self.busy.store(true, Ordering::Relaxed);
+        fence();
+        let mut done = otherwise;
+        // Acquire: pairs with the Release of whoever opened the gate.
+        let gate = self.gate.load(Ordering::Acquire); // mutant: owner-gate
+        if gate > bound {
+            // SAFETY: I2: the owner, busy, with the gate seen open.
+            done = self.lists.with_mut(|lists| work(unsafe { &mut *lists }));
+        }
+        // Release: pairs with the visitor's Acquire in `try_enter`.
+        self.busy.store(false, Ordering::Release); // mutant: owner-leaves
+        done
+    }
+
+    /// Takes the top object; null when there is none or the gate is shut.
     ///
     /// # Safety
     /// The caller is the owner, and `fence` is its half of the fence pair.
     #[inline(always)]
     pub(crate) unsafe fn pop(&self, fence: impl FnOnce()) -> *mut Link {
-        // Relaxed: ordered against the gate by the fence pair.
-        self.busy.store(true, Ordering::Relaxed);
-        fence();
-        let mut link = ptr::null_mut();
-        // Acquire: pairs with the Release of whoever opened the gate.
-        let gate = self.gate.load(Ordering::Acquire); // mutant: owner-gate-pop
-        if gate > 0 {
-            link = self.lists.with_mut(|lists| {
-                // SAFETY: I2: the owner, busy, with the gate seen open.
-                let lists = unsafe { &mut *lists };
-                // SAFETY: as above.
-                unsafe { lists.pop() }
-            });
-        }
-        // Release: pairs with the visitor's Acquire in `try_enter`.
-        self.busy.store(false, Ordering::Release); // mutant: owner-leaves-pop
-        link
+        // SAFETY: I2: inside the critical section.
+        let pop = |lists: &mut Lists| unsafe { lists.pop() };
+        // SAFETY: the caller's.
+        unsafe { self.inside(0, fence, ptr::null_mut(), pop) }
     }
 
     /// Puts an object on top; `false` when the slow path must look at it.
-    ///
-    /// Cost: as [`Cache::pop`].
     ///
     /// # Safety
     /// The caller is the owner, `fence` is its half of the fence pair, the node is of this core,
@@ -222,23 +236,28 @@ impl Cache {
     #[inline(always)]
     pub(crate) unsafe fn push(&self, link: *mut Link, weight: usize, fence: impl FnOnce()) -> bool {
         debug_assert!(isize::try_from(weight).is_ok());
-        // Relaxed: ordered against the gate by the fence pair.
-        self.busy.store(true, Ordering::Relaxed);
-        fence();
-        let mut kept = false;
-        // Acquire: pairs with the Release of whoever opened the gate.
-        let gate = self.gate.load(Ordering::Acquire); // mutant: owner-gate-push
-        if gate > weight as isize {
-            kept = self.lists.with_mut(|lists| {
-                // SAFETY: I2: the owner, busy, with the gate seen open.
-                let lists = unsafe { &mut *lists };
-                // SAFETY: as above; the caller holds the node.
-                unsafe { lists.push(link, weight) }
-            });
-        }
-        // Release: pairs with the visitor's Acquire in `try_enter`.
-        self.busy.store(false, Ordering::Release); // mutant: owner-leaves-push
-        kept
+        // SAFETY: I2: inside the critical section; the caller holds the node.
+        let push = |lists: &mut Lists| unsafe { lists.push(link, weight) };
+        // SAFETY: the caller's.
+        unsafe { self.inside(weight as isize, fence, false, push) }
+    }
+
+    /// Shows the top object to `work` where it is; `None` when there is none in its slot, or the gate
+    /// is shut.
+    ///
+    /// # Safety
+    /// The caller is the owner, and `fence` is its half of the fence pair. `work` leaves the node
+    /// and its place in the list as they are, and does nothing else that is forbidden inside (I5).
+    #[cfg(feature = "bytes")]
+    #[inline(always)]
+    pub(crate) unsafe fn with_top<R>(
+        &self,
+        fence: impl FnOnce(),
+        work: impl FnOnce(*mut Link) -> R,
+    ) -> Option<R> {
+        let look = |lists: &mut Lists| lists.top().map(work);
+        // SAFETY: the caller's.
+        unsafe { self.inside(0, fence, None, look) }
     }
 
     // ---------------------------------------------------------------- the owner's slow path

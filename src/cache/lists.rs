@@ -350,6 +350,13 @@ impl Lists {
         link
     }
 
+    /// The top object, if it is in its slot.
+    #[cfg(feature = "bytes")]
+    #[inline(always)]
+    pub(super) fn top(&self) -> Option<*mut Link> {
+        (!self.hot.is_null()).then_some(self.hot)
+    }
+
     /// `false` when there is no room.
     ///
     /// # Safety

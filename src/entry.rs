@@ -1,0 +1,149 @@
+//! [`Entry`]: where a hit comes in. A pointer to a pool's core, or to a stand-in before the first use,
+//! and the way from there to the calling thread's cache.
+//!
+//! # Orderings
+//! - the pointer: Release when it is set, Acquire when it is read: the reader sees a whole core.
+
+use crate::cache::Cache;
+use crate::core::{Core, Directory};
+use crate::guard::Pooled;
+use crate::node::Link;
+#[cfg(feature = "bytes")]
+use crate::shell::Node;
+use crate::sync::{AtomicPtr, Ordering};
+use crate::{fence, thread};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// Stands in for the directory of a pool that has no core yet: every lookup finds nothing.
+static NOWHERE: Directory = Directory::EMPTY;
+
+fn nowhere() -> *mut Core {
+    (&raw const NOWHERE).cast::<Core>().cast_mut()
+}
+
+/// The way to the core of a `Pool<T>`.
+pub(crate) struct Entry<T> {
+    /// A core whose objects are `T`, or [`NOWHERE`].
+    core: AtomicPtr<Core>,
+    object: PhantomData<fn() -> T>,
+}
+
+impl<T> Entry<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            core: AtomicPtr::new((&raw const NOWHERE).cast::<Core>().cast_mut()),
+            object: PhantomData,
+        }
+    }
+
+    /// The core, if there is one yet.
+    pub(crate) fn core(&self) -> Option<&Core> {
+        // Acquire: pairs with the Release in `lead_first_to`.
+        let core = self.core.load(Ordering::Acquire);
+        // SAFETY: not the stand-in, so a core, which whoever set it keeps alive.
+        (core != nowhere()).then(|| unsafe { &*core })
+    }
+
+    /// Leads to this core from now on; to the one that it leads to already, if it does.
+    ///
+    /// # Safety
+    /// `core` is of a `Pool<T>`, and outlives all use of the entry.
+    pub(crate) unsafe fn lead_first_to(&self, core: *const Core) -> Result<(), &Core> {
+        let core = core.cast_mut();
+        // Release: pairs with the Acquire wherever the pointer is read. Acquire: the other's core.
+        match self
+            .core
+            .compare_exchange(nowhere(), core, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => Ok(()),
+            // SAFETY: as in `core`.
+            Err(first) => Err(unsafe { &*first }),
+        }
+    }
+
+    /// Leads to this core from now on.
+    ///
+    /// # Safety
+    /// As [`Entry::lead_first_to`]; and it leads nowhere, or there already.
+    #[cfg(feature = "bytes")]
+    pub(crate) unsafe fn lead_to(&self, core: &Core) {
+        // With the provenance of the whole core, not only of what is borrowed here.
+        let core = core.address().cast_mut();
+        // Release: pairs with the Acquire wherever the pointer is read.
+        self.core.store(core, Ordering::Release);
+    }
+}
+
+impl<T: Send + 'static> Entry<T> {
+    /// The hit path of a get: this thread's place, its cache, the top object.
+    #[inline(always)]
+    pub(crate) fn hit(&self) -> Option<Pooled<T>> {
+        // SAFETY: I3: the cache of this thread's place; threads with a place have the barrier
+        // that makes `light` their half of the fence.
+        let link = unsafe { self.my_cache()?.pop(fence::light) };
+        // SAFETY: a node of the pool that this leads to, taken from this thread's cache.
+        NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
+    }
+
+    /// This thread's cache, if it has one.
+    #[inline(always)]
+    fn my_cache(&self) -> Option<&Cache> {
+        // Acquire: pairs with the Release in `lead_first_to`.
+        let core = self.core.load(Ordering::Acquire);
+        // SAFETY: `NOWHERE`, or a core, whose head is its directory, and which whoever set it keeps.
+        let directory = unsafe { &*core.cast::<Directory>() };
+        let cache = thread::place(|place| directory.cache_at(place));
+        // SAFETY: caches live as long as their core.
+        unsafe { cache.as_ref() }
+    }
+
+    /// Where this thread's next hit would take its object from.
+    #[cfg(feature = "bytes")]
+    #[inline(always)]
+    pub(crate) fn top(&self) -> Option<Top<T>> {
+        Some(Top {
+            cache: self.my_cache()?,
+            object: PhantomData,
+        })
+    }
+}
+
+impl<T> fmt::Debug for Entry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Entry").field(&self.core().is_some()).finish()
+    }
+}
+
+/// The top of this thread's cache, for work on an object that stays where it is. It borrows nothing:
+/// the pool may go while the work is done.
+#[cfg(feature = "bytes")]
+pub(crate) struct Top<T> {
+    cache: *const Cache,
+    object: PhantomData<fn(T) -> T>,
+}
+
+#[cfg(feature = "bytes")]
+impl<T: Send + 'static> Top<T> {
+    /// Shows the top object to `work`; `None` when there is none, or a visitor is at the cache.
+    ///
+    /// # Safety
+    /// Nothing has happened since [`Entry::top`]. `work` runs inside the critical section: it may
+    /// change the object, but calls nobody else's code, allocates and frees nothing, uses no pool,
+    /// and does not panic (I5).
+    #[inline(always)]
+    pub(crate) unsafe fn with<R>(self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let on_link = |link: *mut Link| {
+            let node = link.cast::<Node<T>>();
+            // SAFETY: I1: a node of this pool, in a list that this thread alone may touch (I2); its
+            // value is there.
+            work(unsafe { &mut (*node).value })
+        };
+        // SAFETY: a thread remembers each core that it has a cache in, and that keeps the memory.
+        let cache = unsafe { &*self.cache };
+        // SAFETY: I3: the cache of this thread's place; threads with a place have the barrier that
+        // makes `light` their half of the fence. The rest is the caller's.
+        unsafe { cache.with_top(fence::light, on_link) }
+    }
+}
