@@ -112,7 +112,9 @@ impl<T: Send + 'static> Entry<T> {
 
 impl<T> fmt::Debug for Entry<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Entry").field(&self.core().is_some()).finish()
+        f.debug_tuple("Entry")
+            .field(&self.core().is_some())
+            .finish()
     }
 }
 

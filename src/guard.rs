@@ -15,6 +15,8 @@ use crate::sync::Ordering;
 use crate::thread;
 use std::fmt;
 use std::marker::PhantomData;
+#[cfg(feature = "bytes")]
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -87,6 +89,26 @@ impl<T: Send> Pooled<T> {
         self.link.as_ptr().cast()
     }
 
+    /// The hit path of a return: the object's reset, two flag stores, four tests; no
+    /// read-modify-write, no fence instruction, no call. `false`: it has to take the slow path.
+    ///
+    /// # Safety
+    /// On `true` the node is given up: the guard must not be used, or dropped, again.
+    #[inline(always)]
+    unsafe fn push(&mut self) -> bool {
+        let link = self.link.as_ptr();
+        if recycle::is_inlined::<T>() && !std::thread::panicking() {
+            // SAFETY: I1: the guard holds the node.
+            if let Some(home) = unsafe { my_home(link) }
+                && let Some(weight) = recycle::inlined::<T>(self)
+            {
+                // SAFETY: the guard gives its node up.
+                return unsafe { push_home(home, link, weight) };
+            }
+        }
+        false
+    }
+
     /// Takes the object out for good; it does not go back.
     ///
     /// An associated function, so that it cannot hide a method of `T`.
@@ -113,6 +135,18 @@ impl<T: Send> Pooled<T> {
 
 #[cfg(feature = "bytes")]
 impl<T: Send> Pooled<T> {
+    /// The object goes back by the hit path, or (reset, perhaps) not at all.
+    #[inline(always)]
+    pub(crate) fn give_back_fast(this: Self) -> Result<(), Self> {
+        let mut this = ManuallyDrop::new(this);
+        // SAFETY: on `true` the guard is not used again, and what is in a `ManuallyDrop` is not dropped.
+        if unsafe { this.push() } {
+            Ok(())
+        } else {
+            Err(ManuallyDrop::into_inner(this))
+        }
+    }
+
     /// Drops the object instead of giving it back, for a reason.
     pub(crate) fn discard(this: Self, reason: Reason) {
         let link = this.link.as_ptr();
@@ -156,22 +190,13 @@ impl<T: Send> DerefMut for Pooled<T> {
 }
 
 impl<T: Send> Drop for Pooled<T> {
-    /// The hit path of a return: the object's reset, two flag stores, four tests; no
-    /// read-modify-write, no fence instruction, no call.
     #[inline]
     fn drop(&mut self) {
-        let link = self.link.as_ptr();
-        if recycle::is_inlined::<T>() && !std::thread::panicking() {
-            // SAFETY: I1: the guard holds the node.
-            if let Some(home) = unsafe { my_home(link) }
-                && let Some(weight) = recycle::inlined::<T>(self)
-            {
-                // SAFETY: the guard gives its node up.
-                if unsafe { push_home(home, link, weight) } {
-                    return;
-                }
-            }
+        // SAFETY: the guard is going, whether this keeps its node or not.
+        if unsafe { self.push() } {
+            return;
         }
+        let link = self.link.as_ptr();
         // SAFETY: the guard gives its node up.
         unsafe { give_back::<T>(link) };
     }

@@ -18,6 +18,8 @@ mod by_value;
 mod cache;
 mod core;
 mod depot;
+#[cfg(not(repool_loom))]
+mod entry;
 mod fence;
 mod janitor;
 #[cfg(all(feature = "bytes", not(repool_loom)))]

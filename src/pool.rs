@@ -1,11 +1,13 @@
 //! [`Pool`]: what users call.
 
 use crate::builder::{Builder, Settings};
+use crate::core::Core;
 #[cfg(feature = "bytes")]
 use crate::core::WeakCore;
-use crate::core::{Core, Directory};
+use crate::entry::Entry;
+#[cfg(feature = "bytes")]
+use crate::entry::Top;
 use crate::guard::Pooled;
-use crate::node::Link;
 use crate::recycle::Recycle;
 #[cfg(feature = "bytes")]
 use crate::shell::Node;
@@ -14,13 +16,11 @@ use crate::stats::{Stats, Trimmed};
 #[cfg(feature = "bytes")]
 use crate::sync::Patience;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicPtr, Ordering};
+use crate::thread;
 use crate::trim::{self, Level};
-use crate::{fence, thread};
 use std::fmt;
-use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 /// Reusable objects of one type, with a cache per thread.
 ///
@@ -63,11 +63,10 @@ use std::ptr::{self, NonNull};
 /// let pool = Pool::<Rc<u8>>::builder(|| Rc::new(0)).reset(|_| true).build();
 /// ```
 pub struct Pool<T: Send + 'static> {
-    /// The core, or [`NOWHERE`] before the first use.
-    core: AtomicPtr<Core>,
+    /// The way to the core, and from there to the caches.
+    entry: Entry<T>,
     /// How to make the core.
     plan: Plan<T>,
-    object: PhantomData<fn() -> T>,
 }
 
 /// What the first use of a pool makes its core from.
@@ -82,9 +81,6 @@ enum Plan<T> {
     Deferred(fn() -> Payload<T>),
     Built(Arc<Payload<T>>),
 }
-
-/// Stands in for the directory of a pool that has no core yet: every lookup finds nothing.
-static NOWHERE: Directory = Directory::EMPTY;
 
 impl<T: Send> UnwindSafe for Pool<T> {}
 impl<T: Send> RefUnwindSafe for Pool<T> {}
@@ -103,12 +99,11 @@ impl<T: Recycle + Send + 'static> Pool<T> {
     /// ```
     pub const fn new(create: fn() -> T) -> Self {
         Self {
-            core: AtomicPtr::new((&raw const NOWHERE).cast::<Core>().cast_mut()),
+            entry: Entry::new(),
             plan: Plan::Const {
                 create,
                 reset: own_reset::<T>,
             },
-            object: PhantomData,
         }
     }
 }
@@ -139,9 +134,8 @@ impl<T: Send + 'static> Pool<T> {
     /// When `create` does; the pool goes on.
     #[inline]
     pub fn get(&self) -> Pooled<T> {
-        match NonNull::new(self.hit()) {
-            // SAFETY: a node of this pool, taken from this thread's cache.
-            Some(link) => unsafe { Pooled::from_link(link) },
+        match self.entry.hit() {
+            Some(object) => object,
             None => self.get_slow(),
         }
     }
@@ -158,12 +152,10 @@ impl<T: Send + 'static> Pool<T> {
     /// ```
     #[inline]
     pub fn try_get(&self) -> Option<Pooled<T>> {
-        let mut link = self.hit();
-        if link.is_null() {
-            link = self.take_slow();
+        match self.entry.hit() {
+            Some(object) => Some(object),
+            None => self.take_slow(),
         }
-        // SAFETY: a node of this pool, taken from a cache or the depot.
-        NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
     }
 
     /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
@@ -253,8 +245,24 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bytes")]
     #[inline(always)]
     pub(crate) fn try_get_fast(&self) -> Option<Pooled<T>> {
-        // SAFETY: a node of this pool, taken from this thread's cache.
-        NonNull::new(self.hit()).map(|link| unsafe { Pooled::from_link(link) })
+        self.entry.hit()
+    }
+
+    /// The way to this pool's caches, for somebody who has many pools: one look less.
+    ///
+    /// # Safety
+    /// The pool has to outlive all use of it.
+    #[cfg(feature = "bytes")]
+    pub(crate) unsafe fn enter_by(&self, entry: &Entry<T>) {
+        // SAFETY: the pool keeps its core, and outlives the entry.
+        unsafe { entry.lead_to(self.core()) };
+    }
+
+    /// Where this thread's next hit would take its object from.
+    #[cfg(feature = "bytes")]
+    #[inline(always)]
+    pub(crate) fn top(&self) -> Option<Top<T>> {
+        self.entry.top()
     }
 
     /// The core, for those that have to tell it something when the pool may be gone.
@@ -267,9 +275,8 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bumpalo")]
     pub(crate) const fn deferred(plan: fn() -> Payload<T>) -> Self {
         Self {
-            core: AtomicPtr::new((&raw const NOWHERE).cast::<Core>().cast_mut()),
+            entry: Entry::new(),
             plan: Plan::Deferred(plan),
-            object: PhantomData,
         }
     }
 
@@ -327,28 +334,9 @@ impl<T: Send + 'static> Pool<T> {
     /// A pool whose core is made by its first use.
     pub(crate) fn planned(payload: Payload<T>) -> Self {
         Self {
-            core: AtomicPtr::new((&raw const NOWHERE).cast::<Core>().cast_mut()),
+            entry: Entry::new(),
             plan: Plan::Built(Arc::new(payload)),
-            object: PhantomData,
         }
-    }
-
-    /// The hit path of a get: this thread's place, its cache, the top object. Null: slow path.
-    #[inline(always)]
-    fn hit(&self) -> *mut Link {
-        // Acquire: pairs with the Release in `core_slow`.
-        let core = self.core.load(Ordering::Acquire);
-        // SAFETY: `NOWHERE`, or a core, whose head is its directory; the pool keeps it.
-        let directory = unsafe { &*core.cast::<Directory>() };
-        let cache = thread::place(|place| directory.cache_at(place));
-        if cache.is_null() {
-            return ptr::null_mut();
-        }
-        // SAFETY: caches live as long as their core, which the pool keeps.
-        let cache = unsafe { &*cache };
-        // SAFETY: I3: the cache of this thread's place; threads with a place have the barrier that
-        // makes `light` their half of the fence.
-        unsafe { cache.pop(fence::light) }
     }
 
     #[cold]
@@ -365,16 +353,14 @@ impl<T: Send + 'static> Pool<T> {
 
     #[cold]
     #[inline(never)]
-    fn take_slow(&self) -> *mut Link {
-        self.core_if_used()
-            .map_or(ptr::null_mut(), |core| core.take(thread::number()))
+    fn take_slow(&self) -> Option<Pooled<T>> {
+        let link = self.core_if_used()?.take(thread::number());
+        // SAFETY: a node of this pool, just taken.
+        NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
     }
 
     fn core_if_used(&self) -> Option<&Core> {
-        // Acquire: pairs with the Release in `core_slow`.
-        let core = self.core.load(Ordering::Acquire);
-        // SAFETY: not the stand-in, so a core, which the pool keeps.
-        (!is_nowhere(core)).then(|| unsafe { &*core })
+        self.entry.core()
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -399,33 +385,24 @@ impl<T: Send + 'static> Pool<T> {
             }),
         };
         let fresh = Shell::allocate(payload);
-        let nowhere = (&raw const NOWHERE).cast::<Core>().cast_mut();
-        // Release: pairs with the Acquire wherever the core is read. Acquire: the other's core.
-        let core =
-            match self
-                .core
-                .compare_exchange(nowhere, fresh, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => fresh,
-                Err(first) => {
-                    // SAFETY: fresh, so this is its only reference.
-                    unsafe { Core::release(fresh) };
-                    first
-                }
-            };
+        // SAFETY: the pool's reference keeps it for as long as there is a pool.
+        if let Err(first) = unsafe { self.entry.lead_first_to(fresh) } {
+            // SAFETY: fresh, so this is its only reference.
+            unsafe { Core::release(fresh) };
+            return first;
+        }
         // SAFETY: a core, which the pool keeps.
-        unsafe { &*core }
+        unsafe { &*fresh }
     }
 }
 
 impl<T: Send + 'static> Drop for Pool<T> {
     fn drop(&mut self) {
-        let core = *self.core.get_mut();
-        if is_nowhere(core) {
+        let Some(core) = self.entry.core() else {
             return;
-        }
+        };
         // A destructor of an idle object may panic: the reference goes all the same.
-        let handle = Handle(core);
+        let handle = Handle(core.address());
         // SAFETY: the handle keeps the core.
         unsafe { (*handle.0).close() };
     }
@@ -455,8 +432,4 @@ impl<T: Send> fmt::Debug for Pool<T> {
             .field("stats", &self.stats())
             .finish()
     }
-}
-
-fn is_nowhere(core: *const Core) -> bool {
-    ptr::eq(core.cast(), &raw const NOWHERE)
 }
