@@ -18,13 +18,37 @@ use std::mem;
 
 /// Up to this capacity a buffer may be as empty as it likes.
 const FLOOR: usize = 4 << 10;
-/// How many passes a buffer that was split, grown or exchanged waits for its parts. Not for ever, as
-/// others do that are frozen: its user may have put a part of one buffer into another, and then
-/// each would wait for the other.
-const PATIENCE: u8 = 3;
-const FOR_EVER: u8 = u8::MAX;
 /// The strike that drops the buffer.
 const OUT: u8 = 5;
+
+/// How long a buffer waits for its parts, in [`Marks::patience`]. One that was split, grown or
+/// exchanged waits for three passes, and not for ever as others do that are frozen: its user may have
+/// put a part of one buffer into another, and then each would wait for the other.
+const NO_LONGER: u8 = 1;
+const THREE_PASSES: u8 = NO_LONGER + 3;
+const FOR_EVER: u8 = u8::MAX;
+
+/// What makes a return look at a buffer. None, as a rule: then it goes back by the hit path, or waits
+/// for its views for ever and then is as it was.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(4))]
+struct Marks {
+    /// Returns in a row that used little.
+    strikes: u8,
+    /// How long it waits for its views, if not in the ordinary way.
+    patience: u8,
+    /// One more than the class that was asked for, if that is not its own.
+    asked: u8,
+    _none: u8,
+}
+
+impl Marks {
+    /// In one look.
+    #[inline(always)]
+    fn any(self) -> bool {
+        u32::from_ne_bytes([self.strikes, self.patience, self.asked, self._none]) != 0
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Cell {
@@ -34,14 +58,11 @@ pub(crate) struct Cell {
     /// Where it starts. With the capacity, this tells a buffer that is as it was from one that has
     /// been grown, split or exchanged, and happens to have the same capacity.
     start: usize,
-    /// What its user filled of it, while it is lent.
+    /// Less than this says that it is too large: a quarter, above 4 KiB.
+    least: usize,
+    /// What its user filled of it, while it is lent with a mark of patience.
     used: usize,
-    /// Returns in a row that used little.
-    strikes: u8,
-    /// How many more passes it waits, while it is lent.
-    patience: u8,
-    /// The class that was asked for.
-    pub(super) asked: u8,
+    marks: Marks,
     /// The class whose pool the cell belongs to.
     pub(super) class: Arc<Class>,
 }
@@ -65,23 +86,47 @@ impl Cell {
 
     /// A buffer that covers all of its allocation.
     pub(super) fn filed(bytes: BytesMut, class: &Arc<Class>, strikes: u8) -> Self {
-        Self {
-            full: bytes.capacity(),
-            start: bytes.as_ptr().addr(),
-            bytes,
-            used: 0,
+        let marks = Marks {
             strikes,
-            patience: 0,
-            asked: class.index as u8,
+            ..Marks::default()
+        };
+        let mut cell = Self {
+            bytes: BytesMut::new(),
+            full: 0,
+            start: 0,
+            least: 0,
+            used: 0,
+            marks,
             class: Arc::clone(class),
-        }
+        };
+        cell.fill(bytes);
+        cell
     }
 
-    /// Gives a cell without memory its memory.
+    /// Gives the cell its memory: a buffer that covers all of its allocation.
     pub(super) fn fill(&mut self, bytes: BytesMut) {
-        self.full = bytes.capacity();
+        let full = bytes.capacity();
+        self.full = full;
         self.start = bytes.as_ptr().addr();
+        self.least = if full > FLOOR { full.div_ceil(4) } else { 0 };
         self.bytes = bytes;
+    }
+
+    /// Takes note of the class that was asked for.
+    pub(super) fn set_asked(&mut self, class: usize) {
+        self.marks.asked = if class == self.class.index {
+            0
+        } else {
+            class as u8 + 1
+        };
+    }
+
+    /// The class that was asked for.
+    fn asked(&self) -> usize {
+        match self.marks.asked {
+            0 => self.class.index,
+            more => more as usize - 1,
+        }
     }
 
     /// Whether the handle covers what it went out with.
@@ -90,29 +135,19 @@ impl Cell {
         self.bytes.capacity() == self.full && self.bytes.as_ptr().addr() == self.start
     }
 
-    /// Whether the buffer goes back as it came, well used. It does not when the long way round
+    /// Whether the buffer goes back as it came, well used. If not, the long way round
     /// ([`give_back_slow`]) has to look at it.
     #[inline(always)]
-    pub(super) fn is_as_it_was(&mut self) -> bool {
-        self.is_fine(self.bytes.len())
+    pub(super) fn is_as_it_was(&self) -> bool {
+        !WIPES && self.is_whole() && self.bytes.len() >= self.least && !self.marks.any()
     }
 
     /// The same, of one that was lent and is back.
     #[inline(always)]
-    pub(super) fn is_as_it_was_lent(&mut self) -> bool {
+    pub(super) fn is_as_it_was_lent(&self) -> bool {
         debug_assert!(self.bytes.is_empty());
-        self.is_fine(self.used)
-    }
-
-    /// The same, of one that had `used` bytes in it.
-    #[inline(always)]
-    fn is_fine(&mut self, used: usize) -> bool {
-        let full = self.full;
-        if !self.is_whole() || (full > FLOOR && used < full.div_ceil(4)) || WIPES {
-            return false;
-        }
-        self.strikes = 0;
-        true
+        debug_assert!(self.marks.any() || self.is_whole());
+        !WIPES && !self.marks.any()
     }
 
     /// What its user filled: also what was consumed or split off.
@@ -129,10 +164,23 @@ impl Cell {
 
     /// A pass has found it lent; `false` if that is enough.
     pub(super) fn goes_on_waiting(&mut self) -> bool {
-        if self.patience != FOR_EVER {
-            self.patience = self.patience.saturating_sub(1);
+        let patience = &mut self.marks.patience;
+        if *patience != 0 && *patience != FOR_EVER {
+            *patience = (*patience - 1).max(NO_LONGER);
         }
-        self.patience != 0
+        *patience != NO_LONGER
+    }
+
+    /// It is to wait for its views, and then to be looked at.
+    #[cold]
+    #[inline(never)]
+    fn wait_slow(&mut self) {
+        self.used = self.used_now();
+        self.marks.patience = if self.is_whole() {
+            FOR_EVER
+        } else {
+            THREE_PASSES
+        };
     }
 
     /// Takes the whole allocation back; `false` while somebody else has a part of it.
@@ -203,16 +251,6 @@ pub(super) fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
     Ok(bytes)
 }
 
-/// A buffer comes back.
-#[inline]
-pub(super) fn give_back(mut cell: Pooled<Cell>) {
-    if cell.is_as_it_was() {
-        drop(cell);
-    } else {
-        give_back_slow(cell);
-    }
-}
-
 /// A buffer comes back that is not as it was, or was not well used.
 #[cold]
 #[inline(never)]
@@ -222,25 +260,39 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
         finish(cell, used);
     } else if !std::thread::panicking() {
         cell.used = used;
-        lend(cell, PATIENCE);
+        cell.marks.patience = THREE_PASSES;
+        lend(cell);
     }
 }
 
-/// The same, for a visitor: to where every thread finds it.
-pub(super) fn came_back_for_all(mut cell: Pooled<Cell>) {
+/// A lent buffer is back, for a visitor: to where every thread finds it.
+pub(super) fn came_back_for_all(cell: Pooled<Cell>) {
     if cell.is_as_it_was_lent() {
         Pooled::give_to_all(cell);
     } else {
-        came_back(cell);
+        came_back_slow(cell);
     }
 }
 
 /// A lent buffer is back, or has waited long enough.
-pub(super) fn came_back(mut cell: Pooled<Cell>) {
-    let used = cell.used;
+pub(super) fn came_back(cell: Pooled<Cell>) {
     if cell.is_as_it_was_lent() {
         drop(cell);
-    } else if cell.patience != 0 && cell.regain() {
+    } else {
+        came_back_slow(cell);
+    }
+}
+
+/// The same, of one that has to be looked at.
+#[cold]
+#[inline(never)]
+pub(super) fn came_back_slow(mut cell: Pooled<Cell>) {
+    if cell.marks.patience != NO_LONGER && cell.regain() {
+        // Without a mark of patience it was well used.
+        let used = match cell.marks.patience {
+            0 => cell.full,
+            _ => cell.used,
+        };
         finish(cell, used);
     } else {
         // The memory goes with the last part.
@@ -254,7 +306,9 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
     if std::thread::panicking() {
         return; // dropped: the pool does not keep what was in use during a panic
     }
-    let full = cell.full;
+    let (full, asked) = (cell.full, cell.asked());
+    cell.marks.patience = 0;
+    cell.marks.asked = 0;
     if full > cell.class.top {
         return Pooled::discard(cell, Reason::Oversize);
     }
@@ -262,37 +316,37 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
         // Its user has taken the memory.
         return drop(Pooled::into_inner(cell));
     };
-    if full > FLOOR && used != 0 && used < full.div_ceil(4) {
-        cell.strikes += 1;
-        if cell.strikes >= OUT {
+    if used != 0 && used < cell.least {
+        cell.marks.strikes += 1;
+        if cell.marks.strikes >= OUT {
             if let Some(inner) = cell.class.inner() {
-                inner.learn_shrunk(cell.asked, used);
+                inner.learn_shrunk(asked, used);
             }
             return Pooled::discard(cell, Reason::Reset);
         }
     } else if used != 0 {
-        cell.strikes = 0;
+        cell.marks.strikes = 0;
     }
     if home == cell.class.index {
         drop(cell);
     } else {
-        refile(cell, home, used);
+        refile(cell, home, asked, used);
     }
 }
 
 /// A grown buffer serves its new class.
 #[cold]
-fn refile(cell: Pooled<Cell>, home: usize, used: usize) {
+fn refile(cell: Pooled<Cell>, home: usize, asked: usize, used: usize) {
     let Some(inner) = cell.class.inner() else {
         return; // the pool is gone, and drops it
     };
     if let Some(reason) = cell.class.barred() {
         return Pooled::discard(cell, reason);
     }
-    inner.learn_grown(cell.asked, used);
+    inner.learn_grown(asked, used);
     cell.class.counts.left();
-    let Cell { bytes, strikes, .. } = Pooled::into_inner(cell);
-    inner.adopt(home, bytes, strikes).counts.arrived();
+    let Cell { bytes, marks, .. } = Pooled::into_inner(cell);
+    inner.adopt(home, bytes, marks.strikes).counts.arrived();
 }
 
 /// Gives the bytes away, and keeps a handle to the memory.
@@ -301,14 +355,11 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
     if cell.bytes.is_empty() || !cell.class.keeps() || std::thread::panicking() {
         return freeze_slow(cell);
     }
-    let (used, patience) = if cell.is_whole() {
-        (cell.bytes.len(), FOR_EVER)
-    } else {
-        (cell.used_now(), PATIENCE)
-    };
-    cell.used = used;
+    if !cell.is_as_it_was() {
+        cell.wait_slow();
+    }
     let view = cell.bytes.split().freeze();
-    lend(cell, patience);
+    lend(cell);
     view
 }
 
@@ -317,7 +368,7 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
 #[inline(never)]
 fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
     if cell.bytes.is_empty() {
-        give_back(cell);
+        drop(super::Buffer::of(cell));
         return Bytes::new();
     }
     let reason = match cell.class.barred() {
@@ -335,20 +386,8 @@ fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
 
 /// Lets a handle wait until it is the only one.
 #[inline(always)]
-fn lend(mut cell: Pooled<Cell>, patience: u8) {
-    cell.patience = patience;
+fn lend(cell: Pooled<Cell>) {
     if let Err(cell) = Lent::push(cell) {
-        lend_slow(cell);
+        Lent::push_slow(cell);
     }
-}
-
-/// The same, of a thread without a ring.
-#[cold]
-#[inline(never)]
-fn lend_slow(cell: Pooled<Cell>) {
-    let class = Arc::clone(&cell.class);
-    Lent::push_slow(cell);
-    // With the ring in its place: a pass that has not seen it there is over with its look, and has
-    // said so before.
-    class.tell_janitor();
 }

@@ -7,6 +7,7 @@ use crate::guard::Pooled;
 use crate::lazy::Stock;
 use crate::sync::rare::Weak;
 use bytes::{Bytes, BytesMut};
+use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -128,18 +129,16 @@ impl Buffer {
 }
 
 impl Held {
+    /// With memory to be had. By value, so that a buffer need not be in memory itself.
     #[cold]
-    fn loose(&mut self) -> &mut BytesMut {
-        if let Held::Empty(home) = self {
-            *self = Held::Loose(Box::new(Loose {
-                bytes: BytesMut::new(),
-                home: home.take(),
-            }));
-        }
+    #[inline(never)]
+    fn loosened(self) -> Self {
         match self {
-            Held::Pooled(cell) => &mut cell.bytes,
-            Held::Loose(loose) => &mut loose.bytes,
-            Held::Empty(_) => unreachable!("just made one that is not"),
+            Held::Empty(home) => Held::Loose(Box::new(Loose {
+                bytes: BytesMut::new(),
+                home,
+            })),
+            held => held,
         }
     }
 }
@@ -160,9 +159,15 @@ impl Deref for Buffer {
 impl DerefMut for Buffer {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut BytesMut {
-        match &mut *self.held {
+        let held = &mut *self.held;
+        if let Held::Empty(home) = held {
+            let loose = Held::Empty(home.take()).loosened();
+            mem::forget(mem::replace(held, loose)); // an empty one without a home
+        }
+        match held {
             Held::Pooled(cell) => &mut cell.bytes,
-            held => held.loose(),
+            Held::Loose(loose) => &mut loose.bytes,
+            Held::Empty(_) => unreachable!("just made one that is not"),
         }
     }
 }
@@ -172,10 +177,14 @@ impl Leave for Held {
     /// As it came and well used, it goes back by the hit path of its class's pool.
     #[inline(always)]
     fn leave(self) {
-        match self {
-            Held::Pooled(cell) => cell::give_back(cell),
-            held => give_back_slow(held),
-        }
+        let held = match self {
+            Held::Pooled(cell) if cell.is_as_it_was() => match Pooled::give_back_fast(cell) {
+                Ok(()) => return,
+                Err(cell) => Held::Pooled(cell),
+            },
+            held => held,
+        };
+        give_back_slow(held);
     }
 }
 
@@ -183,6 +192,7 @@ impl Leave for Held {
 #[inline(never)]
 fn give_back_slow(held: Held) {
     match held {
+        Held::Pooled(cell) => cell::give_back_slow(cell),
         Held::Loose(loose) if loose.bytes.capacity() != 0 => {
             if let Some(inner) = loose.home.and_then(|home| home.upgrade()) {
                 inner.adopt_loose(loose.bytes);

@@ -17,9 +17,10 @@
 use super::cell::{self, Cell};
 use super::class::{self, COUNT, OUTSIDE};
 use super::guard::Buffer;
-use super::lent::Lent;
+use super::lent::{self, Lent, Ring};
 use super::pool::{CapacityError, Settings};
 use crate::core::WeakCore;
+use crate::entry::Entry;
 use crate::guard::Pooled;
 use crate::lazy::Lazy;
 use crate::pool::Pool;
@@ -30,12 +31,22 @@ use bytes::{Bytes, BytesMut};
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// By class; the last one is for what is larger than any. Made when first used.
+    /// By class, as all of these; the last one is for what is larger than any. Where hits come in.
+    entries: [Entries; COUNT + 1],
+    /// Made when first used.
     classes: [Lazy<Used>; COUNT + 1],
     learned: [Learned; COUNT + 1],
     settings: Settings,
     enabled: AtomicBool,
     me: Weak<Inner>,
+}
+
+/// The ways to a class's idle buffers, and to its lent ones, past [`Used`]: what they lead to is
+/// kept by it.
+#[derive(Debug)]
+struct Entries {
+    idle: Entry<Cell>,
+    lent: Entry<Ring>,
 }
 
 /// A class that has been used.
@@ -52,7 +63,9 @@ pub(super) struct Class {
     /// Buffers above this capacity are not kept.
     pub(super) top: usize,
     /// Whether anything is ever kept, in this class and by the limits: if not, nothing waits either.
-    keeps: bool,
+    can_keep: bool,
+    /// And whether it is at the moment. Relaxed: a hint.
+    keeps: AtomicBool,
     #[cfg(feature = "zeroize")]
     pub(super) wipes: bool,
     pub(super) lent: Lent,
@@ -113,7 +126,11 @@ impl Class {
     /// Whether anything is kept, at the moment and in this class.
     #[inline(always)]
     pub(super) fn keeps(&self) -> bool {
-        self.keeps && self.core.get().is_some_and(|core| !core.is_barred())
+        self.keeps.load(Ordering::Relaxed)
+    }
+
+    fn set_keeps(&self, on: bool) {
+        self.keeps.store(self.can_keep && on, Ordering::Relaxed);
     }
 
     /// A handle waits: somebody has to look at it, even if nothing is idle.
@@ -129,30 +146,13 @@ impl Class {
     }
 }
 
-impl Used {
-    /// An idle buffer in this thread's cache.
-    #[inline(always)]
-    pub(super) fn hit(&self, asked: usize) -> Option<Pooled<Cell>> {
-        let mut cell = self.pool.try_get_fast()?;
-        cell.asked = asked as u8;
-        Some(cell)
-    }
-
-    /// A buffer that this thread has lent out, and that is back.
-    #[inline(never)]
-    pub(super) fn back(&self, asked: usize) -> Option<Pooled<Cell>> {
-        if !self.class.keeps() {
-            return None;
-        }
-        let mut cell = self.class.lent.pop()?;
-        cell.asked = asked as u8;
-        Some(cell)
-    }
-}
-
 impl Inner {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
+            entries: std::array::from_fn(|_| Entries {
+                idle: Entry::new(),
+                lent: Entry::new(),
+            }),
             classes: std::array::from_fn(|_| Lazy::new()),
             learned: std::array::from_fn(|_| Learned::default()),
             settings,
@@ -161,8 +161,27 @@ impl Inner {
         })
     }
 
-    /// A class, if it has been used.
+    /// An idle buffer of this class in this thread's cache, or one that this thread has lent out and
+    /// that is back.
     #[inline(always)]
+    pub(super) fn hit(&self, class: usize) -> Option<Pooled<Cell>> {
+        let entries = self.entries.get(class)?;
+        match entries.idle.hit() {
+            Some(cell) => Some(cell),
+            // What was frozen is there again, as a rule.
+            None => self.back(class, entries),
+        }
+    }
+
+    /// A buffer that this thread has lent out, and that is back.
+    #[inline(never)]
+    fn back(&self, class: usize, entries: &Entries) -> Option<Pooled<Cell>> {
+        let top = entries.lent.top()?;
+        let keeps = self.if_used(class)?.class.keeps();
+        if keeps { lent::pop(top) } else { None }
+    }
+
+    /// A class, if it has been used.
     pub(super) fn if_used(&self, class: usize) -> Option<&Used> {
         self.classes.get(class)?.get()
     }
@@ -189,7 +208,7 @@ impl Inner {
             .or_else(|| self.help(wanted, serves))
             .or_else(|| self.help(wanted, wanted + 1));
         if let Some(mut cell) = found {
-            cell.asked = wanted as u8;
+            cell.set_asked(wanted);
             return Ok(Buffer::of(cell));
         }
         let class = serves.max(wanted);
@@ -219,7 +238,7 @@ impl Inner {
     #[cold]
     fn create(&self, wanted: usize, class: usize, memory: BytesMut) -> Buffer {
         let mut cell = self.used(class).pool.get();
-        cell.asked = wanted as u8;
+        cell.set_asked(wanted);
         // Nothing in it, unless somebody has given one back in the meantime.
         if cell.bytes.capacity() == 0 {
             cell.fill(memory);
@@ -239,6 +258,8 @@ impl Inner {
     #[cold]
     fn used_slow(&self, index: usize) -> &Used {
         let used = self.classes[index].get_or_make(|| Arc::new(self.unused(index)));
+        // SAFETY: what is in `classes` stays there as long as the entries.
+        unsafe { used.pool.enter_by(&self.entries[index].idle) };
         // Whoever switched while the class was made did not see it. Also if it is another thread's,
         // which may not have come to this yet.
         self.switch(used);
@@ -248,10 +269,12 @@ impl Inner {
     /// A class with a pool of its own. If another thread is quicker, both go as they came: no object
     /// was in the pool, so nothing knows of it.
     fn unused(&self, index: usize) -> Used {
+        let can_keep = index != OUTSIDE && self.settings.keep();
         let class = Arc::new(Class {
             index,
             top: class::size(self.settings.top),
-            keeps: index != OUTSIDE && self.settings.keep(),
+            can_keep,
+            keeps: AtomicBool::new(can_keep),
             #[cfg(feature = "zeroize")]
             wipes: self.settings.wipes,
             lent: Lent::new(),
@@ -263,9 +286,19 @@ impl Inner {
         // Relaxed: whatever this misses, `used_slow` sees.
         if !self.enabled.load(Ordering::Relaxed) {
             pool.set_enabled(false);
+            class.set_keeps(false);
         }
         class.core.get_or_make(|| Arc::new(pool.weak_core()));
         Used { pool, class }
+    }
+
+    /// A class has rings from now on.
+    pub(super) fn has_lent(&self, class: usize) {
+        if let Some(used) = self.if_used(class) {
+            let entry = &self.entries[class].lent;
+            // SAFETY: what is in `classes` stays there as long as the entries.
+            unsafe { used.class.lent.enter_by(entry) };
+        }
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -298,6 +331,7 @@ impl Inner {
         let mut on = look();
         loop {
             used.pool.set_enabled(on);
+            used.class.set_keeps(on);
             let now = look();
             if now == on {
                 break;
@@ -342,12 +376,12 @@ impl Inner {
     }
 
     /// A buffer came back larger than its request made it.
-    pub(super) fn learn_grown(&self, asked: u8, used: usize) {
-        let Some(learned) = self.learned.get(asked as usize) else {
+    pub(super) fn learn_grown(&self, asked: usize, used: usize) {
+        let Some(learned) = self.learned.get(asked) else {
             return;
         };
         let used = class::holding(used).min(self.settings.top);
-        if asked as usize == OUTSIDE || used <= asked as usize + 1 {
+        if asked == OUTSIDE || used <= asked + 1 {
             return;
         }
         let before = learned.grown.swap(used as u8, Ordering::Relaxed);
@@ -359,12 +393,12 @@ impl Inner {
     }
 
     /// A buffer was dropped, because too little of it was used too often.
-    pub(super) fn learn_shrunk(&self, asked: u8, used: usize) {
-        let Some(learned) = self.learned.get(asked as usize) else {
+    pub(super) fn learn_shrunk(&self, asked: usize, used: usize) {
+        let Some(learned) = self.learned.get(asked) else {
             return;
         };
         let used = class::holding(used);
-        let serves = if used > asked as usize + 1 && asked as usize != OUTSIDE {
+        let serves = if used > asked + 1 && asked != OUTSIDE {
             used as u8
         } else {
             0
@@ -376,7 +410,10 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.all_used().for_each(|used| used.class.lent.close());
+        for used in self.all_used() {
+            used.class.set_keeps(false);
+            used.class.lent.close();
+        }
     }
 }
 

@@ -22,23 +22,25 @@
 use super::cell::{self, Cell};
 use crate::budget::Budget;
 use crate::cache::LIST_BYTES;
+use crate::entry::{Entry, Top};
 use crate::guard::Pooled;
 use crate::pool::Pool;
 use crate::recycle::Recycle;
+use crate::sync::rare::Arc;
 use crate::sync::{Figure, Ordering, Patience};
 use std::collections::VecDeque;
 
 /// What a get looks at.
 const LOOKS: usize = 8;
-/// From this length on, gets do not keep up, or are somebody else's: then each freeze looks at two.
-const MANY: usize = 16;
+/// Where more wait, gets do not keep up, or are somebody else's: then each freeze looks at two.
+const FEW: usize = 16;
 /// How many rings without an owner a get looks into.
 const MERGED: usize = 4;
 
 /// Some lent-out buffers, the oldest first: those of one thread, as a rule.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
-    cells: VecDeque<Pooled<Cell>>,
+    cells: Cells,
     /// The capacity behind them.
     bytes: usize,
     /// Buffers handed out again from here, since a pass took note.
@@ -63,7 +65,7 @@ impl Drop for Ring {
     /// Lets go of the handles: the memory goes with the last view. (A cell that is merely dropped
     /// goes back to its pool.)
     fn drop(&mut self) {
-        for cell in self.cells.drain(..) {
+        while let Some(cell) = self.cells.pop() {
             drop(Pooled::into_inner(cell));
         }
     }
@@ -85,35 +87,51 @@ impl Ring {
 
     #[inline(always)]
     fn look_at_one(&mut self) -> Option<Pooled<Cell>> {
-        let mut cell = self.cells.pop_front()?;
+        let mut cell = self.cells.pop()?;
         if cell.is_back() {
             self.bytes = self.bytes.wrapping_sub(cell.full);
             return Some(cell);
         }
-        self.cells.push_back(cell);
+        self.cells.push(cell);
         None
+    }
+
+    /// Takes out the first of the oldest few that is back.
+    #[inline(always)]
+    fn pop(&mut self) -> Option<Pooled<Cell>> {
+        let cell = self.look(LOOKS)?;
+        self.again += usize::from(cell.is_as_it_was_lent());
+        Some(cell)
     }
 
     /// Takes over what is in another one.
     fn merge(&mut self, other: &mut Self) {
-        self.cells.append(&mut other.cells);
+        while let Some(cell) = other.cells.pop() {
+            self.cells.push(cell);
+        }
         self.bytes = self.bytes.wrapping_add(std::mem::take(&mut other.bytes));
         self.again += std::mem::take(&mut other.again);
         self.used |= other.used;
+    }
+
+    /// Whether one more makes neither work nor a call to the allocator.
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        self.cells.near < FEW
     }
 
     #[inline(always)]
     fn push(&mut self, cell: Pooled<Cell>) {
         self.used = true;
         self.bytes = self.bytes.wrapping_add(cell.full);
-        self.cells.push_back(cell);
-        if self.cells.len() > MANY {
-            self.relieve();
-        }
+        self.cells.push(cell);
     }
 
-    #[inline(never)]
+    /// Looks at two where many wait.
     fn relieve(&mut self) {
+        if self.cells.len() <= FEW {
+            return;
+        }
         for _ in 0..2 {
             if let Some(cell) = self.look(1) {
                 cell::came_back(cell);
@@ -121,42 +139,104 @@ impl Ring {
         }
     }
 
-    #[inline(always)]
-    fn pop(&mut self) -> Option<Pooled<Cell>> {
-        let mut cell = self.look(LOOKS)?;
-        if cell.is_as_it_was_lent() {
-            self.again += 1;
-            return Some(cell);
-        }
-        give_back_slow(cell)
-    }
-
     /// Takes out, for a pass, what is back or has waited long enough.
     fn sift(&mut self, found: &mut impl FnMut(Pooled<Cell>)) {
         for _ in 0..self.cells.len() {
-            let Some(mut cell) = self.cells.pop_front() else {
+            let Some(mut cell) = self.cells.pop() else {
                 break;
             };
             if cell.is_back() || !cell.goes_on_waiting() {
                 self.bytes = self.bytes.wrapping_sub(cell.full);
                 found(cell);
             } else {
-                self.cells.push_back(cell);
+                self.cells.push(cell);
             }
         }
-        // Its own memory, after a burst.
-        let (len, capacity) = (self.cells.len(), self.cells.capacity());
+        self.cells.shrink();
+    }
+}
+
+/// A queue whose oldest are in place: where few wait, it is a look less and no call to the allocator.
+#[derive(Debug, Default)]
+struct Cells {
+    /// The oldest few: `near` of them, from `first` on, and then from the start.
+    few: [Option<Pooled<Cell>>; FEW],
+    first: usize,
+    near: usize,
+    /// The others. None, unless there are `FEW` before them.
+    far: VecDeque<Pooled<Cell>>,
+}
+
+impl Cells {
+    fn len(&self) -> usize {
+        self.near + self.far.len()
+    }
+
+    /// Puts one at the end.
+    #[inline(always)]
+    fn push(&mut self, cell: Pooled<Cell>) {
+        if self.near < FEW {
+            let place = &mut self.few[(self.first + self.near) % FEW];
+            // Nothing is there to be dropped.
+            std::mem::forget(place.replace(cell));
+            self.near += 1;
+        } else {
+            self.push_far(cell);
+        }
+    }
+
+    #[cold]
+    fn push_far(&mut self, cell: Pooled<Cell>) {
+        self.far.push_back(cell);
+    }
+
+    /// Takes the oldest out.
+    #[inline(always)]
+    fn pop(&mut self) -> Option<Pooled<Cell>> {
+        if self.near == 0 {
+            return None;
+        }
+        let cell = self.few[self.first % FEW].take();
+        self.first = (self.first + 1) % FEW;
+        self.near -= 1;
+        if !self.far.is_empty() {
+            self.move_up();
+        }
+        cell
+    }
+
+    #[inline(never)]
+    fn move_up(&mut self) {
+        if let Some(next) = self.far.pop_front() {
+            self.push(next);
+        }
+    }
+
+    /// Gives memory back after a burst.
+    fn shrink(&mut self) {
+        let (len, capacity) = (self.far.len(), self.far.capacity());
         if capacity >= 128 && len <= capacity / 4 {
-            self.cells.shrink_to(2 * len + 16);
+            self.far.shrink_to(2 * len);
         }
     }
 }
 
-/// One that is back, but not as it was, goes where it belongs. None to be handed out.
-#[cold]
-#[inline(never)]
-fn give_back_slow(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
-    cell::came_back(cell);
+/// One that is back and as it was, of the oldest few in this thread's ring. One that is back and is
+/// not goes where it belongs.
+#[inline(always)]
+pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<Cell>> {
+    // SAFETY: looks at reference counts and moves pointers within the ring.
+    let cell = unsafe { top.with(Ring::pop) }??;
+    only_as_it_was(cell)
+}
+
+/// To be handed out, if it is as it was. If not, it goes where it belongs.
+#[inline(always)]
+fn only_as_it_was(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
+    if cell.is_as_it_was_lent() {
+        return Some(cell);
+    }
+    cell::came_back_slow(cell);
     None
 }
 
@@ -189,40 +269,56 @@ impl Lent {
         }
     }
 
-    /// Puts a cell at the end of this thread's ring; where many wait, some that are back leave it.
-    /// `Err`: the thread has none. Not while it panics.
+    /// Puts a cell at the end of this thread's ring. `Err`: the thread has none at hand, or none with
+    /// room.
     ///
     /// What is borrowed here may be gone when this returns: once the cell is in the ring, the pool
     /// may be dropped, and the ring with all that is in it.
     #[inline(always)]
     pub(super) fn push(cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
-        match cell.class.lent.rings.try_get_fast() {
-            Some(mut ring) => {
-                ring.push(cell);
-                Ok(())
+        let Some(top) = cell.class.lent.rings.top() else {
+            return Err(cell);
+        };
+        let mut cell = Some(cell);
+        let push = |ring: &mut Ring| {
+            if ring.has_room() {
+                cell.take().into_iter().for_each(|cell| ring.push(cell));
             }
-            None => Err(cell),
-        }
+        };
+        // SAFETY: moves a pointer to where there is room for it.
+        unsafe { top.with(push) };
+        cell.map_or(Ok(()), Err)
     }
 
-    /// The same, with a ring that nobody has, or a new one.
+    /// The same, with the ring in hand: it may need more room, some that are back leave it where many
+    /// wait, and if there is none it is made. Not while the thread panics: the ring would be dropped.
+    #[cold]
+    #[inline(never)]
     pub(super) fn push_slow(cell: Pooled<Cell>) {
-        let mut ring = cell.class.lent.rings.get();
-        ring.push(cell);
-    }
-
-    /// One that is back and as it was, of the oldest few in this thread's ring. Others that are back
-    /// are given back.
-    #[inline(always)]
-    pub(super) fn pop(&self) -> Option<Pooled<Cell>> {
-        // While a thread panics a ring would not go back, but be dropped.
-        if std::thread::panicking() {
-            return None;
+        if let Some(mut ring) = cell.class.lent.rings.try_get_fast() {
+            ring.push(cell);
+            return ring.relieve();
         }
-        self.rings.try_get_fast()?.pop()
+        let class = Arc::clone(&cell.class);
+        class.lent.rings.get().push(cell);
+        if let Some(inner) = class.inner() {
+            inner.has_lent(class.index);
+        }
+        // With the ring in its place: a pass that has not seen it there is over with its look, and
+        // has said so before.
+        class.tell_janitor();
     }
 
-    /// The same, also from rings that nobody has: those of ended threads, and one that a pass had in
+    /// The way to a thread's ring.
+    ///
+    /// # Safety
+    /// This has to outlive all use of it.
+    pub(super) unsafe fn enter_by(&self, entry: &Entry<Ring>) {
+        // SAFETY: the caller's.
+        unsafe { self.rings.enter_by(entry) };
+    }
+
+    /// As [`pop`], also from rings that nobody has: those of ended threads, and one that a pass had in
     /// hand when its thread wanted it, which then took another. They become one with this thread's.
     pub(super) fn pop_slow(&self) -> Option<Pooled<Cell>> {
         if std::thread::panicking() {
@@ -230,15 +326,14 @@ impl Lent {
         }
         let mut ring = self.rings.try_get()?;
         for _ in 0..MERGED {
-            let found = ring.pop();
-            if found.is_some() {
-                return found;
+            if let Some(cell) = ring.pop() {
+                return only_as_it_was(cell);
             }
             let mut other = self.rings.try_get()?;
             ring.merge(&mut other);
             drop(Pooled::into_inner(other));
         }
-        ring.pop()
+        ring.pop().and_then(only_as_it_was)
     }
 
     /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
@@ -248,7 +343,7 @@ impl Lent {
         let all = self.each(None, |ring| {
             ring.sift(&mut found);
             // One that is in use is empty now and then.
-            let keep = std::mem::take(&mut ring.used) || !ring.cells.is_empty();
+            let keep = std::mem::take(&mut ring.used) || ring.cells.len() != 0;
             more |= keep;
             keep
         });

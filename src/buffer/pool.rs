@@ -161,12 +161,7 @@ impl BufferPool {
     #[inline(always)]
     fn hit(&self, min_capacity: usize) -> Option<Buffer> {
         let asked = class::holding(min_capacity);
-        let used = self.inner.get()?.if_used(asked)?;
-        let cell = match used.hit(asked) {
-            Some(cell) => cell,
-            // What was frozen is there again, as a rule.
-            None => used.back(asked)?,
-        };
+        let cell = self.inner.get()?.hit(asked)?;
         debug_assert!(cell.bytes.is_empty() && cell.bytes.capacity() >= min_capacity);
         Some(Buffer::of(cell))
     }
