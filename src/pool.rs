@@ -258,6 +258,12 @@ impl<T: Send + 'static> Pool<T> {
         unsafe { entry.lead_to(self.core()) };
     }
 
+    /// Whether anybody has used the pool.
+    #[cfg(feature = "bytes")]
+    pub(crate) fn is_used(&self) -> bool {
+        self.core_if_used().is_some()
+    }
+
     /// Where this thread's next hit would take its object from.
     #[cfg(feature = "bytes")]
     #[inline(always)]

@@ -28,10 +28,12 @@ const NO_LONGER: u8 = 1;
 const THREE_PASSES: u8 = NO_LONGER + 3;
 const FOR_EVER: u8 = u8::MAX;
 
+/// More than can be used: each return has a look at the buffer.
+const LOOK: usize = usize::MAX;
+
 /// What makes a return look at a buffer. None, as a rule: then it goes back by the hit path, or waits
 /// for its views for ever and then is as it was.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(4))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Marks {
     /// Returns in a row that used little.
     strikes: u8,
@@ -39,18 +41,11 @@ struct Marks {
     patience: u8,
     /// One more than the class that was asked for, if that is not its own.
     asked: u8,
-    _none: u8,
 }
 
-impl Marks {
-    /// In one look.
-    #[inline(always)]
-    fn any(self) -> bool {
-        u32::from_ne_bytes([self.strikes, self.patience, self.asked, self._none]) != 0
-    }
-}
-
+/// In this order: what each return looks at comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Cell {
     pub(super) bytes: BytesMut,
     /// The capacity of the whole allocation, as far as we know.
@@ -58,13 +53,14 @@ pub(crate) struct Cell {
     /// Where it starts. With the capacity, this tells a buffer that is as it was from one that has
     /// been grown, split or exchanged, and happens to have the same capacity.
     start: usize,
-    /// Less than this says that it is too large: a quarter, above 4 KiB.
+    /// If less than this was used, its return has a look at it: a quarter, above 4 KiB; [`LOOK`]
+    /// while it has marks.
     least: usize,
-    /// What its user filled of it, while it is lent with a mark of patience.
-    used: usize,
     marks: Marks,
     /// The class whose pool the cell belongs to.
     pub(super) class: Arc<Class>,
+    /// What its user filled of it, while it is lent with a mark of patience.
+    used: usize,
 }
 
 impl Recycle for Cell {
@@ -108,17 +104,37 @@ impl Cell {
         let full = bytes.capacity();
         self.full = full;
         self.start = bytes.as_ptr().addr();
-        self.least = if full > FLOOR { full.div_ceil(4) } else { 0 };
         self.bytes = bytes;
+        self.mark(|_| {});
+    }
+
+    /// Changes the marks.
+    fn mark(&mut self, change: impl FnOnce(&mut Marks)) {
+        change(&mut self.marks);
+        self.least = if self.marks == Marks::default() {
+            self.enough()
+        } else {
+            LOOK
+        };
+    }
+
+    /// Less than this is little use of so large a buffer.
+    fn enough(&self) -> usize {
+        if self.full > FLOOR {
+            self.full.div_ceil(4)
+        } else {
+            0
+        }
     }
 
     /// Takes note of the class that was asked for.
     pub(super) fn set_asked(&mut self, class: usize) {
-        self.marks.asked = if class == self.class.index {
+        let asked = if class == self.class.index {
             0
         } else {
             class as u8 + 1
         };
+        self.mark(|marks| marks.asked = asked);
     }
 
     /// The class that was asked for.
@@ -139,15 +155,15 @@ impl Cell {
     /// ([`give_back_slow`]) has to look at it.
     #[inline(always)]
     pub(super) fn is_as_it_was(&self) -> bool {
-        !WIPES && self.is_whole() && self.bytes.len() >= self.least && !self.marks.any()
+        !WIPES && self.is_whole() && self.bytes.len() >= self.least
     }
 
     /// The same, of one that was lent and is back.
     #[inline(always)]
     pub(super) fn is_as_it_was_lent(&self) -> bool {
         debug_assert!(self.bytes.is_empty());
-        debug_assert!(self.marks.any() || self.is_whole());
-        !WIPES && !self.marks.any()
+        debug_assert!(self.least == LOOK || self.is_whole());
+        !WIPES && self.least != LOOK
     }
 
     /// What its user filled: also what was consumed or split off.
@@ -164,6 +180,7 @@ impl Cell {
 
     /// A pass has found it lent; `false` if that is enough.
     pub(super) fn goes_on_waiting(&mut self) -> bool {
+        // As many marks as before: `least` is right.
         let patience = &mut self.marks.patience;
         if *patience != 0 && *patience != FOR_EVER {
             *patience = (*patience - 1).max(NO_LONGER);
@@ -176,11 +193,12 @@ impl Cell {
     #[inline(never)]
     fn wait_slow(&mut self) {
         self.used = self.used_now();
-        self.marks.patience = if self.is_whole() {
+        let patience = if self.is_whole() {
             FOR_EVER
         } else {
             THREE_PASSES
         };
+        self.mark(|marks| marks.patience = patience);
     }
 
     /// Takes the whole allocation back; `false` while somebody else has a part of it.
@@ -260,7 +278,7 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
         finish(cell, used);
     } else if !std::thread::panicking() {
         cell.used = used;
-        cell.marks.patience = THREE_PASSES;
+        cell.mark(|marks| marks.patience = THREE_PASSES);
         lend(cell);
     }
 }
@@ -307,8 +325,6 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
         return; // dropped: the pool does not keep what was in use during a panic
     }
     let (full, asked) = (cell.full, cell.asked());
-    cell.marks.patience = 0;
-    cell.marks.asked = 0;
     if full > cell.class.top {
         return Pooled::discard(cell, Reason::Oversize);
     }
@@ -316,17 +332,24 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
         // Its user has taken the memory.
         return drop(Pooled::into_inner(cell));
     };
-    if used != 0 && used < cell.least {
-        cell.marks.strikes += 1;
-        if cell.marks.strikes >= OUT {
-            if let Some(inner) = cell.class.inner() {
-                inner.learn_shrunk(asked, used);
-            }
-            return Pooled::discard(cell, Reason::Reset);
+    let strikes = cell.marks.strikes;
+    let strikes = match used {
+        0 => strikes,
+        little if little < cell.enough() => strikes + 1,
+        _ => 0,
+    };
+    if strikes == OUT {
+        if let Some(inner) = cell.class.inner() {
+            inner.learn_shrunk(asked, used);
         }
-    } else if used != 0 {
-        cell.marks.strikes = 0;
+        return Pooled::discard(cell, Reason::Reset);
     }
+    cell.mark(|marks| {
+        *marks = Marks {
+            strikes,
+            ..Marks::default()
+        };
+    });
     if home == cell.class.index {
         drop(cell);
     } else {
@@ -352,7 +375,7 @@ fn refile(cell: Pooled<Cell>, home: usize, asked: usize, used: usize) {
 /// Gives the bytes away, and keeps a handle to the memory.
 #[inline]
 pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
-    if cell.bytes.is_empty() || !cell.class.keeps() || std::thread::panicking() {
+    if cell.bytes.is_empty() || std::thread::panicking() {
         return freeze_slow(cell);
     }
     if !cell.is_as_it_was() {
@@ -363,24 +386,17 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
     view
 }
 
-/// The same, of one that is empty, or that the pool does not keep.
+/// The same, of one that is empty, or while the thread panics.
 #[cold]
 #[inline(never)]
 fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
-    if cell.bytes.is_empty() {
-        drop(super::Buffer::of(cell));
-        return Bytes::new();
-    }
-    let reason = match cell.class.barred() {
-        Some(reason) => reason,
-        None if std::thread::panicking() => Reason::Panic,
-        None if cell.class.index == class::OUTSIDE => Reason::Oversize,
-        // Not any more: it was, and there is but one way to be so and come back.
-        None => Reason::SwitchedOff,
+    let bytes = if cell.bytes.is_empty() {
+        BytesMut::new()
+    } else {
+        // The memory goes with the last view.
+        mem::take(&mut cell.bytes)
     };
-    // The memory goes with the last view.
-    let bytes = mem::take(&mut cell.bytes);
-    Pooled::discard(cell, reason);
+    drop(super::Buffer::of(cell));
     bytes.freeze()
 }
 

@@ -64,8 +64,6 @@ pub(super) struct Class {
     pub(super) top: usize,
     /// Whether anything is ever kept, in this class and by the limits: if not, nothing waits either.
     can_keep: bool,
-    /// And whether it is at the moment. Relaxed: a hint.
-    keeps: AtomicBool,
     #[cfg(feature = "zeroize")]
     pub(super) wipes: bool,
     pub(super) lent: Lent,
@@ -116,21 +114,13 @@ impl Class {
     }
 
     /// Why nothing is kept at the moment, if so.
-    #[inline]
     pub(super) fn barred(&self) -> Option<Reason> {
-        self.core
-            .get()
-            .map_or(Some(Reason::Closed), |core| core.barred())
-    }
-
-    /// Whether anything is kept, at the moment and in this class.
-    #[inline(always)]
-    pub(super) fn keeps(&self) -> bool {
-        self.keeps.load(Ordering::Relaxed)
-    }
-
-    fn set_keeps(&self, on: bool) {
-        self.keeps.store(self.can_keep && on, Ordering::Relaxed);
+        let core = self.core.get();
+        match core.map_or(Some(Reason::Closed), |core| core.barred()) {
+            None if self.index == OUTSIDE => Some(Reason::Oversize),
+            None if !self.can_keep => Some(Reason::Full),
+            reason => reason,
+        }
     }
 
     /// A handle waits: somebody has to look at it, even if nothing is idle.
@@ -169,16 +159,8 @@ impl Inner {
         match entries.idle.hit() {
             Some(cell) => Some(cell),
             // What was frozen is there again, as a rule.
-            None => self.back(class, entries),
+            None => lent::pop(entries.lent.top()?),
         }
-    }
-
-    /// A buffer that this thread has lent out, and that is back.
-    #[inline(never)]
-    fn back(&self, class: usize, entries: &Entries) -> Option<Pooled<Cell>> {
-        let top = entries.lent.top()?;
-        let keeps = self.if_used(class)?.class.keeps();
-        if keeps { lent::pop(top) } else { None }
     }
 
     /// A class, if it has been used.
@@ -190,7 +172,7 @@ impl Inner {
     fn idle(&self, class: usize) -> Option<Pooled<Cell>> {
         let Used { pool, class } = self.if_used(class)?;
         pool.try_get()
-            .or_else(|| class.keeps().then(|| class.lent.pop_slow()).flatten())
+            .or_else(|| class.lent.pop_slow())
             // One that was not as it was is idle now.
             .or_else(|| pool.try_get())
     }
@@ -274,7 +256,6 @@ impl Inner {
             index,
             top: class::size(self.settings.top),
             can_keep,
-            keeps: AtomicBool::new(can_keep),
             #[cfg(feature = "zeroize")]
             wipes: self.settings.wipes,
             lent: Lent::new(),
@@ -286,7 +267,7 @@ impl Inner {
         // Relaxed: whatever this misses, `used_slow` sees.
         if !self.enabled.load(Ordering::Relaxed) {
             pool.set_enabled(false);
-            class.set_keeps(false);
+            class.lent.switch(false);
         }
         class.core.get_or_make(|| Arc::new(pool.weak_core()));
         Used { pool, class }
@@ -331,7 +312,7 @@ impl Inner {
         let mut on = look();
         loop {
             used.pool.set_enabled(on);
-            used.class.set_keeps(on);
+            used.class.lent.switch(on);
             let now = look();
             if now == on {
                 break;
@@ -410,10 +391,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        for used in self.all_used() {
-            used.class.set_keeps(false);
-            used.class.lent.close();
-        }
+        self.all_used().for_each(|used| used.class.lent.close());
     }
 }
 

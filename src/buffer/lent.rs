@@ -72,36 +72,36 @@ impl Drop for Ring {
 }
 
 impl Ring {
-    /// The first of the oldest few that is back. What is still lent goes to the end.
+    /// Takes the oldest out, to be handed out again if it is back.
     #[inline(always)]
-    fn look(&mut self, looks: usize) -> Option<Pooled<Cell>> {
-        // The oldest is, as a rule.
-        self.look_at_one().or_else(|| self.look_on(looks))
-    }
-
-    /// The same, after a look at the first.
-    #[inline(never)]
-    fn look_on(&mut self, looks: usize) -> Option<Pooled<Cell>> {
-        (1..looks.min(self.cells.len())).find_map(|_| self.look_at_one())
-    }
-
-    #[inline(always)]
-    fn look_at_one(&mut self) -> Option<Pooled<Cell>> {
-        let mut cell = self.cells.pop()?;
-        if cell.is_back() {
-            self.bytes = self.bytes.wrapping_sub(cell.full);
-            return Some(cell);
-        }
-        self.cells.push(cell);
-        None
-    }
-
-    /// Takes out the first of the oldest few that is back.
-    #[inline(always)]
-    fn pop(&mut self) -> Option<Pooled<Cell>> {
-        let cell = self.look(LOOKS)?;
-        self.again += usize::from(cell.is_as_it_was_lent());
+    fn take(&mut self) -> Option<Pooled<Cell>> {
+        let cell = self.cells.pop()?;
+        self.bytes = self.bytes.wrapping_sub(cell.full);
+        self.again = self.again.wrapping_add(1);
         Some(cell)
+    }
+
+    /// Takes back the last [`take`](Ring::take), of one that is not back: it goes to the end.
+    fn untake(&mut self, cell: Pooled<Cell>) {
+        self.again = self.again.wrapping_sub(1);
+        self.push(cell);
+    }
+
+    /// Looks at so many, the oldest first, for one to be handed out. What is still lent goes to the end.
+    fn look(&mut self, looks: usize) -> Option<Pooled<Cell>> {
+        for _ in 0..looks.min(self.cells.len()) {
+            let mut cell = self.take()?;
+            if !cell.is_back() {
+                self.untake(cell);
+            } else if cell.is_as_it_was_lent() {
+                return Some(cell);
+            } else {
+                self.again = self.again.wrapping_sub(1);
+                cell::came_back_slow(cell);
+                return None;
+            }
+        }
+        None
     }
 
     /// Takes over what is in another one.
@@ -110,7 +110,7 @@ impl Ring {
             self.cells.push(cell);
         }
         self.bytes = self.bytes.wrapping_add(std::mem::take(&mut other.bytes));
-        self.again += std::mem::take(&mut other.again);
+        self.again = self.again.wrapping_add(std::mem::take(&mut other.again));
         self.used |= other.used;
     }
 
@@ -134,6 +134,7 @@ impl Ring {
         }
         for _ in 0..2 {
             if let Some(cell) = self.look(1) {
+                self.again = self.again.wrapping_sub(1);
                 cell::came_back(cell);
             }
         }
@@ -225,18 +226,47 @@ impl Cells {
 /// not goes where it belongs.
 #[inline(always)]
 pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<Cell>> {
-    // SAFETY: looks at reference counts and moves pointers within the ring.
-    let cell = unsafe { top.with(Ring::pop) }??;
-    only_as_it_was(cell)
+    // SAFETY: moves a pointer.
+    let mut cell = unsafe { top.with(Ring::take) }??;
+    // The oldest is, as a rule.
+    if !cell.is_back() {
+        return look_on_slow(cell);
+    }
+    if !cell.is_as_it_was_lent() {
+        return came_back_slow(cell);
+    }
+    Some(cell)
 }
 
-/// To be handed out, if it is as it was. If not, it goes where it belongs.
-#[inline(always)]
-fn only_as_it_was(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
-    if cell.is_as_it_was_lent() {
-        return Some(cell);
-    }
+/// The same, with an oldest one that is back and has to be looked at. None to be handed out.
+#[cold]
+#[inline(never)]
+fn came_back_slow(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
+    cell.class.lent.again.fetch_sub(1, Ordering::Relaxed);
     cell::came_back_slow(cell);
+    None
+}
+
+/// The same, with an oldest one that is still lent.
+#[cold]
+#[inline(never)]
+fn look_on_slow(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
+    if std::thread::panicking() {
+        // A ring would not go back, but be dropped.
+        cell.class.lent.again.fetch_sub(1, Ordering::Relaxed);
+        if let Err(cell) = Lent::push(cell) {
+            // The memory goes with the last view.
+            drop(Pooled::into_inner(cell));
+        }
+        return None;
+    }
+    if let Some(mut ring) = cell.class.lent.rings.try_get_fast() {
+        ring.untake(cell);
+        return ring.look(LOOKS - 1);
+    }
+    // A visitor has come in between.
+    cell.class.lent.again.fetch_sub(1, Ordering::Relaxed);
+    Lent::push_slow(cell);
     None
 }
 
@@ -244,7 +274,7 @@ fn only_as_it_was(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
 #[derive(Debug)]
 pub(super) struct Lent {
     rings: Pool<Ring>,
-    /// What rings have counted in theirs.
+    /// What rings have counted in theirs; wrapping, as theirs: together they are right.
     again: Figure,
 }
 
@@ -299,6 +329,10 @@ impl Lent {
             ring.push(cell);
             return ring.relieve();
         }
+        if let Some(reason) = cell.class.barred() {
+            // The memory goes with the last view.
+            return Pooled::discard(cell, reason);
+        }
         let class = Arc::clone(&cell.class);
         class.lent.rings.get().push(cell);
         if let Some(inner) = class.inner() {
@@ -321,19 +355,32 @@ impl Lent {
     /// As [`pop`], also from rings that nobody has: those of ended threads, and one that a pass had in
     /// hand when its thread wanted it, which then took another. They become one with this thread's.
     pub(super) fn pop_slow(&self) -> Option<Pooled<Cell>> {
+        // While a thread panics a ring would not go back, but be dropped.
         if std::thread::panicking() {
             return None;
         }
         let mut ring = self.rings.try_get()?;
         for _ in 0..MERGED {
-            if let Some(cell) = ring.pop() {
-                return only_as_it_was(cell);
+            let found = ring.look(LOOKS);
+            if found.is_some() {
+                return found;
             }
             let mut other = self.rings.try_get()?;
             ring.merge(&mut other);
             drop(Pooled::into_inner(other));
         }
-        ring.pop().and_then(only_as_it_was)
+        ring.look(LOOKS)
+    }
+
+    /// Off, nothing waits: who wants a ring finds none, and what is in one is let go.
+    pub(super) fn switch(&self, on: bool) {
+        if on && !self.rings.is_used() {
+            return;
+        }
+        self.rings.set_enabled(on);
+        if !on {
+            self.clear();
+        }
     }
 
     /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
@@ -361,16 +408,19 @@ impl Lent {
     }
 
     pub(super) fn figures(&self) -> Figures {
+        let mut again = self.again.load(Ordering::Relaxed);
         let mut figures = Figures {
             handles: 0,
             bytes: 0,
-            again: self.again.load(Ordering::Relaxed) as u64,
+            again: 0,
         };
         self.rings.peek(|ring| {
             figures.handles += ring.cells.len() as u64;
             figures.bytes += ring.bytes as u64;
-            figures.again += ring.again as u64;
+            again = again.wrapping_add(ring.again);
         });
+        // Less than none, where a ring was missed that has counted one which was then taken back.
+        figures.again = (again as isize).max(0) as u64;
         figures
     }
 

@@ -262,7 +262,8 @@ impl BufferPool {
     }
 
     /// Switches pooling off and on, for comparing runs with and without; see
-    /// [`Pool::set_enabled`].
+    /// [`Pool::set_enabled`]. Off, nothing waits for frozen buffers: their memory goes with the last
+    /// view.
     pub fn set_enabled(&self, on: bool) {
         self.inner().set_enabled(on);
     }

@@ -48,7 +48,17 @@ const MIXED: &[Line] = &[
     (POOL, RECLAIM, "-"),
 ];
 
+/// The cases; only those with this in their title, if the variable is set.
+pub const FILTER: &str = "REPOOL_BENCH_CASES";
+
 pub fn cases() -> Vec<Case> {
+    let wanted = std::env::var(FILTER).unwrap_or_default();
+    let mut all = all_cases();
+    all.retain(|case| case.title.contains(&wanted));
+    all
+}
+
+fn all_cases() -> Vec<Case> {
     let (small, medium, large) = (4 << 10, 64 << 10, 1 << 20);
     vec![
         dropped("4 KiB, 512 B in one copy", small, block, SMALL_DROPPED),

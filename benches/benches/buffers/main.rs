@@ -6,7 +6,7 @@
 //! allocator, one after the other, and prints what they measured.
 //!
 //! Usage: `cargo bench --bench buffers [-- ROUNDS [MICROSECONDS]]`: rounds (301) and the time of one
-//! contender in one (300).
+//! contender in one (300). `REPOOL_BENCH_CASES=frozen` keeps the cases with this in their title.
 
 mod allocator;
 mod cases;
