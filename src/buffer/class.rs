@@ -12,15 +12,28 @@ pub(super) const SMALLEST: usize = 64;
 /// The capacity of the last class that there can be.
 pub(super) const LARGEST: usize = 1 << 30;
 
+/// Slots before that of class 0, for requests that are smaller still.
+pub(super) const SMALLER: usize = 15;
+/// Slots of requests that a class serves.
+pub(super) const SLOTS: usize = COUNT + SMALLER;
+
+/// Where a request of `capacity` bytes looks first: as many steps further as the class is, and with
+/// steps of its own below the first class, which leaves a get with a few instructions, none of them
+/// a test. Not a slot at all ([`SLOTS`] or more) for 0 and for what is larger than [`LARGEST`].
+#[inline(always)]
+pub(super) const fn slot(capacity: usize) -> usize {
+    // 0 wraps round to where no slot is. The smallest slots have no steps between.
+    let last = capacity.wrapping_sub(1) | 4;
+    // `ilog2`, as one instruction.
+    let log = (usize::BITS - 1) ^ last.leading_zeros();
+    4 * log as usize + (last >> (log - 2)) - 12
+}
+
 /// The smallest class whose buffers hold `capacity` bytes; not a class at all ([`COUNT`] or more)
 /// for 0 and for what is larger than [`LARGEST`].
 #[inline(always)]
 pub(super) const fn holding(capacity: usize) -> usize {
-    // 0 wraps round to where no class is; up to 64 is class 0.
-    let last = capacity.wrapping_sub(1);
-    let last = if last < SMALLEST { SMALLEST - 1 } else { last };
-    let log = last.ilog2() as usize;
-    4 * log + ((last >> (log - 2)) & 3) - 23
+    slot(capacity).saturating_sub(SMALLER)
 }
 
 /// The class that a buffer of `capacity` bytes can serve; `None` if it is too small for any. For
@@ -66,6 +79,16 @@ mod tests {
             assert!(size(holding(capacity)) <= capacity + capacity / 4 + 1);
         }
         assert_eq!(size(holding((32 << 10) + 1)), 40 << 10);
+    }
+
+    #[test]
+    fn small_requests_have_slots_before_the_first_class() {
+        for capacity in 1..=SMALLEST {
+            assert!(slot(capacity) <= SMALLER, "{capacity}");
+        }
+        assert_eq!((slot(SMALLEST), slot(SMALLEST + 1)), (SMALLER, SMALLER + 1));
+        assert_eq!(slot(LARGEST), SLOTS - 1);
+        assert!(slot(0) >= SLOTS && slot(LARGEST + 1) >= SLOTS);
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! used from then on; a buffer that is dropped after its fifth strike undoes that, or corrects it.
 
 use super::cell::{self, Cell};
-use super::class::{self, COUNT, OUTSIDE};
+use super::class::{self, COUNT, OUTSIDE, SLOTS, SMALLER};
 use super::guard::Buffer;
 use super::lent::{self, Lent, Ring};
 use super::pool::{CapacityError, Settings};
@@ -28,25 +28,20 @@ use crate::stats::Reason;
 use crate::sync::rare::{Arc, Weak};
 use crate::sync::{AtomicBool, AtomicU8, Figure, Ordering};
 use bytes::{Bytes, BytesMut};
+use std::ops::Range;
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// By class, as all of these; the last one is for what is larger than any. Where hits come in.
-    entries: [Entries; COUNT + 1],
-    /// Made when first used.
+    /// By slot: the ways to a class's idle buffers, and to its lent ones, past [`Used`], which keeps
+    /// what they lead to. Where hits come in.
+    idle: [Entry<Cell>; SLOTS],
+    lent: [Entry<Ring>; SLOTS],
+    /// By class, as the next; the last one is for what is larger than any. Made when first used.
     classes: [Lazy<Used>; COUNT + 1],
     learned: [Learned; COUNT + 1],
     settings: Settings,
     enabled: AtomicBool,
     me: Weak<Inner>,
-}
-
-/// The ways to a class's idle buffers, and to its lent ones, past [`Used`]: what they lead to is
-/// kept by it.
-#[derive(Debug)]
-struct Entries {
-    idle: Entry<Cell>,
-    lent: Entry<Ring>,
 }
 
 /// A class that has been used.
@@ -139,10 +134,8 @@ impl Class {
 impl Inner {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            entries: std::array::from_fn(|_| Entries {
-                idle: Entry::new(),
-                lent: Entry::new(),
-            }),
+            idle: std::array::from_fn(|_| Entry::new()),
+            lent: std::array::from_fn(|_| Entry::new()),
             classes: std::array::from_fn(|_| Lazy::new()),
             learned: std::array::from_fn(|_| Learned::default()),
             settings,
@@ -151,15 +144,14 @@ impl Inner {
         })
     }
 
-    /// An idle buffer of this class in this thread's cache, or one that this thread has lent out and
-    /// that is back.
+    /// A buffer for a request of this slot: an idle one in this thread's cache, or one that this thread
+    /// has lent out and that is back.
     #[inline(always)]
-    pub(super) fn hit(&self, class: usize) -> Option<Pooled<Cell>> {
-        let entries = self.entries.get(class)?;
-        match entries.idle.hit() {
+    pub(super) fn hit(&self, slot: usize) -> Option<Pooled<Cell>> {
+        match self.idle.get(slot)?.hit() {
             Some(cell) => Some(cell),
             // What was frozen is there again, as a rule.
-            None => lent::pop(entries.lent.top()?),
+            None => lent::pop(self.lent.get(slot)?.top()?),
         }
     }
 
@@ -240,8 +232,10 @@ impl Inner {
     #[cold]
     fn used_slow(&self, index: usize) -> &Used {
         let used = self.classes[index].get_or_make(|| Arc::new(self.unused(index)));
-        // SAFETY: what is in `classes` stays there as long as the entries.
-        unsafe { used.pool.enter_by(&self.entries[index].idle) };
+        for entry in &self.idle[slots(index)] {
+            // SAFETY: what is in `classes` stays there as long as the entries.
+            unsafe { used.pool.enter_by(entry) };
+        }
         // Whoever switched while the class was made did not see it. Also if it is another thread's,
         // which may not have come to this yet.
         self.switch(used);
@@ -276,9 +270,10 @@ impl Inner {
     /// A class has rings from now on.
     pub(super) fn has_lent(&self, class: usize) {
         if let Some(used) = self.if_used(class) {
-            let entry = &self.entries[class].lent;
-            // SAFETY: what is in `classes` stays there as long as the entries.
-            unsafe { used.class.lent.enter_by(entry) };
+            for entry in &self.lent[slots(class)] {
+                // SAFETY: what is in `classes` stays there as long as the entries.
+                unsafe { used.class.lent.enter_by(entry) };
+            }
         }
     }
 
@@ -386,6 +381,15 @@ impl Inner {
         };
         learned.grown.store(serves, Ordering::Relaxed);
         learned.serves.store(serves, Ordering::Relaxed);
+    }
+}
+
+/// Where requests come in that this class serves first.
+fn slots(class: usize) -> Range<usize> {
+    match class {
+        OUTSIDE => 0..0,
+        0 => 0..SMALLER + 1,
+        class => class + SMALLER..class + SMALLER + 1,
     }
 }
 

@@ -160,8 +160,7 @@ impl BufferPool {
 
     #[inline(always)]
     fn hit(&self, min_capacity: usize) -> Option<Buffer> {
-        let asked = class::holding(min_capacity);
-        let cell = self.inner.get()?.hit(asked)?;
+        let cell = self.inner.get()?.hit(class::slot(min_capacity))?;
         debug_assert!(cell.bytes.is_empty() && cell.bytes.capacity() >= min_capacity);
         Some(Buffer::of(cell))
     }
