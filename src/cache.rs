@@ -248,7 +248,7 @@ impl Cache {
     /// # Safety
     /// The caller is the owner, and `fence` is its half of the fence pair. `work` leaves the node
     /// and its place in the list as they are, and does nothing else that is forbidden inside (I5).
-    #[cfg(feature = "bytes")]
+    #[cfg(any(feature = "bytes", repool_loom))]
     #[inline(always)]
     pub(crate) unsafe fn with_top<R>(
         &self,

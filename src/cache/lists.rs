@@ -351,7 +351,7 @@ impl Lists {
     }
 
     /// The top object, if it is in its slot.
-    #[cfg(feature = "bytes")]
+    #[cfg(any(feature = "bytes", repool_loom))]
     #[inline(always)]
     pub(super) fn top(&self) -> Option<*mut Link> {
         (!self.hot.is_null()).then_some(self.hot)

@@ -58,6 +58,24 @@ fn a_full_cache_rotates_under_visits() {
     });
 }
 
+/// What an owner does to an object that stays in its place comes before or after what a visitor does,
+/// which here drops it.
+#[test]
+fn an_object_is_used_in_place_or_taken_by_a_visitor() {
+    run_model("an_object_is_used_in_place_or_taken_by_a_visitor", || {
+        let pool = Pool::new().register(0);
+        pool.get(0).give_back(Some(0));
+        let owner = thread::spawn(move || {
+            let before = pool.touch_top(0);
+            let after = pool.touch_top(0);
+            assert!(before || !after, "nobody has put one there");
+        });
+        let _ = pool.core().clear();
+        owner.join().unwrap();
+        pool.close();
+    });
+}
+
 /// A visitor takes the figures while the owner works: they are never torn.
 #[test]
 fn figures_are_taken_between_operations() {

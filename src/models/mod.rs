@@ -218,6 +218,16 @@ impl Pool {
         }
     }
 
+    /// `Top::with` on the thread of this number: uses the top object where it is.
+    fn touch_top(&self, number: usize) -> bool {
+        let Some(cache) = self.core().cache_of(Number(number)) else {
+            return false;
+        };
+        let touch = |link| std::mem::forget(Guard(link).touch());
+        // SAFETY: the model gives each number to one thread.
+        unsafe { cache.with_top(fence::light, touch) }.is_some()
+    }
+
     /// The pool's handle is dropped.
     fn close(self) {
         self.core().close();
