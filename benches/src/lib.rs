@@ -6,7 +6,8 @@
 
 pub mod report;
 
-use repool::{Pool, Recycle};
+use bytes::{BufMut, BytesMut};
+use repool::{BufferPool, Pool, Recycle};
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use std::cell::Cell;
 use std::hint::black_box;
@@ -118,6 +119,42 @@ pub fn repool_bench_user(n: u64) {
         let mut scratch = SCRATCH.get();
         scratch.depth += 1;
         work(&mut scratch.bytes);
+    }
+}
+
+static BUFFERS: BufferPool = BufferPool::new();
+
+/// The tight pair on a buffer, of a size that the compiler does not know.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn repool_bench_buffer(n: u64) {
+    for _ in 0..n {
+        let mut buffer = BUFFERS.get(black_box(4096));
+        buffer.put_slice(black_box(&[1; 64]));
+        black_box(buffer.as_mut_ptr());
+    }
+}
+
+/// The same with the buffer frozen, and its only view dropped.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn repool_bench_frozen(n: u64) {
+    for _ in 0..n {
+        let mut buffer = BUFFERS.get(black_box(4096));
+        buffer.put_slice(black_box(&[1; 64]));
+        drop(black_box(buffer.freeze()));
+    }
+}
+
+/// What of the last one is `bytes`' own: a single handle, split, frozen and reclaimed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn repool_bench_bare(n: u64) {
+    let mut kept = BytesMut::with_capacity(4096);
+    for _ in 0..n {
+        kept.put_slice(black_box(&[1; 64]));
+        drop(black_box(kept.split().freeze()));
+        assert!(kept.try_reclaim(black_box(4096)));
     }
 }
 
