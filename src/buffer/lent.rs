@@ -20,6 +20,7 @@
 //! nothing to tell when a ring is used.
 
 use super::cell::{self, Cell};
+use super::queue::{FEW, Queue};
 use crate::budget::Budget;
 use crate::cache::LIST_BYTES;
 use crate::entry::{Entry, Top};
@@ -28,19 +29,16 @@ use crate::pool::Pool;
 use crate::recycle::Recycle;
 use crate::sync::rare::Arc;
 use crate::sync::{Figure, Ordering, Patience};
-use std::collections::VecDeque;
 
 /// What a get looks at.
 const LOOKS: usize = 8;
-/// Where more wait, gets do not keep up, or are somebody else's: then each freeze looks at two.
-const FEW: usize = 16;
 /// How many rings without an owner a get looks into.
 const MERGED: usize = 4;
 
 /// Some lent-out buffers, the oldest first: those of one thread, as a rule.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
-    cells: Cells,
+    cells: Queue<Pooled<Cell>>,
     /// The capacity behind them.
     bytes: usize,
     /// Buffers handed out again from here, since a pass took note.
@@ -117,7 +115,7 @@ impl Ring {
     /// Whether one more makes neither work nor a call to the allocator.
     #[inline(always)]
     fn has_room(&self) -> bool {
-        self.cells.near < FEW
+        self.cells.has_room()
     }
 
     #[inline(always)]
@@ -127,7 +125,7 @@ impl Ring {
         self.cells.push(cell);
     }
 
-    /// Looks at two where many wait.
+    /// Looks at two where many wait: gets do not keep up then, or are somebody else's.
     fn relieve(&mut self) {
         if self.cells.len() <= FEW {
             return;
@@ -154,71 +152,6 @@ impl Ring {
             }
         }
         self.cells.shrink();
-    }
-}
-
-/// A queue whose oldest are in place: where few wait, it is a look less and no call to the allocator.
-#[derive(Debug, Default)]
-struct Cells {
-    /// The oldest few: `near` of them, from `first` on, and then from the start.
-    few: [Option<Pooled<Cell>>; FEW],
-    first: usize,
-    near: usize,
-    /// The others. None, unless there are `FEW` before them.
-    far: VecDeque<Pooled<Cell>>,
-}
-
-impl Cells {
-    fn len(&self) -> usize {
-        self.near + self.far.len()
-    }
-
-    /// Puts one at the end.
-    #[inline(always)]
-    fn push(&mut self, cell: Pooled<Cell>) {
-        if self.near < FEW {
-            let place = &mut self.few[(self.first + self.near) % FEW];
-            // Nothing is there to be dropped.
-            std::mem::forget(place.replace(cell));
-            self.near += 1;
-        } else {
-            self.push_far(cell);
-        }
-    }
-
-    #[cold]
-    fn push_far(&mut self, cell: Pooled<Cell>) {
-        self.far.push_back(cell);
-    }
-
-    /// Takes the oldest out.
-    #[inline(always)]
-    fn pop(&mut self) -> Option<Pooled<Cell>> {
-        if self.near == 0 {
-            return None;
-        }
-        let cell = self.few[self.first % FEW].take();
-        self.first = (self.first + 1) % FEW;
-        self.near -= 1;
-        if !self.far.is_empty() {
-            self.move_up();
-        }
-        cell
-    }
-
-    #[inline(never)]
-    fn move_up(&mut self) {
-        if let Some(next) = self.far.pop_front() {
-            self.push(next);
-        }
-    }
-
-    /// Gives memory back after a burst.
-    fn shrink(&mut self) {
-        let (len, capacity) = (self.far.len(), self.far.capacity());
-        if capacity >= 128 && len <= capacity / 4 {
-            self.far.shrink_to(2 * len);
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `inner.rs` | a pool for each class, and the choice between them |
 //! | `cell.rs` | what is in those pools; how a buffer comes back |
 //! | `lent.rs` | frozen buffers, until their last view is gone: a ring of them for each thread |
+//! | `queue.rs` | the order in a ring |
 
 mod cell;
 mod class;
@@ -16,6 +17,7 @@ mod inner;
 mod io;
 mod lent;
 mod pool;
+mod queue;
 
 pub(crate) use self::cell::Cell;
 pub use self::guard::Buffer;

@@ -262,3 +262,52 @@ fn everything_at_once() {
         }
     }
 }
+
+/// Asks for a buffer when it is dropped.
+struct Asks<'a>(&'a BufferPool, &'a RefCell<Option<Buffer>>);
+
+impl Drop for Asks<'_> {
+    fn drop(&mut self) {
+        *self.1.borrow_mut() = Some(self.0.get(SIZE));
+    }
+}
+
+#[test]
+fn a_get_while_the_thread_panics_lets_nothing_go() {
+    let pool = manual();
+    let views = [frozen(&pool, 1), frozen(&pool, 2)];
+    let got = RefCell::new(None);
+    let unwinding = std::panic::AssertUnwindSafe(|| {
+        let _asks = Asks(&pool, &got);
+        std::panic::resume_unwind(Box::new(()));
+    });
+    assert!(std::panic::catch_unwind(unwinding).is_err());
+    // The oldest was looked at in vain, and waits again.
+    assert_eq!((pool.stats().created, lent(&pool)), (3, 2));
+    assert_eq!(pool.stats().reused, 0);
+    drop((views, got));
+    drop([pool.get(SIZE), pool.get(SIZE), pool.get(SIZE)]);
+    assert_eq!((pool.stats().created, pool.stats().reused), (3, 3));
+    assert_eq!(lent(&pool), 0);
+    assert_balanced(&pool);
+}
+
+#[test]
+fn switched_off_nothing_waits() {
+    let pool = manual();
+    let before = frozen(&pool, 1);
+    pool.set_enabled(false);
+    assert_eq!((lent(&pool), pool.stats().in_use), (0, 0));
+    // Nothing is found again while it is off, and nothing is kept for later.
+    for n in 0..20 {
+        assert_eq!(frozen(&pool, n), [n; SIZE][..]);
+    }
+    assert_eq!((lent(&pool), pool.stats().reused), (0, 0));
+    pool.set_enabled(true);
+    drop(frozen(&pool, 2));
+    assert_eq!(pool.stats().created, 22);
+    drop(frozen(&pool, 3));
+    assert_eq!((pool.stats().created, lent(&pool)), (22, 1));
+    assert_eq!(before, [1; SIZE][..]);
+    assert_balanced(&pool);
+}
