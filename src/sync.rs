@@ -158,7 +158,7 @@ mod real {
             let now = if patience == Patience::Long {
                 DEAD
             } else {
-                (before + 1).min(STUCK)
+                before.saturating_add(1).min(STUCK)
             };
             self.in_vain.store(now.max(before), Ordering::Relaxed);
         }
