@@ -32,7 +32,7 @@ const FOR_EVER: u8 = u8::MAX;
 const LOOK: usize = usize::MAX;
 
 /// What makes a return look at a buffer. None, as a rule: then it goes back by the hit path, or waits
-/// for its views for ever and then is as it was.
+/// for its views for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Marks {
     /// Returns in a row that used little.
@@ -145,7 +145,8 @@ impl Cell {
         }
     }
 
-    /// Whether the handle covers what it went out with.
+    /// Whether the handle covers what it went out with. (There may be more behind it, which a user
+    /// has made grow there and then split off: nothing but a freeze will find that.)
     #[inline(always)]
     fn is_whole(&self) -> bool {
         self.bytes.capacity() == self.full && self.bytes.as_ptr().addr() == self.start
@@ -162,8 +163,9 @@ impl Cell {
     #[inline(always)]
     pub(super) fn is_as_it_was_lent(&self) -> bool {
         debug_assert!(self.bytes.is_empty());
-        debug_assert!(self.least == LOOK || self.is_whole());
-        !WIPES && self.least != LOOK
+        // What went out whole may come back as less: its user has made it grow where it was, and split
+        // off just what was new. Then `bytes` has more to give back than one byte more.
+        !WIPES && self.least != LOOK && self.is_whole()
     }
 
     /// What its user filled: also what was consumed or split off.
@@ -306,7 +308,7 @@ pub(super) fn came_back(cell: Pooled<Cell>) {
 #[inline(never)]
 pub(super) fn came_back_slow(mut cell: Pooled<Cell>) {
     if cell.marks.patience != NO_LONGER && cell.regain() {
-        // Without a mark of patience it was well used.
+        // Without a mark of patience it was whole, and well used.
         let used = match cell.marks.patience {
             0 => cell.full,
             _ => cell.used,
