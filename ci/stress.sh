@@ -4,5 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo test --release --lib -- fence:: --nocapture
-cargo test --release --test it --test janitor
-REPOOL_BARRIER=off cargo test --release --test it --test janitor
+cargo test --release --test it --test janitor --test buffers
+REPOOL_BARRIER=off cargo test --release --test it --test janitor --test buffers

@@ -131,7 +131,8 @@ impl<T: Send + 'static> Top<T> {
     /// Shows the top object to `work`; `None` when there is none, or a visitor is at the cache.
     ///
     /// # Safety
-    /// Nothing has happened since [`Entry::top`]. `work` runs inside the critical section: it may
+    /// Nothing has happened since [`Entry::top`], and until `work` runs the caller has something that
+    /// keeps the core's memory. `work` runs inside the critical section: it may
     /// change the object, but calls nobody else's code, allocates and frees nothing, uses no pool,
     /// and does not panic (I5).
     #[inline(always)]
@@ -142,7 +143,8 @@ impl<T: Send + 'static> Top<T> {
             // value is there.
             work(unsafe { &mut (*node).value })
         };
-        // SAFETY: a thread remembers each core that it has a cache in, and that keeps the memory.
+        // SAFETY: the caller keeps the memory until `work` runs; and that runs only in a cache that
+        // this thread has, whose core it remembers until it ends, which keeps the memory as well.
         let cache = unsafe { &*self.cache };
         // SAFETY: I3: the cache of this thread's place; threads with a place have the barrier that
         // makes `light` their half of the fence. The rest is the caller's.
