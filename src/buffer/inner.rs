@@ -57,8 +57,8 @@ pub(super) struct Class {
     pub(super) index: usize,
     /// Buffers above this capacity are not kept.
     pub(super) top: usize,
-    /// Whether anything is ever kept, in this class and by the limits: if not, nothing waits either.
-    can_keep: bool,
+    /// Why nothing of this class is ever kept, if so: then nothing waits for its views either.
+    refuses: Option<Reason>,
     #[cfg(feature = "zeroize")]
     pub(super) wipes: bool,
     pub(super) lent: Lent,
@@ -111,11 +111,12 @@ impl Class {
     /// Why nothing is kept at the moment, if so.
     pub(super) fn barred(&self) -> Option<Reason> {
         let core = self.core.get();
-        match core.map_or(Some(Reason::Closed), |core| core.barred()) {
-            None if self.index == OUTSIDE => Some(Reason::Oversize),
-            None if !self.can_keep => Some(Reason::Full),
-            reason => reason,
-        }
+        core.map_or(Some(Reason::Closed), |core| core.barred())
+    }
+
+    /// Why nothing of this class is kept, now or ever, if so.
+    pub(super) fn refuses(&self) -> Option<Reason> {
+        self.barred().or(self.refuses)
     }
 
     /// A handle waits: somebody has to look at it, even if nothing is idle.
@@ -245,11 +246,10 @@ impl Inner {
     /// A class with a pool of its own. If another thread is quicker, both go as they came: no object
     /// was in the pool, so nothing knows of it.
     fn unused(&self, index: usize) -> Used {
-        let can_keep = index != OUTSIDE && self.settings.keep();
         let class = Arc::new(Class {
             index,
             top: class::size(self.settings.top),
-            can_keep,
+            refuses: self.settings.refuses(index),
             #[cfg(feature = "zeroize")]
             wipes: self.settings.wipes,
             lent: Lent::new(),

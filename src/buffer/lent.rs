@@ -2,16 +2,19 @@
 //!
 //! `bytes` tells nobody when the last view of a buffer goes, so the pool keeps a handle to each and
 //! asks. Handles wait in [`Ring`]s, in the order in which they were lent: a `get` that finds nothing
-//! idle looks at the oldest [`LOOKS`] of its thread's ring, a freeze that finds many in it at two, a
-//! pass at all. What has been looked at in vain goes to the end, so that a view that somebody keeps
-//! for ever does not hide the others.
+//! idle in its thread's cache looks at the oldest of its thread's ring, and then at some [`LOOKS`]
+//! more, of rings that nobody has as well; a freeze that finds many in it looks at two, a pass at all.
+//! What has been looked at in vain goes to the end, so that a view that somebody keeps for ever does
+//! not hide the others.
 //!
-//! A ring is a pooled object of its own: each class has a private pool of them. So a thread finds
-//! its own ring as it finds a buffer, by a hit, and while it has the ring nobody else does: no lock,
-//! and nothing that must not be done. The ring of a thread that has ended is in that pool's depot,
-//! where others find it. A pass and `clear` take all rings out of all caches, as a visitor takes idle
-//! objects, and `clear` looks again if somebody had one in hand (still, one may be missed then). The
-//! figures look at them where they are.
+//! A ring is a pooled object of its own: each class has a private pool of them. A thread's ring is
+//! the idle object on top of its cache there, and there it stays: a handle is put in and taken out
+//! where it is, inside the owner's critical section ([`Top::with`]), in which pointers are moved and
+//! nothing else. Whether a handle is back is found out outside. All that is rare takes the ring out as
+//! one takes a buffer, and while it has the ring nobody else does. The ring of a thread that has ended
+//! is in that pool's depot, where others find it. A pass and `clear` take all rings out of all caches,
+//! as a visitor takes idle objects, and `clear` looks again if somebody had one in hand (still, one may
+//! be missed then). The figures look at them where they are.
 //!
 //! # Who keeps whom, and who looks
 //! A ring keeps the cells in it, and through them their class and its pool of rings: [`Lent::close`]
@@ -28,7 +31,7 @@ use crate::guard::Pooled;
 use crate::pool::Pool;
 use crate::recycle::Recycle;
 use crate::sync::rare::Arc;
-use crate::sync::{Figure, Ordering, Patience};
+use crate::sync::{AtomicBool, Figure, Ordering, Patience};
 
 /// What a get looks at.
 const LOOKS: usize = 8;
@@ -64,6 +67,9 @@ impl Drop for Ring {
     /// goes back to its pool.)
     fn drop(&mut self) {
         while let Some(cell) = self.cells.pop() {
+            // Relaxed: a figure. (What an empty one has counted is lost; passes take note before.)
+            let again = std::mem::take(&mut self.again);
+            cell.class.lent.again.fetch_add(again, Ordering::Relaxed);
             drop(Pooled::into_inner(cell));
         }
     }
@@ -159,7 +165,7 @@ impl Ring {
 /// not goes where it belongs.
 #[inline(always)]
 pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<Cell>> {
-    // SAFETY: moves a pointer.
+    // SAFETY: moves a pointer or two: one moves up from the rest only to where there is room.
     let mut cell = unsafe { top.with(Ring::take) }??;
     // The oldest is, as a rule.
     if !cell.is_back() {
@@ -209,6 +215,10 @@ pub(super) struct Lent {
     rings: Pool<Ring>,
     /// What rings have counted in theirs; wrapping, as theirs: together they are right.
     again: Figure,
+    /// Whether there is a way to the rings yet, past this ([`Inner::has_lent`]).
+    ///
+    /// [`Inner::has_lent`]: super::inner::Inner::has_lent
+    entered: AtomicBool,
 }
 
 pub(super) struct Figures {
@@ -229,6 +239,7 @@ impl Lent {
                 .budget(Budget::new(usize::MAX))
                 .build(),
             again: Figure::new(0),
+            entered: AtomicBool::new(false),
         }
     }
 
@@ -262,14 +273,21 @@ impl Lent {
             ring.push(cell);
             return ring.relieve();
         }
-        if let Some(reason) = cell.class.barred() {
+        if let Some(reason) = cell.class.refuses() {
             // The memory goes with the last view.
             return Pooled::discard(cell, reason);
         }
         let class = Arc::clone(&cell.class);
-        class.lent.rings.get().push(cell);
-        if let Some(inner) = class.inner() {
+        let mut ring = class.lent.rings.get();
+        ring.push(cell);
+        ring.relieve();
+        drop(ring);
+        // Relaxed: whoever does not see it does it again.
+        if !class.lent.entered.load(Ordering::Relaxed)
+            && let Some(inner) = class.inner()
+        {
             inner.has_lent(class.index);
+            class.lent.entered.store(true, Ordering::Relaxed);
         }
         // With the ring in its place: a pass that has not seen it there is over with its look, and
         // has said so before.

@@ -8,7 +8,7 @@ use crate::budget::Budget;
 use crate::lazy::Lazy;
 use crate::limits::Group;
 use crate::pool::Pool;
-use crate::stats::{Stats, Trimmed};
+use crate::stats::{Reason, Stats, Trimmed};
 use crate::sync::rare::Arc;
 use crate::trim::Level;
 use std::fmt;
@@ -32,15 +32,14 @@ use std::time::Duration;
 /// [`Buffer::freeze`] gives a plain [`Bytes`](bytes::Bytes) without a copy and, once warm, without
 /// any call to the allocator. Nobody tells the pool when the last view of it goes, so it asks: each
 /// `get` that finds none in its thread's cache asks up to eight of the buffers that its thread has
-/// lent out in that class, oldest first; a freeze by a thread that has more than sixteen lent out
-/// asks two; and each pass asks all, of all threads. So after its last view is gone memory waits
-/// until one of these: with automatic trimming until the next pass, 5 s by default, at the most.
-/// Buffers that are lent
-/// out or wait count as [in use](Stats::in_use), and not towards limits and budget; how many there
-/// are is in [`class_stats`](BufferPool::class_stats). The same goes for buffers that are dropped
-/// while parts of them, by `split_to` and the like, are still around; but the pool waits for those
-/// (and for frozen ones that had grown) for three passes only, and then leaves their memory to the
-/// last part.
+/// lent out in that class, oldest first, and some more before it makes one; a freeze by a thread that
+/// has more than sixteen lent out asks two; and each pass asks all, of all threads. So after its last
+/// view is gone memory waits until one of these: with automatic trimming until the next pass, 5 s by
+/// default, at the most. Buffers that are lent out or wait count as [in use](Stats::in_use), and not
+/// towards limits and budget; how many there are is in [`class_stats`](BufferPool::class_stats). The
+/// same goes for buffers that are dropped while parts of them, by `split_to` and the like, are still
+/// around; but the pool waits for those (and for frozen ones that had grown) for three passes only,
+/// and then leaves their memory to the last part.
 ///
 /// # One huge request
 /// A buffer above 4 KiB that comes back five times in a row with less than a quarter filled is
@@ -194,7 +193,8 @@ impl BufferPool {
     }
 
     /// Drops every idle buffer, and lets go of those that are lent out: their memory goes with
-    /// their last view. Says what was idle.
+    /// their last view. Says what was idle. (Those that another thread's pass has in hand at that
+    /// moment stay.)
     pub fn clear(&self) -> Trimmed {
         self.each(|used| {
             used.class.look_at_all();
@@ -230,9 +230,11 @@ impl BufferPool {
             moved[0] += left;
             moved[1] += arrived;
         }
-        // From class to class, and not in or out.
-        sum.taken = sum.taken.saturating_sub(moved[0]);
-        sum.adopted = sum.adopted.saturating_sub(moved[1]);
+        // From class to class, and not in or out. One that is under way counts as taken, or not at
+        // all: as much off each keeps the books in balance.
+        let both = moved[0].min(moved[1]).min(sum.taken).min(sum.adopted);
+        sum.taken -= both;
+        sum.adopted -= both;
         if let Some(inner) = self.inner.get() {
             // What goes from class to class may have been seen twice; no limit is exceeded (I7).
             let (objects, bytes) = inner.settings().most();
@@ -418,10 +420,16 @@ impl Settings {
         (self.max_idle, self.max_idle_bytes)
     }
 
-    /// Whether anything is kept at all.
-    pub(super) fn keep(&self) -> bool {
-        let budget = self.budget.as_ref().map_or(usize::MAX, Budget::limit);
-        self.max_idle.min(self.max_idle_bytes).min(budget) != 0
+    /// Why no buffer of this class is ever kept, if so.
+    pub(super) fn refuses(&self, class: usize) -> Option<Reason> {
+        if class == class::OUTSIDE || class::size(class) > self.max_object_bytes {
+            return Some(Reason::Oversize);
+        }
+        if self.max_idle == 0 || class::size(class) > self.max_idle_bytes {
+            return Some(Reason::Full);
+        }
+        let budget = self.budget.clone().or_else(Budget::default_for_pools)?;
+        (class::size(class) > budget.limit()).then_some(Reason::Budget)
     }
 }
 

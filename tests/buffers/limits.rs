@@ -1,6 +1,6 @@
 //! Limits, budget, names, figures.
 
-use crate::{assert_balanced, builder, class};
+use crate::{assert_balanced, builder, class, lent};
 use repool::{Budget, BufferPool, Pool};
 
 #[test]
@@ -113,4 +113,39 @@ fn figures_of_a_class() {
     let figures = class(&pool, 1024);
     assert_eq!((figures.idle, figures.idle_bytes), (1, 1024));
     assert_eq!(pool.stats().hit_rate(), 10.0 / 11.0);
+}
+
+#[test]
+fn limits_below_a_class_are_limits_on_what_waits() {
+    let freeze = |pool: &BufferPool| {
+        let mut buffer = pool.get(4096);
+        buffer.resize(4096, 1);
+        drop(buffer.freeze());
+        assert_eq!(lent(pool), 0);
+        drop(pool.get(4096));
+        pool.stats()
+    };
+    let few = builder().max_idle_bytes(4095).build();
+    assert_eq!(freeze(&few).discarded_by.full, 2);
+    let light = builder().max_object_bytes(4095).build();
+    assert_eq!(freeze(&light).discarded_by.oversize, 2);
+    let poor = builder().budget(Budget::new(4095)).build();
+    assert_eq!(freeze(&poor).discarded_by.budget, 2);
+    for pool in [few, light, poor] {
+        assert_eq!(pool.stats().reused, 0);
+        assert_balanced(&pool);
+    }
+}
+
+#[test]
+fn little_memory_in_a_large_buffer_goes_where_it_belongs() {
+    let pool = builder().build();
+    let (mut large, mut small) = (pool.get(5 << 20), pool.get(4096));
+    std::mem::swap(&mut *large, &mut *small);
+    drop(large);
+    assert_eq!((pool.stats().idle, pool.stats().idle_bytes), (1, 4096));
+    assert_eq!(pool.stats().discarded_by.oversize, 0);
+    drop(small);
+    assert_eq!(pool.stats().discarded_by.oversize, 1);
+    assert_balanced(&pool);
 }
