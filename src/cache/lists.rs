@@ -377,8 +377,14 @@ impl Lists {
         }
         self.hot = link;
         self.returned = self.returned.wrapping_add(1);
+        // As a rule it weighs what it weighed. A look costs less than a store: stores are what a hit has
+        // most of.
         // SAFETY: the caller holds the node.
-        unsafe { Link::set_weight(link, weight) };
+        if unsafe { Link::weight(link) } != weight {
+            cold();
+            // SAFETY: as above.
+            unsafe { Link::set_weight(link, weight) };
+        }
         true
     }
 
