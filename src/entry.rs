@@ -7,11 +7,10 @@
 use crate::cache::Cache;
 use crate::core::{Core, Directory};
 use crate::guard::Pooled;
-use crate::node::Link;
-#[cfg(feature = "bytes")]
-use crate::shell::Node;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::{fence, thread};
+#[cfg(feature = "bytes")]
+use crate::{node::Link, shell::Node};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
