@@ -30,18 +30,22 @@ use crate::sync::{AtomicBool, AtomicU8, Figure, Ordering};
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
+/// The ways in come last, by intent. An allocator that puts this at the start of a page does so with
+/// large buffers too, and a processor takes a look at what is as far into its page as a recent write
+/// for a look at what was written, and waits. Most writes go to a buffer's start.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Inner {
+    settings: Settings,
+    enabled: AtomicBool,
+    me: Weak<Inner>,
+    learned: [Learned; COUNT + 1],
+    /// By class, as the one above; the last one is for what is larger than any. Made when first used.
+    classes: [Lazy<Used>; COUNT + 1],
     /// By slot: the ways to a class's idle buffers, and to its lent ones, past [`Used`], which keeps
     /// what they lead to. Where hits come in.
     idle: [Entry<Cell>; SLOTS],
     lent: [Entry<Ring>; SLOTS],
-    /// By class, as the next; the last one is for what is larger than any. Made when first used.
-    classes: [Lazy<Used>; COUNT + 1],
-    learned: [Learned; COUNT + 1],
-    settings: Settings,
-    enabled: AtomicBool,
-    me: Weak<Inner>,
 }
 
 /// A class that has been used.
