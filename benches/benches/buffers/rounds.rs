@@ -57,6 +57,10 @@ impl Draw {
                 // the size that is measured, for one that has a place for each size.
                 gaps.extend((0..=random.below(6)).map(|_| block(1033 + random.below(4096))));
                 gaps.extend((0..random.below(3)).map(|_| block(case.size)));
+                // And small ones: what surrounds a buffer is not the first of its size in a process
+                // either. An allocator with pages for each size would put all of it at their start.
+                let small = random.below(200);
+                gaps.extend((0..small).map(|_| block(16 + random.below(1000))));
                 let mut run = (contender.make)();
                 // A pool allocates when it is used.
                 run(1);
