@@ -254,3 +254,23 @@ mod model {
         pub(super) fn got_it(&self) {}
     }
 }
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_given_up_for_dead_costs_a_try_until_somebody_gets_it() {
+        let mutex = Mutex::new(0);
+        let held = mutex.try_lock();
+        assert!(mutex.lock_bounded(Patience::Long).is_none());
+        for _ in 0..300 {
+            assert!(mutex.lock_bounded(Patience::Short).is_none());
+        }
+        drop(held);
+        for _ in 0..2 {
+            let guard = mutex.lock_bounded(Patience::Short);
+            assert!(guard.is_some_and(|value| *value == 0));
+        }
+    }
+}
