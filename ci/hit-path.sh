@@ -129,6 +129,8 @@ fi
 export REPOOL_BARRIER=off
 inspect repool_bench_vec
 expect_offence repool_bench_vec "(atomic read-modify-write)\|(fence)"
+inspect repool_bench_buffer
+expect_offence repool_bench_buffer "(atomic read-modify-write)\|(fence)" calls
 unset REPOOL_BARRIER
 [ "$failed" -eq 1 ] || echo "controls: each rejected for what it does"
 

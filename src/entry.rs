@@ -2,7 +2,8 @@
 //! and the way from there to the calling thread's cache.
 //!
 //! # Orderings
-//! - the pointer: Release when it is set, Acquire when it is read: the reader sees a whole core.
+//! - the pointer: Release when it is set (`lead_first_to`, `lead_to`), Acquire when it is read: the
+//!   reader sees a whole core.
 
 use crate::cache::Cache;
 use crate::core::{Core, Directory};
@@ -39,7 +40,7 @@ impl<T> Entry<T> {
 
     /// The core, if there is one yet.
     pub(crate) fn core(&self) -> Option<&Core> {
-        // Acquire: pairs with the Release in `lead_first_to`.
+        // Acquire: pairs with the Release of whoever set it.
         let core = self.core.load(Ordering::Acquire);
         // SAFETY: not the stand-in, so a core, which whoever set it keeps alive.
         (core != nowhere()).then(|| unsafe { &*core })
@@ -89,7 +90,7 @@ impl<T: Send + 'static> Entry<T> {
     /// This thread's cache, if it has one.
     #[inline(always)]
     fn my_cache(&self) -> Option<&Cache> {
-        // Acquire: pairs with the Release in `lead_first_to`.
+        // Acquire: pairs with the Release of whoever set it.
         let core = self.core.load(Ordering::Acquire);
         // SAFETY: `NOWHERE`, or a core, whose head is its directory, and which whoever set it keeps.
         let directory = unsafe { &*core.cast::<Directory>() };

@@ -42,7 +42,7 @@ impl<T> Lazy<T> {
     /// The value, if somebody has made it. One load and a test.
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<&T> {
-        // Acquire: pairs with the Release in `make_slow`.
+        // Acquire: pairs with the Release in `publish`.
         let made = self.made.load(Ordering::Acquire);
         // SAFETY: null, or of the `Arc` whose reference we keep until `Drop`.
         unsafe { made.as_ref() }
@@ -61,13 +61,7 @@ impl<T> Lazy<T> {
     #[cold]
     fn make_slow(&self, make: impl FnOnce() -> Arc<T>) -> &T {
         let fresh = Arc::into_raw(make()).cast_mut();
-        // Release: pairs with the Acquire of whoever reads the pointer. Acquire: the other's value.
-        let made = match self.made.compare_exchange(
-            ptr::null_mut(),
-            fresh,
-            Ordering::Release,
-            Ordering::Acquire,
-        ) {
+        let made = match publish(&self.made, fresh) {
             Ok(_) => fresh,
             Err(first) => {
                 // SAFETY: from `into_raw` above, and nobody else has seen it.
@@ -96,6 +90,12 @@ impl<T: fmt::Debug> fmt::Debug for Lazy<T> {
     }
 }
 
+/// Puts `fresh` where nothing is yet; `Err`: somebody was quicker, with this.
+fn publish<T>(place: &AtomicPtr<T>, fresh: *mut T) -> Result<*mut T, *mut T> {
+    // Release: pairs with the Acquire of whoever reads the pointer. Acquire: the other's value.
+    place.compare_exchange(ptr::null_mut(), fresh, Ordering::Release, Ordering::Acquire)
+}
+
 /// For a `static`: a value of which nobody cares which one it is, made in the static itself. Nothing
 /// is allocated, unless two threads want it first at the same time. It is never dropped.
 pub(crate) struct Stock<T> {
@@ -121,7 +121,7 @@ impl<T: Send + Sync> Stock<T> {
 
     #[inline]
     pub(crate) fn get(&'static self, make: fn() -> T) -> &'static T {
-        // Acquire: pairs with the Release in `make_slow`.
+        // Acquire: pairs with the Release in `publish`.
         let made = self.made.load(Ordering::Acquire);
         // SAFETY: null, or a value that stays where it is.
         match unsafe { made.as_ref() } {
@@ -144,13 +144,7 @@ impl<T: Send + Sync> Stock<T> {
             });
             self.room.with_mut(|room| room.cast::<T>())
         };
-        // Release: pairs with the Acquire of whoever reads the pointer. Acquire: the other's value.
-        let made = match self.made.compare_exchange(
-            ptr::null_mut(),
-            fresh,
-            Ordering::Release,
-            Ordering::Acquire,
-        ) {
+        let made = match publish(&self.made, fresh) {
             Ok(_) => fresh,
             Err(first) => {
                 if boxed {

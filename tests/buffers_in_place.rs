@@ -88,10 +88,13 @@ fn pages_of_a_stream() {
 }
 
 #[test]
-fn dropped_instead_it_serves_again_as_well() {
+fn what_grew_where_it_was_serves_its_new_class() {
     let pool = BufferPool::builder().trim_manually().build();
-    for _ in 0..10 {
-        drop(grown_and_cut_back(&pool));
-        assert!(pool.get(PAGE).capacity() >= PAGE);
-    }
+    let mut page = pool.get(PAGE);
+    let start = page.as_ptr();
+    page.resize(2 * PAGE, 7);
+    assert_eq!(page.as_ptr(), start, "it was to grow in place");
+    drop(page);
+    let again = pool.get(2 * PAGE);
+    assert_eq!((again.as_ptr(), pool.stats().created), (start, 1));
 }

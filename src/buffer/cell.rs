@@ -2,7 +2,7 @@
 //!
 //! The user may do to a `BytesMut` what `bytes` allows: grow it, advance it, split it, put another
 //! one in its place. So nothing is believed of one that comes back except what it says itself. One
-//! whose capacity is what it went out with is as it was. Any other is asked for the whole of its
+//! whose start and capacity are what it went out with is as it was. Any other is asked for the whole of its
 //! allocation ([`whole`]), which it gets back unless somebody else still has a part; then it waits
 //! with the lent ones.
 

@@ -172,7 +172,7 @@ pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<Cell>> {
         return look_on_slow(cell);
     }
     if !cell.is_as_it_was_lent() {
-        return came_back_slow(cell);
+        return not_as_it_was_slow(cell);
     }
     Some(cell)
 }
@@ -180,7 +180,7 @@ pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<Cell>> {
 /// The same, with an oldest one that is back and has to be looked at. None to be handed out.
 #[cold]
 #[inline(never)]
-fn came_back_slow(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
+fn not_as_it_was_slow(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
     cell.class.lent.again.fetch_sub(1, Ordering::Relaxed);
     cell::came_back_slow(cell);
     None
