@@ -2,7 +2,8 @@
 # No dependency of the library asks for a newer Rust than the library does.
 #
 # The lock file's versions, all features, without dev-dependencies. That our own code keeps to it is
-# clippy's lint `incompatible_msrv`. With that toolchain installed, the library is built with it.
+# clippy's lint `incompatible_msrv` for what it calls, and a build with that toolchain for the language,
+# which is installed if it can be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ours=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -37,6 +38,7 @@ done <<<"$used"
 echo "$seen packages looked at, ours is Rust $ours"
 [ "$seen" -gt 1 ] || { echo "FAILED: that cannot be all"; failed=1; }
 
+rustup toolchain install "$ours" --profile minimal --no-self-update >/dev/null 2>&1 || true
 # Asked of rustup, since `cargo +X` may install what is not there.
 if rustup toolchain list 2>/dev/null | grep -q "^${ours//./\\.}[.-]"; then
     cargo "+$ours" check --quiet --lib --all-features --locked

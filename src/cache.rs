@@ -362,10 +362,10 @@ impl Cache {
     ) -> Result<Returned, Shut> {
         let work = |lists: &mut Lists| {
             let mut leaving = (Batch::EMPTY, End::Hot);
-            if let Err(reason) = self.admit(lists, weight, limits, &mut leaving)
-                && !self.admit_alone(lists, weight, limits, &mut leaving)
-            {
-                return Returned::Refused(leaving, reason);
+            if let Err(reason) = self.admit(lists, weight, limits, &mut leaving) {
+                if !self.admit_alone(lists, weight, limits, &mut leaving) {
+                    return Returned::Refused(leaving, reason);
+                }
             }
             // SAFETY: I2: inside the critical section; the caller holds the node.
             let kept = unsafe { lists.push(link, weight) };

@@ -119,10 +119,8 @@ impl Depot {
                 closed,
                 ..
             } = &mut *stack;
-            if let Some(batch) = batches.back_mut()
-                && !*closed
-                && batch.has_room_for(weight)
-            {
+            let open = batches.back_mut().filter(|_| !*closed);
+            if let Some(batch) = open.filter(|batch| batch.has_room_for(weight)) {
                 // SAFETY: the caller holds the node and gives it up.
                 unsafe { batch.push(link) };
                 *objects += 1;
@@ -239,11 +237,11 @@ impl Depot {
         }
         // Allocate and free outside the lock.
         let mut smaller = VecDeque::with_capacity(2 * len);
-        if let Some(mut stack) = self.stack.lock_bounded(Patience::Short)
-            && stack.batches.len() <= smaller.capacity()
-        {
-            smaller.extend(stack.batches.drain(..));
-            std::mem::swap(&mut stack.batches, &mut smaller);
+        if let Some(mut stack) = self.stack.lock_bounded(Patience::Short) {
+            if stack.batches.len() <= smaller.capacity() {
+                smaller.extend(stack.batches.drain(..));
+                std::mem::swap(&mut stack.batches, &mut smaller);
+            }
         }
         drop(smaller);
     }

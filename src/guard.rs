@@ -99,11 +99,11 @@ impl<T: Send> Pooled<T> {
         let link = self.link.as_ptr();
         if recycle::is_inlined::<T>() && !std::thread::panicking() {
             // SAFETY: I1: the guard holds the node.
-            if let Some(home) = unsafe { my_home(link) }
-                && let Some(weight) = recycle::inlined::<T>(self)
-            {
-                // SAFETY: the guard gives its node up.
-                return unsafe { push_home(home, link, weight) };
+            if let Some(home) = unsafe { my_home(link) } {
+                if let Some(weight) = recycle::inlined::<T>(self) {
+                    // SAFETY: the guard gives its node up.
+                    return unsafe { push_home(home, link, weight) };
+                }
             }
         }
         false
@@ -259,9 +259,7 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     std::mem::forget(bomb);
     // SAFETY: the caller holds the node.
     let home = unsafe { my_home(link) };
-    if let Some(home) = home
-        && weight <= MAX_WEIGHT
-    {
+    if let Some(home) = home.filter(|_| weight <= MAX_WEIGHT) {
         // SAFETY: the caller gives the node up.
         if unsafe { push_home(home, link, weight) } {
             return;

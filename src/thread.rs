@@ -232,7 +232,10 @@ mod local {
                 }
             }
             // A cache that could not be vacated (somebody died visiting it: fork) keeps its number.
-            if vacated && let Some(mut numbers) = NUMBERS.lock_bounded(Patience::Long) {
+            if !vacated {
+                return;
+            }
+            if let Some(mut numbers) = NUMBERS.lock_bounded(Patience::Long) {
                 numbers.give_back(number);
             }
         }

@@ -283,11 +283,11 @@ impl Lent {
         ring.relieve();
         drop(ring);
         // Relaxed: whoever does not see it does it again.
-        if !class.lent.entered.load(Ordering::Relaxed)
-            && let Some(inner) = class.inner()
-        {
-            inner.has_lent(class.index);
-            class.lent.entered.store(true, Ordering::Relaxed);
+        if !class.lent.entered.load(Ordering::Relaxed) {
+            if let Some(inner) = class.inner() {
+                inner.has_lent(class.index);
+                class.lent.entered.store(true, Ordering::Relaxed);
+            }
         }
         // With the ring in its place: a pass that has not seen it there is over with its look, and
         // has said so before.

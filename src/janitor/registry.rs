@@ -174,9 +174,10 @@ struct Leaving<'a>(&'a Mutex<Registry>);
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(mut registry) = self.0.lock_bounded(Patience::Long)
-        {
+        if !std::thread::panicking() {
+            return;
+        }
+        if let Some(mut registry) = self.0.lock_bounded(Patience::Long) {
             registry.thread = None;
             registry
                 .pools
