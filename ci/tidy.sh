@@ -25,7 +25,7 @@ code() {
     ' "$@"
 }
 
-# Only src/sync.rs says whether a primitive is the real one or loom's. What never enters a model
+# Only src/sync/ says whether a primitive is the real one or loom's. What never enters a model
 # may name std: `thread::panicking`, `thread_local!`.
 primitives='(std|core)::(sync|hint::spin_loop|cell::UnsafeCell)'
 primitives+='|(std|core)::\{.*\b(sync|UnsafeCell)\b'
@@ -34,8 +34,8 @@ primitives+='|std::thread::\{|\bparking_lot(_core)?::|\bcrossbeam[a-z_]*::|(^|[^
 files=()
 while IFS= read -r file; do
     files+=("$file")
-done < <(find src -name '*.rs' ! -path 'src/models/*' ! -path src/sync.rs | sort)
-report "primitives are src/sync.rs's to choose" \
+done < <(find src -name '*.rs' ! -path 'src/models/*' ! -path "src/sync/*" | sort)
+report "primitives are src/sync/'s to choose" \
     "$(code "${files[@]}" | grep -E "$primitives" | grep -vE 'crate::sync|super::sync' || true)"
 
 # Nothing is left to do. The words are put together so that this file does not find itself.

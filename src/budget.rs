@@ -1,7 +1,7 @@
 //! [`Budget`]: a limit on the bytes that any number of pools keep idle together.
 
-use crate::limits::Account;
 use crate::pressure;
+use crate::raw::limits::Account;
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Patience};
 use std::fmt;

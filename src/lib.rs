@@ -7,55 +7,34 @@
 
 #[cfg(all(feature = "bumpalo", not(repool_loom)))]
 mod arena;
+mod background;
 #[cfg(not(repool_loom))]
 mod budget;
 #[cfg(all(feature = "bytes", not(repool_loom)))]
 mod buffer;
 #[cfg(not(repool_loom))]
-mod builder;
-#[cfg(all(feature = "bytes", not(repool_loom)))]
-mod by_value;
-mod cache;
-mod core;
-mod depot;
-#[cfg(not(repool_loom))]
-mod entry;
-mod fence;
-mod janitor;
-#[cfg(all(feature = "bytes", not(repool_loom)))]
-mod lazy;
-mod limits;
-mod node;
+mod object;
 #[cfg(not(repool_loom))]
 mod pressure;
-mod stats;
+mod raw;
 mod sync;
+mod sys;
 mod thread;
-mod trim;
-
-#[cfg(not(repool_loom))]
-mod guard;
-#[cfg(not(repool_loom))]
-mod pool;
-#[cfg(not(repool_loom))]
-mod recycle;
-#[cfg(not(repool_loom))]
-mod shell;
 
 #[cfg(all(test, repool_loom))]
 mod models;
 
-pub use crate::stats::{Discarded, Stats, Trimmed};
-pub use crate::trim::Level;
+pub use crate::background::trim::Level;
+pub use crate::raw::stats::{Discarded, Stats, Trimmed};
 #[cfg(not(repool_loom))]
 pub use crate::{
+    background::worker::{JanitorStats, janitor_stats},
     budget::Budget,
-    builder::{Builder, CustomReset, OwnReset},
-    guard::Pooled,
-    janitor::{JanitorStats, janitor_stats},
-    pool::Pool,
+    object::builder::{Builder, CustomReset, OwnReset},
+    object::guard::Pooled,
+    object::pool::Pool,
+    object::recycle::Recycle,
     pressure::Pressure,
-    recycle::Recycle,
 };
 
 #[cfg(all(feature = "bumpalo", not(repool_loom)))]

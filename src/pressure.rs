@@ -4,9 +4,9 @@
 //! process's own cgroup (v2) and the kernel's pressure-stall figures; elsewhere there is none,
 //! unless the program brings its own.
 
+use crate::background::trim::Level;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicU8, Mutex, Ordering, Patience};
-use crate::trim::Level;
 use std::fmt;
 
 /// A source of memory pressure for the janitor.
@@ -83,7 +83,7 @@ impl Pressure {
             drop(installed);
             drop(before); // user code
         }
-        crate::janitor::wake();
+        crate::background::wake();
     }
 
     /// Sets the level of a [`Pressure::manual`] source, and wakes the janitor. Of any other source
@@ -92,7 +92,7 @@ impl Pressure {
         if let Source::Manual(now) = &self.source {
             // Relaxed: a number on its own; waking the janitor orders the rest.
             now.store(level as u8, Ordering::Relaxed);
-            crate::janitor::wake();
+            crate::background::wake();
         }
     }
 
@@ -110,7 +110,7 @@ impl Pressure {
             Source::Plugged(source) => {
                 let ask = std::panic::AssertUnwindSafe(|| source());
                 std::panic::catch_unwind(ask).unwrap_or_else(|panic| {
-                    crate::core::swallow(panic);
+                    crate::raw::refs::swallow(panic);
                     Level::None
                 })
             }

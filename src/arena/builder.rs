@@ -4,9 +4,9 @@ use super::ArenaPool;
 use super::learned::Learned;
 use super::region::Region;
 use crate::budget::Budget;
-use crate::builder::Builder;
-use crate::pool::Pool;
-use crate::shell::Payload;
+use crate::object::builder::Builder;
+use crate::object::pool::Pool;
+use crate::object::shell::Payload;
 use crate::sync::rare::Arc;
 use std::time::Duration;
 

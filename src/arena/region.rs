@@ -28,8 +28,8 @@
 //! to keep the arena. Either runs once for a request: the pool may ask for a reset twice.
 
 use super::learned::{Learned, STRIKES, rounded};
-use crate::cache::MAX_WEIGHT;
-use crate::recycle::Recycle;
+use crate::object::recycle::Recycle;
+use crate::raw::cache::MAX_WEIGHT;
 use crate::sync::rare::Arc;
 use bumpalo::Bump;
 

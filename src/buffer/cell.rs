@@ -9,9 +9,9 @@
 use super::class;
 use super::inner::Class;
 use super::lent::Lent;
-use crate::guard::Pooled;
-use crate::recycle::Recycle;
-use crate::stats::Reason;
+use crate::object::guard::Pooled;
+use crate::object::recycle::Recycle;
+use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use bytes::{Bytes, BytesMut};
 use std::mem;

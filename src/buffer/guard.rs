@@ -2,9 +2,9 @@
 
 use super::cell::{self, Cell};
 use super::inner::Inner;
-use crate::by_value::{ByValue, Leave};
-use crate::guard::Pooled;
-use crate::lazy::Stock;
+use crate::object::by_value::{ByValue, Leave};
+use crate::object::guard::Pooled;
+use crate::sync::lazy::Stock;
 use crate::sync::rare::Weak;
 use bytes::{Bytes, BytesMut};
 use std::mem;

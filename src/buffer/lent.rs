@@ -25,11 +25,11 @@
 use super::cell::{self, Cell};
 use super::queue::{FEW, Queue};
 use crate::budget::Budget;
-use crate::cache::LIST_BYTES;
-use crate::entry::{Entry, Top};
-use crate::guard::Pooled;
-use crate::pool::Pool;
-use crate::recycle::Recycle;
+use crate::object::entry::{Entry, Top};
+use crate::object::guard::Pooled;
+use crate::object::pool::Pool;
+use crate::object::recycle::Recycle;
+use crate::raw::cache::LIST_BYTES;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, Figure, Ordering, Patience};
 

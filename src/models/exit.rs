@@ -1,7 +1,7 @@
 //! A thread ends, and hands its objects and its number over.
 
 use super::{Pool, run_model};
-use crate::thread::Number;
+use crate::thread::attach::Number;
 use loom::thread;
 
 /// What an ending thread had is found by the others.

@@ -6,11 +6,11 @@
 
 use super::time::{self, ASLEEP};
 use super::{NODES, Pool, explore, lock};
-use crate::core::Core;
-use crate::janitor::{Registry, forget_in, run, watch};
+use crate::background::trim::{self, Level};
+use crate::background::registry::{Registry, forget as forget_in, run, watch};
+use crate::raw::pool::Core;
 use crate::sync::{Mutex, Thread};
-use crate::thread::Number;
-use crate::trim::{self, Level};
+use crate::thread::attach::Number;
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 

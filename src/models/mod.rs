@@ -21,12 +21,13 @@ pub(crate) mod janitor;
 pub(crate) mod time;
 mod trim;
 
-use crate::cache::Home;
-use crate::core::{Core, VTable, WeakCore};
-use crate::fence;
-use crate::limits::Limits;
-use crate::node::Link;
-use crate::thread::Number;
+use crate::raw::cache::Home;
+use crate::raw::limits::Limits;
+use crate::raw::node::Link;
+use crate::raw::pool::{Core, VTable};
+use crate::raw::refs::WeakCore;
+use crate::sys::fence;
+use crate::thread::attach::Number;
 use loom::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -260,7 +261,7 @@ impl Guard {
             if let Some(number) = number {
                 let mine = (*home).owner.load(crate::sync::Ordering::Relaxed);
                 if mine == Number(number).owner() {
-                    let cache = &*home.cast::<crate::cache::Cache>();
+                    let cache = &*home.cast::<crate::raw::cache::Cache>();
                     if cache.push(link, 1, fence::light) {
                         return;
                     }

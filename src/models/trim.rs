@@ -1,8 +1,8 @@
 //! Passes against everything else.
 
 use super::{Pool, run_model};
-use crate::thread::Number;
-use crate::trim::{self, Level};
+use crate::background::trim::{self, Level};
+use crate::thread::attach::Number;
 use loom::thread;
 
 /// A pass while the owner gets and drops.
@@ -60,7 +60,7 @@ fn pass_against_close() {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
         let _ = trim::pass(pool.core(), Level::None);
-        let weak = crate::core::WeakCore::new(pool.core());
+        let weak = crate::raw::refs::WeakCore::new(pool.core());
         let janitor = thread::spawn(move || {
             let _ = trim::pass(&weak, Level::None);
             drop(weak);

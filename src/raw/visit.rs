@@ -3,16 +3,17 @@
 //! One at a time per core (`Core::visits`), one heavy fence per visit however many caches there
 //! are, and nobody waits without a bound. The protocol itself is in `cache.rs`.
 
-use super::{CLOSED, Core};
-use crate::cache::{Cache, Figures, Lists};
-use crate::fence;
+use super::pool::{CLOSED, Core};
+use crate::raw::cache::Cache;
 #[cfg(feature = "bytes")]
-use crate::limits::Charge;
-use crate::node::Batch;
+use crate::raw::limits::Charge;
+use crate::raw::lists::{Figures, Lists};
+use crate::raw::node::Batch;
 #[cfg(feature = "bytes")]
-use crate::node::Link;
-use crate::stats::{Reason, Trimmed};
+use crate::raw::node::Link;
+use crate::raw::stats::{Reason, Trimmed};
 use crate::sync::{Ordering, Patience, Wait};
+use crate::sys::fence;
 
 /// How often a visitor that wants what is in use as well looks for it.
 #[cfg(feature = "bytes")]
@@ -185,7 +186,7 @@ impl Core {
         // Relaxed: before the entry goes, under the registry's lock, so that whoever looks at one that
         // a late return has made since finds it closed.
         self.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
-        crate::janitor::forget(self);
+        crate::background::forget(self);
         let (all, _) = self.empty(true);
         self.counters.discarded(Reason::Closed, all.len);
         self.drop_batch(all);
@@ -207,8 +208,8 @@ impl Core {
 
 #[cfg(all(test, not(repool_loom)))]
 mod tests {
-    use crate::pool::Pool;
-    use crate::thread;
+    use crate::object::pool::Pool;
+    use crate::thread::attach as thread;
     use std::time::{Duration, Instant};
 
     #[test]

@@ -4,15 +4,16 @@
 //! (`home`), so a guard that is dropped by the thread that got it finds that thread's cache with
 //! one comparison; dropped anywhere else, it goes to the dropping thread's own cache.
 
-use crate::cache::{Cache, Home, MAX_WEIGHT};
-use crate::core::{Core, Falling};
-use crate::fence;
-use crate::node::Link;
-use crate::recycle;
-use crate::shell::{DROP_IT, Node, Shell};
-use crate::stats::Reason;
+use crate::object::recycle;
+use crate::object::shell::{DROP_IT, Node, Shell};
+use crate::raw::cache::{Cache, Home, MAX_WEIGHT};
+use crate::raw::node::Link;
+use crate::raw::pool::Core;
+use crate::raw::refs::Falling;
+use crate::raw::stats::Reason;
 use crate::sync::Ordering;
-use crate::thread;
+use crate::sys::fence;
+use crate::thread::attach as thread;
 use std::fmt;
 use std::marker::PhantomData;
 #[cfg(feature = "bytes")]
@@ -159,7 +160,7 @@ impl<T: Send> Pooled<T> {
     /// not to the calling thread's cache.
     pub(crate) fn give_to_all(this: Self)
     where
-        T: crate::recycle::Recycle,
+        T: crate::object::recycle::Recycle,
     {
         let (link, weight) = (this.link.as_ptr(), this.retained_bytes());
         std::mem::forget(this);

@@ -5,13 +5,17 @@
 //! - the pointer: Release when it is set (`lead_first_to`, `lead_to`), Acquire when it is read: the
 //!   reader sees a whole core.
 
-use crate::cache::Cache;
-use crate::core::{Core, Directory};
-use crate::guard::Pooled;
-use crate::sync::{AtomicPtr, Ordering};
-use crate::{fence, thread};
+use crate::object::guard::Pooled;
 #[cfg(feature = "bytes")]
-use crate::{node::Link, shell::Node};
+use crate::object::shell::Node;
+use crate::raw::cache::Cache;
+use crate::raw::directory::Directory;
+#[cfg(feature = "bytes")]
+use crate::raw::node::Link;
+use crate::raw::pool::Core;
+use crate::sync::{AtomicPtr, Ordering};
+use crate::sys::fence;
+use crate::thread::attach as thread;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;

@@ -1,11 +1,11 @@
 //! [`Builder`]: a pool's settings.
 
+use crate::background as janitor;
 use crate::budget::Budget;
-use crate::janitor;
-use crate::limits::{Group, Limits};
-use crate::pool::Pool;
-use crate::recycle::{Recycle, known_weight};
-use crate::shell::{Create, Custom, OnPass, Payload, Weigh, custom_reset, own_reset};
+use crate::object::pool::Pool;
+use crate::object::recycle::{Recycle, known_weight};
+use crate::object::shell::{Create, Custom, OnPass, Payload, Weigh, custom_reset, own_reset};
+use crate::raw::limits::{Group, Limits};
 use crate::sync::rare::Arc;
 use std::fmt;
 use std::time::Duration;

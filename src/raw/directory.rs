@@ -5,21 +5,22 @@
 //! - a bucket's pointer: publish Release, read Acquire: the reader sees vacant caches.
 //! - `Home::owner`: Relaxed; see `guard.rs`, `my_home`.
 
-use super::{Core, page};
-use crate::cache::Cache;
-use crate::depot::End;
-use crate::node::Batch;
+use super::page;
+use super::pool::Core;
+use crate::raw::cache::Cache;
+use crate::raw::depot::End;
+use crate::raw::node::Batch;
 use crate::sync::{AtomicPtr, Ordering, Patience};
 #[cfg(not(repool_loom))]
-use crate::thread::Place;
-use crate::thread::{self, BUCKETS, Number};
+use crate::thread::attach::Place;
+use crate::thread::attach::{self, BUCKETS, Number};
 use std::ptr;
 
 /// The way from a thread's place to its cache.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Directory {
-    /// Null where nobody has come yet; the last one, [`thread::NO_BUCKET`], for ever.
+    /// Null where nobody has come yet; the last one, [`NO_BUCKET`](attach::NO_BUCKET), for ever.
     buckets: [AtomicPtr<Cache>; BUCKETS + 1],
 }
 
@@ -95,12 +96,12 @@ impl Core {
     #[cold]
     fn register_slow(&self, cache: &Cache, number: Number) -> bool {
         // First, so that no registered cache is ever forgotten.
-        if self.is_closed() || !thread::remember(self) {
+        if self.is_closed() || !attach::remember(self) {
             return false;
         }
         let listed = self.visits.lock_bounded(Patience::Short);
         let Some(mut listed) = listed.filter(|_| !self.is_closed()) else {
-            thread::unremember(self);
+            attach::unremember(self);
             return false;
         };
         if cache.home.core().is_null() {

@@ -9,7 +9,7 @@
 //! `objects` and `bytes` repeat what the stack holds, for readers without the lock; they are
 //! written under it.
 
-use crate::node::{Batch, Link};
+use crate::raw::node::{Batch, Link};
 use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Patience};
 use std::collections::VecDeque;
 

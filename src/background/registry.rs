@@ -12,12 +12,13 @@
 //! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
 //!   after that, by a late return, wakes the thread, which finds the pool closed.
 
-use crate::core::{Core, WeakCore, swallow};
-use crate::janitor::epoch;
+use crate::background::epoch;
+use crate::background::trim::{self, Level};
+use crate::raw::pool::Core;
+use crate::raw::refs::{WeakCore, swallow};
 use crate::sync::{
     Figure, Instant, Mutex, MutexGuard, Ordering, Patience, Thread, park, park_timeout,
 };
-use crate::trim::{self, Level};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -19,12 +19,12 @@ impl Timer {
     }
 
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-    pub(super) fn now() -> usize {
+    pub(crate) fn now() -> usize {
         1 // no clock there: nothing is ever due
     }
 
     #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
-    pub(super) fn now() -> usize {
+    pub(crate) fn now() -> usize {
         static START: OnceLock<Instant> = OnceLock::new();
         let start = START.get().copied().unwrap_or_else(|| {
             let now = Instant::now();
@@ -34,19 +34,19 @@ impl Timer {
         start.elapsed().as_millis() as usize + 1
     }
 
-    pub(super) fn restart(&self) {
+    pub(crate) fn restart(&self) {
         // Relaxed, here and below: a number on its own.
         self.last.store(Self::now(), Ordering::Relaxed);
     }
 
     /// Whether the last restart was less than `interval` ago.
-    pub(super) fn is_within(&self, interval: Duration) -> bool {
+    pub(crate) fn is_within(&self, interval: Duration) -> bool {
         let last = self.last.load(Ordering::Relaxed);
         last != 0 && Self::now().saturating_sub(last) < interval.as_millis() as usize
     }
 
     /// `true` for one caller each time that `interval` has gone by; the first call starts it.
-    pub(super) fn is_due(&self, interval: Duration) -> bool {
+    pub(crate) fn is_due(&self, interval: Duration) -> bool {
         let last = self.last.load(Ordering::Relaxed);
         if self.is_within(interval) {
             return false;

@@ -2,9 +2,9 @@
 //!
 //! Strong ones keep the user's closures, weak ones the memory. Orderings: see `core.rs`.
 
-use super::Core;
-use crate::node::Link;
-use crate::stats::Reason;
+use super::pool::Core;
+use crate::raw::node::Link;
+use crate::raw::stats::Reason;
 use crate::sync::Ordering;
 use std::ptr::NonNull;
 

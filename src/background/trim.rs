@@ -19,10 +19,11 @@
 //!
 //! Under pressure (`pressure.rs`) a pass looks at one interval only, or takes everything.
 
-use crate::core::{Core, Reach};
-use crate::depot::End;
-use crate::node::Batch;
-use crate::stats::Trimmed;
+use crate::raw::depot::End;
+use crate::raw::node::Batch;
+use crate::raw::pool::Core;
+use crate::raw::stats::Trimmed;
+use crate::raw::visit::Reach;
 use crate::sync::Patience;
 
 /// How short memory is.

@@ -50,21 +50,23 @@ impl Number {
 /// loom has no thread-local destructors worth the name: models call `Core::vacate` themselves, and
 /// what a thread remembers is kept until the end of the model.
 #[cfg(repool_loom)]
-pub(crate) fn remember(core: &crate::core::Core) -> bool {
+pub(crate) fn remember(core: &crate::raw::pool::Core) -> bool {
     crate::models::remember(core);
     true
 }
 
 #[cfg(repool_loom)]
-pub(crate) fn unremember(_core: &crate::core::Core) {}
+pub(crate) fn unremember(_core: &crate::raw::pool::Core) {}
 
 /// Everything that is thread-local.
 #[cfg(not(repool_loom))]
 mod local {
     use super::{BUCKETS, NO_BUCKET, Number};
-    use crate::core::{Core, WeakCore, swallow};
+    use crate::background as janitor;
+    use crate::raw::pool::Core;
+    use crate::raw::refs::{WeakCore, swallow};
     use crate::sync::{Mutex, Patience};
-    use crate::{fence, janitor};
+    use crate::sys::fence;
     use std::cell::{Cell, RefCell};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
@@ -199,7 +201,9 @@ mod local {
             if fence::asymmetric() && janitor::is_possible() {
                 let (bucket, index) = number.locate();
                 place.bucket.set(bucket);
-                place.offset.set(index * size_of::<crate::cache::Cache>());
+                place
+                    .offset
+                    .set(index * size_of::<crate::raw::cache::Cache>());
                 place.owner.set(number.owner());
             }
         });

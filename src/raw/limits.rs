@@ -10,8 +10,8 @@
 
 #[cfg(not(repool_loom))]
 use crate::budget::Budget;
-use crate::cache::{FIRST_BAR, MAX_WEIGHT};
-use crate::stats::Reason;
+use crate::raw::cache::{FIRST_BAR, MAX_WEIGHT};
+use crate::raw::stats::Reason;
 #[cfg(not(repool_loom))]
 use crate::sync::rare::Arc;
 use crate::sync::{Figure, Ordering};

@@ -18,23 +18,18 @@
 //!   others did. Increments are Relaxed: they start from a reference that is held.
 //! - `state`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 
-mod directory;
-mod page;
-mod refs;
-mod visit;
-
-pub(crate) use self::directory::Directory;
-pub(crate) use self::refs::{Falling, WeakCore, swallow};
-use self::visit::Listed;
-pub(crate) use self::visit::Reach;
-use crate::cache::{Cache, Home, Returned, Shut, full_len};
-use crate::depot::{Depot, End, Refused};
-use crate::janitor::epoch;
-use crate::limits::{Charge, Limits};
-use crate::node::{Batch, Link};
-use crate::stats::{Counters, Reason};
+use super::cache::{Cache, Home, Returned, Shut};
+use super::directory::Directory;
+use super::lists::full_len;
+use super::refs::{Falling, WeakCore, swallow};
+use super::visit::Listed;
+use crate::background::epoch;
+use crate::raw::depot::{Depot, End, Refused};
+use crate::raw::limits::{Charge, Limits};
+use crate::raw::node::{Batch, Link};
+use crate::raw::stats::{Counters, Reason};
 use crate::sync::{AtomicU8, AtomicUsize, Mutex, Ordering, Patience};
-use crate::thread::Number;
+use crate::thread::attach::Number;
 use std::ptr;
 use std::time::Duration;
 
@@ -56,16 +51,16 @@ pub(crate) struct VTable {
 const UNWATCHED: usize = 0;
 const MANUAL: usize = usize::MAX;
 
-const CLOSED: u8 = 1;
+pub(super) const CLOSED: u8 = 1;
 const SWITCHED_OFF: u8 = 2;
 
 /// A pool's inside. The directory comes first: the hit path finds it at the pool's pointer.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Core {
-    directory: Directory,
-    state: AtomicU8,
-    vtable: &'static VTable,
+    pub(super) directory: Directory,
+    pub(super) state: AtomicU8,
+    pub(super) vtable: &'static VTable,
     /// The home of nodes that were never on a cache of their own, and of all nodes of a pool
     /// that wants every return on the slow path.
     orphan: Home,
@@ -74,7 +69,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) depot: Depot,
     /// Visitors take turns. Guards the list of registered caches as well.
-    visits: Mutex<Listed>,
+    pub(super) visits: Mutex<Listed>,
     pub(crate) counters: Counters,
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
@@ -82,9 +77,9 @@ pub(crate) struct Core {
     watched: AtomicUsize,
     /// For passes without a janitor.
     #[cfg(not(repool_loom))]
-    pub(crate) ridden: crate::janitor::Timer,
-    strong: AtomicUsize,
-    weak: AtomicUsize,
+    pub(crate) ridden: crate::sys::timer::Timer,
+    pub(super) strong: AtomicUsize,
+    pub(super) weak: AtomicUsize,
 }
 
 impl Core {
@@ -116,7 +111,7 @@ impl Core {
                 MANUAL
             }),
             #[cfg(not(repool_loom))]
-            ridden: crate::janitor::Timer::new(),
+            ridden: crate::sys::timer::Timer::new(),
             strong: AtomicUsize::new(1),
             weak: AtomicUsize::new(1),
         }
@@ -205,7 +200,7 @@ impl Core {
     /// where a pass does not see it, or a pass has something to look at all the same.
     pub(crate) fn tell_janitor(&self) {
         if !self.is_watched() {
-            crate::janitor::watch_slow(self);
+            crate::background::watch_slow(self);
         }
     }
 

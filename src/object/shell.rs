@@ -3,11 +3,11 @@
 //! A [`Shell`] is a core with the user's settings behind it, in one allocation; the untyped core
 //! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it.
 
-use crate::builder::Settings;
-use crate::core::{Core, VTable};
-use crate::guard::Pooled;
-use crate::node::Link;
-use crate::recycle::{Recycle, is_inlined};
+use crate::object::builder::Settings;
+use crate::object::guard::Pooled;
+use crate::object::recycle::{Recycle, is_inlined};
+use crate::raw::node::Link;
+use crate::raw::pool::{Core, VTable};
 use crate::sync::rare::Arc;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};

@@ -54,18 +54,16 @@
 //! to `busy` cost of a pair's 3.3 ns is 0.3. The weight written on each return, changed or not: an
 //! instruction less, and 2 to 5 % slower. (`ratios`, AMD EPYC, rustc 1.95, 2026-11-22.)
 
-mod lists;
-
-pub(crate) use self::lists::{Figures, Lists, full_len};
-use crate::core::Core;
-use crate::depot::End;
-use crate::fence;
-use crate::limits::{Charge, Limits};
-use crate::node::{Batch, Link};
-use crate::stats::Reason;
+use super::lists::{Lists, full_len};
+use crate::raw::depot::End;
+use crate::raw::limits::{Charge, Limits};
+use crate::raw::node::{Batch, Link};
+use crate::raw::pool::Core;
+use crate::raw::stats::Reason;
 use crate::sync::{
     AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering, Patience, UnsafeCell, Wait,
 };
+use crate::sys::fence;
 use std::ptr;
 
 /// A reason: the cache has an owner. Alone, the gate is open.
@@ -76,7 +74,7 @@ const WANTED: u8 = 2;
 const BARRED: u8 = 4;
 
 /// Set in a gate that is shut: it makes the bar negative.
-const SHUT: isize = isize::MIN;
+pub(super) const SHUT: isize = isize::MIN;
 /// Heavier objects are not kept: the gate needs the sign, and a grant of full lists must not
 /// overflow (2^56 bytes; 16 MiB where pointers have 32 bits).
 pub(crate) const MAX_WEIGHT: usize = isize::MAX as usize / 128;
@@ -122,7 +120,7 @@ impl Home {
 #[repr(C, align(128))]
 pub(crate) struct Cache {
     pub(crate) home: Home,
-    gate: AtomicIsize,
+    pub(super) gate: AtomicIsize,
     busy: AtomicBool,
     reasons: AtomicU8,
     lists: UnsafeCell<Lists>,
@@ -172,7 +170,7 @@ impl Cache {
                 spare: Batch::EMPTY,
                 moved: 0,
                 grant: 0,
-                seen: lists::Seen {
+                seen: super::lists::Seen {
                     returned: 0,
                     moved: 0,
                     idle: 0,

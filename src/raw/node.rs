@@ -12,8 +12,8 @@
 //!
 //! A node holds a strong reference to its core from its creation on (I6), reached by `home.core`.
 
-use crate::cache::{Home, LIST_BYTES, LIST_LEN};
-use crate::core::Core;
+use crate::raw::cache::{Home, LIST_BYTES, LIST_LEN};
+use crate::raw::pool::Core;
 use crate::sync::UnsafeCell;
 use std::ptr;
 

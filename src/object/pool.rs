@@ -1,23 +1,23 @@
 //! [`Pool`]: what users call.
 
-use crate::builder::{Builder, Settings};
-use crate::core::Core;
+use crate::background::trim::{self, Level};
+use crate::object::builder::{Builder, Settings};
+use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
-use crate::core::WeakCore;
-use crate::entry::Entry;
+use crate::object::entry::Top;
+use crate::object::guard::Pooled;
+use crate::object::recycle::Recycle;
 #[cfg(feature = "bytes")]
-use crate::entry::Top;
-use crate::guard::Pooled;
-use crate::recycle::Recycle;
+use crate::object::shell::Node;
+use crate::object::shell::{Create, Payload, Reset, Shell, own_reset};
+use crate::raw::pool::Core;
 #[cfg(feature = "bytes")]
-use crate::shell::Node;
-use crate::shell::{Create, Payload, Reset, Shell, own_reset};
-use crate::stats::{Stats, Trimmed};
+use crate::raw::refs::WeakCore;
+use crate::raw::stats::{Stats, Trimmed};
 #[cfg(feature = "bytes")]
 use crate::sync::Patience;
 use crate::sync::rare::Arc;
-use crate::thread;
-use crate::trim::{self, Level};
+use crate::thread::attach as thread;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;

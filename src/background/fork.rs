@@ -1,7 +1,7 @@
 //! What a fork needs: a registry that nobody is about to change, and a new epoch in the child. See
 //! `janitor.rs`, "Fork".
 
-use super::thread::{EPOCH, REGISTRY};
+use super::worker::{EPOCH, REGISTRY};
 use crate::sync::rare::Once;
 use crate::sync::{Ordering, Patience};
 use std::cell::Cell;

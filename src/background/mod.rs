@@ -30,20 +30,13 @@
 
 #[cfg(all(unix, not(miri), not(repool_loom)))]
 mod fork;
-mod registry;
+pub(crate) mod registry;
+pub(crate) mod trim;
 #[cfg(not(repool_loom))]
-mod thread;
-#[cfg(not(repool_loom))]
-mod timer;
+pub(crate) mod worker;
 
 #[cfg(not(repool_loom))]
-pub(crate) use self::thread::{INTERVAL, epoch, forget, is_possible, wake, watch_slow};
-#[cfg(not(repool_loom))]
-pub use self::thread::{JanitorStats, janitor_stats};
-#[cfg(not(repool_loom))]
-pub(crate) use self::timer::Timer;
+pub(crate) use self::worker::{INTERVAL, epoch, forget, is_possible, wake, watch_slow};
 
-#[cfg(repool_loom)]
-pub(crate) use self::registry::{Registry, forget as forget_in, run, watch};
 #[cfg(repool_loom)]
 pub(crate) use crate::models::janitor::{epoch, forget, watch_slow};

@@ -11,11 +11,11 @@
 //! The slot is filled (`make_room`) whenever a slow path or a visitor has been at the lists, and
 //! emptied by a get alone; so it takes back what that get has taken, without a look at the length.
 
-use super::{Cache, LIST_BYTES, LIST_LEN, MAX_WEIGHT, SHUT};
-use crate::depot::End;
-use crate::limits::{Charge, Limits};
-use crate::node::{Batch, Link};
-use crate::stats::Reason;
+use super::cache::{Cache, LIST_BYTES, LIST_LEN, MAX_WEIGHT, SHUT};
+use crate::raw::depot::End;
+use crate::raw::limits::{Charge, Limits};
+use crate::raw::node::{Batch, Link};
+use crate::raw::stats::Reason;
 use crate::sync::Ordering;
 use std::ptr;
 

@@ -1,6 +1,6 @@
 //! The only place that allocates and frees caches.
 
-use super::Cache;
+use super::cache::Cache;
 
 // Zeroed and not written: of a large bucket, only the pages in use are to become resident. But
 // std asks the system for zeroed memory only up to its usual alignment, and zeroes by hand

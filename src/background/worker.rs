@@ -1,12 +1,12 @@
 //! The process's janitor: its one registry, the thread, and what that is told about time and memory.
 
-use super::Timer;
 use super::registry::{self, PASSES, Registry, WAKE_UPS, quietly};
-use crate::core::Core;
+use crate::background::trim;
 use crate::pressure;
+use crate::raw::pool::Core;
 use crate::sync::rare::{Builder, OnceLock};
 use crate::sync::{AtomicUsize, Mutex, Ordering, Patience, Thread};
-use crate::trim;
+use crate::sys::timer::Timer;
 use std::time::Duration;
 
 /// The default time between two passes.

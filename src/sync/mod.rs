@@ -9,6 +9,9 @@
 //! tries, so a thread that died holding a lock (fork) or lost the processor with it cannot hang
 //! another. That also means that `parking_lot` never parks a thread for us.
 
+#[cfg(all(feature = "bytes", not(repool_loom)))]
+pub(crate) mod lazy;
+
 #[cfg(not(repool_loom))]
 pub(crate) use self::real::*;
 

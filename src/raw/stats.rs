@@ -4,7 +4,7 @@
 //! what is rare is counted here, by atomic additions on slow paths. [`Stats`] adds both up when
 //! somebody asks: it visits each cache, as a pass does, so its figures are exact.
 
-use crate::core::Core;
+use crate::raw::pool::Core;
 use crate::sync::{Figure, Ordering};
 use std::fmt;
 

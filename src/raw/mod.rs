@@ -1,0 +1,16 @@
+//! One pool, untyped and passive: nodes, a cache for each thread, the depot, limits, figures.
+//!
+//! It moves pointers and keeps count. It starts no thread, runs no pass and knows no `T`: what needs the
+//! type goes through a vtable, and the layers above decide when anything happens. loom compiles all of it.
+
+pub(crate) mod cache;
+pub(crate) mod depot;
+pub(crate) mod directory;
+pub(crate) mod limits;
+pub(crate) mod lists;
+pub(crate) mod node;
+mod page;
+pub(crate) mod pool;
+pub(crate) mod refs;
+pub(crate) mod stats;
+pub(crate) mod visit;
