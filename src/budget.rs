@@ -1,9 +1,9 @@
 //! [`Budget`]: a limit on the bytes that any number of pools keep idle together.
 
-use crate::pressure;
 use crate::raw::limits::Account;
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Patience};
+use crate::sys::memory;
 use std::fmt;
 
 /// A byte limit on what pools keep idle, shared by any number of them: what `GOMEMLIMIT` is to
@@ -109,7 +109,7 @@ static DEFAULT: Mutex<Default> = Mutex::new(Default::Unread);
 fn from_environment() -> Option<Budget> {
     let text = std::env::var_os("REPOOL_BUDGET")?;
     let parsed = match text.to_str() {
-        Some(text) => parse(text, pressure::memory_limit),
+        Some(text) => parse(text, memory::memory_limit),
         None => Err("not UTF-8"),
     };
     match parsed {

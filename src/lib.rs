@@ -24,8 +24,8 @@ mod thread;
 #[cfg(all(test, repool_loom))]
 mod models;
 
-pub use crate::background::trim::Level;
 pub use crate::raw::stats::{Discarded, Stats, Trimmed};
+pub use crate::sys::memory::Level;
 #[cfg(not(repool_loom))]
 pub use crate::{
     background::worker::{JanitorStats, janitor_stats},

@@ -11,10 +11,10 @@ mod region;
 pub use self::builder::ArenaBuilder;
 
 pub(crate) use self::region::Region;
-use crate::background::trim::Level;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
 use crate::raw::stats::{Stats, Trimmed};
+use crate::sys::memory::Level;
 use bumpalo::Bump;
 use std::fmt;
 use std::ops::Deref;

@@ -1,9 +1,10 @@
 //! What a fork needs: a registry that nobody is about to change, and a new epoch in the child. See
 //! `janitor.rs`, "Fork".
 
-use super::worker::{EPOCH, REGISTRY};
+use super::worker::REGISTRY;
+use crate::sync::Patience;
 use crate::sync::rare::Once;
-use crate::sync::{Ordering, Patience};
+use crate::sys::process;
 use std::cell::Cell;
 
 thread_local! {
@@ -38,6 +39,6 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    EPOCH.fetch_add(1, Ordering::Relaxed);
+    process::begin_epoch();
     in_parent();
 }

@@ -1,5 +1,5 @@
 //! The janitor: one background thread per process that runs passes. It has no policy of its own;
-//! what a pass does is in `trim.rs`, how short memory is in `pressure.rs`.
+//! what a pass does is in `trim.rs`, how short memory is in `sys/memory.rs`.
 //!
 //! # Life
 //! It is started by the first object that becomes idle in a pool with automatic trimming, sleeps
@@ -9,7 +9,7 @@
 //! Nobody can tell it of a hit-path return, so a pool is only left alone (*unwatched*) when no
 //! such return can happen: a pass found every cache unused and empty, and left it so that the next
 //! return takes the slow path (`Cache::strip` leaves no room). The slow path looks at
-//! `Core::is_watched`, and calls [`watch_slow`] when nobody watches. `trim::watchful_pass` has the
+//! `Core::is_watched`, and calls `worker::watch_slow` when nobody watches. `registry::watchful_pass` has the
 //! order that keeps a return from falling between the two.
 //!
 //! # Where there is no thread
@@ -19,24 +19,25 @@
 //! the same, and once a second one tries to start it again.
 //!
 //! # Fork
-//! A forked child has no janitor. A handler counts [`epoch`] up there, which makes every pool
-//! unwatched, and the child's first return on a slow path starts a new thread.
+//! A forked child has no janitor. A handler begins a new [`epoch`](crate::sys::process::epoch) there, which makes
+//! every pool unwatched, and the child's first return on a slow path starts a new thread.
 //!
 //! # Files
 //! `registry.rs` has who watches which pool, and what the thread does from one sleep to the next:
 //! everything that threads could get wrong between them, without a clock, so that the models run
-//! it. `thread.rs` is the rest: the one registry of the process, how the thread is started, and what
+//! it. `worker.rs` is the rest: the one registry of the process, how the thread is started, and what
 //! it is told about time and memory.
 
 #[cfg(all(unix, not(miri), not(repool_loom)))]
 mod fork;
+pub(crate) mod manual;
 pub(crate) mod registry;
-pub(crate) mod trim;
+#[cfg(not(repool_loom))]
+pub(crate) mod source;
+mod trim;
 #[cfg(not(repool_loom))]
 pub(crate) mod worker;
 
-#[cfg(not(repool_loom))]
-pub(crate) use self::worker::{INTERVAL, epoch, forget, is_possible, wake, watch_slow};
-
+/// In the models, which have several janitors and no clock.
 #[cfg(repool_loom)]
-pub(crate) use crate::models::janitor::{epoch, forget, watch_slow};
+pub(crate) use crate::models::janitor as worker;

@@ -5,22 +5,23 @@
 //!
 //! - Whoever finds a pool unwatched enters it, says that it is watched, and lets go of the registry;
 //!   only then it wakes the thread ([`watch`]).
-//! - The thread says that nobody watches *before* a pass looks (`trim::watchful_pass`), and leaves
+//! - The thread says that nobody watches *before* a pass looks ([`watchful_pass`]), and leaves
 //!   the pool alone only if the pass found it quiet *and* nobody has said otherwise since
 //!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
 //!   that leaves a token, with which the sleep ends at once.
 //! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
 //!   after that, by a late return, wakes the thread, which finds the pool closed.
 
-use crate::background::epoch;
-use crate::background::trim::{self, Level};
+use super::trim;
 use crate::raw::pool::Core;
-use crate::raw::refs::{WeakCore, swallow};
+use crate::raw::refs::WeakCore;
 use crate::sync::{
     Figure, Instant, Mutex, MutexGuard, Ordering, Patience, Thread, park, park_timeout,
 };
+use crate::sys::memory::Level;
+use crate::sys::panics::quietly;
+use crate::sys::process::epoch;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Between two passes over one pool at high pressure, at most.
@@ -257,7 +258,33 @@ fn file(mut entered: MutexGuard<'_, Registry>, core: &Core, interval: Duration, 
 /// One pass, whatever the destructors do; whether the pool has gone quiet.
 fn pass(core: &Core, level: Level) -> bool {
     PASSES.fetch_add(1, Ordering::Relaxed);
-    quietly(|| trim::watchful_pass(core, level)).unwrap_or(false)
+    quietly(|| watchful_pass(core, level)).unwrap_or(false)
+}
+
+/// A pass of the janitor's; whether the pool is quiet now, and may be left alone.
+///
+/// The janitor says that nobody watches *before* the pass looks at the caches. A return that came
+/// before the look was seen, and the pool is not quiet. One that comes after it passes the gate that
+/// the look has opened again (Release, Acquire), or the depot's lock, and so sees that nobody
+/// watches, and calls for the janitor.
+pub(crate) fn watchful_pass(core: &Core, level: Level) -> bool {
+    core.set_watched(false); // mutant: drop-say-unwatched
+    // The destructors may panic: better to come once too often.
+    let again = WatchAgain(core);
+    let (_, quiet) = trim::pass(core, level);
+    if quiet {
+        std::mem::forget(again);
+    }
+    quiet
+}
+
+/// Watches the pool again when dropped.
+struct WatchAgain<'a>(&'a Core);
+
+impl Drop for WatchAgain<'_> {
+    fn drop(&mut self) {
+        self.0.set_watched(true);
+    }
 }
 
 /// What to do until something calls.
@@ -279,19 +306,5 @@ fn settle(registry: &Mutex<Registry>, level: Level) -> Next {
     {
         None => Next::Sleep,
         Some(due) => Next::SleepUntil(due.min(now + PRESSURE_POLL)),
-    }
-}
-
-/// Runs somebody else's code; `None` if it panics.
-pub(super) fn quietly<R>(f: impl FnOnce() -> R) -> Option<R> {
-    if cfg!(repool_loom) {
-        return Some(f()); // a model that fails says so by a panic
-    }
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => Some(result),
-        Err(panic) => {
-            swallow(panic);
-            None
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The pass: what a pool gives back, as a pure function of its state.
 //!
-//! There is no clock in here. Whoever calls [`pass`] decides how long an *interval*, the time
+//! There is no clock in here. The caller of [`pass`] decides how long an *interval*, the time
 //! between two passes, is.
 //!
 //! 1. A cache whose owner did nothing since the last pass is emptied, without its owner running:
@@ -17,7 +17,7 @@
 //!
 //! One pass is one heavy fence, however many caches there are.
 //!
-//! Under pressure (`pressure.rs`) a pass looks at one interval only, or takes everything.
+//! Under pressure (`sys/memory.rs`) a pass looks at one interval only, or takes everything.
 
 use crate::raw::depot::End;
 use crate::raw::node::Batch;
@@ -25,57 +25,14 @@ use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
 use crate::raw::visit::Reach;
 use crate::sync::Patience;
+use crate::sys::memory::Level;
 
-/// How short memory is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Enough: passes at the usual interval, by the usual rule.
-    #[default]
-    None,
-    /// Getting short: passes four times as often, and what was not needed for *one* interval goes.
-    Some,
-    /// Nearly out: everything idle goes at once.
-    High,
-}
-
-/// Runs one pass. User code (destructors) runs at the end, with nothing held.
-pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
-    let (trimmed, quiet) = run(core, level);
-    if !quiet {
-        // While this pass had objects in its hands, the janitor may have found the pool quiet.
-        core.tell_janitor(); // mutant: drop-tell-pass
-    }
-    trimmed
-}
-
-/// A pass of the janitor's; whether the pool is quiet now, and may be left alone.
+/// Runs one pass: what it dropped, and whether the pool is quiet. User code (destructors) runs at the
+/// end, with nothing held.
 ///
 /// A pool is quiet when the depot is empty, and every cache was found unused and empty and was left
-/// without room, so that the next return takes the slow path and looks at `watched`. That flag goes
-/// down *before* the caches are looked at. A return that came before the look was seen, and the
-/// pool is not quiet. One that comes after it passes the gate that the look has opened again
-/// (Release, Acquire), or the depot's lock, and so sees the flag down, and calls for the janitor.
-pub(crate) fn watchful_pass(core: &Core, level: Level) -> bool {
-    core.set_watched(false); // mutant: drop-say-unwatched
-    // The destructors may panic: better to come once too often.
-    let bomb = Watch(core);
-    let quiet = run(core, level).1;
-    if quiet {
-        std::mem::forget(bomb);
-    }
-    quiet
-}
-
-/// Watches the pool again when dropped.
-struct Watch<'a>(&'a Core);
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        self.0.set_watched(true);
-    }
-}
-
-fn run(core: &Core, level: Level) -> (Trimmed, bool) {
+/// without room, so that its owner's next return takes the slow path.
+pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     let more_to_come = core.on_pass();
     let (mut dropping, trimmed, unused) = match level {
         Level::High => {

@@ -1,11 +1,13 @@
 //! The process's janitor: its one registry, the thread, and what that is told about time and memory.
 
-use super::registry::{self, PASSES, Registry, WAKE_UPS, quietly};
-use crate::background::trim;
-use crate::pressure;
+use super::registry::{self, PASSES, Registry, WAKE_UPS};
+use super::{source, trim};
 use crate::raw::pool::Core;
-use crate::sync::rare::{Builder, OnceLock};
-use crate::sync::{AtomicUsize, Mutex, Ordering, Patience, Thread};
+use crate::sync::rare::Builder;
+use crate::sync::{Mutex, Ordering, Patience, Thread};
+use crate::sys::memory;
+use crate::sys::panics::quietly;
+use crate::sys::process::janitor_is_possible;
 use crate::sys::timer::Timer;
 use std::time::Duration;
 
@@ -14,8 +16,6 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 /// How long to go without a janitor before the next try to start one.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Counts the processes that this one was forked from, from 1.
-pub(super) static EPOCH: AtomicUsize = AtomicUsize::new(1);
 pub(super) static REGISTRY: Mutex<Registry> = Mutex::new(Registry::new());
 static START_FAILED: Timer = Timer::new();
 
@@ -47,20 +47,14 @@ pub fn janitor_stats() -> JanitorStats {
     }
 }
 
-/// See `janitor.rs`, "Fork".
-pub(crate) fn epoch() -> usize {
-    // Relaxed: changes only in a child, before it has a second thread.
-    EPOCH.load(Ordering::Relaxed)
-}
-
 /// An object became idle, and nobody watches the pool.
 #[cold]
 pub(crate) fn watch_slow(core: &Core) {
     let Some(interval) = core.interval() else {
         return;
     };
-    if !is_possible() || !registry::watch(&REGISTRY, core, interval, start) {
-        ride(core, interval);
+    if !janitor_is_possible() || !registry::watch(&REGISTRY, core, interval, start) {
+        pass_if_due(core, interval);
     }
 }
 
@@ -81,11 +75,17 @@ pub(crate) fn wake() {
     }
 }
 
-/// Passes without a janitor: whoever comes by runs one when it is due.
-fn ride(core: &Core, interval: Duration) {
-    if core.ridden.is_due(interval) {
-        PASSES.fetch_add(1, Ordering::Relaxed);
-        let _ = quietly(|| trim::pass(core, pressure::level()));
+/// Without a janitor, the returning thread runs the pass when it is due.
+fn pass_if_due(core: &Core, interval: Duration) {
+    if !core.ridden.is_due(interval) {
+        return;
+    }
+    PASSES.fetch_add(1, Ordering::Relaxed);
+    let quiet = quietly(|| trim::pass(core, source::level()).1);
+    // While this pass had objects in its hands, a janitor that another thread could start may have
+    // found the pool quiet.
+    if quiet != Some(true) && janitor_is_possible() && !core.is_watched() {
+        let _ = registry::watch(&REGISTRY, core, interval, start);
     }
 }
 
@@ -97,27 +97,13 @@ fn start() -> Option<Thread> {
     #[cfg(all(unix, not(miri)))]
     super::fork::install();
     // Under the registry's lock, which a forking thread takes first.
-    pressure::prepare();
+    let _ = memory::system_files();
     let _ = Timer::now();
-    let run = || registry::run(&REGISTRY, pressure::level);
+    let run = || registry::run(&REGISTRY, source::level);
     let thread = Builder::new().name("repool-janitor".into()).spawn(run);
     let Ok(thread) = thread else {
         START_FAILED.restart();
         return None;
     };
     Some(thread.thread().clone())
-}
-
-/// Whether a thread may be had at all. `REPOOL_JANITOR=off` in the environment says no; Miri would
-/// complain of a thread that is still there when `main` returns.
-pub(crate) fn is_possible() -> bool {
-    // Worked out first and then set, so that a fork in between, whose child would wait for ever for
-    // a thread that it does not have, has next to no time.
-    static POSSIBLE: OnceLock<bool> = OnceLock::new();
-    POSSIBLE.get().copied().unwrap_or_else(|| {
-        let forbidden = std::env::var_os("REPOOL_JANITOR").is_some_and(|value| value == "off");
-        let possible = !forbidden && !cfg!(any(miri, target_family = "wasm"));
-        let _ = POSSIBLE.set(possible);
-        possible
-    })
 }

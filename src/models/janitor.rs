@@ -1,4 +1,4 @@
-//! The janitor as it ships (`janitor/registry.rs`), against pools that come, go, fall quiet and
+//! The janitor as it ships (`background/registry.rs`), against pools that come, go, fall quiet and
 //! wake up again.
 //!
 //! A model that never ends is one that fails: loom sees a thread that nobody will ever wake as
@@ -6,10 +6,11 @@
 
 use super::time::{self, ASLEEP};
 use super::{NODES, Pool, explore, lock};
-use crate::background::trim::{self, Level};
+use crate::background::manual;
 use crate::background::registry::{Registry, forget as forget_in, run, watch};
 use crate::raw::pool::Core;
 use crate::sync::{Mutex, Thread};
+use crate::sys::memory::Level;
 use crate::thread::attach::Number;
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -25,11 +26,7 @@ fn registry() -> Option<&'static Mutex<Registry>> {
     *lock(&JANITOR)
 }
 
-pub(crate) fn epoch() -> usize {
-    1
-}
-
-/// As in `janitor/thread.rs`. In a model without a janitor the call is all there is to see.
+/// As in `background/worker.rs`. In a model without a janitor the call is all there is to see.
 pub(crate) fn watch_slow(core: &Core) {
     let Some(registry) = registry() else {
         core.set_watched(true);
@@ -205,7 +202,7 @@ fn a_pass_of_somebody_else_is_seen_or_wakes_it() {
     run_janitor("a_pass_of_somebody_else_is_seen_or_wakes_it", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let _ = trim::pass(pool.core(), Level::None);
+        let _ = manual::pass(pool.core(), Level::None);
         all_quiet();
         pool.close();
     });

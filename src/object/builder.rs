@@ -1,6 +1,6 @@
 //! [`Builder`]: a pool's settings.
 
-use crate::background as janitor;
+use crate::background::worker;
 use crate::budget::Budget;
 use crate::object::pool::Pool;
 use crate::object::recycle::{Recycle, known_weight};
@@ -33,7 +33,7 @@ impl Default for Settings {
             max_object_bytes: usize::MAX,
             group: None,
             budget: None,
-            interval: Some(janitor::INTERVAL),
+            interval: Some(worker::INTERVAL),
         }
     }
 }

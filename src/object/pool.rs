@@ -1,6 +1,6 @@
 //! [`Pool`]: what users call.
 
-use crate::background::trim::{self, Level};
+use crate::background::manual;
 use crate::object::builder::{Builder, Settings};
 use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
@@ -17,6 +17,7 @@ use crate::raw::stats::{Stats, Trimmed};
 #[cfg(feature = "bytes")]
 use crate::sync::Patience;
 use crate::sync::rare::Arc;
+use crate::sys::memory::Level;
 use crate::thread::attach as thread;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -194,7 +195,7 @@ impl<T: Send + 'static> Pool<T> {
     /// was not needed for one interval goes, at [`Level::High`] everything idle goes at once.
     pub fn trim_under(&self, level: Level) -> Trimmed {
         self.core_if_used()
-            .map(|core| trim::pass(core, level))
+            .map(|core| manual::pass(core, level))
             .unwrap_or_default()
     }
 

@@ -21,14 +21,16 @@
 use super::cache::{Cache, Home, Returned, Shut};
 use super::directory::Directory;
 use super::lists::full_len;
-use super::refs::{Falling, WeakCore, swallow};
+use super::refs::{Falling, WeakCore};
 use super::visit::Listed;
-use crate::background::epoch;
 use crate::raw::depot::{Depot, End, Refused};
 use crate::raw::limits::{Charge, Limits};
 use crate::raw::node::{Batch, Link};
 use crate::raw::stats::{Counters, Reason};
 use crate::sync::{AtomicU8, AtomicUsize, Mutex, Ordering, Patience};
+use crate::sys::panics::swallow;
+use crate::sys::process::epoch;
+use crate::sys::timer::Timer;
 use crate::thread::attach::Number;
 use std::ptr;
 use std::time::Duration;
@@ -76,8 +78,7 @@ pub(crate) struct Core {
     /// The janitor's epoch while it watches this pool; [`UNWATCHED`], or [`MANUAL`] for good.
     watched: AtomicUsize,
     /// For passes without a janitor.
-    #[cfg(not(repool_loom))]
-    pub(crate) ridden: crate::sys::timer::Timer,
+    pub(crate) ridden: Timer,
     pub(super) strong: AtomicUsize,
     pub(super) weak: AtomicUsize,
 }
@@ -110,8 +111,7 @@ impl Core {
             } else {
                 MANUAL
             }),
-            #[cfg(not(repool_loom))]
-            ridden: crate::sys::timer::Timer::new(),
+            ridden: Timer::new(),
             strong: AtomicUsize::new(1),
             weak: AtomicUsize::new(1),
         }
@@ -183,7 +183,7 @@ impl Core {
 
     /// Whether the janitor will look at this pool by itself, or nobody wants it to.
     pub(crate) fn is_watched(&self) -> bool {
-        // Relaxed: see `trim::watchful_pass` for what orders it.
+        // Relaxed: see `registry::watchful_pass` for what orders it.
         let watched = self.watched.load(Ordering::Relaxed);
         watched == MANUAL || watched == epoch()
     }
@@ -199,9 +199,7 @@ impl Core {
     /// An object has become idle by the slow path, or was on its way between a cache and the depot,
     /// where a pass does not see it, or a pass has something to look at all the same.
     pub(crate) fn tell_janitor(&self) {
-        if !self.is_watched() {
-            crate::background::watch_slow(self);
-        }
+        crate::background::manual::ensure_watched(self);
     }
 
     // ---------------------------------------------------------------- get

@@ -91,15 +91,6 @@ impl Drop for Strong {
     }
 }
 
-/// Drops what a panic carried, which may panic as well.
-pub(crate) fn swallow(panic: Box<dyn std::any::Any + Send>) {
-    let drop_it = std::panic::AssertUnwindSafe(|| drop(panic));
-    if let Err(second) = std::panic::catch_unwind(drop_it) {
-        // Enough is enough: leaked.
-        std::mem::forget(second);
-    }
-}
-
 /// A reference that keeps a core's memory, but not its user's closures.
 #[derive(Debug)]
 pub(crate) struct WeakCore(NonNull<Core>);

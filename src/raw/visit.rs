@@ -186,7 +186,7 @@ impl Core {
         // Relaxed: before the entry goes, under the registry's lock, so that whoever looks at one that
         // a late return has made since finds it closed.
         self.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
-        crate::background::forget(self);
+        crate::background::worker::forget(self);
         let (all, _) = self.empty(true);
         self.counters.discarded(Reason::Closed, all.len);
         self.drop_batch(all);

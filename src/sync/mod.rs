@@ -18,8 +18,11 @@ pub(crate) use self::real::*;
 #[cfg(repool_loom)]
 pub(crate) use self::model::*;
 
-/// What the models have no use for: rare, blocking or process-wide.
-#[cfg(not(repool_loom))]
+/// What stays on std under loom: rare, blocking or process-wide.
+#[cfg_attr(
+    repool_loom,
+    allow(unused_imports, reason = "models use the protocol, not the API")
+)]
 pub(crate) mod rare {
     #[cfg(all(unix, not(miri)))]
     pub(crate) use std::sync::Once;

@@ -1,5 +1,7 @@
-//! What asks the system: barriers, clocks, processes, memory.
+//! What asks the system: barriers, clocks, processes, memory. Knows nothing of pools.
 
 pub(crate) mod fence;
-#[cfg(not(repool_loom))]
+pub(crate) mod memory;
+pub(crate) mod panics;
+pub(crate) mod process;
 pub(crate) mod timer;

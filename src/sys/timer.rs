@@ -1,20 +1,20 @@
 //! When something is due, told to one of many threads.
 
 use crate::sync::rare::OnceLock;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{Figure, Ordering};
 use std::time::{Duration, Instant};
 
 /// Tells one of many threads that something is due, in whole milliseconds.
 #[derive(Debug)]
 pub(crate) struct Timer {
     /// Milliseconds since the first look at any timer, plus one; 0: never.
-    last: AtomicUsize,
+    last: Figure,
 }
 
 impl Timer {
     pub(crate) const fn new() -> Self {
         Self {
-            last: AtomicUsize::new(0),
+            last: Figure::new(0),
         }
     }
 

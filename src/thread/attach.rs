@@ -62,11 +62,12 @@ pub(crate) fn unremember(_core: &crate::raw::pool::Core) {}
 #[cfg(not(repool_loom))]
 mod local {
     use super::{BUCKETS, NO_BUCKET, Number};
-    use crate::background as janitor;
     use crate::raw::pool::Core;
-    use crate::raw::refs::{WeakCore, swallow};
+    use crate::raw::refs::WeakCore;
     use crate::sync::{Mutex, Patience};
     use crate::sys::fence;
+    use crate::sys::panics::swallow;
+    use crate::sys::process::janitor_is_possible;
     use std::cell::{Cell, RefCell};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
@@ -198,7 +199,7 @@ mod local {
         };
         place(|place| {
             place.state.set(State::Registered(number));
-            if fence::asymmetric() && janitor::is_possible() {
+            if fence::asymmetric() && janitor_is_possible() {
                 let (bucket, index) = number.locate();
                 place.bucket.set(bucket);
                 place
