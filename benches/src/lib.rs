@@ -95,6 +95,31 @@ pub struct Scratch {
     depth: usize,
 }
 
+impl Scratch {
+    /// A new one.
+    #[inline]
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            bytes: fresh(),
+            depth: 0,
+        }
+    }
+
+    /// Uses it once more.
+    #[inline(always)]
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        self.depth += 1;
+        &mut self.bytes
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Recycle for Scratch {
     fn recycle(&mut self) {
         self.bytes.clear();
@@ -106,10 +131,7 @@ impl Recycle for Scratch {
     }
 }
 
-static SCRATCH: Pool<Scratch> = Pool::new(|| Scratch {
-    bytes: fresh(),
-    depth: 0,
-});
+static SCRATCH: Pool<Scratch> = Pool::new(Scratch::new);
 
 /// The tight pair on a type with a `Recycle` of its own.
 #[unsafe(no_mangle)]
@@ -117,8 +139,7 @@ static SCRATCH: Pool<Scratch> = Pool::new(|| Scratch {
 pub fn repool_bench_user(n: u64) {
     for _ in 0..n {
         let mut scratch = SCRATCH.get();
-        scratch.depth += 1;
-        work(&mut scratch.bytes);
+        work(scratch.bytes());
     }
 }
 
