@@ -6,7 +6,7 @@ use super::region::Region;
 use crate::budget::Budget;
 use crate::object::builder::Builder;
 use crate::object::pool::Pool;
-use crate::object::shell::Payload;
+use crate::object::recipe::Recipe;
 use crate::sync::rare::Arc;
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl ArenaBuilder {
     }
 
     /// What the first use of a `const` pool makes its inside from.
-    pub(super) fn plan() -> Payload<Region> {
-        Self::new().pool.payload()
+    pub(super) fn plan() -> Recipe<Region> {
+        Self::new().pool.recipe()
     }
 }

@@ -1,103 +1,53 @@
 //! [`Builder`]: a pool's settings.
 
-use crate::background::worker;
 use crate::budget::Budget;
 use crate::object::pool::Pool;
-use crate::object::recycle::{Recycle, known_weight};
-use crate::object::shell::{Create, Custom, OnPass, Payload, Weigh, custom_reset, own_reset};
-use crate::raw::limits::{Group, Limits};
+use crate::object::recipe::{Recipe, by_recycle};
+use crate::object::recycle::Recycle;
+use crate::object::settings::Settings;
+#[cfg(feature = "bytes")]
+use crate::raw::limits::Group;
+#[cfg(feature = "bytes")]
 use crate::sync::rare::Arc;
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
-
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) name: Option<Box<str>>,
-    max_idle: usize,
-    max_idle_bytes: usize,
-    max_object_bytes: usize,
-    group: Option<Arc<Group>>,
-    budget: Option<Budget>,
-    pub(crate) interval: Option<Duration>,
-}
-
-/// Longer intervals are as good as this one, and clocks can add it up.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            name: None,
-            max_idle: usize::MAX,
-            max_idle_bytes: usize::MAX,
-            max_object_bytes: usize::MAX,
-            group: None,
-            budget: None,
-            interval: Some(worker::INTERVAL),
-        }
-    }
-}
-
-impl Settings {
-    pub(crate) fn limits(&self) -> Limits {
-        let budget = self.budget.clone().or_else(Budget::default_for_pools);
-        Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes)
-            .with_group(self.group.clone())
-            .with_budget(budget)
-    }
-}
 
 /// The reset is `T`'s own, by [`Recycle`].
 #[derive(Debug, Clone, Copy)]
 pub struct OwnReset;
 
 /// The reset is a closure, set by [`Builder::reset`].
-pub struct CustomReset<T>(Box<dyn Fn(&mut T) -> bool + Send + Sync>);
-
-impl<T> fmt::Debug for CustomReset<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CustomReset(..)")
-    }
-}
+#[derive(Debug, Clone, Copy)]
+pub struct CustomReset<T>(PhantomData<fn(&mut T)>);
 
 /// Settings for a [`Pool`], from [`Pool::builder`].
 ///
 /// `R` says whose reset the pool uses; only [`build`](Builder::build) looks at it.
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<T: Send + 'static, R = OwnReset> {
-    create: Box<dyn Fn() -> T + Send + Sync>,
-    reset: R,
-    weigh: Option<Weigh<T>>,
-    on_pass: Option<OnPass>,
-    settings: Settings,
+    recipe: Recipe<T>,
+    reset: PhantomData<fn() -> R>,
 }
 
 impl<T: Send + 'static> Builder<T> {
     pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        Self {
-            create: Box::new(create),
-            reset: OwnReset,
-            weigh: None,
-            on_pass: None,
-            settings: Settings::default(),
-        }
+        Self::of(Recipe::new(create))
     }
 }
 
-impl<T: Send, R: fmt::Debug> fmt::Debug for Builder<T, R> {
+impl<T: Send + 'static, R> fmt::Debug for Builder<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("reset", &self.reset)
-            .field("settings", &self.settings)
+            .field("settings", &self.recipe.settings)
             .finish_non_exhaustive()
     }
 }
 
 impl<T: Send + 'static, R> Builder<T, R> {
     /// A name for logs and statistics.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.name = Some(name.into().into_boxed_str());
-        self
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.set(|settings| settings.set_name(name))
     }
 
     /// Resets objects with `reset` instead of [`Recycle`], for any `T: Send`. It runs when a guard
@@ -123,27 +73,40 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self,
         reset: impl Fn(&mut T) -> bool + Send + Sync + 'static,
     ) -> Builder<T, CustomReset<T>> {
-        Builder {
-            create: self.create,
-            reset: CustomReset(Box::new(reset)),
-            weigh: self.weigh,
-            on_pass: self.on_pass,
-            settings: self.settings,
+        let mut recipe = self.recipe;
+        recipe.set_closure(reset);
+        Builder::of(recipe)
+    }
+
+    fn of(recipe: Recipe<T>) -> Self {
+        Self {
+            recipe,
+            reset: PhantomData,
         }
     }
 
-    /// For pools made of pools: see [`OnPass`].
-    #[cfg_attr(not(feature = "bytes"), expect(dead_code, reason = "for buffers"))]
-    pub(crate) fn on_pass(mut self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.on_pass = Some(Box::new(on_pass));
+    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(&mut self.recipe.settings);
         self
+    }
+
+    /// For pools made of pools: see [`OnPass`](crate::object::recipe::OnPass).
+    #[allow(dead_code, reason = "for buffers, which are a feature")]
+    pub(crate) fn on_pass(mut self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.recipe.set_on_pass(on_pass);
+        self
+    }
+
+    /// Another builder's settings.
+    #[allow(dead_code, reason = "for buffers and arenas, which are features")]
+    pub(crate) fn settings(self, settings: Settings) -> Self {
+        self.set(|own| *own = settings)
     }
 
     /// What the pool may keep together with others.
     #[cfg(feature = "bytes")]
-    pub(crate) fn group(mut self, group: Option<Arc<Group>>) -> Self {
-        self.settings.group = group;
-        self
+    pub(crate) fn group(self, group: Option<Arc<Group>>) -> Self {
+        self.set(|settings| settings.set_group(group))
     }
 
     /// How many objects the pool keeps idle at most, in all threads together. Default: no limit.
@@ -151,9 +114,8 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// Never exceeded. Threads take their share of it in advance, one object at first and at most
     /// two lists of 32, so a small limit and many threads may keep fewer than the limit. 0 means
     /// no pooling.
-    pub fn max_idle(mut self, objects: usize) -> Self {
-        self.settings.max_idle = objects;
-        self
+    pub fn max_idle(self, objects: usize) -> Self {
+        self.set(|settings| settings.set_max_idle(objects))
     }
 
     /// How many heap bytes the idle objects may hold together. Default: no limit.
@@ -161,16 +123,14 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// Never exceeded. A thread's share counts each object at the weight of the heaviest that it
     /// has lately returned, so mixed sizes may keep less than the limit. 0 keeps only objects
     /// without heap bytes.
-    pub fn max_idle_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_idle_bytes = bytes;
-        self
+    pub fn max_idle_bytes(self, bytes: usize) -> Self {
+        self.set(|settings| settings.set_max_idle_bytes(bytes))
     }
 
     /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
     /// process-wide one, if there is one ([`Budget::set_default`]).
-    pub fn budget(mut self, budget: Budget) -> Self {
-        self.settings.budget = Some(budget);
-        self
+    pub fn budget(self, budget: Budget) -> Self {
+        self.set(|settings| settings.set_budget(budget))
     }
 
     /// Lets the janitor, a background thread, run a pass every `interval`. Default: every 5 s.
@@ -180,44 +140,33 @@ impl<T: Send + 'static, R> Builder<T, R> {
     ///
     /// # Panics
     /// If `interval` is zero.
-    pub fn trim_every(mut self, interval: Duration) -> Self {
-        assert!(
-            !interval.is_zero(),
-            "the time between two trim passes must not be zero"
-        );
-        self.settings.interval = Some(interval.min(NEVER));
-        self
+    pub fn trim_every(self, interval: Duration) -> Self {
+        self.set(|settings| settings.trim_every(interval))
     }
 
     /// Leaves passes to you: call [`Pool::trim`] from a timer, a frame loop, an idle hook.
-    pub fn trim_manually(mut self) -> Self {
-        self.settings.interval = None;
-        self
+    pub fn trim_manually(self) -> Self {
+        self.set(Settings::trim_manually)
     }
 
     /// How many heap bytes one object may hold and still be kept. Default: no limit.
     ///
     /// This is what keeps one huge request from pinning its memory while small ones go on.
-    pub fn max_object_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_object_bytes = bytes;
-        self
+    pub fn max_object_bytes(self, bytes: usize) -> Self {
+        self.set(|settings| settings.set_max_object_bytes(bytes))
     }
 }
 
 impl<T: Recycle + Send + 'static> Builder<T, OwnReset> {
     /// Makes the pool.
     pub fn build(self) -> Pool<T> {
-        Pool::planned(self.payload())
+        Pool::from_recipe(self.recipe())
     }
 
-    pub(crate) fn payload(self) -> Payload<T> {
-        Payload {
-            reset: own_reset::<T>,
-            custom: None,
-            create: Create::Boxed(self.create),
-            on_pass: self.on_pass,
-            settings: self.settings,
-        }
+    pub(crate) fn recipe(self) -> Recipe<T> {
+        let mut recipe = self.recipe;
+        recipe.set_reset(by_recycle);
+        recipe
     }
 }
 
@@ -226,22 +175,12 @@ impl<T: Send + 'static> Builder<T, CustomReset<T>> {
     /// [`Recycle::retained_bytes`] does for pools without a reset of their own. Default: 0, except
     /// for the types whose reset is inlined (`Vec<u8>`, `String`), which are known.
     pub fn retained_bytes(mut self, weigh: impl Fn(&T) -> usize + Send + Sync + 'static) -> Self {
-        self.weigh = Some(Box::new(weigh));
+        self.recipe.set_weigh(weigh);
         self
     }
 
     /// Makes the pool.
     pub fn build(self) -> Pool<T> {
-        let weigh = self.weigh.unwrap_or_else(|| Box::new(known_weight::<T>));
-        Pool::planned(Payload {
-            reset: custom_reset::<T>,
-            custom: Some(Custom {
-                reset: self.reset.0,
-                weigh,
-            }),
-            create: Create::Boxed(self.create),
-            on_pass: self.on_pass,
-            settings: self.settings,
-        })
+        Pool::from_recipe(self.recipe)
     }
 }

@@ -4,8 +4,9 @@
 //! (`home`), so a guard that is dropped by the thread that got it finds that thread's cache with
 //! one comparison; dropped anywhere else, it goes to the dropping thread's own cache.
 
+use crate::object::recipe::DROP_IT;
 use crate::object::recycle;
-use crate::object::shell::{DROP_IT, Node, Shell};
+use crate::object::shell::{Node, Shell};
 use crate::raw::cache::{Cache, Home, MAX_WEIGHT};
 use crate::raw::node::Link;
 use crate::raw::pool::Core;

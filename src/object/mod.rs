@@ -6,5 +6,7 @@ pub(crate) mod by_value;
 pub(crate) mod entry;
 pub(crate) mod guard;
 pub(crate) mod pool;
+pub(crate) mod recipe;
 pub(crate) mod recycle;
+pub(crate) mod settings;
 pub(crate) mod shell;

@@ -1,16 +1,18 @@
 //! [`Pool`]: what users call.
 
 use crate::background::manual;
-use crate::object::builder::{Builder, Settings};
+use crate::object::builder::Builder;
 use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
 use crate::object::entry::Top;
 use crate::object::guard::Pooled;
+use crate::object::recipe::{Recipe, Source, by_recycle};
 use crate::object::recycle::Recycle;
 #[cfg(feature = "bytes")]
 use crate::object::shell::Node;
-use crate::object::shell::{Create, Payload, Reset, Shell, own_reset};
+use crate::object::shell::Shell;
 use crate::raw::pool::Core;
+use crate::raw::refs::Strong;
 #[cfg(feature = "bytes")]
 use crate::raw::refs::WeakCore;
 use crate::raw::stats::{Stats, Trimmed};
@@ -66,21 +68,8 @@ use std::ptr::NonNull;
 pub struct Pool<T: Send + 'static> {
     /// The way to the core, and from there to the caches.
     entry: Entry<T>,
-    /// How to make the core.
-    plan: Plan<T>,
-}
-
-/// What the first use of a pool makes its core from.
-enum Plan<T> {
-    Const {
-        create: fn() -> T,
-        reset: Reset<T>,
-    },
-    /// For pools that are `const` and still have something of their own to make. Threads that race
-    /// for the first use make one each, and all but one are dropped.
-    #[cfg(feature = "bumpalo")]
-    Deferred(fn() -> Payload<T>),
-    Built(Arc<Payload<T>>),
+    /// What the core is made from.
+    source: Source<T>,
 }
 
 impl<T: Send> UnwindSafe for Pool<T> {}
@@ -101,9 +90,9 @@ impl<T: Recycle + Send + 'static> Pool<T> {
     pub const fn new(create: fn() -> T) -> Self {
         Self {
             entry: Entry::new(),
-            plan: Plan::Const {
+            source: Source::Functions {
                 create,
-                reset: own_reset::<T>,
+                reset: by_recycle::<T>,
             },
         }
     }
@@ -234,10 +223,7 @@ impl<T: Send + 'static> Pool<T> {
 
     /// The name given to the builder.
     pub fn name(&self) -> Option<&str> {
-        match &self.plan {
-            Plan::Built(payload) => payload.settings.name.as_deref(),
-            _ => None,
-        }
+        self.source.built()?.settings.name()
     }
 
     // ---------------------------------------------------------------- inside
@@ -280,10 +266,10 @@ impl<T: Send + 'static> Pool<T> {
 
     /// A pool whose settings are made by its first use as well.
     #[cfg(feature = "bumpalo")]
-    pub(crate) const fn deferred(plan: fn() -> Payload<T>) -> Self {
+    pub(crate) const fn deferred(make: fn() -> Recipe<T>) -> Self {
         Self {
             entry: Entry::new(),
-            plan: Plan::Deferred(plan),
+            source: Source::Deferred(make),
         }
     }
 
@@ -339,10 +325,10 @@ impl<T: Send + 'static> Pool<T> {
     }
 
     /// A pool whose core is made by its first use.
-    pub(crate) fn planned(payload: Payload<T>) -> Self {
+    pub(crate) fn from_recipe(recipe: Recipe<T>) -> Self {
         Self {
             entry: Entry::new(),
-            plan: Plan::Built(Arc::new(payload)),
+            source: Source::Built(Arc::new(recipe)),
         }
     }
 
@@ -379,19 +365,7 @@ impl<T: Send + 'static> Pool<T> {
 
     #[cold]
     fn core_slow(&self) -> &Core {
-        let payload = match &self.plan {
-            Plan::Built(payload) => payload.clone(),
-            #[cfg(feature = "bumpalo")]
-            Plan::Deferred(plan) => Arc::new(plan()),
-            Plan::Const { create, reset } => Arc::new(Payload {
-                reset: *reset,
-                custom: None,
-                create: Create::Plain(*create),
-                on_pass: None,
-                settings: Settings::default(),
-            }),
-        };
-        let fresh = Shell::allocate(payload);
+        let fresh = Shell::allocate(self.source.recipe());
         // SAFETY: the pool's reference keeps it for as long as there is a pool.
         if let Err(first) = unsafe { self.entry.lead_first_to(fresh) } {
             // SAFETY: fresh, so this is its only reference.
@@ -409,19 +383,9 @@ impl<T: Send + 'static> Drop for Pool<T> {
             return;
         };
         // A destructor of an idle object may panic: the reference goes all the same.
-        let handle = Handle(core.address());
-        // SAFETY: the handle keeps the core.
+        let handle = Strong(core.address());
+        // SAFETY: the pool's reference keeps the core.
         unsafe { (*handle.0).close() };
-    }
-}
-
-/// The pool's own reference to its core.
-struct Handle(*const Core);
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: the pool's reference, given up once.
-        unsafe { Core::release(self.0) };
     }
 }
 

@@ -1,48 +1,16 @@
-//! The typed part of a core: what a node holds, how objects are made, reset and dropped.
+//! The typed part of a core: what a node holds, and how a core reaches its [`Recipe`].
 //!
-//! A [`Shell`] is a core with the user's settings behind it, in one allocation; the untyped core
+//! A [`Shell`] is a core with its recipe behind it, in one allocation; the untyped core
 //! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it.
 
-use crate::object::builder::Settings;
 use crate::object::guard::Pooled;
-use crate::object::recycle::{Recycle, is_inlined};
+use crate::object::recipe::{Recipe, Reset};
+use crate::object::recycle::is_inlined;
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::sync::rare::Arc;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
-
-/// Resets an object; its weight then, or [`DROP_IT`]. The core is the head of the `Shell<T>`.
-pub(crate) type Reset<T> = unsafe fn(*const Core, &mut T) -> usize;
-
-/// What a reset says of an object that is not to be kept.
-pub(crate) const DROP_IT: usize = usize::MAX;
-
-/// By [`Recycle`].
-///
-/// # Safety
-/// None: it has the type of those that need the core.
-pub(crate) unsafe fn own_reset<T: Recycle>(_core: *const Core, object: &mut T) -> usize {
-    object.recycle();
-    object.retained_bytes().min(DROP_IT - 1)
-}
-
-/// By the builder's closures.
-///
-/// # Safety
-/// As [`Shell::payload`], of a pool that has them.
-pub(crate) unsafe fn custom_reset<T: Send + 'static>(core: *const Core, object: &mut T) -> usize {
-    // SAFETY: the caller's.
-    let payload = unsafe { Shell::<T>::payload(core) };
-    let Some(custom) = &payload.custom else {
-        unreachable!("a reset of its own")
-    };
-    if (custom.reset)(object) {
-        (custom.weigh)(object).min(DROP_IT - 1)
-    } else {
-        DROP_IT
-    }
-}
 
 /// The heap cell of an object. The untyped part is its head.
 #[repr(C)]
@@ -104,59 +72,34 @@ impl<T> Drop for NodeMemory<T> {
 #[repr(C)]
 pub(crate) struct Shell<T: Send + 'static> {
     core: Core,
-    /// The payload's, for the hit path.
+    /// The recipe's, for the hit path.
     reset: Reset<T>,
-    payload: ManuallyDrop<Arc<Payload<T>>>,
+    /// From `Arc::into_raw`: a return passes it on as it is.
+    recipe: *const Recipe<T>,
 }
-
-/// What the user's settings come to; made by the builder, or by the first use of a `const` pool.
-pub(crate) struct Payload<T> {
-    pub(crate) reset: Reset<T>,
-    pub(crate) custom: Option<Custom<T>>,
-    pub(crate) create: Create<T>,
-    pub(crate) on_pass: Option<OnPass>,
-    pub(crate) settings: Settings,
-}
-
-/// Runs at the start of each pass, with nothing held; `true` if it wants to see the next pass even
-/// if nothing is idle.
-pub(crate) type OnPass = Box<dyn Fn() -> bool + Send + Sync>;
-
-pub(crate) enum Create<T> {
-    Plain(fn() -> T),
-    Boxed(Box<dyn Fn() -> T + Send + Sync>),
-}
-
-pub(crate) struct Custom<T> {
-    pub(crate) reset: Box<dyn Fn(&mut T) -> bool + Send + Sync>,
-    pub(crate) weigh: Weigh<T>,
-}
-
-pub(crate) type Weigh<T> = Box<dyn Fn(&T) -> usize + Send + Sync>;
 
 impl<T: Send + 'static> Shell<T> {
     const VTABLE: &'static VTable = &VTable {
         drop_node: Node::<T>::drop_node,
-        drop_payload: Self::drop_payload,
+        drop_payload: Self::drop_recipe,
         on_pass: Self::on_pass,
         free: Self::free,
     };
 
-    pub(crate) fn allocate(payload: Arc<Payload<T>>) -> *mut Core {
+    pub(crate) fn allocate(recipe: Arc<Recipe<T>>) -> *mut Core {
         // The hit path of a return would use the inlined reset.
-        let slow_returns = payload.custom.is_some() && is_inlined::<T>();
-        let settings = &payload.settings;
+        let slow_returns = recipe.is_foreign() && is_inlined::<T>();
+        let settings = &recipe.settings;
         let core = Core::new(
             Self::VTABLE,
             settings.limits(),
             slow_returns,
-            settings.interval,
+            settings.interval(),
         );
-        let reset = payload.reset;
         let shell = Box::new(Self {
             core,
-            reset,
-            payload: ManuallyDrop::new(payload),
+            reset: recipe.reset(),
+            recipe: Arc::into_raw(recipe),
         });
         let core = Box::into_raw(shell).cast::<Core>();
         // SAFETY: fresh, and nobody else knows it.
@@ -165,25 +108,23 @@ impl<T: Send + 'static> Shell<T> {
     }
 
     /// # Safety
-    /// `core` is the head of a live `Shell<T>` whose payload is there: a strong reference is held.
-    unsafe fn payload<'a>(core: *const Core) -> &'a Payload<T> {
+    /// `core` is the head of a live `Shell<T>` whose recipe is there: a strong reference is held.
+    unsafe fn recipe<'a>(core: *const Core) -> &'a Recipe<T> {
         // SAFETY: the caller's.
-        unsafe { &(*core.cast::<Self>()).payload }
+        let recipe = unsafe { (*core.cast::<Self>()).recipe };
+        // SAFETY: kept by the reference that `drop_recipe` gives up.
+        unsafe { &*recipe }
     }
 
     /// Makes an object.
     ///
     /// # Safety
-    /// As [`Shell::payload`].
+    /// As [`Shell::recipe`].
     pub(crate) unsafe fn create(core: &Core) -> Pooled<T> {
         // SAFETY: the caller's.
-        let payload = unsafe { Self::payload(core.address()) };
-        let guard = match &payload.create {
-            // SAFETY: the caller's.
-            Create::Plain(create) => unsafe { Self::guard(core, create) },
-            // SAFETY: the caller's.
-            Create::Boxed(create) => unsafe { Self::guard(core, create) },
-        };
+        let recipe = unsafe { Self::recipe(core.address()) };
+        // SAFETY: the caller's.
+        let guard = unsafe { Self::guard(core, || recipe.create()) };
         core.counters.created();
         guard
     }
@@ -191,7 +132,7 @@ impl<T: Send + 'static> Shell<T> {
     /// A guard with a new node, whose value is written in place. `value` may panic.
     ///
     /// # Safety
-    /// As [`Shell::payload`].
+    /// As [`Shell::recipe`].
     pub(crate) unsafe fn guard(core: &Core, value: impl FnOnce() -> T) -> Pooled<T> {
         let mut memory = Box::<Node<T>>::new_uninit();
         let node = memory.as_mut_ptr();
@@ -213,45 +154,39 @@ impl<T: Send + 'static> Shell<T> {
     /// Resets an object; its weight, or [`DROP_IT`]. User code: may panic.
     ///
     /// # Safety
-    /// As [`Shell::payload`].
+    /// As [`Shell::recipe`].
     #[inline(always)]
     pub(crate) unsafe fn reset(core: *const Core, object: &mut T) -> usize {
         // SAFETY: the caller's.
         let reset = unsafe { (*core.cast::<Self>()).reset };
-        // SAFETY: the core is the head of the shell that this reset was put in.
-        unsafe { reset(core, object) }
+        // SAFETY: the caller's.
+        reset(unsafe { Self::recipe(core) }, object)
     }
 
     /// For the vtable.
     ///
     /// # Safety
-    /// As [`Shell::payload`].
+    /// As [`Shell::recipe`].
     unsafe fn on_pass(core: *const Core) -> bool {
         // SAFETY: the caller's.
-        unsafe {
-            Self::payload(core)
-                .on_pass
-                .as_ref()
-                .is_some_and(|on_pass| on_pass())
-        }
+        unsafe { Self::recipe(core) }.on_pass()
     }
 
     /// For the vtable.
     ///
     /// # Safety
     /// The last strong reference is gone.
-    unsafe fn drop_payload(core: *const Core) {
-        let shell = core.cast_mut().cast::<Self>();
+    unsafe fn drop_recipe(core: *const Core) {
         // SAFETY: alive, since the weak reference of the strong ones is held.
-        let payload = unsafe { &mut (*shell).payload };
-        // SAFETY: nobody calls the closures any more; they are dropped once.
-        unsafe { ManuallyDrop::drop(payload) };
+        let recipe = unsafe { (*core.cast::<Self>()).recipe };
+        // SAFETY: I8: from `Arc::into_raw` in `allocate`; given up once, and not used again.
+        drop(unsafe { Arc::from_raw(recipe) });
     }
 
     /// For the vtable.
     ///
     /// # Safety
-    /// The last reference is gone, and the payload.
+    /// The last reference is gone, and the recipe.
     unsafe fn free(core: *const Core) {
         // SAFETY: allocated as a box in `allocate`; the last reference is gone.
         let mut shell = unsafe { Box::from_raw(core.cast_mut().cast::<Self>()) };

@@ -108,7 +108,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    #[cfg(feature = "bytes")]
+    #[cfg(not(repool_loom))]
     pub(crate) fn new(max_idle: usize, max_idle_bytes: usize) -> Self {
         Self {
             objects: Account::new(max_idle),

@@ -82,7 +82,7 @@ impl Drop for Falling {
 }
 
 /// A strong reference, given up when dropped.
-pub(super) struct Strong(pub(super) *const Core);
+pub(crate) struct Strong(pub(crate) *const Core);
 
 impl Drop for Strong {
     fn drop(&mut self) {

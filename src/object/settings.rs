@@ -1,0 +1,147 @@
+//! [`Settings`]: what a user sets for a pool of any kind. All builders hold one and delegate to it.
+//!
+//! A pool made of pools gives each of them its settings by [`Settings::for_member`]: the limits on
+//! what is idle then hold for all members together.
+
+use crate::background::worker;
+use crate::budget::Budget;
+use crate::raw::limits::{Group, Limits};
+use crate::raw::stats::Reason;
+use crate::sync::rare::Arc;
+use std::time::Duration;
+
+/// Longer intervals are as good as this one, and clocks can add it up.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    name: Option<Box<str>>,
+    max_idle: usize,
+    max_idle_bytes: usize,
+    max_object_bytes: usize,
+    group: Option<Arc<Group>>,
+    budget: Option<Budget>,
+    interval: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            max_idle: usize::MAX,
+            max_idle_bytes: usize::MAX,
+            max_object_bytes: usize::MAX,
+            group: None,
+            budget: None,
+            interval: Some(worker::INTERVAL),
+        }
+    }
+}
+
+/// What builders set.
+impl Settings {
+    pub(crate) fn set_name(&mut self, name: impl Into<String>) {
+        self.name = Some(name.into().into_boxed_str());
+    }
+
+    pub(crate) fn set_max_idle(&mut self, objects: usize) {
+        self.max_idle = objects;
+    }
+
+    pub(crate) fn set_max_idle_bytes(&mut self, bytes: usize) {
+        self.max_idle_bytes = bytes;
+    }
+
+    pub(crate) fn set_max_object_bytes(&mut self, bytes: usize) {
+        self.max_object_bytes = bytes;
+    }
+
+    pub(crate) fn set_budget(&mut self, budget: Budget) {
+        self.budget = Some(budget);
+    }
+
+    /// # Panics
+    /// If `interval` is zero.
+    pub(crate) fn trim_every(&mut self, interval: Duration) {
+        assert!(
+            !interval.is_zero(),
+            "the time between two trim passes must not be zero"
+        );
+        self.interval = Some(interval.min(NEVER));
+    }
+
+    pub(crate) fn trim_manually(&mut self) {
+        self.interval = None;
+    }
+}
+
+/// What pools read.
+impl Settings {
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// `None`: the user runs the passes.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.interval
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes)
+            .with_group(self.group.clone())
+            .with_budget(self.effective_budget())
+    }
+
+    /// The most bytes that one object may have and still be kept, by the limits of this pool alone.
+    #[allow(dead_code, reason = "for buffers and arenas, which are features")]
+    pub(crate) fn largest_kept(&self) -> usize {
+        self.max_object_bytes.min(self.max_idle_bytes)
+    }
+
+    fn effective_budget(&self) -> Option<Budget> {
+        self.budget.clone().or_else(Budget::default_for_pools)
+    }
+}
+
+/// For a pool made of pools.
+#[allow(dead_code, reason = "for buffers, which are a feature")]
+impl Settings {
+    /// Makes the limits on what is idle those of all members together. For builders, once, at the
+    /// end.
+    pub(crate) fn share_limits(&mut self) {
+        if self.max_idle != usize::MAX || self.max_idle_bytes != usize::MAX {
+            self.group = Some(Arc::new(Group::new(self.max_idle, self.max_idle_bytes)));
+        }
+    }
+
+    pub(crate) fn set_group(&mut self, group: Option<Arc<Group>>) {
+        self.group = group;
+    }
+
+    /// The settings of one member; `max_object_bytes` is its own limit on an object.
+    pub(crate) fn for_member(&self, max_object_bytes: usize) -> Self {
+        Self {
+            max_idle: usize::MAX,
+            max_idle_bytes: usize::MAX,
+            max_object_bytes: max_object_bytes.min(self.max_object_bytes),
+            ..self.clone()
+        }
+    }
+
+    /// The most objects and bytes that are kept idle.
+    pub(crate) fn most(&self) -> (usize, usize) {
+        (self.max_idle, self.max_idle_bytes)
+    }
+
+    /// Why an object of so many bytes would never be kept, however little is idle.
+    pub(crate) fn refuses(&self, bytes: usize) -> Option<Reason> {
+        if bytes > self.max_object_bytes {
+            return Some(Reason::Oversize);
+        }
+        if self.max_idle == 0 || bytes > self.max_idle_bytes {
+            return Some(Reason::Full);
+        }
+        let budget = self.effective_budget()?;
+        (bytes > budget.limit()).then_some(Reason::Budget)
+    }
+}
