@@ -12,6 +12,9 @@
 //! `Core::is_watched`, and calls `worker::watch_slow` when nobody watches. `registry::watchful_pass` has the
 //! order that keeps a return from falling between the two.
 //!
+//! It is the process's thread and not its starter's: it blocks the program's signals, and has the
+//! process's scheduling and affinity (`sys/spawn.rs`).
+//!
 //! # Where there is no thread
 //! Where it can never be (wasm, Miri, `REPOOL_JANITOR=off`), threads are given no place, so that every
 //! operation takes the slow path, and each return runs a pass itself when one is due. Where it could

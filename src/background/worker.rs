@@ -3,11 +3,11 @@
 use super::registry::{self, PASSES, Registry, WAKE_UPS};
 use super::{source, trim};
 use crate::raw::pool::Core;
-use crate::sync::rare::Builder;
 use crate::sync::{Mutex, Ordering, Patience, Thread};
 use crate::sys::memory;
 use crate::sys::panics::quietly;
 use crate::sys::process::janitor_is_possible;
+use crate::sys::spawn;
 use crate::sys::timer::Timer;
 use std::time::Duration;
 
@@ -100,10 +100,9 @@ fn start() -> Option<Thread> {
     let _ = memory::system_files();
     let _ = Timer::now();
     let run = || registry::run(&REGISTRY, source::level);
-    let thread = Builder::new().name("repool-janitor".into()).spawn(run);
-    let Ok(thread) = thread else {
+    let thread = spawn::background("repool-janitor", run);
+    if thread.is_none() {
         START_FAILED.restart();
-        return None;
-    };
-    Some(thread.thread().clone())
+    }
+    thread
 }

@@ -4,4 +4,5 @@ pub(crate) mod fence;
 pub(crate) mod memory;
 pub(crate) mod panics;
 pub(crate) mod process;
+pub(crate) mod spawn;
 pub(crate) mod timer;
