@@ -280,6 +280,101 @@ fn a_forked_child_starts_its_own() {
     assert_eq!(status, 0, "the child's objects are trimmed");
 }
 
+/// The same for a child that finds all it needs in its cache: no operation there takes the slow path
+/// by itself.
+#[test]
+fn a_forked_child_that_only_has_hits_is_trimmed() {
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+    struct Counted;
+    impl Counted {
+        fn new() -> Self {
+            ALIVE.fetch_add(1, SeqCst);
+            Self
+        }
+    }
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            ALIVE.fetch_sub(1, SeqCst);
+        }
+    }
+    let _turn = alone();
+    let pools = [(); 3].map(|()| {
+        Pool::builder(Counted::new)
+            .reset(|_| true)
+            .trim_every(Duration::from_millis(200))
+            .build()
+    });
+    let touch = || {
+        for pool in &pools {
+            let held: Vec<_> = (0..5).map(|_| pool.get()).collect();
+            drop(held);
+        }
+    };
+    touch();
+    touch();
+    let status = in_child(|| {
+        let created = pools.iter().map(|pool| pool.stats().created).sum::<u64>();
+        touch();
+        let again = pools.iter().map(|pool| pool.stats().created).sum::<u64>();
+        assert_eq!(created, again, "only hits");
+        eventually("trimmed", || ALIVE.load(SeqCst) == 0);
+        true
+    });
+    assert_eq!(status, 0);
+    // A grandchild as well, whose parent has been looked after.
+    touch();
+    let status = in_child(|| {
+        touch();
+        eventually("trimmed", || ALIVE.load(SeqCst) == 0);
+        touch();
+        in_child(|| {
+            touch();
+            eventually("trimmed", || ALIVE.load(SeqCst) == 0);
+            true
+        }) == 0
+    });
+    assert_eq!(status, 0);
+}
+
+/// A child that the C library has not made, so that no handler of a fork has run, is a new process
+/// all the same. (The kernel wipes a page for us: Linux 4.14.)
+#[test]
+fn a_child_by_the_bare_system_call_is_trimmed() {
+    let _turn = alone();
+    let pool = pool();
+    // More than a cache holds, and what is found in one.
+    for objects in [100, 100, 5, 5] {
+        let fill = || drop((0..objects).map(|_| pool.get()).collect::<Vec<_>>());
+        fill();
+        eventually("quiet", || pool.stats().idle == 0);
+        thread::sleep(5 * FAST);
+        fill();
+        thread::sleep(FAST / 4); // the janitor has been woken, and sleeps again
+        let (flags, none) = (libc::SIGCHLD as libc::c_long, 0 as libc::c_long);
+        // SAFETY: a copy of this process with the calling thread alone, as by `fork`. The other
+        // threads of this test sleep, so that none is inside the allocator; the child leaves by
+        // `_exit`.
+        let child = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+        let child = child as libc::pid_t;
+        if child == 0 {
+            // SAFETY: a plain system call.
+            unsafe { libc::alarm(20) };
+            let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                assert!(!janitor_stats().running, "the parent's");
+                fill();
+                eventually("trimmed", || pool.stats().idle == 0);
+                janitor_threads() == 1
+            }));
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!ok.unwrap_or(false))) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child above.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0, "the child's objects are trimmed");
+    }
+}
+
 // ---------------------------------------------------------------- a thread of the process
 
 /// A signal set of one.

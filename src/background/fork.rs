@@ -1,44 +1,55 @@
-//! What a fork needs: a registry that nobody is about to change, and a new epoch in the child. See
-//! `janitor.rs`, "Fork".
+//! What a fork by the C library needs: a registry that no thread is about to change, and in the child
+//! owners that take the slow path once. See `mod.rs`, "Fork".
+//!
+//! The forking thread holds the registry's lock from [`prepare`] to [`in_parent`] or [`in_child`].
+//! Nothing here allocates: a child of a process with threads must not.
 
-use super::worker::REGISTRY;
-use crate::sync::Patience;
-use crate::sync::rare::Once;
-use crate::sys::process;
+use super::registry::Registry;
+use super::worker;
+use crate::raw::cache::Cache;
+use crate::raw::lists::Lists;
+use crate::raw::visit::Reach;
+use crate::sync::{Figure, MutexGuard, Ordering, Patience};
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 
 thread_local! {
-    /// Whether this thread, which forks, took the registry's lock. Two may fork at once.
-    static HELD: Cell<bool> = const { Cell::new(false) };
+    /// The registry, locked, while this thread forks. Two may fork at once.
+    static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, Registry>>>> =
+        const { Cell::new(None) };
 }
 
+/// Called under the registry's lock.
 pub(super) fn install() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the handlers are plain functions; the one for the child touches an atomic,
-        // a cell and a lock that its own thread holds, which is all that a child of a process with
-        // threads may do.
+    static INSTALLED: Figure = Figure::new(0);
+    // Relaxed: under a lock.
+    if INSTALLED.swap(1, Ordering::Relaxed) == 0 {
+        // SAFETY: the handlers are plain functions that neither unwind nor allocate.
         unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) };
-    });
-}
-
-/// The child must not inherit a registry that the janitor was about to change.
-extern "C" fn prepare() {
-    let held = REGISTRY
-        .lock_bounded(Patience::Long)
-        .map(std::mem::forget)
-        .is_some();
-    HELD.set(held);
-}
-
-extern "C" fn in_parent() {
-    if HELD.replace(false) {
-        // SAFETY: taken in `prepare` by this thread, and its guard forgotten.
-        unsafe { REGISTRY.unlock_forgotten() };
     }
 }
 
+extern "C" fn prepare() {
+    let locked = worker::registry().lock_bounded(Patience::Long);
+    HELD.set(locked.map(ManuallyDrop::new));
+}
+
+extern "C" fn in_parent() {
+    drop(HELD.take().map(ManuallyDrop::into_inner));
+}
+
 extern "C" fn in_child() {
-    process::begin_epoch();
-    in_parent();
+    if let Some(registry) = HELD.take() {
+        let registry = ManuallyDrop::into_inner(registry);
+        send_owners_slow(&registry);
+    }
+}
+
+/// Makes the next return to each cache of the pools that were watched take the slow path, which finds
+/// out that nobody watches them in this process.
+fn send_owners_slow(registry: &Registry) {
+    for entry in registry.pools.values().filter(|entry| entry.due.is_some()) {
+        let take_room = |cache: &Cache, _: &mut Lists| cache.take_room();
+        entry.core.visit(None, Reach::Occupied, take_room);
+    }
 }

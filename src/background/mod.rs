@@ -9,8 +9,8 @@
 //! Nobody can tell it of a hit-path return, so a pool is only left alone (*unwatched*) when no
 //! such return can happen: a pass found every cache unused and empty, and left it so that the next
 //! return takes the slow path (`Cache::strip` leaves no room). The slow path looks at
-//! `Core::is_watched`, and calls `worker::watch_slow` when nobody watches. `registry::watchful_pass` has the
-//! order that keeps a return from falling between the two.
+//! `Core::is_watched`, and calls `worker::watch_slow` if the pool is not. `registry::watchful_pass` has
+//! the order that keeps a return from falling between the two.
 //!
 //! It is the process's thread and not its starter's: it blocks the program's signals, and has the
 //! process's scheduling and affinity (`sys/spawn.rs`).
@@ -22,8 +22,11 @@
 //! the same, and once a second one tries to start it again.
 //!
 //! # Fork
-//! A forked child has no janitor. A handler begins a new [`epoch`](crate::sys::process::epoch) there, which makes
-//! every pool unwatched, and the child's first return on a slow path starts a new thread.
+//! A forked child has no janitor, and an [`epoch`](crate::sys::process::epoch) of its own, in which no
+//! pool is watched: the first return on a slow path starts a new thread. Where the C library makes
+//! the child, `fork.rs` sees to it that each thread's next return is one, and that no thread is inside
+//! the registry. A child by the bare system call may have hits only for a while; and should the
+//! registry have been locked at that moment, the child replaces it (`worker.rs`).
 //!
 //! # Files
 //! `registry.rs` has who watches which pool, and what the thread does from one sleep to the next:

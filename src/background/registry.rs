@@ -3,8 +3,8 @@
 //! The models run this as it ships, in a world without time: there, whatever may become due is
 //! due. What keeps a pool from being forgotten:
 //!
-//! - Whoever finds a pool unwatched enters it, says that it is watched, and lets go of the registry;
-//!   only then it wakes the thread ([`watch`]).
+//! - A thread that finds a pool unwatched enters it, marks it as watched, and unlocks the registry;
+//!   only then it wakes the janitor ([`watch`]).
 //! - The thread says that nobody watches *before* a pass looks ([`watchful_pass`]), and leaves
 //!   the pool alone only if the pass found it quiet *and* nobody has said otherwise since
 //!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
@@ -37,18 +37,18 @@ pub(super) static WAKE_UPS: Figure = Figure::new(0);
 #[derive(Debug)]
 pub(crate) struct Registry {
     /// By the core's address.
-    pools: BTreeMap<usize, Entry>,
+    pub(super) pools: BTreeMap<usize, Entry>,
     thread: Option<Thread>,
     /// The epoch that `thread` lives in.
     epoch: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
-    core: WeakCore,
+pub(super) struct Entry {
+    pub(super) core: WeakCore,
     interval: Duration,
     /// When its pass is due at the usual pace; `None`: quiet, and left alone.
-    due: Option<Instant>,
+    pub(super) due: Option<Instant>,
     /// When its last pass ended.
     passed: Option<Instant>,
 }
@@ -99,24 +99,35 @@ impl Registry {
 
 // ---------------------------------------------------------------- what pools say
 
-/// An object became idle, and nobody watches the pool: somebody does now. `start` is asked for a
-/// thread if there is none; `false`: there is none to be had.
+/// What a call for the janitor came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// The janitor watches the pool, or the pool is closed.
+    Answered,
+    /// There is no thread, and none can be started.
+    NoThread,
+    /// The registry was locked for the whole of a long wait.
+    Locked,
+}
+
+/// An object became idle, and nobody watches the pool: the janitor does from now on. `start` is
+/// asked for a thread if there is none.
 pub(crate) fn watch(
     registry: &Mutex<Registry>,
     core: &Core,
     interval: Duration,
     start: impl FnOnce() -> Option<Thread>,
-) -> bool {
+) -> Call {
     // Long: if this call is lost, nobody may look after the pool for as long as it is idle.
     let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
-        return true;
+        return Call::Locked;
     };
     if core.is_closed() {
-        return true; // no thread for what would be found gone
+        return Call::Answered; // no thread for what would be found gone
     }
     if !entered.running() {
         let Some(thread) = start() else {
-            return false;
+            return Call::NoThread;
         };
         entered.thread = Some(thread);
         entered.epoch = epoch();
@@ -136,7 +147,7 @@ pub(crate) fn watch(
     if let Some(thread) = thread {
         thread.unpark(); // mutant: drop-wake-for-pool
     }
-    true
+    Call::Answered
 }
 
 /// The pool is gone.

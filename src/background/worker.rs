@@ -1,14 +1,15 @@
 //! The process's janitor: its one registry, the thread, and what that is told about time and memory.
 
-use super::registry::{self, PASSES, Registry, WAKE_UPS};
+use super::registry::{self, Call, PASSES, Registry, WAKE_UPS};
 use super::{source, trim};
 use crate::raw::pool::Core;
-use crate::sync::{Mutex, Ordering, Patience, Thread};
+use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Patience, Thread};
 use crate::sys::memory;
 use crate::sys::panics::quietly;
-use crate::sys::process::janitor_is_possible;
+use crate::sys::process::{epoch, janitor_is_possible};
 use crate::sys::spawn;
 use crate::sys::timer::Timer;
+use std::ptr;
 use std::time::Duration;
 
 /// The default time between two passes.
@@ -16,27 +17,76 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 /// How long to go without a janitor before the next try to start one.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(super) static REGISTRY: Mutex<Registry> = Mutex::new(Registry::new());
+static FIRST: Mutex<Registry> = Mutex::new(Registry::new());
+/// Null, or what is used instead of [`FIRST`].
+static REPLACEMENT: AtomicPtr<Mutex<Registry>> = AtomicPtr::new(ptr::null_mut());
+/// The epoch in which a call for the janitor last got at the registry. Relaxed: a hint.
+static LOCKED_IN: AtomicUsize = AtomicUsize::new(1);
 static START_FAILED: Timer = Timer::new();
 
-/// What the janitor has done, from [`janitor_stats`].
+/// Who watches which pool, in this process.
+pub(super) fn registry() -> &'static Mutex<Registry> {
+    // Acquire: pairs with the Release in `replace`.
+    let replacement = REPLACEMENT.load(Ordering::Acquire);
+    if replacement.is_null() {
+        &FIRST
+    } else {
+        // SAFETY: from a box, and never freed.
+        unsafe { &*replacement }
+    }
+}
+
+/// Leaves a registry to the thread that had locked it when this process was forked, and that is not in
+/// here. Its entries, and so the memory of the pools in it, leak.
+fn replace(dead: &'static Mutex<Registry>) {
+    let before = REPLACEMENT.load(Ordering::Relaxed);
+    if !ptr::eq(registry(), dead) {
+        return; // another thread did
+    }
+    let fresh = Box::into_raw(Box::new(Mutex::new(Registry::new())));
+    // Release: pairs with the Acquire in `registry`.
+    let set = REPLACEMENT.compare_exchange(before, fresh, Ordering::Release, Ordering::Relaxed);
+    if set.is_err() {
+        // SAFETY: made above, and nobody knows it.
+        drop(unsafe { Box::from_raw(fresh) });
+    }
+}
+
+/// What the janitor has done in this process, from [`janitor_stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JanitorStats {
-    /// Whether the thread is there.
+    /// Whether the thread runs.
     pub running: bool,
-    /// Passes run, over all pools.
+    /// Passes by the janitor, or by returning threads in its place, over all pools. A pass that the
+    /// program runs ([`Pool::trim`](crate::Pool::trim)) does not count.
     pub passes: u64,
-    /// Times the thread woke up. It does not while every pool is quiet.
+    /// Times the thread woke up. It sleeps on while every pool is quiet.
     pub wake_ups: u64,
-    /// Pools that have had an idle object and are still there.
+    /// Pools with automatic trimming that have had an idle object and still exist.
     pub pools: u64,
 }
 
-/// What the background thread that trims pools has done so far in this process.
+/// What the background thread that trims pools has done so far.
+///
+/// It takes one lock, which the janitor holds for microseconds at a time; should it not be had within
+/// some tenths of a second, `running` and `pools` read false and 0.
+///
+/// A forked child starts with the parent's counts and without the thread; its first return on a slow
+/// path starts one of its own. That is each thread's next return after a `fork` by the C library. A
+/// child by the bare `clone` system call is recognised as well (Linux 4.14), but its returns to a
+/// cache that still has room are not slow: it is trimmed from the first one that is, or from
+/// [`Pool::stats`](crate::Pool::stats) on.
+///
+/// # Examples
+/// ```
+/// let pool = repool::Pool::<Vec<u8>>::new(Vec::new);
+/// drop(pool.get()); // the first idle object starts the thread
+/// println!("{:?}", repool::janitor_stats());
+/// ```
 #[must_use]
 pub fn janitor_stats() -> JanitorStats {
-    let registry = REGISTRY.lock_bounded(Patience::Long);
+    let registry = registry().lock_bounded(Patience::Long);
     let of = |registry: &Registry| (registry.running(), registry.pools() as u64);
     let (running, pools) = registry.as_deref().map(of).unwrap_or_default();
     JanitorStats {
@@ -53,21 +103,38 @@ pub(crate) fn watch_slow(core: &Core) {
     let Some(interval) = core.interval() else {
         return;
     };
-    if !janitor_is_possible() || !registry::watch(&REGISTRY, core, interval, start) {
+    if !janitor_is_possible() || !call_for(core, interval) {
         pass_if_due(core, interval);
     }
+}
+
+/// Calls for the janitor; `false` if there is none.
+fn call_for(core: &Core, interval: Duration) -> bool {
+    let call = |at| registry::watch(at, core, interval, || start(at));
+    let first = registry();
+    let mut called = call(first);
+    // Had a thread of this process got at it before, its holder would be one as well.
+    if called == Call::Locked && LOCKED_IN.load(Ordering::Relaxed) != epoch() {
+        replace(first);
+        called = call(registry());
+    }
+    if called == Call::Answered {
+        LOCKED_IN.store(epoch(), Ordering::Relaxed);
+    }
+    // Locked: the next return on a slow path calls again.
+    called != Call::NoThread
 }
 
 /// The pool is gone.
 pub(crate) fn forget(core: &Core) {
     if core.interval().is_some() {
-        registry::forget(&REGISTRY, core);
+        registry::forget(registry(), core);
     }
 }
 
 /// Something that it goes by has changed.
 pub(crate) fn wake() {
-    let thread = REGISTRY
+    let thread = registry()
         .lock_bounded(Patience::Short)
         .and_then(|registry| registry.thread());
     if let Some(thread) = thread {
@@ -85,12 +152,12 @@ fn pass_if_due(core: &Core, interval: Duration) {
     // While this pass had objects in its hands, a janitor that another thread could start may have
     // found the pool quiet.
     if quiet != Some(true) && janitor_is_possible() && !core.is_watched() {
-        let _ = registry::watch(&REGISTRY, core, interval, start);
+        let _ = call_for(core, interval);
     }
 }
 
 /// Starts the thread, under the registry's lock.
-fn start() -> Option<Thread> {
+fn start(registry: &'static Mutex<Registry>) -> Option<Thread> {
     if START_FAILED.is_within(RETRY) {
         return None;
     }
@@ -99,10 +166,46 @@ fn start() -> Option<Thread> {
     // Under the registry's lock, which a forking thread takes first.
     let _ = memory::system_files();
     let _ = Timer::now();
-    let run = || registry::run(&REGISTRY, source::level);
+    let run = || registry::run(registry, source::level);
     let thread = spawn::background("repool-janitor", run);
     if thread.is_none() {
         START_FAILED.restart();
     }
     thread
+}
+
+#[cfg(all(test, unix, not(miri), not(repool_loom)))]
+mod tests {
+    use super::registry;
+    use crate::object::pool::Pool;
+    use crate::sync::Patience;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_child_whose_registry_was_locked_at_the_fork_is_trimmed() {
+        let pool = Pool::builder(Vec::<u8>::new)
+            .trim_every(Duration::from_millis(10))
+            .build();
+        drop(pool.get());
+        // The forking thread cannot have it, so the child finds it locked for good.
+        let locked = registry().lock_bounded(Patience::Long).expect("not dead");
+        // SAFETY: the child uses pools, threads and the allocator only, and leaves by `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let start = Instant::now();
+            drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
+            while pool.stats().idle != 0 && start.elapsed() < Duration::from_secs(20) {
+                drop(pool.try_get());
+                std::thread::sleep(Duration::from_millis(50)); // polls
+            }
+            let ok = pool.stats().idle == 0 && super::janitor_stats().running;
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!ok)) };
+        }
+        drop(locked);
+        let mut status = 0;
+        // SAFETY: our own child; `status` is valid.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0);
+    }
 }

@@ -202,7 +202,15 @@ impl<T: Send + 'static> Pool<T> {
     /// What the pool has done and holds. Cheap enough for once a second: it adds up the figures
     /// of each thread's cache.
     pub fn stats(&self) -> Stats {
-        self.core_if_used().map(Stats::of).unwrap_or_default()
+        let Some(core) = self.core_if_used() else {
+            return Stats::default();
+        };
+        let stats = Stats::of(core);
+        if stats.idle > 0 {
+            // It is, but in a forked child that has had no return on a slow path.
+            manual::ensure_watched(core);
+        }
+        stats
     }
 
     /// Switches pooling off and on. Off, every get creates and every drop drops, by the same

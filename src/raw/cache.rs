@@ -445,6 +445,13 @@ impl Cache {
         self.lists.with_mut(|lists| work(unsafe { &mut *lists }))
     }
 
+    /// Makes the owner's next return take the slow path, which finds the room again. As the visitor.
+    #[cfg(all(unix, not(miri), not(repool_loom)))]
+    pub(crate) fn take_room(&self) {
+        // Relaxed: as in `make_room`.
+        self.gate.fetch_and(SHUT, Ordering::Relaxed);
+    }
+
     /// As if the owner had died inside (`true`), in a fork; and not.
     #[cfg(all(test, not(repool_loom)))]
     pub(crate) fn die_inside(&self, dead: bool) {

@@ -24,8 +24,6 @@ pub(crate) use self::model::*;
     allow(unused_imports, reason = "models use the protocol, not the API")
 )]
 pub(crate) mod rare {
-    #[cfg(all(unix, not(miri)))]
-    pub(crate) use std::sync::Once;
     #[cfg(feature = "bytes")]
     pub(crate) use std::sync::Weak;
     pub(crate) use std::sync::{Arc, OnceLock};
@@ -173,16 +171,6 @@ mod real {
             if self.in_vain.load(Ordering::Relaxed) != 0 {
                 self.in_vain.store(0, Ordering::Relaxed);
             }
-        }
-
-        /// Unlocks what a forgotten guard has locked.
-        ///
-        /// # Safety
-        /// The calling thread locked it, and forgot the guard.
-        #[cfg(all(unix, not(miri)))]
-        pub(crate) unsafe fn unlock_forgotten(&self) {
-            // SAFETY: the caller's.
-            unsafe { self.raw.force_unlock() };
         }
     }
 

@@ -4,5 +4,6 @@ pub(crate) mod fence;
 pub(crate) mod memory;
 pub(crate) mod panics;
 pub(crate) mod process;
+#[cfg(not(repool_loom))]
 pub(crate) mod spawn;
 pub(crate) mod timer;
