@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.."
 ours=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 [ -n "$ours" ] || { echo "Cargo.toml has no rust-version"; exit 1; }
 
-# newer A B: A is a later version than B.
+# newer A B: A is a later version than B. 1.85.0 is 1.85.
 newer() {
-    [ "$(printf '%s\n' "$1" "$2" | sort -V | tail -n 1)" != "$2" ]
+    [ "$(printf '%s\n' "${1%.0}" "${2%.0}" | sort -V | tail -n 1)" != "${2%.0}" ]
 }
 
 # Names and versions of what the library is built from.
