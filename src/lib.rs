@@ -46,6 +46,13 @@ pub use crate::buffer::{Buffer, BufferPool, BufferPoolBuilder, CapacityError, Cl
 #[cfg(feature = "derive")]
 pub use repool_derive::Recycle;
 
+/// For the derive's code, and for nothing else.
+#[cfg(not(repool_loom))]
+#[doc(hidden)]
+pub mod __derive {
+    pub use crate::object::keep::Keep;
+}
+
 #[cfg(not(repool_loom))]
 #[doc = include_str!("memory.md")]
 pub mod memory {}

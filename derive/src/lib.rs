@@ -1,12 +1,47 @@
 //! `#[derive(Recycle)]` for the `repool` crate; use it through `repool`'s feature `derive`.
 
 use proc_macro::TokenStream;
-use quote::quote;
-use syn::{Data, DeriveInput, Error, Index, Member, parse_macro_input, parse_quote};
+use proc_macro2::{Span, TokenStream as Tokens, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Data, DeriveInput, Error, Field, GenericParam, Ident, Index, Member, Path, Type,
+    WherePredicate, parse_macro_input, parse_quote, parse_quote_spanned,
+};
 
-/// Implements `Recycle` for a struct whose fields are all `Recycle`: each field is recycled in
-/// order, and their retained bytes are added up.
-#[proc_macro_derive(Recycle)]
+/// Implements `Recycle` for a struct: each field is recycled in order, and their retained bytes are
+/// added up.
+///
+/// Every field has to be `Recycle`, unless an attribute says what to do with it instead:
+///
+/// - `#[recycle(skip)]`: nothing. The next user finds what the last one left, and the field weighs
+///   nothing.
+/// - `#[recycle(with = path)]`: calls `path(&mut field)`. The field weighs nothing.
+/// - `#[recycle(keep)]`, for an `Option`, `Vec`, `VecDeque` or array of something that is
+///   `Recycle`, or a box of one of these: keeps the values inside, and recycles each. An `Option`
+///   would become `None` otherwise, and a vector empty, which gives up what the values have
+///   allocated. **The trap**: the next user finds a value that is there but empty, `Some("")` where
+///   a new struct has `None`, and a vector of as many empty values as were in it. Code that asks
+///   `is_some()` or `len()` takes them for real.
+/// - `#[recycle(bytes = path)]`, with `skip` or `with`: the field weighs `path(&field)` bytes, a
+///   `usize`.
+///
+/// `#[recycle(crate = path)]` on the struct says where `repool` is, if it has another name.
+///
+/// ```text
+/// #[derive(Default, Recycle)]
+/// struct Request {
+///     headers: Vec<Header>,            // cleared
+///     user: Option<String>,            // None
+///     #[recycle(keep)]
+///     body: Option<Vec<u8>>,           // Some and empty, if it was Some
+///     #[recycle(skip)]
+///     id: Uuid,                        // left as it is
+///     #[recycle(with = Encoder::restart, bytes = Encoder::memory)]
+///     encoder: Encoder,
+/// }
+/// ```
+#[proc_macro_derive(Recycle, attributes(recycle))]
 pub fn derive_recycle(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     expand(input)
@@ -14,41 +49,241 @@ pub fn derive_recycle(input: TokenStream) -> TokenStream {
         .into()
 }
 
-fn expand(mut input: DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
-    let Data::Struct(data) = &input.data else {
+/// What is done with a field.
+enum Way {
+    Recycle,
+    Keep,
+    Skip,
+    With(Path),
+}
+
+/// A field's attributes.
+struct Wishes {
+    way: Way,
+    bytes: Option<Path>,
+}
+
+impl Wishes {
+    fn of(field: &Field) -> syn::Result<Self> {
+        let mut way: Option<(Way, Span)> = None;
+        let mut bytes = None;
+        for attribute in ours(&field.attrs) {
+            attribute.parse_nested_meta(|meta| {
+                let span = meta.path.span();
+                let this = if meta.path.is_ident("skip") {
+                    Way::Skip
+                } else if meta.path.is_ident("keep") {
+                    Way::Keep
+                } else if meta.path.is_ident("with") {
+                    Way::With(meta.value()?.parse()?)
+                } else if meta.path.is_ident("bytes") {
+                    bytes = Some((meta.value()?.parse()?, span));
+                    return Ok(());
+                } else {
+                    return Err(meta.error(
+                        "not an attribute of a field: `skip`, `keep`, `with = path` or `bytes = path`",
+                    ));
+                };
+                if way.replace((this, span)).is_some() {
+                    return Err(meta.error("only one of `skip`, `keep` and `with` can hold"));
+                }
+                Ok(())
+            })?;
+        }
+        let way = way.map_or(Way::Recycle, |(way, _)| way);
+        match (&way, &bytes) {
+            (Way::Recycle | Way::Keep, Some((_, span))) => Err(Error::new(
+                *span,
+                "`bytes` is for fields with `skip` or `with`: others say themselves what they hold",
+            )),
+            _ => Ok(Self {
+                way,
+                bytes: bytes.map(|(path, _)| path),
+            }),
+        }
+    }
+}
+
+/// The pieces of an implementation that one field makes.
+struct Piece {
+    recycle: Tokens,
+    retained: Option<Tokens>,
+    used: Option<Tokens>,
+}
+
+impl Piece {
+    /// Spans are the field's, so that an error points at the field and not at the derive.
+    fn of(repool: &Path, member: &Member, field: &Field, wishes: &Wishes) -> Self {
+        let (ty, span) = (&field.ty, field.ty.span());
+        match &wishes.way {
+            Way::Recycle => Self {
+                recycle: quote_spanned!(span=> <#ty as #repool::Recycle>::recycle(&mut self.#member);),
+                retained: Some(
+                    quote_spanned!(span=> <#ty as #repool::Recycle>::retained_bytes(&self.#member)),
+                ),
+                used: Some(
+                    quote_spanned!(span=> <#ty as #repool::Recycle>::used_bytes(&self.#member)),
+                ),
+            },
+            Way::Keep => Self {
+                recycle: quote_spanned!(span=> <#ty as #repool::__derive::Keep>::keep(&mut self.#member);),
+                retained: Some(
+                    quote_spanned!(span=> <#ty as #repool::__derive::Keep>::kept_bytes(&self.#member)),
+                ),
+                used: Some(
+                    quote_spanned!(span=> <#ty as #repool::__derive::Keep>::used_bytes(&self.#member)),
+                ),
+            },
+            Way::Skip | Way::With(_) => {
+                let recycle = match &wishes.way {
+                    Way::With(path) => quote_spanned!(path.span()=> #path(&mut self.#member);),
+                    _ => Tokens::new(),
+                };
+                let bytes = wishes.bytes.as_ref();
+                Self {
+                    recycle,
+                    retained: bytes
+                        .map(|path| quote_spanned!(path.span()=> ::core::convert::identity::<usize>(#path(&self.#member)))),
+                    // Not known, so the object is never taken for a large one with little in it.
+                    used: bytes.map(|_| quote!(usize::MAX)),
+                }
+            }
+        }
+    }
+}
+
+fn expand(mut input: DeriveInput) -> syn::Result<Tokens> {
+    let kind = match &input.data {
+        Data::Struct(_) => None,
+        Data::Enum(_) => Some("an enum"),
+        Data::Union(_) => Some("a union"),
+    };
+    if let Some(kind) = kind {
         return Err(Error::new_spanned(
             &input.ident,
-            "`Recycle` can be derived for structs only: for an enum or a union, say yourself what \
-             the next user should find",
+            format!(
+                "`Recycle` can be derived for structs only: which variant the next user should find \
+                 in {kind} is for you to say, in an `impl Recycle`, or by `#[recycle(with = ..)]` on the \
+                 field that holds it"
+            ),
         ));
+    }
+    let Data::Struct(data) = &input.data else {
+        unreachable!("looked at above")
     };
-    let members: Vec<Member> = data
-        .fields
-        .iter()
-        .enumerate()
-        .map(|(index, field)| match &field.ident {
+    let repool = crate_path(&input.attrs)?;
+    let mut pieces = Vec::new();
+    let mut bounds: Vec<WherePredicate> = Vec::new();
+    let mut errors: Option<Error> = None;
+    for (index, field) in data.fields.iter().enumerate() {
+        let member = match &field.ident {
             Some(name) => Member::Named(name.clone()),
             None => Member::Unnamed(Index::from(index)),
-        })
-        .collect();
-    let types: Vec<_> = data.fields.iter().map(|field| field.ty.clone()).collect();
-    let clause = input.generics.make_where_clause();
-    for ty in types {
-        clause.predicates.push(parse_quote!(#ty: ::repool::Recycle));
+        };
+        match Wishes::of(field) {
+            Ok(wishes) => {
+                bounds.extend(bounds_for(&input, &repool, &field.ty, &wishes.way));
+                pieces.push(Piece::of(&repool, &member, field, &wishes));
+            }
+            Err(error) => match &mut errors {
+                Some(errors) => errors.combine(error),
+                None => errors = Some(error),
+            },
+        }
     }
+    if let Some(errors) = errors {
+        return Err(errors);
+    }
+    input.generics.make_where_clause().predicates.extend(bounds);
+    let recycle = pieces.iter().map(|piece| &piece.recycle);
+    let retained = pieces.iter().filter_map(|piece| piece.retained.as_ref());
+    let used = pieces.iter().filter_map(|piece| piece.used.as_ref());
     let name = &input.ident;
     let (generics, arguments, clause) = input.generics.split_for_impl();
     Ok(quote! {
-        impl #generics ::repool::Recycle for #name #arguments #clause {
+        #[automatically_derived]
+        impl #generics #repool::Recycle for #name #arguments #clause {
             #[inline]
             fn recycle(&mut self) {
-                #(::repool::Recycle::recycle(&mut self.#members);)*
+                #(#recycle)*
             }
 
             #[inline]
             fn retained_bytes(&self) -> usize {
-                0usize #(.saturating_add(::repool::Recycle::retained_bytes(&self.#members)))*
+                0usize #(.saturating_add(#retained))*
+            }
+
+            #[inline]
+            fn used_bytes(&self) -> usize {
+                0usize #(.saturating_add(#used))*
             }
         }
     })
+}
+
+/// The bounds that a generic struct needs for a field. Fields of other types are looked at where they
+/// are used, which gives better errors.
+fn bounds_for(input: &DeriveInput, repool: &Path, ty: &Type, way: &Way) -> Vec<WherePredicate> {
+    if matches!(way, Way::Skip | Way::With(_)) {
+        return Vec::new();
+    }
+    let span = ty.span();
+    let parameters: Vec<&Ident> = input
+        .generics
+        .params
+        .iter()
+        .filter_map(|parameter| match parameter {
+            GenericParam::Type(parameter) => Some(&parameter.ident),
+            GenericParam::Lifetime(_) | GenericParam::Const(_) => None,
+        })
+        .filter(|parameter| mentions(ty.to_token_stream(), &|ident| ident == *parameter))
+        .collect();
+    if parameters.is_empty() {
+        return Vec::new();
+    }
+    let recursive = mentions(ty.to_token_stream(), &|ident| {
+        ident == &input.ident || ident == "Self"
+    });
+    if recursive {
+        // A bound on the type itself would never come to an end.
+        return parameters
+            .into_iter()
+            .map(|parameter| parse_quote_spanned!(span=> #parameter: #repool::Recycle))
+            .collect();
+    }
+    vec![match way {
+        Way::Keep => parse_quote_spanned!(span=> #ty: #repool::__derive::Keep),
+        _ => parse_quote_spanned!(span=> #ty: #repool::Recycle),
+    }]
+}
+
+fn mentions(tokens: Tokens, wanted: &impl Fn(&Ident) -> bool) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => wanted(&ident),
+        TokenTree::Group(group) => mentions(group.stream(), wanted),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
+
+/// Where `repool` is.
+fn crate_path(attributes: &[Attribute]) -> syn::Result<Path> {
+    let mut found = parse_quote!(::repool);
+    for attribute in ours(attributes) {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                return Err(meta.error(
+                    "not an attribute of a struct: `crate = path`; others belong to its fields",
+                ));
+            }
+            found = meta.value()?.parse()?;
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+fn ours(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("recycle"))
 }

@@ -157,13 +157,20 @@ impl<T: Send + 'static, R> Builder<T, R> {
     }
 }
 
-impl<T: Recycle + Send + 'static> Builder<T, OwnReset> {
+impl<T: Send + 'static> Builder<T, OwnReset> {
     /// Makes the pool.
-    pub fn build(self) -> Pool<T> {
+    // The bound is here and not at the `impl`: the compiler then says what `Recycle` asks for.
+    pub fn build(self) -> Pool<T>
+    where
+        T: Recycle,
+    {
         Pool::from_recipe(self.recipe())
     }
 
-    pub(crate) fn recipe(self) -> Recipe<T> {
+    pub(crate) fn recipe(self) -> Recipe<T>
+    where
+        T: Recycle,
+    {
         let mut recipe = self.recipe;
         recipe.set_reset(by_recycle);
         recipe

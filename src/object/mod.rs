@@ -4,9 +4,19 @@ pub(crate) mod builder;
 #[cfg(feature = "bytes")]
 pub(crate) mod by_value;
 pub(crate) mod entry;
+#[cfg(feature = "bytes")]
+mod for_bytes;
+#[cfg(feature = "hashbrown")]
+mod for_hashbrown;
+#[cfg(feature = "indexmap")]
+mod for_indexmap;
+#[cfg(feature = "smallvec")]
+mod for_smallvec;
 pub(crate) mod guard;
+pub(crate) mod keep;
 pub(crate) mod pool;
 pub(crate) mod recipe;
 pub(crate) mod recycle;
 pub(crate) mod settings;
 pub(crate) mod shell;
+mod tables;

@@ -6,7 +6,7 @@ use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
 use crate::object::entry::Top;
 use crate::object::guard::Pooled;
-use crate::object::recipe::{Recipe, Source, by_recycle};
+use crate::object::recipe::{Recipe, Source, by_closure, by_recycle};
 use crate::object::recycle::Recycle;
 #[cfg(feature = "bytes")]
 use crate::object::shell::Node;
@@ -93,12 +93,49 @@ impl<T: Recycle + Send + 'static> Pool<T> {
             source: Source::Functions {
                 create,
                 reset: by_recycle::<T>,
+                closure: None,
             },
         }
     }
 }
 
 impl<T: Send + 'static> Pool<T> {
+    /// A pool that makes objects with `create` and resets them with `reset`, for types that are not
+    /// [`Recycle`]. `reset` runs when a guard is dropped; `false` drops the object.
+    ///
+    /// `const`, so it works in a `static`. Nothing is allocated before the first use. For limits,
+    /// or functions that capture something, use [`Builder::reset`].
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    ///
+    /// /// A type of another crate.
+    /// struct Encoder { level: u8, broken: bool }
+    ///
+    /// static ENCODERS: Pool<Encoder> = Pool::with_reset(
+    ///     || Encoder { level: 0, broken: false },
+    ///     |encoder| {
+    ///         encoder.level = 0;
+    ///         !encoder.broken
+    ///     },
+    /// );
+    ///
+    /// ENCODERS.get().level = 9;
+    /// assert_eq!(ENCODERS.get().level, 0);
+    /// assert_eq!(ENCODERS.stats().created, 1);
+    /// ```
+    pub const fn with_reset(create: fn() -> T, reset: fn(&mut T) -> bool) -> Self {
+        Self {
+            entry: Entry::new(),
+            source: Source::Functions {
+                create,
+                reset: by_closure::<T>,
+                closure: Some(reset),
+            },
+        }
+    }
+
     /// A pool with settings: limits, a reset of its own, a name.
     ///
     /// # Examples

@@ -104,7 +104,7 @@ pub(crate) fn by_recycle<T: Recycle>(_: &Recipe<T>, object: &mut T) -> usize {
 }
 
 /// By the user's closures. Without a reset nothing is kept.
-fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
+pub(crate) fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
     if !recipe.closure.as_ref().is_some_and(|reset| reset(object)) {
         return DROP_IT;
     }
@@ -121,6 +121,8 @@ pub(crate) enum Source<T> {
     Functions {
         create: fn() -> T,
         reset: Reset<T>,
+        /// The user's reset, if it is not [`Recycle`]'s.
+        closure: Option<fn(&mut T) -> bool>,
     },
     /// For pools that are `const` and still have something of their own to make. Threads that race
     /// for the first use make one each, and all but one are dropped.
@@ -141,8 +143,16 @@ impl<T: 'static> Source<T> {
     /// The recipe, made now if it has to be.
     pub(crate) fn recipe(&self) -> Arc<Recipe<T>> {
         match self {
-            Self::Functions { create, reset } => {
-                Arc::new(Recipe::with(Create::Function(*create), *reset))
+            Self::Functions {
+                create,
+                reset,
+                closure,
+            } => {
+                let mut recipe = Recipe::with(Create::Function(*create), *reset);
+                if let Some(closure) = *closure {
+                    recipe.set_closure(closure);
+                }
+                Arc::new(recipe)
             }
             #[cfg(feature = "bumpalo")]
             Self::Deferred(make) => Arc::new(make()),

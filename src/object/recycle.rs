@@ -1,21 +1,68 @@
-//! What makes an object ready for its next user.
+//! What makes an object ready for its next user: [`Recycle`], and its implementations for std's types.
+//! (Those for other crates' types are in `for_*.rs`.)
 
+use crate::object::tables::{self, table_bytes};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Types that can be made ready for the next user without giving their allocation up.
+/// Types that can be made ready for the next user without giving up their allocation.
 ///
 /// [`Pool::new`](crate::Pool::new) uses it: `recycle` runs on each object when its guard is
-/// dropped, so that no user sees what another one left behind, and whatever the object referred to
-/// is let go at once. For a type that is not yours, or for another idea of "ready", use
-/// [`Builder::reset`](crate::Builder::reset).
+/// dropped, so that no user sees what another one left behind, and what the object referred to is
+/// released at once. For a foreign type, or for another idea of "ready", use
+/// [`Builder::reset`](crate::Builder::reset) or [`Pool::with_reset`](crate::Pool::with_reset).
 ///
-/// It is implemented for std's collections, strings and paths; for boxes, options, tuples and arrays
-/// of such; for plain numbers, `bool` and `char`, which become zero, `false` and NUL; and for
-/// `BytesMut` and `Bump` behind the features `bytes` and `bumpalo`. With the feature `derive`,
-/// `#[derive(Recycle)]` implements it for structs whose fields are all `Recycle`.
+/// It is implemented for
+/// - std's collections, strings and paths, which are cleared and keep their capacity;
+/// - `Option`, which becomes `None`;
+/// - boxes, tuples and arrays of such;
+/// - plain numbers, `bool` and `char`, which become zero, `false` and NUL;
+/// - `BytesMut` and `Bump` behind the features `bytes` and `bumpalo`, and the vectors, maps and sets
+///   of `hashbrown`, `indexmap` and `smallvec` behind features of these names.
+///
+/// With the feature `derive`, `#[derive(Recycle)]` implements it for structs.
+///
+/// # Collections of collections
+/// Clearing a `Vec<Vec<T>>` drops the inner vectors: the outer one keeps its capacity, and the inner
+/// allocations are lost, as they are for `HashMap<K, String>`, `Vec<Box<T>>` and the like. To keep
+/// them, keep the rows and clear each one, and let something else say how many are in use:
+/// ```
+/// use repool::{Pool, Recycle};
+///
+/// #[derive(Default)]
+/// struct Rows { rows: Vec<Vec<u32>>, used: usize }
+///
+/// impl Rows {
+///     /// The next empty row.
+///     fn next(&mut self) -> &mut Vec<u32> {
+///         if self.used == self.rows.len() {
+///             self.rows.push(Vec::new());
+///         }
+///         self.used += 1;
+///         &mut self.rows[self.used - 1]
+///     }
+/// }
+///
+/// impl Recycle for Rows {
+///     fn recycle(&mut self) {
+///         self.rows[..self.used].iter_mut().for_each(Vec::clear);
+///         self.used = 0;
+///     }
+///     fn retained_bytes(&self) -> usize {
+///         self.rows.retained_bytes() + self.rows.iter().map(Vec::retained_bytes).sum::<usize>()
+///     }
+/// }
+///
+/// static ROWS: Pool<Rows> = Pool::new(Rows::default);
+///
+/// ROWS.get().next().extend([1, 2, 3]);
+/// let mut rows = ROWS.get();
+/// let row = rows.next();
+/// assert!(row.is_empty() && row.capacity() >= 3);
+/// ```
+/// A flat `Vec<T>` with a `Vec<usize>` of row ends does without inner allocations altogether.
 ///
 /// # Cost
 /// For `String` and for vectors of bytes and of the common number types, a hit contains the reset
@@ -47,16 +94,34 @@ use std::path::PathBuf;
 ///
 /// # Panics
 /// An implementation may panic: the object is then dropped, and the pool goes on.
+#[diagnostic::on_unimplemented(
+    message = "a pool does not know how to reset a `{Self}`",
+    label = "`Recycle` is not implemented for `{Self}`",
+    note = "for a type of another crate, say how: `Pool::builder(..).reset(|object| ..).build()`, or \
+            `Pool::with_reset(create, reset)` in a `static`",
+    note = "for a struct of your own: `#[derive(Recycle)]` (feature `derive`), or implement `repool::Recycle`"
+)]
 pub trait Recycle {
     /// Makes `self` ready for the next user, and keeps its allocation.
     fn recycle(&mut self);
 
     /// Heap bytes that `self` holds while it is idle, for limits and statistics; called after
-    /// [`recycle`](Recycle::recycle). Without it, byte limits do not see the type.
+    /// [`recycle`](Recycle::recycle). Without it, they see no more than `size_of::<Self>()` of the
+    /// type.
     ///
-    /// `size_of::<Self>()` is not part of it unless an implementation adds it.
+    /// `size_of::<Self>()` is not part of it: a pool adds that itself.
     fn retained_bytes(&self) -> usize {
         0
+    }
+
+    /// Heap bytes of what the user left in `self`, called before [`recycle`](Recycle::recycle) and
+    /// for large objects only. Default: `usize::MAX`, not known.
+    ///
+    /// An object of more than 64 KiB that comes back five times in a row with less than a quarter
+    /// of its [`retained_bytes`](Recycle::retained_bytes) used is dropped, so that one large use
+    /// does not keep its memory for ever.
+    fn used_bytes(&self) -> usize {
+        usize::MAX
     }
 }
 
@@ -142,109 +207,46 @@ pub(crate) fn known_weight<T: 'static>(value: &T) -> usize {
     0
 }
 
-impl<T> Recycle for Vec<T> {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
+/// Collections with a length and a capacity: what the one and the other take, in bytes.
+macro_rules! collections {
+    ($([$($generics:tt)*] $Type:ty, $this:ident => $capacity:expr, $len:expr;)*) => {$(
+        impl<$($generics)*> Recycle for $Type {
+            #[inline]
+            fn recycle(&mut self) {
+                self.clear();
+            }
 
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        self.capacity().saturating_mul(size_of::<T>())
-    }
+            #[inline]
+            fn retained_bytes(&self) -> usize {
+                let $this = self;
+                $capacity
+            }
+
+            #[inline]
+            fn used_bytes(&self) -> usize {
+                let $this = self;
+                $len
+            }
+        }
+    )*};
 }
 
-impl<T> Recycle for VecDeque<T> {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
-
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        self.capacity().saturating_mul(size_of::<T>())
-    }
+collections! {
+    [T] Vec<T>, v => of::<T>(v.capacity()), of::<T>(v.len());
+    [T] VecDeque<T>, v => of::<T>(v.capacity()), of::<T>(v.len());
+    [T: Ord] BinaryHeap<T>, v => of::<T>(v.capacity()), of::<T>(v.len());
+    [] String, s => s.capacity(), s.len();
+    [] OsString, s => s.capacity(), s.len();
+    [] PathBuf, p => p.capacity(), p.as_os_str().len();
+    [K, V, S] HashMap<K, V, S>,
+        m => table_bytes::<(K, V)>(m.capacity()), tables::used_bytes::<(K, V)>(m.len());
+    [T, S] HashSet<T, S>, s => table_bytes::<T>(s.capacity()), tables::used_bytes::<T>(s.len());
 }
 
-impl<T: Ord> Recycle for BinaryHeap<T> {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
-
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        self.capacity().saturating_mul(size_of::<T>())
-    }
-}
-
-impl Recycle for String {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
-
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        self.capacity()
-    }
-}
-
-impl Recycle for OsString {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
-
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        self.capacity()
-    }
-}
-
-impl Recycle for PathBuf {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
-
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        self.capacity()
-    }
-}
-
-/// Bytes of a hash table that holds `capacity` entries of `entry` bytes: std's table fills to 7/8
-/// and has a control byte for each bucket.
-fn table_bytes(capacity: usize, entry: usize) -> usize {
-    (capacity / 7)
-        .saturating_mul(8)
-        .saturating_add(capacity % 7)
-        .saturating_mul(entry + 1)
-}
-
-impl<K, V, S> Recycle for HashMap<K, V, S> {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
-
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        table_bytes(self.capacity(), size_of::<(K, V)>())
-    }
-}
-
-impl<T, S> Recycle for HashSet<T, S> {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
-
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        table_bytes(self.capacity(), size_of::<T>())
-    }
+/// So many values one after the other.
+#[inline]
+fn of<T>(count: usize) -> usize {
+    count.saturating_mul(size_of::<T>())
 }
 
 /// A cleared B-tree keeps nothing: pooling one saves no allocation, but it may be a field of
@@ -254,6 +256,11 @@ impl<K, V> Recycle for BTreeMap<K, V> {
     fn recycle(&mut self) {
         self.clear();
     }
+
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// As for `BTreeMap`: keeps nothing.
@@ -261,6 +268,11 @@ impl<T> Recycle for BTreeSet<T> {
     #[inline]
     fn recycle(&mut self) {
         self.clear();
+    }
+
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -275,20 +287,24 @@ impl<T: Recycle + ?Sized> Recycle for Box<T> {
     fn retained_bytes(&self) -> usize {
         size_of_val::<T>(self).saturating_add((**self).retained_bytes())
     }
+
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        size_of_val::<T>(self).saturating_add((**self).used_bytes())
+    }
 }
 
-/// Recycles the value, if there is one, and keeps it: `Some` stays `Some`.
-impl<T: Recycle> Recycle for Option<T> {
+/// Becomes `None`, as a new one is. In a derived struct, `#[recycle(keep)]` keeps the value and
+/// recycles it instead.
+impl<T> Recycle for Option<T> {
     #[inline]
     fn recycle(&mut self) {
-        if let Some(value) = self {
-            value.recycle();
-        }
+        *self = None;
     }
 
     #[inline]
-    fn retained_bytes(&self) -> usize {
-        self.as_ref().map_or(0, T::retained_bytes)
+    fn used_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -302,44 +318,43 @@ impl<T: Recycle, const N: usize> Recycle for [T; N] {
 
     #[inline]
     fn retained_bytes(&self) -> usize {
-        self.iter()
-            .map(T::retained_bytes)
-            .fold(0, usize::saturating_add)
+        sum(self.iter().map(T::retained_bytes))
     }
+
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        sum(self.iter().map(T::used_bytes))
+    }
+}
+
+/// As many bytes as there can be, if it is more.
+pub(crate) fn sum(bytes: impl Iterator<Item = usize>) -> usize {
+    bytes.fold(0, usize::saturating_add)
 }
 
 /// Plain values become what `Default` says, so that they may be fields of a derived struct.
 macro_rules! plain {
-    ($($Type:ty)*) => {$(
-        impl Recycle for $Type {
+    ([$($generics:tt)*] $Type:ty, $Default:expr) => {
+        impl<$($generics)*> Recycle for $Type {
             #[inline]
             fn recycle(&mut self) {
-                *self = Self::default();
+                *self = $Default;
+            }
+
+            #[inline]
+            fn used_bytes(&self) -> usize {
+                0
             }
         }
+    };
+    ($($Type:ty)*) => {$(
+        plain!([] $Type, Self::default());
     )*};
 }
 
 plain!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 bool char);
-
-impl<T: ?Sized> Recycle for std::marker::PhantomData<T> {
-    #[inline]
-    fn recycle(&mut self) {}
-}
-
-/// Keeps its memory as `BytesMut::clear` does; for buffers by size class use `BufferPool`.
-#[cfg(feature = "bytes")]
-impl Recycle for bytes::BytesMut {
-    #[inline]
-    fn recycle(&mut self) {
-        self.clear();
-    }
-
-    #[inline]
-    fn retained_bytes(&self) -> usize {
-        self.capacity()
-    }
-}
+plain!([](), ());
+plain!([T: ?Sized] std::marker::PhantomData<T>, std::marker::PhantomData);
 
 macro_rules! tuples {
     ($($($Name:ident)*;)*) => {$(
@@ -355,15 +370,17 @@ macro_rules! tuples {
             fn retained_bytes(&self) -> usize {
                 #[expect(non_snake_case, reason = "as above")]
                 let ($($Name,)*) = self;
-                0usize$(.saturating_add($Name.retained_bytes()))*
+                sum([$($Name.retained_bytes()),*].into_iter())
+            }
+
+            #[inline]
+            fn used_bytes(&self) -> usize {
+                #[expect(non_snake_case, reason = "as above")]
+                let ($($Name,)*) = self;
+                sum([$($Name.used_bytes()),*].into_iter())
             }
         }
     )*};
-}
-
-impl Recycle for () {
-    #[inline]
-    fn recycle(&mut self) {}
 }
 
 tuples! {

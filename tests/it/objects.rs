@@ -169,9 +169,33 @@ fn every_standard_container_keeps_its_memory_and_loses_its_content() {
     let heaps: Pool<BinaryHeap<u8>> = manual(BinaryHeap::new).build();
     heaps.get().push(1);
     assert!(heaps.get().is_empty() && heaps.get().capacity() > 0);
-    let options: Pool<Option<String>> = manual(|| Some("abc".to_owned())).build();
-    drop(options.get());
-    assert_eq!(*options.get(), Some(String::new()), "`Some` stays `Some`");
+    let options: Pool<Option<String>> = manual(|| None).build();
+    *options.get() = Some("abc".to_owned());
+    assert_eq!((&*options.get(), options.stats().created), (&None, 1));
+}
+
+#[test]
+fn a_foreign_type_sits_in_a_static_with_its_reset() {
+    // `zstd::CCtx`, `flate2::Compress` needed a `LazyLock`.
+    struct Foreign(u32);
+    static POOL: Pool<Foreign> = Pool::with_reset(
+        || Foreign(1),
+        |foreign| {
+            foreign.0 += 1;
+            foreign.0 < 4
+        },
+    );
+    static BYTES: Pool<Vec<u8>> = Pool::with_reset(Vec::new, |bytes| {
+        bytes.truncate(1);
+        true
+    });
+    for expected in [1, 2, 3, 1] {
+        assert_eq!(POOL.get().0, expected);
+    }
+    let stats = POOL.stats();
+    assert_eq!((stats.created, stats.discarded_by.reset), (2, 1));
+    BYTES.get().extend([7; 10]);
+    assert_eq!(*BYTES.get(), [7], "not the type's own reset");
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! What the compiler says when a type cannot be pooled as it is: it has to say what to do.
+//!
+//! The text around our own words is the compiler's and changes with it, so messages are compared for
+//! one version only, that of the development machines; other versions skip this test.
+//! `TRYBUILD=overwrite cargo test --features derive --test ui` writes them anew.
+#![cfg(all(feature = "derive", not(miri)))]
+
+use std::process::Command;
+
+/// The version whose messages are in `tests/ui/*.stderr`.
+const COMPILER: &str = "rustc 1.95.";
+
+#[test]
+fn messages_say_what_to_do() {
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = Command::new(compiler).arg("-V").output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    match version {
+        Ok(version) if version.starts_with(COMPILER) => {
+            trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+        }
+        version => println!("skipped: messages are those of {COMPILER}x, this is {version:?}"),
+    }
+}

@@ -1,0 +1,19 @@
+//! A field that is not `Recycle` is pointed at where it stands.
+use repool::Recycle;
+
+struct Foreign;
+
+#[derive(Recycle)]
+struct Scratch {
+    names: Vec<String>,
+    foreign: Foreign,
+    line: String,
+}
+
+#[derive(Recycle)]
+struct Generic<T> {
+    value: T,
+    pair: (Foreign, u8),
+}
+
+fn main() {}
