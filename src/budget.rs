@@ -3,7 +3,7 @@
 use crate::raw::limits::Account;
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Patience};
-use crate::sys::memory;
+use crate::sys::memory::Memory;
 use std::fmt;
 
 /// A byte limit on what pools keep idle, shared by any number of them: what `GOMEMLIMIT` is to
@@ -109,7 +109,7 @@ static DEFAULT: Mutex<Default> = Mutex::new(Default::Unread);
 fn from_environment() -> Option<Budget> {
     let text = std::env::var_os("REPOOL_BUDGET")?;
     let parsed = match text.to_str() {
-        Some(text) => parse(text, memory::memory_limit),
+        Some(text) => parse(text, || Memory::system().limit()),
         None => Err("not UTF-8"),
     };
     match parsed {

@@ -7,7 +7,7 @@ use crate::background::source;
 use crate::background::worker;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicU8, Ordering};
-use crate::sys::memory::{self, Files, Level};
+use crate::sys::memory::{Level, Memory};
 use crate::sys::panics::quietly;
 use std::fmt;
 
@@ -19,8 +19,8 @@ use std::fmt;
 /// use repool::{Level, Pressure};
 /// let pressure = Pressure::manual();
 /// pressure.install();
-/// pressure.set(Level::High); // whatever pools keep idle goes with the janitor's next round
-/// # pressure.set(Level::None);
+/// pressure.set(Level::Critical); // whatever pools keep idle goes with the janitor's next round
+/// # pressure.set(Level::Normal);
 /// # Pressure::system().install();
 /// ```
 #[derive(Clone)]
@@ -31,19 +31,26 @@ pub struct Pressure {
 #[derive(Clone)]
 enum Source {
     System,
-    Cgroup(Arc<Files>),
+    Cgroup(Arc<Memory>),
     Manual(Arc<AtomicU8>),
     Plugged(Arc<dyn Fn() -> Level + Send + Sync>),
 }
 
 impl Pressure {
-    /// What the system says (the default). Linux: this process's cgroup v2 and pressure-stall
-    /// information; elsewhere always [`Level::None`].
+    /// What the system says (the default). Linux: this process's cgroups of either version, those
+    /// above them, and pressure-stall information; elsewhere always [`Level::Normal`].
     ///
-    /// | level | memory in use, less inactive file cache, of `memory.high` or `memory.max` | or stalls (10 s average) |
+    /// | level | memory in use, of the limit | or stalls (10 s average) |
     /// |---|---|---|
-    /// | some | 80 % | `some` above 10 % |
-    /// | high | 95 % | `full` above 10 % |
+    /// | elevated | 80 % | `some` from 10 % |
+    /// | critical | 95 % | `full` from 10 % |
+    ///
+    /// The limit is the lower one of `memory.high` and `memory.max`, or `memory.limit_in_bytes` under
+    /// version 1. Page cache and slab that the kernel can drop are not counted as in use: they fill
+    /// whatever a limit leaves. If their loss hurts, that shows as stalls. Version 1 has no figures of
+    /// stalls and of slab for a cgroup; the machine's stalls count instead.
+    ///
+    /// Which files to read is found out once, at the first look.
     #[must_use]
     pub fn system() -> Self {
         Self {
@@ -51,12 +58,12 @@ impl Pressure {
         }
     }
 
-    /// The cgroup v2 directory given (`/sys/fs/cgroup/…`), by the rules of [`Pressure::system`].
-    /// Files that are missing or unreadable say nothing.
+    /// The directory of a cgroup, of version 2 (`/sys/fs/cgroup/…`) or 1 (`/sys/fs/cgroup/memory/…`),
+    /// by the rules of [`Pressure::system`]. Files that are missing or unreadable say nothing.
     #[must_use]
     pub fn cgroup(directory: impl Into<std::path::PathBuf>) -> Self {
         Self {
-            source: Source::Cgroup(Arc::new(Files::at(directory.into()))),
+            source: Source::Cgroup(Arc::new(Memory::at(directory.into()))),
         }
     }
 
@@ -64,12 +71,12 @@ impl Pressure {
     #[must_use]
     pub fn manual() -> Self {
         Self {
-            source: Source::Manual(Arc::new(AtomicU8::new(Level::None as u8))),
+            source: Source::Manual(Arc::new(AtomicU8::new(Level::Normal as u8))),
         }
     }
 
     /// A level that `source` is asked for, by the janitor, about once a second while anything is
-    /// idle. If it panics, that counts as [`Level::None`].
+    /// idle. If it panics, that counts as [`Level::Normal`].
     pub fn from_fn(source: impl Fn() -> Level + Send + Sync + 'static) -> Self {
         Self {
             source: Source::Plugged(Arc::new(source)),
@@ -100,12 +107,12 @@ impl Pressure {
     #[must_use]
     pub fn level(&self) -> Level {
         match &self.source {
-            Source::System => memory::system_files().level(),
+            Source::System => Memory::system().level(),
             Source::Cgroup(files) => files.level(),
             Source::Manual(level) => match level.load(Ordering::Relaxed) {
-                0 => Level::None,
-                1 => Level::Some,
-                _ => Level::High,
+                0 => Level::Normal,
+                1 => Level::Elevated,
+                _ => Level::Critical,
             },
             Source::Plugged(source) => quietly(|| source()).unwrap_or_default(),
         }
@@ -135,12 +142,30 @@ impl fmt::Debug for Pressure {
 mod tests {
     use super::*;
 
+    /// Programs that were written for the first names of the levels still build.
+    #[test]
+    fn the_old_names_of_levels_still_work() {
+        let old = |level: Level| match level {
+            Level::None => 0,
+            Level::Some => 1,
+            Level::High => 2,
+        };
+        let levels = [Level::Normal, Level::Elevated, Level::Critical];
+        assert_eq!(levels.map(old), [0, 1, 2]);
+    }
+
     #[test]
     fn a_source_of_ones_own_is_believed_and_may_panic() {
-        assert_eq!(Pressure::from_fn(|| Level::Some).level(), Level::Some);
-        assert_eq!(Pressure::from_fn(|| panic!("no idea")).level(), Level::None);
+        assert_eq!(
+            Pressure::from_fn(|| Level::Elevated).level(),
+            Level::Elevated
+        );
+        assert_eq!(
+            Pressure::from_fn(|| panic!("no idea")).level(),
+            Level::Normal
+        );
         let manual = Pressure::manual();
-        manual.set(Level::High);
-        assert_eq!(manual.clone().level(), Level::High);
+        manual.set(Level::Critical);
+        assert_eq!(manual.clone().level(), Level::Critical);
     }
 }

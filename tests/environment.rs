@@ -60,6 +60,87 @@ fn a_share_of_the_memory_is_understood() {
     assert!(said(&output, "kept 0 refused 100"), "{output:?}");
 }
 
+/// What the child does: keeps objects of 100,000 bytes.
+#[test]
+#[ignore = "run by the one below, as a child"]
+fn keeping_child() {
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(100_000))
+        .trim_manually()
+        .build();
+    drop((0..1_000).map(|_| pool.get()).collect::<Vec<_>>());
+    println!("kept {}", pool.stats().idle);
+}
+
+/// Runs [`keeping_child`] in a mount namespace of its own, where these files are the cgroups. `None`
+/// where that is not allowed.
+#[cfg(target_os = "linux")]
+fn kept_among(name: &str, files: &[(&str, &str)], budget: &str) -> Option<String> {
+    use std::os::unix::process::CommandExt;
+
+    let here = std::env::temp_dir().join(format!("repool-{name}-{}", std::process::id()));
+    for (file, text) in files {
+        let file = here.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    let source = std::ffi::CString::new(here.to_str().unwrap()).unwrap();
+    let mount = move || {
+        let (root, there) = (c"/".as_ptr(), c"/sys/fs/cgroup".as_ptr());
+        let (no_text, no_data) = (std::ptr::null(), std::ptr::null());
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        // SAFETY: takes an integer.
+        let mut failed = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+        // SAFETY: the texts end with zero, or are none.
+        failed |= unsafe { libc::mount(no_text, root, no_text, private, no_data) };
+        // SAFETY: as above.
+        failed |= unsafe { libc::mount(source.as_ptr(), there, no_text, libc::MS_BIND, no_data) };
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    };
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["keeping_child", "--exact", "--ignored", "--nocapture"])
+        .env("REPOOL_BUDGET", budget);
+    // SAFETY: system calls only.
+    let output = unsafe { command.pre_exec(mount) }.output();
+    let _ = std::fs::remove_dir_all(&here);
+    let output = match output {
+        Ok(output) => output,
+        Err(why) => {
+            println!("not tested, no mount namespace: {why}");
+            return None;
+        }
+    };
+    assert!(output.status.success(), "{output:?}");
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    let kept = words.split("kept ").nth(1).expect("the child's line");
+    Some(kept.split_whitespace().next().unwrap().to_owned())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_share_of_a_cgroup_is_understood_under_either_version() {
+    // 256 MiB: 26,843,545 bytes are 10 %.
+    let files = [("memory/memory.limit_in_bytes", "268435456\n")];
+    if let Some(kept) = kept_among("one", &files, "10%") {
+        assert_eq!(kept, "268", "version 1");
+    }
+    let files = [
+        ("cgroup.controllers", "memory\n"),
+        ("memory.max", "268435456\n"),
+    ];
+    if let Some(kept) = kept_among("two", &files, "10%") {
+        assert_eq!(kept, "268", "version 2");
+    }
+    let files = [("memory/memory.limit_in_bytes", "9223372036854771712\n")];
+    if let Some(kept) = kept_among("unlimited", &files, "50%") {
+        assert_eq!(kept, "1000", "half of the machine's memory");
+    }
+}
+
 #[test]
 fn nonsense_gets_one_line_and_no_budget() {
     for nonsense in ["lots", "-5", "12 parsecs", "200%", ""] {

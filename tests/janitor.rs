@@ -222,9 +222,9 @@ fn pressure_empties_at_once() {
     let all: Vec<_> = (0..100).map(|_| pool.get()).collect();
     drop(all);
     assert_eq!(pool.stats().idle, 100);
-    pressure.set(Level::High);
+    pressure.set(Level::Critical);
     eventually("an hour is not waited for", || pool.stats().idle == 0);
-    pressure.set(Level::None);
+    pressure.set(Level::Normal);
     Pressure::system().install();
 }
 

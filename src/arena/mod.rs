@@ -234,7 +234,7 @@ impl ArenaPool {
 
     /// Runs one trim pass, as [`Pool::trim`](crate::Pool::trim).
     pub fn trim(&self) -> Trimmed {
-        self.trim_under(Level::None)
+        self.trim_under(Level::Normal)
     }
 
     /// Runs one trim pass by the rule for this level of memory pressure, as

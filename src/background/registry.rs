@@ -58,13 +58,13 @@ impl Entry {
     fn due_at(&self, level: Level, now: Instant) -> Option<Instant> {
         let due = self.due?;
         let sooner = match level {
-            Level::None => due,
+            Level::Normal => due,
             // Four times as often.
-            Level::Some => due
+            Level::Elevated => due
                 .checked_sub(self.interval - self.interval / 4)
                 .unwrap_or(now),
             // At once, and then as often as is any use.
-            Level::High => {
+            Level::Critical => {
                 let pause = (self.interval / 4).min(HIGH_PAUSE);
                 self.passed.map_or(now, |passed| passed + pause)
             }
@@ -238,7 +238,7 @@ fn take_due(
             gone.push(WeakCore::new(&entry.core));
             return false;
         }
-        let early = if level == Level::High {
+        let early = if level == Level::Critical {
             now
         } else {
             now + entry.interval / 10

@@ -3,7 +3,7 @@
 
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Patience};
-use crate::sys::memory::{self, Level};
+use crate::sys::memory::{Level, Memory};
 
 /// Something that knows the level.
 pub(crate) type Source = Arc<dyn Fn() -> Level + Send + Sync>;
@@ -28,6 +28,6 @@ pub(super) fn level() -> Level {
         .and_then(|installed| installed.clone());
     match installed {
         Some(source) => source(),
-        None => memory::system_files().level(),
+        None => Memory::system().level(),
     }
 }

@@ -35,12 +35,12 @@ use crate::sys::memory::Level;
 pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     let more_to_come = core.on_pass();
     let (mut dropping, trimmed, unused) = match level {
-        Level::High => {
+        Level::Critical => {
             let (all, emptied) = core.empty(false);
             let (objects, bytes) = (all.len, all.bytes);
             (all, (objects, bytes), emptied)
         }
-        Level::None | Level::Some => by_need(core, level),
+        Level::Normal | Level::Elevated => by_need(core, level),
     };
     core.depot.shrink();
     let quiet = unused && !more_to_come && core.depot.objects() == 0;
@@ -61,7 +61,7 @@ pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
 fn by_need(core: &Core, level: Level) -> (Batch, (usize, usize), bool) {
     let (unneeded, mut unused) = gather(core);
     // The surplus first: it is older than what comes in now.
-    let intervals = if level == Level::None { 2 } else { 1 };
+    let intervals = if level == Level::Normal { 2 } else { 1 };
     let surplus = core.depot.surplus(intervals);
     let mut trimmed = take_cold(core, surplus.unwrap_or(0));
     let (came_in, refused) = settle(core, unneeded);

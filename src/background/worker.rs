@@ -4,7 +4,7 @@ use super::registry::{self, Call, PASSES, Registry, WAKE_UPS};
 use super::{source, trim};
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Patience, Thread};
-use crate::sys::memory;
+use crate::sys::memory::Memory;
 use crate::sys::panics::quietly;
 use crate::sys::process::{epoch, janitor_is_possible};
 use crate::sys::spawn;
@@ -164,7 +164,7 @@ fn start(registry: &'static Mutex<Registry>) -> Option<Thread> {
     #[cfg(all(unix, not(miri)))]
     super::fork::install();
     // Under the registry's lock, which a forking thread takes first.
-    let _ = memory::system_files();
+    let _ = Memory::system();
     let _ = Timer::now();
     let run = || registry::run(registry, source::level);
     let thread = spawn::background("repool-janitor", run);

@@ -184,7 +184,7 @@ impl BufferPool {
     /// Runs one trim pass over all classes, and says what it dropped; see [`Pool::trim`]. It asks
     /// each lent-out buffer whether it is back as well.
     pub fn trim(&self) -> Trimmed {
-        self.trim_under(Level::None)
+        self.trim_under(Level::Normal)
     }
 
     /// Runs one trim pass by the rule for this level of memory pressure; see [`Pool::trim_under`].

@@ -46,7 +46,7 @@ pub(crate) fn forget(core: &Core) {
 fn start() -> Option<Thread> {
     STARTED.fetch_add(1, SeqCst);
     let registry = registry()?;
-    let (thread, handle) = time::spawn(move || run(registry, || Level::None));
+    let (thread, handle) = time::spawn(move || run(registry, || Level::Normal));
     lock(&THREADS).push(handle);
     Some(thread)
 }
@@ -200,7 +200,7 @@ fn a_pass_of_somebody_else_is_seen_or_wakes_it() {
     run_janitor("a_pass_of_somebody_else_is_seen_or_wakes_it", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let _ = manual::pass(pool.core(), Level::None);
+        let _ = manual::pass(pool.core(), Level::Normal);
         all_quiet();
         pool.close();
     });

@@ -14,7 +14,7 @@ fn pass_against_get() {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
         let owner = thread::spawn(move || pool.get(0).give_back(Some(0)));
-        let _ = manual::pass(pool.core(), Level::None);
+        let _ = manual::pass(pool.core(), Level::Normal);
         owner.join().unwrap();
         pool.close();
     });
@@ -27,13 +27,13 @@ fn pass_against_drop() {
     run_model("pass_against_drop", || {
         let pool = Pool::new().register(0).register(1);
         pool.create().give_back(Some(0));
-        let _ = manual::pass(pool.core(), Level::None);
+        let _ = manual::pass(pool.core(), Level::Normal);
         let held = pool.create();
         let other = thread::spawn(move || {
             held.give_back(Some(1));
             pool.get(1).give_back(Some(1));
         });
-        let _ = manual::pass(pool.core(), Level::None);
+        let _ = manual::pass(pool.core(), Level::Normal);
         other.join().unwrap();
         pool.close();
     });
@@ -45,11 +45,11 @@ fn pass_against_exit() {
     run_model("pass_against_exit", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let _ = manual::pass(pool.core(), Level::None);
+        let _ = manual::pass(pool.core(), Level::Normal);
         let ending = thread::spawn(move || {
             let _ = pool.core().vacate(Number(0));
         });
-        let _ = manual::pass(pool.core(), Level::None);
+        let _ = manual::pass(pool.core(), Level::Normal);
         ending.join().unwrap();
         pool.close();
     });
@@ -61,10 +61,10 @@ fn pass_against_close() {
     run_model("pass_against_close", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let _ = manual::pass(pool.core(), Level::None);
+        let _ = manual::pass(pool.core(), Level::Normal);
         let weak = crate::raw::refs::WeakCore::new(pool.core());
         let janitor = thread::spawn(move || {
-            let _ = manual::pass(&weak, Level::None);
+            let _ = manual::pass(&weak, Level::Normal);
             drop(weak);
         });
         pool.close();
@@ -82,9 +82,9 @@ fn no_return_falls_between_quiet_and_watched() {
         pool.create().give_back(Some(0));
         let held = pool.get(0);
         // In use, and then unused for a whole interval.
-        let _ = watchful_pass(pool.core(), Level::None);
+        let _ = watchful_pass(pool.core(), Level::Normal);
         let owner = thread::spawn(move || held.give_back(Some(0)));
-        let _ = watchful_pass(pool.core(), Level::None);
+        let _ = watchful_pass(pool.core(), Level::Normal);
         owner.join().unwrap();
         let idle = pool.core().figures().idle + pool.core().depot.objects();
         assert!(
@@ -101,13 +101,13 @@ fn no_hand_over_falls_between_quiet_and_watched() {
     run_model("no_hand_over_falls_between_quiet_and_watched", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let _ = watchful_pass(pool.core(), Level::None);
+        let _ = watchful_pass(pool.core(), Level::Normal);
         let held = pool.create();
         let ending = thread::spawn(move || {
             held.give_back(Some(0));
             let _ = pool.core().vacate(Number(0));
         });
-        let _ = watchful_pass(pool.core(), Level::None);
+        let _ = watchful_pass(pool.core(), Level::Normal);
         ending.join().unwrap();
         let idle = pool.core().figures().idle + pool.core().depot.objects();
         assert!(
@@ -126,9 +126,9 @@ fn no_refill_falls_between_quiet_and_watched() {
         let (one, two) = (pool.create(), pool.create());
         one.give_back(None);
         two.give_back(None);
-        let _ = watchful_pass(pool.core(), Level::None);
+        let _ = watchful_pass(pool.core(), Level::Normal);
         let getting = thread::spawn(move || pool.get(1));
-        let _ = watchful_pass(pool.core(), Level::None);
+        let _ = watchful_pass(pool.core(), Level::Normal);
         let held = getting.join().unwrap();
         let idle = pool.core().figures().idle + pool.core().depot.objects();
         assert!(

@@ -214,11 +214,11 @@ impl<T: Send + 'static> Pool<T> {
     /// assert_eq!(pool.trim().objects, 1);
     /// ```
     pub fn trim(&self) -> Trimmed {
-        self.trim_under(Level::None)
+        self.trim_under(Level::Normal)
     }
 
-    /// Runs one trim pass by the rule for this level of memory pressure: at [`Level::Some`] what
-    /// was not needed for one interval goes, at [`Level::High`] everything idle goes at once.
+    /// Runs one trim pass by the rule for this level of memory pressure: at [`Level::Elevated`] what
+    /// was not needed for one interval goes, at [`Level::Critical`] everything idle goes at once.
     pub fn trim_under(&self, level: Level) -> Trimmed {
         self.core_if_used()
             .map(|core| manual::pass(core, level))

@@ -1,5 +1,6 @@
 //! What asks the system: barriers, clocks, processes, memory. Knows nothing of pools.
 
+mod cgroup;
 pub(crate) mod fence;
 pub(crate) mod memory;
 pub(crate) mod panics;

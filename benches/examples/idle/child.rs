@@ -83,7 +83,7 @@ pub(crate) fn run(variant: Variant, options: &Options) -> Result<(), String> {
         thread::sleep(due.saturating_sub(start.elapsed()));
         // Not at the first: it shows what is there before the allocator is told.
         if tick % RATE == 0 && tick > 0 {
-            pressed |= Pressure::system().level() != Level::None;
+            pressed |= Pressure::system().level() != Level::Normal;
             if options.trims_allocator() {
                 system::malloc_trim();
             }
