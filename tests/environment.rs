@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 #[test]
 #[ignore = "run by the others, as a child"]
 fn child() {
-    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000))
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000 - size_of::<Vec<u8>>()))
         .trim_manually()
         .build();
     drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
@@ -160,10 +160,10 @@ fn nonsense_gets_one_line_and_no_budget() {
 fn code_has_the_last_word() {
     // In this process, whose environment says nothing.
     Budget::set_default(Some(Budget::new(5_000)));
-    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000))
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000 - size_of::<Vec<u8>>()))
         .trim_manually()
         .build();
-    let own = Pool::builder(|| Vec::<u8>::with_capacity(1_000))
+    let own = Pool::builder(|| Vec::<u8>::with_capacity(1_000 - size_of::<Vec<u8>>()))
         .budget(Budget::new(2_000))
         .trim_manually()
         .build();
@@ -180,7 +180,7 @@ fn code_has_the_last_word() {
 fn riding_child() {
     use std::time::{Duration, Instant};
     let interval = Duration::from_millis(20);
-    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000))
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000 - size_of::<Vec<u8>>()))
         .trim_every(interval)
         .build();
     drop((0..500).map(|_| pool.get()).collect::<Vec<_>>());

@@ -25,7 +25,7 @@ impl ArenaBuilder {
         let learned = Arc::new(Learned::new());
         let of_all = Arc::clone(&learned);
         Self {
-            pool: Pool::builder(move || Region::new(Arc::clone(&of_all))),
+            pool: Pool::builder(move || Region::new(Arc::clone(&of_all))).heap_only(),
             learned,
             max_object_bytes: usize::MAX,
             max_idle_bytes: usize::MAX,

@@ -50,7 +50,7 @@ pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     (
         Trimmed {
             objects: objects as u64,
-            bytes: bytes as u64,
+            bytes: core.limits.bytes_of(objects, bytes) as u64,
         },
         quiet,
     )

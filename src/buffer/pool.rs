@@ -458,6 +458,7 @@ impl Settings {
     pub(super) fn pool(&self, class: &Arc<Class>) -> Pool<Cell> {
         let (made, looked_at) = (Arc::clone(class), Arc::clone(class));
         let mut builder = Pool::builder(move || Cell::empty(&made))
+            .heap_only()
             .on_pass(move || looked_at.look_at_all())
             .group(self.group.clone())
             .max_object_bytes(if class.index == class::OUTSIDE {

@@ -97,6 +97,13 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self
     }
 
+    /// What users see of an object is what it holds on the heap: its own size is not theirs.
+    #[allow(dead_code, reason = "for buffers and arenas, which are features")]
+    pub(crate) fn heap_only(mut self) -> Self {
+        self.recipe.set_heap_only();
+        self
+    }
+
     /// Another builder's settings.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn settings(self, settings: Settings) -> Self {
@@ -118,11 +125,12 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self.set(|settings| settings.set_max_idle(objects))
     }
 
-    /// How many heap bytes the idle objects may hold together. Default: no limit.
+    /// How many bytes the idle objects may take together: `size_of::<T>()` for each, and what it holds
+    /// on the heap ([`Recycle::retained_bytes`]). Default: no limit.
     ///
     /// Never exceeded. A thread's share counts each object at the weight of the heaviest that it
-    /// has lately returned, so mixed sizes may keep less than the limit. 0 keeps only objects
-    /// without heap bytes.
+    /// has lately returned, so mixed sizes may keep less than the limit. 0 keeps nothing,
+    /// unless objects have no size.
     pub fn max_idle_bytes(self, bytes: usize) -> Self {
         self.set(|settings| settings.set_max_idle_bytes(bytes))
     }
@@ -151,7 +159,8 @@ impl<T: Send + 'static, R> Builder<T, R> {
 
     /// How many heap bytes one object may hold and still be kept. Default: no limit.
     ///
-    /// This is what keeps one huge request from pinning its memory while small ones go on.
+    /// This is what keeps one huge request from pinning its memory while small ones go on. The
+    /// object's own size, which no request can change, does not count here.
     pub fn max_object_bytes(self, bytes: usize) -> Self {
         self.set(|settings| settings.set_max_object_bytes(bytes))
     }

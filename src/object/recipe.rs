@@ -5,6 +5,7 @@
 
 use crate::object::recycle::{Recycle, known_weight};
 use crate::object::settings::Settings;
+use crate::raw::limits::Limits;
 use crate::sync::rare::Arc;
 
 /// Resets an object; its weight then, or [`DROP_IT`]. User code: may panic.
@@ -29,6 +30,8 @@ pub(crate) struct Recipe<T> {
     /// The user's, instead of what the reset says.
     weigh: Option<Weigh<T>>,
     on_pass: Option<OnPass>,
+    /// What an object takes besides what it holds on the heap.
+    object_bytes: usize,
     pub(crate) settings: Settings,
 }
 
@@ -50,6 +53,7 @@ impl<T: 'static> Recipe<T> {
             closure: None,
             weigh: None,
             on_pass: None,
+            object_bytes: size_of::<T>(),
             settings: Settings::default(),
         }
     }
@@ -70,6 +74,16 @@ impl<T: 'static> Recipe<T> {
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn set_on_pass(&mut self, on_pass: impl Fn() -> bool + Send + Sync + 'static) {
         self.on_pass = Some(Box::new(on_pass));
+    }
+
+    /// Objects weigh what they hold on the heap and no more.
+    #[allow(dead_code, reason = "for buffers and arenas, which are features")]
+    pub(crate) fn set_heap_only(&mut self) {
+        self.object_bytes = 0;
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.settings.limits().with_object_bytes(self.object_bytes)
     }
 
     /// Makes an object. User code.

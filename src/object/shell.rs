@@ -92,7 +92,7 @@ impl<T: Send + 'static> Shell<T> {
         let settings = &recipe.settings;
         let core = Core::new(
             Self::VTABLE,
-            settings.limits(),
+            recipe.limits(),
             slow_returns,
             settings.interval(),
         );

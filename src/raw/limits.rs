@@ -143,6 +143,8 @@ pub(crate) struct Limits {
     #[cfg(not(repool_loom))]
     budget: Option<Budget>,
     max_object_bytes: usize,
+    /// What each object takes besides its weight, which is what it holds on the heap.
+    object_bytes: usize,
 }
 
 impl Limits {
@@ -155,7 +157,24 @@ impl Limits {
             #[cfg(not(repool_loom))]
             budget: None,
             max_object_bytes,
+            object_bytes: 0,
         }
+    }
+
+    #[cfg(not(repool_loom))]
+    pub(crate) fn with_object_bytes(self, object_bytes: usize) -> Self {
+        Self {
+            object_bytes,
+            ..self
+        }
+    }
+
+    /// What so many objects take that weigh `weights` together: what limits and users see. A weight
+    /// leaves the object's own size out, so that a hit need not add it.
+    pub(crate) fn bytes_of(&self, objects: usize, weights: usize) -> usize {
+        objects
+            .saturating_mul(self.object_bytes)
+            .saturating_add(weights)
     }
 
     #[cfg(not(repool_loom))]
@@ -196,7 +215,8 @@ impl Limits {
         (self.objects.limit(), self.bytes.limit())
     }
 
-    /// Whether an object of this weight is worth keeping.
+    /// Whether an object of this weight is worth keeping. Its own size, which does not grow, has no
+    /// part in that.
     pub(crate) fn accepts(&self, weight: usize) -> bool {
         weight <= self.max_object_bytes.min(MAX_WEIGHT)
     }
@@ -239,8 +259,10 @@ impl Limits {
         if !self.bounded() {
             return Ok(());
         }
+        let had = self.bytes_of(have.objects, have.bytes);
+        let needed = self.bytes_of(need.objects, need.bytes);
         let objects = need.objects.saturating_sub(have.objects);
-        let bytes = need.bytes.saturating_sub(have.bytes);
+        let bytes = needed.saturating_sub(had);
         if !self.objects.reserve(objects) {
             return Err(Reason::Full);
         }
@@ -263,7 +285,7 @@ impl Limits {
             return Err(Reason::Budget);
         }
         let objects = have.objects.saturating_sub(need.objects);
-        let bytes = have.bytes.saturating_sub(need.bytes);
+        let bytes = had.saturating_sub(needed);
         self.objects.release(objects);
         self.bytes.release(bytes);
         if let Some(group) = group {

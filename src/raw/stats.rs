@@ -112,7 +112,8 @@ pub struct Stats {
     pub trimmed: u64,
     /// Objects waiting to be handed out.
     pub idle: u64,
-    /// Heap bytes of the idle objects, as their `retained_bytes` said when they came back.
+    /// Bytes of the idle objects: `size_of` each, and what they hold on the heap, as their
+    /// `retained_bytes` said when they came back.
     pub idle_bytes: u64,
     /// Objects that guards hold.
     pub in_use: u64,
@@ -199,7 +200,6 @@ impl Stats {
         let mut stats = Self {
             reused: read(&counters.reused) + caches.reused as u64,
             returned: read(&counters.returned) + caches.returned as u64,
-            idle_bytes: caches.idle_bytes.wrapping_add(core.depot.bytes()) as u64,
             ..Self::default()
         };
         let idle = (caches.idle + core.depot.objects()) as u64;
@@ -226,7 +226,9 @@ impl Stats {
         let alive = came.saturating_sub(went);
         let (max_idle, max_idle_bytes) = core.limits.most();
         stats.idle = idle.min(alive).min(max_idle as u64);
-        stats.idle_bytes = stats.idle_bytes.min(max_idle_bytes as u64);
+        let weights = caches.idle_bytes.wrapping_add(core.depot.bytes());
+        let bytes = core.limits.bytes_of(stats.idle as usize, weights);
+        stats.idle_bytes = bytes.min(max_idle_bytes) as u64;
         stats.in_use = alive - stats.idle;
         stats
     }
@@ -273,6 +275,6 @@ impl fmt::Display for Stats {
 pub struct Trimmed {
     /// Objects.
     pub objects: u64,
-    /// Their heap bytes, as their `retained_bytes` said when they came back.
+    /// Their bytes: `size_of` each, and what they held on the heap.
     pub bytes: u64,
 }

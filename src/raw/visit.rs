@@ -174,7 +174,7 @@ impl Core {
         let (all, _) = self.empty(false);
         let cleared = Trimmed {
             objects: all.len as u64,
-            bytes: all.bytes as u64,
+            bytes: self.limits.bytes_of(all.len, all.bytes) as u64,
         };
         self.counters.trimmed(all.len);
         self.drop_batch(all);

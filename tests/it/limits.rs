@@ -1,7 +1,7 @@
 //! Bounds on what a pool keeps. (Limit zero: objects.rs.)
 
 use super::support::{Census, Random, Tag, Worker, balanced, clear, join_all, manual, n, trim};
-use repool::{Pool, Recycle};
+use repool::{Budget, Pool, Recycle};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
@@ -12,6 +12,9 @@ struct Heavy {
     _tag: Tag,
     weight: usize,
 }
+
+/// What each takes besides its weight.
+const OWN: usize = size_of::<Heavy>();
 
 impl Recycle for Heavy {
     fn recycle(&mut self) {}
@@ -49,23 +52,48 @@ fn one_thread_fills_a_limit_on_bytes_exactly() {
     for weight in [1, 100, 4_096, 4_097, 200_000] {
         for fit in [0, 1, 2, 31, 32, 33, 65] {
             let census = Census::new();
-            let limit = fit * weight + weight - 1;
+            let limit = fit * (OWN + weight) + OWN + weight - 1;
             let pool = manual(heavy(&census, weight)).max_idle_bytes(limit).build();
             drop((0..fit + 40).map(|_| pool.get()).collect::<Vec<_>>());
             let stats = pool.stats();
             assert_eq!(stats.idle as usize, fit, "weight {weight}: {stats:?}");
-            assert_eq!(stats.idle_bytes as usize, fit * weight);
+            assert_eq!(stats.idle_bytes as usize, fit * (OWN + weight));
             census.agrees_with(&stats, 0);
         }
     }
 }
 
 #[test]
-fn objects_without_weight_fit_under_any_limit_on_bytes() {
+fn an_objects_own_size_counts_towards_limits_on_bytes() {
+    // 12.5 MiB of 64 KiB inline arrays were kept under 1 MiB.
+    type Array = [u8; 64 << 10];
+    const LIMIT: usize = 1 << 20;
+    let pool = manual(|| [0u8; 64 << 10]).max_idle_bytes(LIMIT).build();
+    let budget = Budget::new(LIMIT);
+    let other = manual(|| [0u8; 64 << 10]).budget(budget.clone()).build();
+    for pool in [&pool, &other] {
+        drop((0..200).map(|_| pool.get()).collect::<Vec<_>>());
+        let stats = pool.stats();
+        assert_eq!(stats.idle as usize, LIMIT / size_of::<Array>(), "{stats:?}");
+        assert_eq!(stats.idle_bytes as usize, LIMIT);
+    }
+    assert_eq!(budget.used(), LIMIT);
+    assert_eq!(other.clear().bytes as usize, LIMIT);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn objects_without_size_fit_under_any_limit_on_bytes() {
     // A12: a limit on bytes is none on objects.
-    let pool = manual(Vec::<u8>::new).max_idle_bytes(0).build();
+    let pool = manual(|| ()).max_idle_bytes(0).build();
     drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
     assert_eq!(pool.stats().idle, 100);
+    let pool = manual(Vec::<u8>::new).max_idle_bytes(0).build();
+    drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
+    assert_eq!(
+        (pool.stats().idle, pool.stats().discarded_by.full),
+        (0, 100)
+    );
 }
 
 #[test]
@@ -76,7 +104,7 @@ fn a_limit_never_wears_out() {
     let census = Census::new();
     let pool = manual(heavy(&census, 10))
         .max_idle(LIMIT)
-        .max_idle_bytes(LIMIT * 10)
+        .max_idle_bytes(LIMIT * (OWN + 10))
         .build();
     let pool = Arc::new(pool);
     let mut random = Random::new(5);
@@ -107,7 +135,7 @@ fn a_limit_never_wears_out() {
                 _ => (),
             }
             let stats = pool.stats();
-            assert!(stats.idle <= LIMIT as u64 && stats.idle_bytes <= LIMIT as u64 * 10);
+            assert!(stats.idle <= LIMIT as u64 && stats.idle_bytes as usize <= LIMIT * (OWN + 10));
         }
         workers.into_iter().for_each(Worker::end);
         let _ = pool.clear();
@@ -320,7 +348,7 @@ fn a_heavy_object_leaves_lighter_ones_their_room() {
     for heaviest in [90_000, 200_000] {
         let census = Census::new();
         let pool = manual(heavy(&census, 1_000))
-            .max_idle_bytes(100_000)
+            .max_idle_bytes(100_000 + 61 * OWN)
             .build();
         let mut one = pool.get();
         one.weight = heaviest;
@@ -345,7 +373,9 @@ fn a_mixed_load_that_fits_a_limit_on_bytes_creates_no_more() {
         (1_280_000, 1, 20_000),
     ] {
         let census = Census::new();
-        let pool = manual(heavy(&census, 100)).max_idle_bytes(limit).build();
+        let pool = manual(heavy(&census, 100))
+            .max_idle_bytes(limit + (64 + heavies) * OWN)
+            .build();
         for cycle in 0..30 {
             let mut out: Vec<_> = (0..64 + heavies).map(|_| pool.get()).collect();
             // Whatever comes out: so many heavy ones, the rest light, at the front or at the end.

@@ -34,6 +34,13 @@ enum Fault {
     PanicInWeigh,
 }
 
+impl Record {
+    /// What limits count for it.
+    fn bytes(&self) -> usize {
+        size_of::<Object>() + self.weight
+    }
+}
+
 #[derive(Debug)]
 struct Object {
     id: usize,
@@ -338,10 +345,8 @@ impl Ledger {
         let after = self.idle_ids();
         assert!(after.is_subset(&before));
         let gone: Vec<_> = before.difference(&after).collect();
-        let bytes: usize = gone
-            .iter()
-            .map(|&&id| read(&self.registry)[id].weight)
-            .sum();
+        let all = read(&self.registry);
+        let bytes: usize = gone.iter().map(|&&id| all[id].bytes()).sum();
         assert_eq!(
             (trimmed.objects, trimmed.bytes),
             (gone.len() as u64, bytes as u64)
@@ -354,20 +359,20 @@ impl Ledger {
         balanced(&stats);
         let idle = self.idle_ids();
         let all = read(&self.registry);
-        let weight: usize = idle.iter().map(|&id| all[id].weight).sum();
+        let bytes: usize = idle.iter().map(|&id| all[id].bytes()).sum();
         assert!(
             all.iter().all(|record| record.drops <= 1),
             "dropped twice: {all:?}"
         );
         let adopted = all.iter().filter(|record| record.adopted).count();
         assert_eq!(stats.idle, idle.len() as u64, "{stats:?}");
-        assert_eq!(stats.idle_bytes, weight as u64, "{stats:?}");
+        assert_eq!(stats.idle_bytes, bytes as u64, "{stats:?}");
         assert_eq!(stats.in_use, self.held.len() as u64, "{stats:?}");
         assert_eq!(stats.taken, self.taken.len() as u64, "{stats:?}");
         assert_eq!(stats.adopted, adopted as u64, "{stats:?}");
         assert_eq!(stats.created, (all.len() - adopted) as u64, "{stats:?}");
         assert!(
-            idle.len() <= self.limits.idle && weight <= self.limits.idle_bytes,
+            idle.len() <= self.limits.idle && bytes <= self.limits.idle_bytes,
             "{stats:?}"
         );
         assert!(
@@ -375,7 +380,7 @@ impl Ledger {
                 .all(|&id| all[id].weight <= self.limits.object_bytes)
         );
         if let Some(budget) = &self.budget {
-            assert!(weight <= budget.used(), "what is idle is charged for");
+            assert!(bytes <= budget.used(), "what is idle is charged for");
             assert!(budget.used() <= budget.limit(), "never exceeded");
         }
         stats
