@@ -375,6 +375,52 @@ fn a_child_by_the_bare_system_call_is_trimmed() {
     }
 }
 
+/// A process that was stopped for many intervals runs one pass when it goes on, and not one for each
+/// interval that it has missed.
+#[test]
+fn a_stopped_process_does_not_make_up_for_missed_passes() {
+    const MISSED: u32 = 50;
+    let _turn = alone();
+    // SAFETY: the child only uses pools, the allocator, threads and the file system, and leaves by
+    // `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: a plain system call.
+        unsafe { libc::alarm(30) };
+        let pool = pool();
+        let mut last = (Instant::now(), janitor_stats().passes);
+        let deadline = last.0 + Duration::from_secs(20);
+        let extra = loop {
+            drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
+            thread::sleep(Duration::from_millis(1));
+            let now = (Instant::now(), janitor_stats().passes);
+            if now.0 - last.0 > MISSED / 2 * FAST {
+                // It goes on: what comes within two intervals and a half.
+                thread::sleep(FAST * 5 / 2);
+                break janitor_stats().passes - last.1;
+            }
+            if now.0 > deadline {
+                break 200; // never stopped
+            }
+            last = now;
+        };
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(extra as i32) };
+    }
+    thread::sleep(10 * FAST);
+    // SAFETY: our own child.
+    unsafe { libc::kill(child, libc::SIGSTOP) };
+    thread::sleep(MISSED * FAST);
+    // SAFETY: as above.
+    unsafe { libc::kill(child, libc::SIGCONT) };
+    let mut status = 0;
+    // SAFETY: waits for the child above.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert!(libc::WIFEXITED(status), "{status}");
+    let passes = libc::WEXITSTATUS(status);
+    assert!((1..=5).contains(&passes), "{passes} passes");
+}
+
 // ---------------------------------------------------------------- a thread of the process
 
 /// A signal set of one.

@@ -8,7 +8,7 @@ use crate::sys::memory::Memory;
 use crate::sys::panics::quietly;
 use crate::sys::process::{epoch, janitor_is_possible};
 use crate::sys::spawn;
-use crate::sys::timer::Timer;
+use crate::sys::timer::{self, Timer};
 use std::ptr;
 use std::time::Duration;
 
@@ -165,11 +165,11 @@ fn start(registry: &'static Mutex<Registry>) -> Option<Thread> {
     super::fork::install();
     // Under the registry's lock, which a forking thread takes first.
     let _ = Memory::system();
-    let _ = Timer::now();
+    timer::prepare();
     let run = || registry::run(registry, source::level);
     let thread = spawn::background("repool-janitor", run);
     if thread.is_none() {
-        START_FAILED.restart();
+        START_FAILED.restart(RETRY);
     }
     thread
 }

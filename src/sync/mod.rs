@@ -33,6 +33,8 @@ pub(crate) mod rare {
 /// A counter that only figures are made of: it stays on std under loom, so that it does not
 /// multiply the states.
 pub(crate) type Figure = std::sync::atomic::AtomicUsize;
+/// The same in 32 bits.
+pub(crate) type Figure32 = std::sync::atomic::AtomicU32;
 
 /// How long an operation tries before it takes the other way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
