@@ -30,7 +30,7 @@ pub use crate::sys::memory::Level;
 pub use crate::{
     background::worker::{JanitorStats, janitor_stats},
     budget::Budget,
-    object::builder::{Builder, CustomReset, OwnReset},
+    object::builder::{Builder, CustomReset, OwnReset, Unweighed},
     object::guard::Pooled,
     object::pool::Pool,
     object::recycle::Recycle,

@@ -103,7 +103,7 @@ impl ArenaBuilder {
     }
 
     /// What the first use of a `const` pool makes its inside from.
-    pub(super) fn plan() -> Recipe<Region> {
+    pub(super) fn plan() -> Arc<Recipe<Region>> {
         Self::new().pool.recipe()
     }
 }

@@ -2,15 +2,15 @@
 
 use crate::budget::Budget;
 use crate::object::pool::Pool;
-use crate::object::recipe::{Recipe, by_recycle};
+use crate::object::recipe::Recipe;
 use crate::object::recycle::Recycle;
 use crate::object::settings::Settings;
 #[cfg(feature = "bytes")]
 use crate::raw::limits::Group;
-#[cfg(feature = "bytes")]
 use crate::sync::rare::Arc;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::time::Duration;
 
 /// The reset is `T`'s own, by [`Recycle`].
@@ -26,17 +26,39 @@ pub struct CustomReset<T>(PhantomData<fn(&mut T)>);
 /// `R` says whose reset the pool uses; only [`build`](Builder::build) looks at it.
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<T: Send + 'static, R = OwnReset> {
-    recipe: Recipe<T>,
+    unweighed: Unweighed<T>,
     reset: PhantomData<fn() -> R>,
+}
+
+/// A [`Builder`] with a reset of its own, for objects that are not [`Recycle`]: nobody but the user can
+/// say what they weigh.
+///
+/// `build` is the only thing to do with it, and a builder leads here by itself: where `T` is
+/// `Recycle`, `builder.build()` is [`Builder::build`], and this one otherwise. So a pool of
+/// `HashMap`s with a reset of its own still weighs them as [`Recycle`] does.
+pub struct Unweighed<T: Send + 'static> {
+    /// Shared with the pools that are built from it.
+    recipe: Arc<Recipe<T>>,
 }
 
 impl<T: Send + 'static> Builder<T> {
     pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        Self::of(Recipe::new(create))
+        Self {
+            unweighed: Unweighed {
+                recipe: Arc::new(Recipe::new(create)),
+            },
+            reset: PhantomData,
+        }
     }
 }
 
 impl<T: Send + 'static, R> fmt::Debug for Builder<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.unweighed.fmt(f)
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Unweighed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("settings", &self.recipe.settings)
@@ -73,35 +95,57 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self,
         reset: impl Fn(&mut T) -> bool + Send + Sync + 'static,
     ) -> Builder<T, CustomReset<T>> {
-        let mut recipe = self.recipe;
-        recipe.set_closure(reset);
-        Builder::of(recipe)
-    }
-
-    fn of(recipe: Recipe<T>) -> Self {
-        Self {
-            recipe,
+        let Builder { unweighed, .. } = self.change(|recipe| recipe.set_closure(reset));
+        Builder {
+            unweighed,
             reset: PhantomData,
         }
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        set(&mut self.recipe.settings);
+    /// What an object holds on the heap, in bytes, for limits and statistics: instead of
+    /// [`Recycle::retained_bytes`], and for types that are not [`Recycle`]. Called after each reset.
+    ///
+    /// Costs as much as a [`reset`](Builder::reset) does.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// struct Table { cells: Box<[u64]> }
+    /// let pool = Pool::builder(|| Table { cells: vec![0; 1_000].into() })
+    ///     .reset(|table| {
+    ///         table.cells.fill(0);
+    ///         true
+    ///     })
+    ///     .retained_bytes(|table| size_of_val(&*table.cells))
+    ///     .max_idle_bytes(1 << 20)
+    ///     .build();
+    /// drop(pool.get());
+    /// assert_eq!(pool.stats().idle_bytes as usize, size_of::<Table>() + 8_000);
+    /// ```
+    pub fn retained_bytes(self, weigh: impl Fn(&T) -> usize + Send + Sync + 'static) -> Self {
+        self.change(|recipe| recipe.set_weigh(weigh))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Recipe<T>)) -> Self {
+        let recipe = Arc::get_mut(&mut self.unweighed.recipe);
+        change(recipe.expect("a builder is set up before it builds"));
         self
+    }
+
+    fn set(self, set: impl FnOnce(&mut Settings)) -> Self {
+        self.change(|recipe| set(&mut recipe.settings))
     }
 
     /// For pools made of pools: see [`OnPass`](crate::object::recipe::OnPass).
     #[allow(dead_code, reason = "for buffers, which are a feature")]
-    pub(crate) fn on_pass(mut self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.recipe.set_on_pass(on_pass);
-        self
+    pub(crate) fn on_pass(self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.change(|recipe| recipe.set_on_pass(on_pass))
     }
 
     /// What users see of an object is what it holds on the heap: its own size is not theirs.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
-    pub(crate) fn heap_only(mut self) -> Self {
-        self.recipe.set_heap_only();
-        self
+    pub(crate) fn heap_only(self) -> Self {
+        self.change(Recipe::set_heap_only)
     }
 
     /// Another builder's settings.
@@ -176,27 +220,57 @@ impl<T: Send + 'static> Builder<T, OwnReset> {
         Pool::from_recipe(self.recipe())
     }
 
-    pub(crate) fn recipe(self) -> Recipe<T>
+    pub(crate) fn recipe(self) -> Arc<Recipe<T>>
     where
         T: Recycle,
     {
-        let mut recipe = self.recipe;
-        recipe.set_reset(by_recycle);
-        recipe
+        self.change(Recipe::set_recycle).unweighed.recipe
     }
 }
 
-impl<T: Send + 'static> Builder<T, CustomReset<T>> {
-    /// What an object holds on the heap, for limits and statistics, as
-    /// [`Recycle::retained_bytes`] does for pools without a reset of their own. Default: 0, except
-    /// for the types whose reset is inlined (`Vec<u8>`, `String`), which are known.
-    pub fn retained_bytes(mut self, weigh: impl Fn(&T) -> usize + Send + Sync + 'static) -> Self {
-        self.recipe.set_weigh(weigh);
-        self
-    }
-
-    /// Makes the pool.
+impl<T: Recycle + Send + 'static> Builder<T, CustomReset<T>> {
+    /// Makes the pool. Objects weigh what [`Recycle::retained_bytes`] says, unless
+    /// [`retained_bytes`](Builder::retained_bytes) was called.
+    ///
+    /// For other types this is [`Unweighed::build`].
     pub fn build(self) -> Pool<T> {
-        Pool::from_recipe(self.recipe)
+        let recipe = self.change(Recipe::set_recycles_weights).unweighed.recipe;
+        Pool::from_recipe(recipe)
+    }
+}
+
+/// Leads to [`Unweighed::build`] where `T` is not [`Recycle`].
+impl<T: Send + 'static> Deref for Builder<T, CustomReset<T>> {
+    type Target = Unweighed<T>;
+
+    fn deref(&self) -> &Unweighed<T> {
+        &self.unweighed
+    }
+}
+
+impl<T: Send + 'static> Unweighed<T> {
+    /// Makes a pool; a further call makes another one, with the same closures.
+    ///
+    /// Without [`retained_bytes`](Builder::retained_bytes), an object weighs `size_of::<T>()` and
+    /// what is known of its type: `String` and the vectors of numbers, also where `T` is generic.
+    ///
+    /// # Panics
+    /// If there is a limit in bytes (`max_idle_bytes`, `max_object_bytes`, `budget`) and nobody can say
+    /// what an object holds on the heap: `T` is not `Recycle` as far as the caller's code can tell,
+    /// it has a destructor, and `retained_bytes` was not called. (The process-wide budget counts
+    /// such objects by their size alone.)
+    ///
+    /// ```should_panic
+    /// use repool::Pool;
+    /// struct Table { cells: Box<[u64]> }
+    /// let pool = Pool::builder(|| Table { cells: vec![0; 1_000].into() })
+    ///     .reset(|_| true)
+    ///     .max_idle_bytes(1 << 20)
+    ///     .build();
+    /// ```
+    #[must_use]
+    pub fn build(&self) -> Pool<T> {
+        self.recipe.check_weights();
+        Pool::from_recipe(Arc::clone(&self.recipe))
     }
 }

@@ -311,7 +311,7 @@ impl<T: Send + 'static> Pool<T> {
 
     /// A pool whose settings are made by its first use as well.
     #[cfg(feature = "bumpalo")]
-    pub(crate) const fn deferred(make: fn() -> Recipe<T>) -> Self {
+    pub(crate) const fn deferred(make: fn() -> Arc<Recipe<T>>) -> Self {
         Self {
             entry: Entry::new(),
             source: Source::Deferred(make),
@@ -370,10 +370,10 @@ impl<T: Send + 'static> Pool<T> {
     }
 
     /// A pool whose core is made by its first use.
-    pub(crate) fn from_recipe(recipe: Recipe<T>) -> Self {
+    pub(crate) fn from_recipe(recipe: Arc<Recipe<T>>) -> Self {
         Self {
             entry: Entry::new(),
-            source: Source::Built(Arc::new(recipe)),
+            source: Source::Built(recipe),
         }
     }
 

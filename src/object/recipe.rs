@@ -3,10 +3,12 @@
 //! Builders make one; a `const` pool keeps a [`Source`], from which its first use makes it. A pool
 //! and its core share the recipe, which is never changed: closures are called through `&Recipe`.
 
-use crate::object::recycle::{Recycle, known_weight};
+use crate::object::recycle::{Recycle, is_inlined, known_weight};
 use crate::object::settings::Settings;
 use crate::raw::limits::Limits;
 use crate::sync::rare::Arc;
+use std::any::type_name;
+use std::mem::needs_drop;
 
 /// Resets an object; its weight then, or [`DROP_IT`]. User code: may panic.
 pub(crate) type Reset<T> = fn(&Recipe<T>, &mut T) -> usize;
@@ -19,7 +21,14 @@ pub(crate) const DROP_IT: usize = usize::MAX;
 pub(crate) type OnPass = Box<dyn Fn() -> bool + Send + Sync>;
 
 type Closure<T> = Box<dyn Fn(&mut T) -> bool + Send + Sync>;
-type Weigh<T> = Box<dyn Fn(&T) -> usize + Send + Sync>;
+
+/// What an object holds on the heap.
+enum Weigh<T> {
+    /// By the reset's own figure, or not known.
+    Unsaid,
+    Type(fn(&T) -> usize),
+    Closure(Box<dyn Fn(&T) -> usize + Send + Sync>),
+}
 
 /// How objects are made, reset and weighed.
 pub(crate) struct Recipe<T> {
@@ -27,8 +36,7 @@ pub(crate) struct Recipe<T> {
     reset: Reset<T>,
     /// What [`by_closure`] calls.
     closure: Option<Closure<T>>,
-    /// The user's, instead of what the reset says.
-    weigh: Option<Weigh<T>>,
+    weigh: Weigh<T>,
     on_pass: Option<OnPass>,
     /// What an object takes besides what it holds on the heap.
     object_bytes: usize,
@@ -51,15 +59,45 @@ impl<T: 'static> Recipe<T> {
             create,
             reset,
             closure: None,
-            weigh: None,
+            weigh: Weigh::Unsaid,
             on_pass: None,
             object_bytes: size_of::<T>(),
             settings: Settings::default(),
         }
     }
 
-    pub(crate) fn set_reset(&mut self, reset: Reset<T>) {
-        self.reset = reset;
+    /// Objects are reset by [`Recycle`], and weighed by it unless the user has said how.
+    pub(crate) fn set_recycle(&mut self)
+    where
+        T: Recycle,
+    {
+        self.reset = match self.weigh {
+            Weigh::Unsaid => by_recycle,
+            _ => by_recycle_weighed,
+        };
+    }
+
+    /// Objects are weighed by [`Recycle`] unless the user has said how.
+    pub(crate) fn set_recycles_weights(&mut self)
+    where
+        T: Recycle,
+    {
+        if let Weigh::Unsaid = self.weigh {
+            self.weigh = Weigh::Type(T::retained_bytes);
+        }
+    }
+
+    /// # Panics
+    /// If a limit in bytes asks for weights and nobody can say what objects weigh.
+    pub(crate) fn check_weights(&self) {
+        // A type without a destructor owns nothing on the heap.
+        let known = !matches!(self.weigh, Weigh::Unsaid) || is_inlined::<T>() || !needs_drop::<T>();
+        assert!(
+            known || !self.settings.limits_bytes(),
+            "a limit in bytes (`max_idle_bytes`, `max_object_bytes`, `budget`) cannot see what a `{}` \
+             holds on the heap: say so with `.retained_bytes(|object| ..)`",
+            type_name::<T>()
+        );
     }
 
     pub(crate) fn set_closure(&mut self, reset: impl Fn(&mut T) -> bool + Send + Sync + 'static) {
@@ -68,7 +106,7 @@ impl<T: 'static> Recipe<T> {
     }
 
     pub(crate) fn set_weigh(&mut self, weigh: impl Fn(&T) -> usize + Send + Sync + 'static) {
-        self.weigh = Some(Box::new(weigh));
+        self.weigh = Weigh::Closure(Box::new(weigh));
     }
 
     #[allow(dead_code, reason = "for buffers, which are a feature")]
@@ -99,10 +137,19 @@ impl<T: 'static> Recipe<T> {
         self.reset
     }
 
+    fn weight(&self, object: &T) -> usize {
+        let weight = match &self.weigh {
+            Weigh::Unsaid => known_weight(object),
+            Weigh::Type(weigh) => weigh(object),
+            Weigh::Closure(weigh) => weigh(object),
+        };
+        weight.min(DROP_IT - 1)
+    }
+
     /// Whether the user says how objects are reset or weighed, so that no return may do it as the
     /// type does.
     pub(crate) fn is_foreign(&self) -> bool {
-        self.closure.is_some() || self.weigh.is_some()
+        self.closure.is_some() || matches!(self.weigh, Weigh::Closure(_))
     }
 
     /// What a pass has to do besides. User code.
@@ -117,16 +164,18 @@ pub(crate) fn by_recycle<T: Recycle>(_: &Recipe<T>, object: &mut T) -> usize {
     object.retained_bytes().min(DROP_IT - 1)
 }
 
+/// By [`Recycle`], and weighed by the user's closure.
+fn by_recycle_weighed<T: Recycle + 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
+    object.recycle();
+    recipe.weight(object)
+}
+
 /// By the user's closures. Without a reset nothing is kept.
 pub(crate) fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
     if !recipe.closure.as_ref().is_some_and(|reset| reset(object)) {
         return DROP_IT;
     }
-    let weight = match &recipe.weigh {
-        Some(weigh) => weigh(object),
-        None => known_weight(object),
-    };
-    weight.min(DROP_IT - 1)
+    recipe.weight(object)
 }
 
 /// Where a pool's recipe comes from.
@@ -141,7 +190,7 @@ pub(crate) enum Source<T> {
     /// For pools that are `const` and still have something of their own to make. Threads that race
     /// for the first use make one each, and all but one are dropped.
     #[cfg(feature = "bumpalo")]
-    Deferred(fn() -> Recipe<T>),
+    Deferred(fn() -> Arc<Recipe<T>>),
     Built(Arc<Recipe<T>>),
 }
 
@@ -169,7 +218,7 @@ impl<T: 'static> Source<T> {
                 Arc::new(recipe)
             }
             #[cfg(feature = "bumpalo")]
-            Self::Deferred(make) => Arc::new(make()),
+            Self::Deferred(make) => make(),
             Self::Built(recipe) => Arc::clone(recipe),
         }
     }

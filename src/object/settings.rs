@@ -92,6 +92,11 @@ impl Settings {
             .with_budget(self.effective_budget())
     }
 
+    /// Whether a limit that the user has set is in bytes.
+    pub(crate) fn limits_bytes(&self) -> bool {
+        self.largest_kept() != usize::MAX || self.budget.is_some()
+    }
+
     /// The most bytes that one object may have and still be kept, by the limits of this pool alone.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn largest_kept(&self) -> usize {

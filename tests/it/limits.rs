@@ -2,6 +2,8 @@
 
 use super::support::{Census, Random, Tag, Worker, balanced, clear, join_all, manual, n, trim};
 use repool::{Budget, Pool, Recycle};
+use std::collections::HashMap;
+use std::panic::{UnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
@@ -413,4 +415,145 @@ fn a_thread_does_not_sit_on_many_heavy_objects() {
     assert!(reachable.len() >= 18, "{} of 20", reachable.len());
     drop(reachable);
     hoarder.end();
+}
+
+/// A reset of one's own, where all that is known of `T` is its bounds.
+fn by_hand<T: Default + Send + 'static>(bytes: usize) -> Pool<T> {
+    Pool::builder(T::default)
+        .trim_manually()
+        .max_idle_bytes(bytes)
+        .reset(|_| true)
+        .build()
+}
+
+#[test]
+fn a_reset_of_ones_own_does_not_blind_a_limit_on_bytes() {
+    // A pool of maps kept 36 MiB under 1 MiB, and said that it was nothing.
+    const LIMIT: usize = 1 << 20;
+    let pool = Pool::builder(HashMap::<u64, [u8; 56]>::new)
+        .max_idle_bytes(LIMIT)
+        .reset(|map| {
+            map.clear();
+            true
+        })
+        .trim_manually()
+        .build();
+    let mut maps: Vec<_> = (0..100).map(|_| pool.get()).collect();
+    let each = maps
+        .iter_mut()
+        .map(|map| {
+            map.extend((0..1_000).map(|key| (key, [0; 56])));
+            size_of_val(&**map) + map.retained_bytes()
+        })
+        .max()
+        .expect("a hundred");
+    assert!(each > 100_000);
+    drop(maps);
+    let stats = pool.stats();
+    assert_eq!(stats.idle as usize, LIMIT / each, "{stats:?}");
+    assert_eq!(stats.idle_bytes as usize, LIMIT / each * each);
+    assert_eq!(stats.discarded_by.full, 100 - stats.idle);
+
+    // The same for limits on one object, and for a budget.
+    let budget = Budget::new(LIMIT);
+    for pool in [
+        manual(|| vec![String::new(); 50_000])
+            .reset(|_| true)
+            .max_object_bytes(LIMIT)
+            .build(),
+        manual(|| vec![String::new(); 50_000])
+            .budget(budget.clone())
+            .reset(|_| true)
+            .build(),
+    ] {
+        drop(pool.get());
+        assert_eq!(pool.stats().idle, 0);
+    }
+}
+
+#[test]
+fn a_limit_on_bytes_is_refused_where_nobody_can_say_what_objects_weigh() {
+    // Counting 0 instead.
+    struct Foreign(#[expect(dead_code, reason = "held")] Vec<u8>);
+    let foreign = || Foreign(vec![0; 1_000]);
+    let refused = |build: Box<dyn FnOnce() -> Pool<Foreign> + UnwindSafe>| {
+        let panic = catch_unwind(build).expect_err("refused");
+        let message = panic.downcast_ref::<String>().expect("formatted").clone();
+        for word in ["Foreign", ".retained_bytes(", "max_idle_bytes"] {
+            assert!(message.contains(word), "{message}");
+        }
+    };
+    refused(Box::new(move || {
+        let builder = Pool::builder(foreign).max_idle_bytes(1_000);
+        builder.reset(|_| true).build()
+    }));
+    refused(Box::new(move || {
+        let builder = Pool::builder(foreign).reset(|_| true);
+        builder.max_object_bytes(1_000).build()
+    }));
+    refused(Box::new(move || {
+        let builder = Pool::builder(foreign).reset(|_| true);
+        builder.budget(Budget::new(1_000)).build()
+    }));
+    // Said, not asked for, or nothing to say.
+    let said = manual(foreign)
+        .retained_bytes(|foreign| foreign.0.capacity())
+        .reset(|_| true)
+        .max_idle_bytes(2 * (1_000 + size_of::<Foreign>()))
+        .build();
+    drop((said.get(), said.get(), said.get()));
+    assert_eq!(said.stats().idle, 2);
+    drop(manual(foreign).reset(|_| true).max_idle(3).build());
+    drop(by_hand::<[u64; 4]>(100));
+    // Generic code knows no more than its bounds say; of some types the pool itself knows more.
+    assert!(catch_unwind(|| by_hand::<HashMap<u8, u8>>(100)).is_err());
+    let bytes = by_hand::<Vec<u8>>(10_000);
+    bytes.get().reserve(20_000);
+    assert_eq!(
+        (bytes.stats().idle, bytes.stats().discarded_by.full),
+        (0, 1)
+    );
+}
+
+#[test]
+fn weights_can_be_said_without_a_reset_of_ones_own() {
+    // `retained_bytes` was there only after `reset`.
+    #[derive(Default)]
+    struct Shared {
+        line: String,
+        table: Arc<[u64]>,
+    }
+    impl Recycle for Shared {
+        fn recycle(&mut self) {
+            self.line.clear();
+        }
+    }
+    let pool = manual(|| Shared {
+        line: String::new(),
+        table: vec![0; 100].into(),
+    })
+    .retained_bytes(|shared| size_of_val(&*shared.table))
+    .build();
+    pool.get().line.push('x');
+    assert!(pool.get().line.is_empty(), "its own reset");
+    let expected = size_of::<Shared>() + 800;
+    assert_eq!(pool.stats().idle_bytes as usize, expected);
+
+    // Of a type whose own weight is inlined.
+    let pool = manual(Vec::<u8>::new).retained_bytes(|_| 7).build();
+    pool.get().extend([1; 100]);
+    assert!(pool.get().is_empty() && pool.get().capacity() >= 100);
+    let expected = size_of::<Vec<u8>>() + 7;
+    assert_eq!(pool.stats().idle_bytes as usize, expected);
+}
+
+#[test]
+fn a_builder_without_weights_builds_again() {
+    // `build` there borrows the builder.
+    struct Foreign;
+    let builder = manual(|| Foreign).name("twin").reset(|_| true);
+    let (one, other) = (builder.build(), builder.build());
+    drop(one.get());
+    assert_eq!((one.stats().created, other.stats().created), (1, 0));
+    assert_eq!((one.name(), other.name()), (Some("twin"), Some("twin")));
 }
