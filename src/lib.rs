@@ -37,6 +37,14 @@ pub use crate::{
     pressure::Pressure,
 };
 
+/// The version of bumpalo that [`ArenaPool`] uses.
+#[cfg(feature = "bumpalo")]
+pub use bumpalo;
+
+/// The version of bytes that [`BufferPool`] uses.
+#[cfg(feature = "bytes")]
+pub use bytes;
+
 #[cfg(all(feature = "bumpalo", not(repool_loom)))]
 pub use crate::arena::{Arena, ArenaBuilder, ArenaPool};
 
