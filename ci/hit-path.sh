@@ -134,11 +134,12 @@ expect_offence repool_bench_buffer "(atomic read-modify-write)\|(fence)" calls
 unset REPOOL_BARRIER
 [ "$failed" -eq 1 ] || echo "controls: each rejected for what it does"
 
-# gate LOOP LIMIT NAME [calls] [OTHERS]: what functions whose names match OTHERS do is their affair.
+# gate LOOP LIMIT NAME [calls] [OTHERS] [PAIRS IN A ROUND]: what functions whose names match OTHERS do
+# is their affair.
 gate() {
     inspect "$1"
     local instructions found
-    instructions=$(cost "$1")
+    instructions=$(cost "$1" "${6:-1}")
     if [ -n "${5:-}" ]; then
         awk -F '\t' -v others="$5" '$2 !~ others' "$work/$1.rounds" >"$work/$1.ours.rounds"
         found=$(offences "$1.ours" "${4:-}")
@@ -161,9 +162,12 @@ for order in fifo lifo; do
     inspect "repool_bench_held_$order"
     echo "Vec<u8>, 8 held, $order: $(cost "repool_bench_held_$order" 8) instructions a pair"
 done
+gate repool_bench_user_held 133 "the same, 8 held" calls "" 8
 gate repool_bench_buffer 146 "4 KiB buffer, get + write 64 bytes + drop" calls memcpy
 inspect repool_bench_bare
 gate repool_bench_frozen 365 "the same, frozen ($(cost repool_bench_bare) of it bytes' own)" calls "memcpy|^<?bytes::"
+inspect repool_bench_bare_arena
+gate repool_bench_arena 122 "arena, get + allocate 64 bytes + drop ($(cost repool_bench_bare_arena) of it bumpalo's own)" calls "^<?bumpalo::"
 inspect repool_bench_cell
 inspect repool_bench_plain
 echo "for comparison: thread-local cell $(cost repool_bench_cell), malloc $(cost repool_bench_plain)"

@@ -7,7 +7,8 @@
 pub mod report;
 
 use bytes::{BufMut, BytesMut};
-use repool::{BufferPool, Pool, Recycle};
+use repool::bumpalo::Bump;
+use repool::{ArenaPool, BufferPool, Pool, Recycle};
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use std::cell::Cell;
 use std::hint::black_box;
@@ -143,6 +144,23 @@ pub fn repool_bench_user(n: u64) {
     }
 }
 
+/// Eight of these held at a time, dropped in the order they came. One round is eight pairs.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn repool_bench_user_held(n: u64) {
+    for _ in 0..n {
+        let guards: [_; 8] = std::array::from_fn(|_| {
+            let mut scratch = SCRATCH.get();
+            scratch.depth += 1;
+            work(&mut scratch.bytes);
+            scratch
+        });
+        // All are out before the first goes back.
+        black_box(&guards);
+        drop(guards);
+    }
+}
+
 static BUFFERS: BufferPool = BufferPool::new();
 
 /// The tight pair on a buffer, of a size that the compiler does not know.
@@ -176,6 +194,29 @@ pub fn repool_bench_bare(n: u64) {
         kept.put_slice(black_box(&[1; 64]));
         drop(black_box(kept.split().freeze()));
         assert!(kept.try_reclaim(black_box(4096)));
+    }
+}
+
+static ARENAS: ArenaPool = ArenaPool::new();
+
+/// The tight pair on an arena, with 64 bytes allocated in it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn repool_bench_arena(n: u64) {
+    for _ in 0..n {
+        let arena = ARENAS.get();
+        black_box(arena.alloc::<[u8; 64]>(*black_box(&BLOCK)));
+    }
+}
+
+/// What of the last one is bumpalo's own: one arena, reset each round.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn repool_bench_bare_arena(n: u64) {
+    let mut arena = Bump::with_capacity(4032);
+    for _ in 0..n {
+        black_box(arena.alloc::<[u8; 64]>(*black_box(&BLOCK)));
+        arena.reset();
     }
 }
 
