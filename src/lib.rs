@@ -46,7 +46,11 @@ pub use bumpalo;
 pub use bytes;
 
 #[cfg(all(feature = "bumpalo", not(repool_loom)))]
-pub use crate::arena::{Arena, ArenaBuilder, ArenaPool};
+pub use crate::arena::{Arena, ArenaPool, ArenaPoolBuilder};
+
+#[cfg(all(feature = "bumpalo", not(repool_loom)))]
+#[doc(hidden)]
+pub use crate::arena::ArenaPoolBuilder as ArenaBuilder;
 
 #[cfg(all(feature = "bytes", not(repool_loom)))]
 pub use crate::buffer::{Buffer, BufferPool, BufferPoolBuilder, CapacityError, ClassStats};

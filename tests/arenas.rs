@@ -1,14 +1,18 @@
-//! Arenas as a user sees them: sections E2 to E11 of the acceptance list. What they ask of the
+//! Arenas as a user sees them: sections E2, E5, E6, E8, E10 and E11 of the acceptance list. What they ask of the
 //! allocator is in `arenas_alloc.rs`, what the compiler refuses in the documentation of `Arena`.
 #![cfg(feature = "bumpalo")]
 
 #[path = "arenas/ledger.rs"]
 mod ledger;
+#[path = "arenas/limit.rs"]
+mod limit;
 #[path = "arenas/tokio.rs"]
 #[cfg(not(miri))]
 mod on_tokio;
 #[path = "arenas/settings.rs"]
 mod settings;
+#[path = "arenas/sizes.rs"]
+mod sizes;
 
 use bumpalo::Bump;
 use repool::{Arena, ArenaPool, Budget, Pool, Recycle};
@@ -458,70 +462,4 @@ fn e8_a_producer_and_a_consumer_share_a_few_arenas() {
     assert_eq!(stats.in_use, 0);
     // Two lists of 32 and a few more on each side.
     assert!(stats.created <= 4 * 32 + 8, "{stats}");
-}
-
-// ------------------------------------------------------------------------- E9: what is learned
-
-/// The first chunk of a new arena, in bytes.
-fn first_chunk(pool: &ArenaPool) -> usize {
-    let _ = pool.clear();
-    pool.get().allocated_bytes()
-}
-
-fn serve(pool: &ArenaPool, requests: usize, bytes: usize) {
-    for _ in 0..requests {
-        let arena = pool.get();
-        for _ in 0..10 {
-            fill(&arena, bytes / 10);
-        }
-    }
-}
-
-#[test]
-fn e9_the_first_chunk_follows_what_requests_use() {
-    let pool = manual();
-    assert!(first_chunk(&pool) <= 4 << 10);
-    for bytes in [50_000, 900, 2_000_000, 300, 20_000] {
-        serve(&pool, 2_500, bytes);
-        let first = first_chunk(&pool);
-        assert!(
-            first >= bytes && first <= bytes + bytes / 3 + 4096,
-            "{first} bytes for requests of {bytes}"
-        );
-    }
-}
-
-#[test]
-fn e9_one_request_is_enough_to_learn_from_and_one_outlier_is_not() {
-    let pool = manual();
-    serve(&pool, 1, 100_000);
-    assert!((100_000..140_000).contains(&first_chunk(&pool)));
-    serve(&pool, 2, 100_000);
-    serve(&pool, 1, 10_000_000);
-    assert!((100_000..140_000).contains(&first_chunk(&pool)));
-}
-
-#[test]
-fn e9_requests_that_give_their_memory_back_are_not_taken_for_small_ones() {
-    // At the end of each, the arena looks empty. Its chunks have told of the peak, once.
-    let pool = manual();
-    let request = || {
-        pool.with(|bump| {
-            drop(bumpalo::collections::Vec::<u8>::with_capacity_in(
-                100_000, bump,
-            ))
-        })
-    };
-    request();
-    assert!(first_chunk(&pool) >= 100_000);
-    (0..1_000).for_each(|_| request());
-    assert!(first_chunk(&pool) >= 100_000);
-}
-
-#[test]
-fn e9_what_is_learned_has_a_limit() {
-    let pool = manual();
-    serve(&pool, 3, 100 << 20);
-    let first = first_chunk(&pool);
-    assert!((16 << 20..=17 << 20).contains(&first), "{first}");
 }

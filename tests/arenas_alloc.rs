@@ -1,4 +1,4 @@
-//! What arenas ask of the allocator, by a counting one: E1, E4, E9 of the acceptance list.
+//! What arenas ask of the allocator, by a counting one: E1, E4 of the acceptance list.
 #![cfg(feature = "bumpalo")]
 
 #[path = "support/counting.rs"]
@@ -187,22 +187,55 @@ fn e4_a_reset_costs_the_same_after_many_requests() {
 }
 
 #[test]
-fn e9_a_new_arena_has_one_chunk_that_fits_what_requests_use() {
+fn a_new_arena_costs_its_node_and_its_chunk() {
+    for first in [0, 500, 4032, 100_000] {
+        let pool = ArenaPool::builder()
+            .first_chunk(first)
+            .trim_manually()
+            .build();
+        let held = [pool.get(), pool.get()];
+        let mut fresh = None;
+        // The directory of a thread's cache is there.
+        let expected = if first == 0 { 1 } else { 2 };
+        assert_eq!(calls(|| fresh = Some(pool.get())), expected);
+        let fresh = fresh.expect("just made");
+        let fits = calls(|| {
+            fresh.alloc_slice_fill_copy(first, 1_u8);
+        });
+        assert_eq!(fits, 0, "{first}");
+        drop(held);
+    }
+}
+
+#[test]
+fn a_request_that_grows_an_arena_pays_once_for_each_size() {
+    // What a new arena costs a request of 1 MiB: doubling chunks, and one in their place.
     let pool = manual();
     let request = |arena: &Arena| {
-        for _ in 0..500 {
-            arena.alloc_slice_fill_copy(200, 1_u8);
+        for _ in 0..1_024 {
+            arena.alloc_slice_fill_copy(1_024, 1_u8);
         }
     };
-    request(&pool.get());
-    let held = pool.get();
-    let mut fresh = None;
-    // The wrapper and the chunk; the directory of a thread's cache is there.
-    assert_eq!(calls(|| fresh = Some(pool.get())), 2);
-    let fresh = fresh.expect("just made");
-    assert_eq!(calls(|| request(&fresh)), 0);
-    assert!((100_000..=130_000).contains(&fresh.allocated_bytes()));
-    drop(held);
+    drop(pool.get());
+    let first = calls(|| request(&pool.get()));
+    assert!(first <= 2 * 9 + 2, "{first}");
+    assert_eq!(calls(|| request(&pool.get())), 0);
+}
+
+#[test]
+fn a_limit_makes_no_allocator_call() {
+    let pool = manual();
+    drop(pool.get());
+    for limit in [0, 100, 1_000, 4_032, 100_000] {
+        let calls = calls(|| {
+            let arena = pool.get();
+            arena.set_allocation_limit(Some(limit));
+            arena
+                .try_alloc_slice_fill_copy(limit.min(1_000), 1_u8)
+                .is_ok()
+        });
+        assert_eq!(calls, 0, "{limit}");
+    }
 }
 
 #[test]

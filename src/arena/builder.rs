@@ -1,59 +1,64 @@
-//! [`ArenaBuilder`]: the settings of an arena pool.
+//! [`ArenaPoolBuilder`]: the settings of an arena pool.
 
 use super::ArenaPool;
-use super::learned::Learned;
 use super::region::Region;
+use super::sizes::{FIRST, Sizes};
 use crate::budget::Budget;
 use crate::object::builder::Builder;
 use crate::object::pool::Pool;
 use crate::object::recipe::Recipe;
+use crate::object::settings::Settings;
 use crate::sync::rare::Arc;
 use std::time::Duration;
 
 /// Settings for an [`ArenaPool`], from [`ArenaPool::builder`].
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build`"]
-pub struct ArenaBuilder {
-    pool: Builder<Region>,
-    learned: Arc<Learned>,
-    max_object_bytes: usize,
-    max_idle_bytes: usize,
+pub struct ArenaPoolBuilder {
+    settings: Settings,
+    first_chunk: usize,
 }
 
-impl ArenaBuilder {
+impl ArenaPoolBuilder {
     pub(super) fn new() -> Self {
-        let learned = Arc::new(Learned::new());
-        let of_all = Arc::clone(&learned);
         Self {
-            pool: Pool::builder(move || Region::new(Arc::clone(&of_all))).heap_only(),
-            learned,
-            max_object_bytes: usize::MAX,
-            max_idle_bytes: usize::MAX,
+            settings: Settings::default(),
+            first_chunk: FIRST,
         }
     }
 
-    fn map(mut self, change: impl FnOnce(Builder<Region>) -> Builder<Region>) -> Self {
-        self.pool = change(self.pool);
+    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(&mut self.settings);
         self
-    }
-
-    /// No arena that is larger than either limit is kept, nor made. The pool is told as well: what
-    /// it refuses for its weight alone leaves no trace in a thread's share.
-    fn limited(self) -> Self {
-        let limit = self.max_object_bytes.min(self.max_idle_bytes);
-        self.learned.set_limit(limit);
-        self.map(|pool| pool.max_object_bytes(limit))
     }
 
     /// A name for logs and statistics.
     pub fn name(self, name: impl Into<String>) -> Self {
-        self.map(|pool| pool.name(name))
+        self.set(|settings| settings.set_name(name))
+    }
+
+    /// How many bytes a new arena has in its first chunk, before bumpalo rounds that up. Default: 4032,
+    /// which is a page with what bumpalo and the allocator add.
+    ///
+    /// What most requests use is a good value. One that is too small costs the first request in each new
+    /// arena some calls of the allocator. One that is too large costs the memory: no arena is ever cut
+    /// below it. 0 makes arenas without a chunk.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::ArenaPool;
+    /// let pool = ArenaPool::builder().first_chunk(100_000).build();
+    /// assert!(pool.get().chunk_capacity() >= 100_000);
+    /// ```
+    pub fn first_chunk(mut self, bytes: usize) -> Self {
+        self.first_chunk = bytes;
+        self
     }
 
     /// How many arenas the pool keeps idle at most, in all threads together. Default: no limit. See
     /// [`Builder::max_idle`].
     pub fn max_idle(self, arenas: usize) -> Self {
-        self.map(|pool| pool.max_idle(arenas))
+        self.set(|settings| settings.set_max_idle(arenas))
     }
 
     /// How many bytes the idle arenas may hold together. Default: no limit. See
@@ -61,24 +66,22 @@ impl ArenaBuilder {
     ///
     /// An arena that a request made larger than this is dropped when it comes back, and no arena is
     /// made larger to begin with.
-    pub fn max_idle_bytes(mut self, bytes: usize) -> Self {
-        self.max_idle_bytes = bytes;
-        self.map(|pool| pool.max_idle_bytes(bytes)).limited()
+    pub fn max_idle_bytes(self, bytes: usize) -> Self {
+        self.set(|settings| settings.set_max_idle_bytes(bytes))
     }
 
     /// How many bytes one arena may hold and still be kept. Default: no limit.
     ///
     /// An arena that a request made larger is dropped when it comes back, and no arena is made
     /// larger than this to begin with.
-    pub fn max_object_bytes(mut self, bytes: usize) -> Self {
-        self.max_object_bytes = bytes;
-        self.limited()
+    pub fn max_object_bytes(self, bytes: usize) -> Self {
+        self.set(|settings| settings.set_max_object_bytes(bytes))
     }
 
     /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
     /// process-wide one, if there is one ([`Budget::set_default`]).
     pub fn budget(self, budget: Budget) -> Self {
-        self.map(|pool| pool.budget(budget))
+        self.set(|settings| settings.set_budget(budget))
     }
 
     /// Lets the janitor run a pass every `interval`. Default: every 5 s. See
@@ -87,23 +90,39 @@ impl ArenaBuilder {
     /// # Panics
     /// If `interval` is zero.
     pub fn trim_every(self, interval: Duration) -> Self {
-        self.map(|pool| pool.trim_every(interval))
+        self.set(|settings| settings.trim_every(interval))
     }
 
     /// Leaves passes to you: call [`ArenaPool::trim`] from a timer, a frame loop, an idle hook.
     pub fn trim_manually(self) -> Self {
-        self.map(Builder::trim_manually)
+        self.set(Settings::trim_manually)
     }
 
     /// Makes the pool.
     pub fn build(self) -> ArenaPool {
         ArenaPool {
-            pool: self.pool.build(),
+            pool: self.regions().build(),
         }
     }
 
-    /// What the first use of a `const` pool makes its inside from.
-    pub(super) fn plan() -> Arc<Recipe<Region>> {
-        Self::new().pool.recipe()
+    fn regions(mut self) -> Builder<Region> {
+        // The pool is told as well that no larger arena is kept than by either limit: what it refuses
+        // for its weight alone leaves no trace in a thread's share.
+        let limit = self.settings.largest_kept();
+        self.settings.set_max_object_bytes(limit);
+        let sizes = Arc::new(Sizes::new(self.first_chunk, limit));
+        let of_all = Arc::clone(&sizes);
+        Pool::builder(move || Region::new(Arc::clone(&of_all)))
+            .heap_only()
+            .settings(self.settings)
+            .on_pass(move || {
+                sizes.pass();
+                false
+            })
+    }
+
+    /// How the first use of a `const` pool makes its inside.
+    pub(super) fn recipe() -> Arc<Recipe<Region>> {
+        Self::new().regions().recipe()
     }
 }

@@ -1,14 +1,14 @@
 //! [`ArenaPool`] and [`Arena`]: a bump allocator for each request.
 //!
 //! A pool of `Region`s with another face: caches, depot, passes, limits and figures are those of
-//! [`Pool`](crate::Pool). What is of its own is the size of arenas: `region` has the reset,
-//! `learned` what requests use. Nothing here is `unsafe`.
+//! [`Pool`](crate::Pool). What is of its own is the size of arenas: `sizes` decides it, `region` has
+//! the reset. Nothing here is `unsafe`.
 
 mod builder;
-mod learned;
 mod region;
+mod sizes;
 
-pub use self::builder::ArenaBuilder;
+pub use self::builder::ArenaPoolBuilder;
 
 pub(crate) use self::region::Region;
 use crate::object::guard::Pooled;
@@ -127,17 +127,24 @@ use std::ops::Deref;
 /// ```
 ///
 /// # How large an arena is
-/// The pool samples what requests use, and makes a new arena with one chunk that fits all but a
-/// twentieth of the recent ones: 4 KiB while it knows nothing, 16 MiB at most. A request that
-/// needs more gets more chunks, as from any `Bump`; when it ends they are replaced by one of their
-/// size together, so that the same request fits the next time without a call of the allocator.
+/// A new arena has one chunk of 4 KiB, or of [`first_chunk`](ArenaPoolBuilder::first_chunk). A request
+/// that needs more gets more chunks, as from any `Bump`. When it ends they are replaced by one of
+/// their size together, so that the same request fits the next time without a call of the allocator.
+/// What one request needed makes no other arena larger: a pool whose requests all need 1 MiB pays some
+/// ten calls of the allocator for each new arena, unless `first_chunk` says so.
 ///
-/// An arena of more than 4 KiB of which five requests in a row leave more than three quarters
-/// unused is cut down to what they used. If that turns out to have been too little within the next
-/// 63 requests, the pool waits for sixteen times as many the next time, up to 20 480. (bumpalo's
-/// collections give the memory at the end of an arena back when they are dropped, so an arena may
-/// look emptier at a request's end than it was.) Passes drop arenas that nobody needs, as for
-/// [`Pool`](crate::Pool::trim).
+/// An arena that is larger than a new one is cut when it comes back from a request that used less than a
+/// quarter of it, if the pool's last 5 requests, in whichever arenas, did not use a quarter of it either.
+/// Should it grow back within the pool's next 20 requests, the cut was a mistake, and the next
+/// takes 20 requests instead of 5; then 80, 320, 1280 and 5120. Cuts that were right, and passes, make
+/// the pool quick again step by step. So what a spike has left behind is gone once each arena has
+/// served one or two small requests after the pool's last 5, or at most 5120 where cuts have been mistakes.
+/// (Requests that fit and are not small are counted 16 at a time.)
+///
+/// bumpalo's collections give the memory at the end of an arena back when they are dropped, so a request
+/// may look smaller at its end than it was. That is one such mistake.
+///
+/// Passes drop arenas that nobody needs, as for [`Pool`](crate::Pool::trim).
 ///
 /// # When not to pool
 /// A request that makes a handful of small allocations gains nothing. Code that never leaves its
@@ -156,15 +163,13 @@ impl ArenaPool {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            // Each pool's arenas share what was learned from its requests, and that is made by
-            // the first use.
-            pool: Pool::deferred(ArenaBuilder::plan),
+            // Each pool's arenas share what its requests need, and that is made by the first use.
+            pool: Pool::deferred(ArenaPoolBuilder::recipe),
         }
     }
 
-    /// The pool of the whole process, for code that needs no settings of its own. What it learns
-    /// is learned from all of its users: requests of very different size are better served by a
-    /// pool each.
+    /// The pool of the whole process, for code that needs no settings of its own. Its users share
+    /// arenas: requests of very different size are better served by a pool each.
     ///
     /// # Examples
     /// ```
@@ -188,14 +193,14 @@ impl ArenaPool {
     ///     .build();
     /// assert_eq!(pool.get().alloc_str("hello"), "hello");
     /// ```
-    pub fn builder() -> ArenaBuilder {
-        ArenaBuilder::new()
+    pub fn builder() -> ArenaPoolBuilder {
+        ArenaPoolBuilder::new()
     }
 
     /// An empty arena: an idle one, or a new one.
     ///
     /// A hit touches only the calling thread's cache, as for [`Pool::get`](crate::Pool::get). A
-    /// new arena is one chunk of what requests typically use.
+    /// new arena costs an allocation for its chunk as well as its node.
     #[inline]
     pub fn get(&self) -> Arena {
         Arena(self.pool.get())
@@ -244,7 +249,6 @@ impl ArenaPool {
     }
 
     /// Drops every idle arena, in every thread's cache and in the depot, and says what it was.
-    /// What was learned stays.
     pub fn clear(&self) -> Trimmed {
         self.pool.clear()
     }
@@ -260,6 +264,11 @@ impl ArenaPool {
     /// Switches pooling off and on, as [`Pool::set_enabled`](crate::Pool::set_enabled).
     pub fn set_enabled(&self, on: bool) {
         self.pool.set_enabled(on);
+    }
+
+    /// Whether the pool keeps arenas: `false` once it was switched off.
+    pub fn is_enabled(&self) -> bool {
+        self.pool.is_enabled()
     }
 
     /// The name given to the builder.
@@ -278,8 +287,8 @@ impl fmt::Debug for ArenaPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ArenaPool")
             .field("name", &self.name())
-            .field("stats", &self.stats())
-            .finish()
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
     }
 }
 
@@ -289,7 +298,8 @@ impl fmt::Debug for ArenaPool {
 /// may outlive its pool, and may be dropped on any thread, which it then serves next. An arena that
 /// is dropped while its thread panics is freed instead; so is one whose pool is gone.
 ///
-/// An allocation limit that is set on it ends with the request.
+/// An allocation limit that is set on it ends with the request: see
+/// [`set_allocation_limit`](Arena::set_allocation_limit).
 ///
 /// # What the compiler refuses
 /// Nothing that is allocated in an arena outlives it. Returning a reference:
@@ -369,6 +379,35 @@ pub struct Arena(Pooled<Region>);
 
 /// One pointer, for `Option<Arena>` as well.
 const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
+
+impl Arena {
+    /// Limits what this request may allocate to so many bytes altogether. The limit goes with the
+    /// request; `None` lifts it before. Beyond it the `try_` methods return an error, and the others panic.
+    ///
+    /// The same whatever chunk the pool has left in the arena: a limit below that chunk puts the rest of
+    /// it out of the request's reach, and no more than the limit is allocated beyond it. What the
+    /// request has allocated before it set the limit counts. As in bumpalo, whole chunks count, so a request
+    /// may meet the limit a little earlier. Costs no call of the allocator.
+    ///
+    /// Shadows [`Bump::set_allocation_limit`], which counts the pool's chunk as well, and does nothing when
+    /// the limit is below that: do not set limits through a `&Bump`.
+    /// [`allocation_limit`](Bump::allocation_limit) and [`allocated_bytes`](Bump::allocated_bytes) are
+    /// bumpalo's. They count the pool's chunk, so the limit that is read may be larger than the one that was set.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::ArenaPool;
+    /// static ARENAS: ArenaPool = ArenaPool::new();
+    ///
+    /// let arena = ARENAS.get();
+    /// arena.set_allocation_limit(Some(1024));
+    /// assert!(arena.try_alloc([0_u8; 1000]).is_ok());
+    /// assert!(arena.try_alloc([0_u8; 1000]).is_err());
+    /// ```
+    pub fn set_allocation_limit(&self, bytes: Option<usize>) {
+        self.0.limit(bytes);
+    }
+}
 
 impl Drop for Arena {
     /// Before the guard's own, which gives the arena back.

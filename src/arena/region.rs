@@ -1,93 +1,56 @@
 //! [`Region`]: what an arena pool keeps, and its reset.
 //!
-//! # The life of a region
-//! It is made with one chunk of what requests typically use ([`Learned`]). At the end of a request
-//! [`Region::recycle`] looks at two figures of the bump allocator, the bytes of all chunks and the
-//! bytes still free in the newest one:
+//! [`sizes`](super::sizes) decides, this carries it out. At the end of a request two figures of the
+//! bump allocator say what it needed: the bytes of all chunks, and those still free in the newest one.
 //!
 //! - *One chunk*, as it started: the finger goes back to the chunk's end, and that is all. Its
 //!   cost does not depend on what the request allocated, nor on how many there were before.
 //! - *More than one chunk*: bumpalo's reset would keep the newest one alone, and the same request
 //!   would need more than one again. So the chunks make way for one of their size together, here
-//!   and now, so that the second identical request makes no allocator call. It has to be their
-//!   whole size, and not what is in use at the end: a collection that is dropped last gives its
-//!   bytes back to the finger, so the end says nothing about the peak.
-//! - *Used for less than a quarter*, above a floor: a strike. The fifth in a row replaces the
-//!   chunk by one of the size that was used.
-//!
-//! The last rule goes wrong where the end says nothing about the peak, and where large requests
-//! are common after all. A smaller chunk is therefore *on trial* for [`TRIAL`] requests: when it
-//! turns out too small, the next replacement takes sixteen times as many strikes, up to 20 480;
-//! when it does for the whole trial, five again.
+//!   and now. It has to be their whole size, and not what is in use at the end: a collection that is
+//!   dropped last gives its bytes back to the finger, so the end says nothing about the peak.
 //!
 //! # The short way
-//! Most requests fit their one chunk and waste none of it. [`Region::end`], which runs as the
-//! arena is dropped, does what these need: it resets the bump allocator, and counts down to the
-//! next sample. Where there is more to count or to do (a strike, the one before, an arena's first
-//! requests, more chunks) it leaves all to [`Region::settle`], which runs only if the pool is going
-//! to keep the arena. Either runs once for a request: the pool may ask for a reset twice.
+//! Most requests fit their one chunk and use enough of it. [`Region::end`], which runs as the arena is
+//! dropped, does what these need: it counts them, and resets the bump allocator. Where there is more to
+//! do it leaves all to [`Region::settle`], which runs only if the pool is going to keep the arena.
+//! Either runs once for a request: the pool may ask for a reset twice.
+//!
+//! # Limits
+//! A user's limit is on what a request allocates, but bumpalo's counts the chunk that the pool has made,
+//! and ignores a limit that the arena is above already. So [`Region::limit`] takes what a request may
+//! not use of that chunk away from it, and sets bumpalo's limit to what is left to allocate beyond it.
 
-use super::learned::{Learned, STRIKES, rounded};
+use super::sizes::{End, Size, Sizes};
 use crate::object::recycle::Recycle;
 use crate::raw::cache::MAX_WEIGHT;
 use crate::sync::rare::Arc;
 use bumpalo::Bump;
-
-/// A chunk of at most so many bytes is kept whatever use is made of it.
-const FLOOR: usize = 4 << 10;
-
-/// A request uses less than one in so many of the bytes that are there: a strike.
-const WASTEFUL: usize = 4;
-
-/// One request in so many is sampled, after the first ones of an arena, which all are. Not a power
-/// of two, nor any other number that requests are likely to come round by.
-pub(super) const PERIOD: u8 = 7;
-const YOUNG: u8 = 8;
-
-/// Requests that a smaller chunk has to do for, in samples.
-const TRIAL: u8 = 9;
-
-/// What [`Region::usual`] is while no request may take the short way: no arena has as many bytes.
-const NONE: usize = usize::MAX;
+use std::alloc::Layout;
+use std::cell::Cell;
 
 pub(crate) struct Region {
     pub(super) bump: Bump,
-    /// The bytes that a request has to leave behind, no more and no less, to take the short way:
-    /// those of the chunk that it was given, or [`NONE`].
-    usual: usize,
-    /// How many of them it may leave free, to take the short way.
-    spare: usize,
+    size: Size,
     /// Whether the request that ended last took the short way.
     settled: bool,
-    /// Requests until the next sample, and samples that are taken of every request.
-    until_sample: u8,
-    young: u8,
-    /// Samples left until a smaller chunk has proved itself; 0: not on trial.
-    trial: u8,
-    /// Bytes of its chunk when it was last reset: what it weighs while it is idle.
-    kept: usize,
-    /// Under-used requests in a row, and the most that one of them had in use.
-    strikes: usize,
-    most: usize,
-    learned: Arc<Learned>,
+    /// Bytes of the chunk that a limit has put out of the request's reach.
+    barred: Cell<usize>,
+    sizes: Arc<Sizes>,
 }
 
 impl Region {
-    pub(super) fn new(learned: Arc<Learned>) -> Self {
-        let bump = bump_of(learned.first_chunk(), learned.limit());
-        Self {
-            kept: bump.allocated_bytes(),
+    pub(super) fn new(sizes: Arc<Sizes>) -> Self {
+        let bump = bump_of(sizes.first(), sizes.limit());
+        let region = Self {
+            size: Size::new(bump.allocated_bytes(), &sizes),
             bump,
-            usual: NONE,
-            spare: 0,
             settled: false,
-            until_sample: 1,
-            young: YOUNG,
-            trial: 0,
-            strikes: 0,
-            most: 0,
-            learned,
-        }
+            barred: Cell::new(0),
+            sizes,
+        };
+        region.look_at_weight();
+        region
     }
 
     /// The request is over: the short way, if it is one for that.
@@ -96,143 +59,72 @@ impl Region {
         // Set at both ends: with branches that is less than to work it out.
         self.settled = false;
         let total = self.bump.allocated_bytes();
-        if total != self.usual {
-            return;
-        }
         let free = self.bump.chunk_capacity();
-        if free > self.spare {
-            return;
+        if self.size.is_usual(total, free, &self.sizes) {
+            self.bump.reset();
+            self.bump.set_allocation_limit(None);
+            self.settled = true;
         }
-        self.until_sample -= 1;
-        if self.until_sample == 0 {
-            self.sample(total - free, false);
-        }
-        self.bump.reset();
-        self.bump.set_allocation_limit(None);
-        self.settled = true;
     }
 
     /// What the arena weighs, if nothing is left to do.
     #[inline(always)]
     pub(crate) fn settled(&self) -> Option<usize> {
-        self.settled.then_some(self.kept)
+        self.settled.then_some(self.size.kept())
     }
 
     /// The request is over: the long way.
     fn settle(&mut self) {
         let total = self.bump.allocated_bytes();
-        let free = self.bump.chunk_capacity();
+        let spared = self.bump.chunk_capacity() + self.barred.take();
+        let used = total.saturating_sub(spared);
         // A request may have set one; the next has not asked for it.
         self.bump.set_allocation_limit(None);
-        if total == self.kept {
-            self.bump.reset();
-            self.fitted(total - free);
-        } else {
-            self.overflowed(total, free);
-        }
-        let countable = self.young > 0 || self.strikes > 0 || self.kept > MAX_WEIGHT;
-        self.usual = if countable { NONE } else { self.kept };
-        self.spare = self.kept - least_of(self.kept);
-    }
-
-    /// The request had `used` bytes in use at its end, in the one chunk that it was given.
-    fn fitted(&mut self, used: usize) {
-        let wasteful = used < least_of(self.kept);
-        self.until_sample -= 1;
-        if self.until_sample == 0 {
-            self.sample(used, wasteful);
-        }
-        if wasteful {
-            self.most = if self.strikes == 0 {
-                used
-            } else {
-                self.most.max(used)
-            };
-            self.strikes += 1;
-            if self.strikes >= STRIKES {
-                self.struck();
-            }
-        } else {
-            self.strikes = 0;
-        }
-    }
-
-    #[inline(never)]
-    fn sample(&mut self, used: usize, wasteful: bool) {
-        self.young = self.young.saturating_sub(1);
-        self.until_sample = if self.young > 0 { 1 } else { PERIOD };
-        // See the head: what the pool learned from larger requests must not fade by these.
-        if !(wasteful && self.learned.is_doubtful()) {
-            self.learned.sample(used);
-        }
-        if self.trial > 0 {
-            self.trial -= 1;
-            if self.trial == 0 {
-                self.learned.was_right();
-            }
-        }
-    }
-
-    /// Strikes enough, perhaps, for a smaller chunk.
-    #[cold]
-    fn struck(&mut self) {
-        if self.strikes < self.learned.strikes() {
-            return;
-        }
-        let used = rounded(self.most);
-        // What is typical is better than what was used, unless there is nothing to gain.
-        let typical = self.learned.typical().unwrap_or(0);
-        let smaller = if typical <= self.kept / WASTEFUL {
-            used.max(typical)
-        } else {
-            used
-        };
-        self.replace(smaller);
-        self.trial = TRIAL;
-        self.young = 0;
-        self.until_sample = PERIOD;
-    }
-
-    /// The request needed more than the chunk that it was given.
-    #[cold]
-    fn overflowed(&mut self, total: usize, free: usize) {
         self.bump.reset();
-        let newest = self.bump.allocated_bytes();
-        // The newest chunk was needed; if nothing of it is in use, what was has been given back.
-        let used = if free == newest { total } else { total - free };
-        self.learned.sample(used);
-        if self.trial > 0 {
-            self.trial = 0;
-            self.learned.was_mistaken();
+        match self.size.end(total, used, &self.sizes) {
+            End::Keep => {}
+            End::Refuse => self.bump = Bump::new(),
+            // Its newest chunk may be all that it had: the one that it started with was none.
+            End::Remake(bytes) if bytes == self.bump.allocated_bytes() => {}
+            End::Remake(bytes) => {
+                // First, so that both are never there at once.
+                self.bump = Bump::new();
+                self.bump = bump_of(bytes, self.sizes.limit());
+                self.size.remade(self.bump.allocated_bytes(), &self.sizes);
+            }
         }
-        self.strikes = 0;
-        if total > self.learned.limit() {
-            // Too large to keep: the pool sees that by the weight, and drops it.
-            self.bump = Bump::new();
-            self.kept = total;
-            return;
-        }
-        if newest < total {
-            let room = total.max(self.learned.first_chunk());
-            self.replace(room);
-        } else {
-            self.kept = newest;
+        self.look_at_weight();
+        self.settled = true;
+    }
+
+    /// What the pool refuses for its weight must not look as if it could be kept.
+    fn look_at_weight(&self) {
+        if self.size.kept() > MAX_WEIGHT {
+            self.size.set_unusual();
         }
     }
 
-    /// One chunk of so many bytes instead of what is there; nothing, if they are not to be had.
-    fn replace(&mut self, bytes: usize) {
-        // First, so that both are never there at once.
-        self.bump = Bump::new();
-        self.bump = bump_of(bytes, self.learned.limit());
-        self.kept = self.bump.allocated_bytes();
-        self.strikes = 0;
+    /// The request may allocate so many bytes altogether, of what is there and beyond it.
+    pub(super) fn limit(&self, bytes: Option<usize>) {
+        let Some(bytes) = bytes else {
+            return self.bump.set_allocation_limit(None);
+        };
+        let total = self.bump.allocated_bytes();
+        let barred = self.barred.get();
+        let more = total.saturating_sub(bytes).saturating_sub(barred);
+        let more = more.min(self.bump.chunk_capacity());
+        if more > 0 {
+            let layout = Layout::array::<u8>(more).expect("not more than the chunk holds");
+            // Always fits, so nothing is allocated for it.
+            let _ = self.bump.try_alloc_layout(layout);
+            self.barred.set(barred + more);
+            // The short way would take what is barred for used.
+            self.size.set_unusual();
+        }
+        // What is barred is not the request's.
+        let limit = bytes.saturating_add(self.barred.get()).max(total);
+        self.bump.set_allocation_limit(Some(limit));
     }
-}
-
-/// What a request has to use of so many bytes, not to waste them.
-fn least_of(bytes: usize) -> usize {
-    if bytes > FLOOR { bytes / WASTEFUL } else { 0 }
 }
 
 /// A bump allocator with one chunk of so many bytes, or of what is within the limit; with none
@@ -256,7 +148,7 @@ impl Recycle for Region {
 
     #[inline]
     fn retained_bytes(&self) -> usize {
-        self.kept
+        self.size.kept()
     }
 }
 
@@ -278,80 +170,84 @@ impl Recycle for Bump {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::alloc::Layout;
 
     const CHUNK: usize = 64 << 10;
 
-    /// A region that is not young any more, with one chunk of [`CHUNK`] bytes or somewhat more.
-    fn grown_up() -> Region {
-        let learned = Arc::new(Learned::new());
-        (0..8).for_each(|_| learned.sample(CHUNK));
-        let mut region = Region::new(learned);
-        (0..YOUNG).for_each(|_| serve(&mut region, CHUNK / 2));
+    /// A region with one chunk of somewhat more than [`CHUNK`] bytes.
+    fn grown() -> Region {
+        let sizes = Arc::new(Sizes::new(100, usize::MAX));
+        let mut region = Region::new(sizes);
+        assert!(!serve(&mut region, CHUNK));
         region
     }
 
-    /// A request, as the pool sees it to its end.
-    fn serve(region: &mut Region, bytes: usize) {
+    fn alloc(region: &Region, bytes: usize) -> bool {
         let layout = Layout::array::<u8>(bytes).expect("not too large");
-        region.bump.alloc_layout(layout);
+        region.bump.try_alloc_layout(layout).is_ok()
+    }
+
+    /// A request, as the pool sees it to its end; whether it took the short way.
+    fn serve(region: &mut Region, bytes: usize) -> bool {
+        assert!(alloc(region, bytes));
         region.end();
+        let short = region.settled().is_some();
         region.recycle();
+        short
     }
 
     #[test]
     fn a_usual_request_takes_the_short_way_and_no_other_does() {
-        let mut region = grown_up();
+        let mut region = grown();
         for (bytes, short) in [
             (CHUNK / 2, true),
             (CHUNK / 2, true),
             (10, false),
-            // The one after a strike has the strikes to forget.
+            // The one after a quiet request says that there is need again.
             (CHUNK / 2, false),
             (CHUNK / 2, true),
             (2 * CHUNK, false),
             (CHUNK, true),
             (0, false),
         ] {
-            serve(&mut region, bytes);
-            assert_eq!(region.settled, short, "{bytes}");
-            assert_eq!(region.bump.chunk_capacity(), region.kept, "{bytes}");
+            assert_eq!(serve(&mut region, bytes), short, "{bytes}");
+            assert_eq!(region.bump.chunk_capacity(), region.size.kept(), "{bytes}");
         }
     }
 
     #[test]
     fn a_request_counts_once_however_often_the_pool_asks_for_the_reset() {
-        let mut region = grown_up();
-        for _ in 0..3 * usize::from(PERIOD) {
-            let before = region.until_sample;
-            serve(&mut region, CHUNK / 2);
-            assert!(region.until_sample == before - 1 || before == 1);
-            let after = region.until_sample;
-            (0..10).for_each(|_| region.recycle());
-            assert_eq!((region.until_sample, region.strikes), (after, 0));
-        }
-    }
-
-    #[test]
-    fn a_usual_request_between_strikes_starts_the_count_again() {
-        let mut region = grown_up();
-        let kept = region.kept;
+        let mut region = grown();
         for _ in 0..3 {
-            (1..STRIKES).for_each(|_| serve(&mut region, 10));
-            serve(&mut region, CHUNK / 2);
+            let _ = serve(&mut region, 10);
+            (0..10).for_each(|_| region.recycle());
         }
-        assert_eq!(region.kept, kept);
-        (0..STRIKES).for_each(|_| serve(&mut region, 10));
-        assert!(region.kept < CHUNK / 2);
+        assert!(region.size.kept() > CHUNK, "three requests are not five");
+        (0..2).for_each(|_| _ = serve(&mut region, 10));
+        assert!(region.size.kept() < CHUNK);
     }
 
     #[test]
-    fn samples_are_taken_on_the_short_way_as_well() {
-        let mut region = grown_up();
-        let learned = Arc::clone(&region.learned);
-        for _ in 0..100 * usize::from(PERIOD) {
-            serve(&mut region, CHUNK / 2);
+    fn a_usual_request_between_quiet_ones_starts_the_count_again() {
+        let mut region = grown();
+        let kept = region.size.kept();
+        for _ in 0..3 {
+            (0..4).for_each(|_| _ = serve(&mut region, 10));
+            assert!(!serve(&mut region, CHUNK / 2));
         }
-        assert_eq!(learned.typical(), Some(CHUNK / 2));
+        assert_eq!(region.size.kept(), kept);
+        (0..5).for_each(|_| _ = serve(&mut region, 10));
+        assert!(region.size.kept() < CHUNK / 2);
+    }
+
+    #[test]
+    fn what_a_limit_puts_out_of_reach_is_not_taken_for_used() {
+        let mut region = grown();
+        for _ in 0..5 {
+            region.limit(Some(10));
+            assert!(alloc(&region, 10) && !alloc(&region, 1));
+            region.end();
+            region.recycle();
+        }
+        assert!(region.size.kept() < CHUNK / 2, "five quiet requests");
     }
 }

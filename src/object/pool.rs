@@ -266,6 +266,20 @@ impl<T: Send + 'static> Pool<T> {
         self.core().set_enabled(on);
     }
 
+    /// Whether the pool keeps objects: `false` once it was switched off by
+    /// [`set_enabled`](Pool::set_enabled).
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// let pool: Pool<String> = Pool::new(String::new);
+    /// pool.set_enabled(false);
+    /// assert!(!pool.is_enabled());
+    /// ```
+    pub fn is_enabled(&self) -> bool {
+        self.core_if_used().is_none_or(|core| !core.is_barred())
+    }
+
     /// The name given to the builder.
     pub fn name(&self) -> Option<&str> {
         self.source.built()?.settings.name()

@@ -287,7 +287,7 @@ fn run(ops: Vec<Op>, max_object_bytes: Option<usize>) {
     assert_eq!(stats.created, stats.discarded + stats.trimmed);
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub(crate) fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases: if cfg!(miri) { 4 } else { cases },
         failure_persistence: None,

@@ -1,0 +1,374 @@
+//! The size policy alone: a model of arenas that never allocates, under any sequence of requests.
+
+use super::*;
+use proptest::prelude::*;
+
+/// A chunk as bumpalo rounds it up.
+fn rounded(bytes: usize) -> usize {
+    match bytes {
+        0 => 0,
+        _ => (bytes + OVERHEAD).next_multiple_of(PAGE) - OVERHEAD,
+    }
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    /// The most bytes that it has in use at a time.
+    needs: usize,
+    /// How many it has in use at its end.
+    leaves: usize,
+    /// Whether it needs them in one piece.
+    at_once: bool,
+}
+
+impl Request {
+    fn of(bytes: usize) -> Self {
+        Self {
+            needs: bytes,
+            leaves: bytes,
+            at_once: false,
+        }
+    }
+}
+
+struct Arena {
+    size: Size,
+    /// The model's count of requests at the first quiet one after this arena was used well.
+    quiet_since: usize,
+    is_quiet: bool,
+}
+
+/// Arenas, each of which is used by one request at a time.
+struct Model {
+    sizes: Sizes,
+    arenas: Vec<Arena>,
+    /// What each request so far needed.
+    needs: Vec<usize>,
+}
+
+impl Model {
+    fn new(arenas: usize) -> Self {
+        let sizes = Sizes::new(FIRST, usize::MAX);
+        let arena = |_| Arena {
+            size: Size::new(rounded(FIRST), &sizes),
+            quiet_since: 0,
+            is_quiet: false,
+        };
+        let arenas = (0..arenas).map(arena).collect();
+        Self {
+            sizes,
+            arenas,
+            needs: Vec::new(),
+        }
+    }
+
+    /// What the request did to the arena: `Some` if its chunk was replaced.
+    fn serve(&mut self, at: usize, request: Request) -> Option<End> {
+        let arena = &mut self.arenas[at];
+        let size = &mut arena.size;
+        let (mut total, mut newest) = (size.kept(), size.kept());
+        while total < request.needs {
+            let piece = if request.at_once {
+                request.needs
+            } else {
+                request.needs - total
+            };
+            newest = rounded((2 * newest).max(piece.min(1000)));
+            if request.at_once {
+                newest = newest.max(rounded(piece));
+            }
+            total += newest;
+        }
+        let free = newest.min(total - request.leaves);
+        let used = total - free;
+        self.needs.push(request.needs);
+        let quiet = total == size.kept() && used < self.sizes.least(total);
+        if quiet && !arena.is_quiet {
+            arena.quiet_since = self.needs.len();
+        }
+        arena.is_quiet = quiet;
+        if size.is_usual(total, free, &self.sizes) {
+            return None;
+        }
+        let end = size.end(total, used, &self.sizes);
+        match end {
+            End::Keep => return None,
+            End::Remake(bytes) => size.remade(rounded(bytes), &self.sizes),
+            End::Refuse => unreachable!("there is no limit"),
+        }
+        Some(end)
+    }
+
+    fn kept(&self) -> Vec<usize> {
+        self.arenas.iter().map(|arena| arena.size.kept()).collect()
+    }
+
+    fn patience(&self) -> usize {
+        PATIENCE[self.sizes.patience()]
+    }
+
+    /// Requests that may not have been counted yet.
+    fn uncounted(&self) -> usize {
+        usize::from(PERIOD) * self.arenas.len()
+    }
+
+    /// Asserts the bound on what an arena keeps that has just come back.
+    fn check(&self, at: usize, patience: usize) {
+        let arena = &self.arenas[at];
+        let kept = arena.size.kept();
+        let window = patience + self.uncounted();
+        let served = self.needs.len();
+        let lately = &self.needs[served.saturating_sub(window)..];
+        let most = lately.iter().copied().max().unwrap_or(0);
+        let is_spared = !arena.is_quiet || served - arena.quiet_since <= window;
+        assert!(
+            kept <= self.sizes.floor() || kept <= 8 * most.max(FIRST) || is_spared,
+            "{kept} bytes, and {most} were the most that {window} requests needed"
+        );
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Serve(usize, Request),
+    /// The same small request in each arena in turn, so many times.
+    Quiet(usize),
+    Pass,
+}
+
+const ARENAS: usize = 6;
+
+fn request() -> impl Strategy<Value = Request> {
+    let bytes = prop_oneof![
+        4 => 0_usize..4_000,
+        2 => 4_000_usize..60_000,
+        1 => 60_000_usize..20_000_000,
+    ];
+    (bytes, 0_usize..=4, any::<bool>()).prop_map(|(needs, quarters, at_once)| Request {
+        needs,
+        leaves: needs * quarters / 4,
+        at_once,
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        30 => (0..ARENAS, request()).prop_map(|(at, request)| Op::Serve(at, request)),
+        2 => (1_usize..12).prop_map(Op::Quiet),
+        1 => Just(Op::Pass),
+    ]
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: if cfg!(miri) { 2 } else { 400 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// What an arena keeps is bounded by what the pool's last requests needed; and after any history
+    /// at all a spike is gone after a bounded number of quiet requests of the pool.
+    #[test]
+    fn what_arenas_keep_is_bounded_by_what_was_needed_lately(
+        arenas in 1..=ARENAS,
+        ops in prop::collection::vec(op(), 0..400),
+    ) {
+        let mut model = Model::new(arenas);
+        for op in ops {
+            match op {
+                Op::Serve(at, request) => {
+                    let patience = model.patience();
+                    let _ = model.serve(at % arenas, request);
+                    model.check(at % arenas, patience);
+                }
+                Op::Quiet(rounds) => {
+                    for at in (0..arenas).cycle().take(rounds * arenas) {
+                        let patience = model.patience();
+                        let _ = model.serve(at, Request::of(100));
+                        model.check(at, patience);
+                    }
+                }
+                Op::Pass => model.sizes.pass(),
+            }
+        }
+        // One of each arena to see that it is quiet, the patience, one of each to be cut.
+        let bound = model.patience() + model.uncounted() + 2 * arenas;
+        for at in (0..arenas).cycle().take(bound) {
+            let _ = model.serve(at, Request::of(100));
+        }
+        for kept in model.kept() {
+            prop_assert!(kept <= model.sizes.floor(), "{kept} after {bound} quiet requests");
+        }
+    }
+
+    #[test]
+    fn an_arena_of_which_a_quarter_is_used_each_time_is_never_cut(
+        uses in prop::collection::vec(25_usize..=100, 1..200),
+        bytes in 20_000_usize..20_000_000,
+    ) {
+        let mut model = Model::new(1);
+        let _ = model.serve(0, Request::of(bytes));
+        let kept = model.kept();
+        for percent in uses {
+            let _ = model.serve(0, Request::of((kept[0] * percent).div_ceil(100)));
+            prop_assert_eq!(&model.kept(), &kept);
+        }
+    }
+
+    #[test]
+    fn the_same_request_never_grows_an_arena_twice_in_a_row(request in request()) {
+        let mut model = Model::new(1);
+        let _ = model.serve(0, request);
+        let kept = model.kept();
+        for _ in 0..3 {
+            let _ = model.serve(0, request);
+            prop_assert_eq!(&model.kept(), &kept);
+        }
+    }
+}
+
+/// Quiet requests of arena 0 until it is cut.
+fn until_cut(model: &mut Model) -> usize {
+    (1..=2 * PATIENCE[PATIENCE.len() - 1])
+        .find(|_| model.serve(0, Request::of(100)).is_some())
+        .expect("it is cut some time")
+}
+
+#[test]
+fn a_cut_arena_that_grows_again_soon_raises_the_patience() {
+    let mut model = Model::new(1);
+    for patience in PATIENCE.into_iter().chain([PATIENCE[PATIENCE.len() - 1]]) {
+        let _ = model.serve(0, Request::of(1 << 20));
+        assert_eq!(until_cut(&mut model), patience);
+    }
+}
+
+#[test]
+fn a_cut_that_stands_its_trial_lowers_the_patience_by_one_step() {
+    let mut model = Model::new(1);
+    for _ in 0..3 {
+        let _ = model.serve(0, Request::of(1 << 20));
+        let _ = until_cut(&mut model);
+    }
+    assert_eq!(model.patience(), 80);
+    for patience in [20, 5, 5] {
+        for _ in 0..TRIAL * 80 + usize::from(PERIOD) {
+            let _ = model.serve(0, Request::of(100));
+        }
+        let _ = model.serve(0, Request::of(1 << 20));
+        assert_eq!(until_cut(&mut model), patience);
+    }
+}
+
+#[test]
+fn a_pass_lowers_the_patience_by_one_step() {
+    let mut model = Model::new(1);
+    for _ in 0..3 {
+        let _ = model.serve(0, Request::of(1 << 20));
+        let _ = until_cut(&mut model);
+    }
+    assert_eq!(model.patience(), 80);
+    for patience in [20, 5, 5] {
+        model.sizes.pass();
+        assert_eq!(model.patience(), patience);
+    }
+}
+
+#[test]
+fn one_spike_on_many_arenas_is_one_mistake() {
+    let mut model = Model::new(ARENAS);
+    let spike = |model: &mut Model| {
+        for at in 0..ARENAS {
+            let _ = model.serve(at, Request::of(4 << 20));
+        }
+    };
+    spike(&mut model);
+    for at in (0..ARENAS).cycle().take(2 * ARENAS) {
+        let _ = model.serve(at, Request::of(100));
+    }
+    spike(&mut model);
+    assert_eq!(model.patience(), 20);
+}
+
+#[test]
+fn a_spike_is_gone_once_each_arena_has_served_one_request_after_the_patience() {
+    let mut model = Model::new(16);
+    for at in 0..16 {
+        let _ = model.serve(at, Request::of(4 << 20));
+    }
+    // Two rounds: 4 of the first are within the patience.
+    for round in [12, 16] {
+        for at in 0..16 {
+            let _ = model.serve(at, Request::of(100));
+        }
+        let small = model.kept().iter().filter(|kept| **kept == FIRST).count();
+        assert_eq!(small, round);
+    }
+}
+
+#[test]
+fn a_cycle_that_the_patience_outlasts_costs_nothing_after_a_few_rounds() {
+    for quiet in 1..=24 {
+        let mut model = Model::new(1);
+        let round = |model: &mut Model| {
+            let mut remade = usize::from(model.serve(0, Request::of(1 << 20)).is_some());
+            for _ in 0..quiet {
+                remade += usize::from(model.serve(0, Request::of(500)).is_some());
+            }
+            remade
+        };
+        let first: usize = (0..4).map(|_| round(&mut model)).sum();
+        assert!(first <= 5, "{quiet}: {first}");
+        let later: usize = (0..100).map(|_| round(&mut model)).sum();
+        assert_eq!(later, 0, "{quiet}");
+    }
+}
+
+#[test]
+fn what_one_arena_is_used_for_keeps_the_others_large() {
+    // Also where the pool is told of it once in a period.
+    let mut model = Model::new(2);
+    for _ in 0..3 {
+        let _ = model.serve(0, Request::of(1 << 20));
+        let _ = until_cut(&mut model);
+    }
+    for at in [0, 1] {
+        let _ = model.serve(at, Request::of(1 << 20));
+    }
+    let kept = model.kept();
+    assert!(kept[1] > 1 << 20 && model.patience() > 3 * usize::from(PERIOD));
+    for _ in 0..200 {
+        let _ = model.serve(0, Request::of(1 << 20));
+        let _ = model.serve(1, Request::of(100));
+    }
+    assert_eq!(model.kept(), kept);
+}
+
+#[test]
+fn an_arena_above_the_limit_is_refused_and_one_within_is_not() {
+    let sizes = Sizes::new(FIRST, 100_000);
+    let mut size = Size::new(FIRST, &sizes);
+    assert_eq!(size.end(50_000, 40_000, &sizes), End::Remake(50_000));
+    size.remade(50_000, &sizes);
+    assert_eq!(size.end(100_001, 60_000, &sizes), End::Refuse);
+    assert_eq!(size.kept(), 100_001, "what the pool refuses it for");
+    assert_eq!(Sizes::new(FIRST, 1_000).first(), 1_000);
+}
+
+#[test]
+fn each_level_holds_what_is_within_its_bound_and_nothing_less() {
+    for at in 0..LEVELS - 1 {
+        assert_eq!(level(bound(at)), at);
+        assert_eq!(level(bound(at) + 1), at + 1);
+    }
+    assert_eq!((level(0), bound(0)), (0, FIRST));
+    assert_eq!(
+        (level(usize::MAX), bound(LEVELS - 1)),
+        (LEVELS - 1, usize::MAX)
+    );
+}

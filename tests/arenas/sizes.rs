@@ -1,0 +1,270 @@
+//! How large arenas are: what is asked for is what is made, and what a spike has left goes.
+
+use super::{Arena, ArenaPool, MIB, fill, manual, trim};
+use repool::{Budget, Stats};
+
+/// A page with what bumpalo and the allocator add.
+const FIRST: u64 = 4096 - 64;
+
+/// A request that allocates so many bytes, in pieces of up to 1000.
+fn serve(pool: &ArenaPool, bytes: usize) {
+    use_up(&pool.get(), bytes);
+}
+
+fn use_up(arena: &Arena, bytes: usize) {
+    for _ in 0..bytes / 1000 {
+        fill(arena, 1000);
+    }
+    fill(arena, bytes % 1000);
+}
+
+/// So many requests at once, of so many bytes each; what their arenas have reserved.
+fn at_once(pool: &ArenaPool, requests: usize, bytes: usize) -> u64 {
+    let arenas: Vec<Arena> = (0..requests).map(|_| pool.get()).collect();
+    arenas.iter().for_each(|arena| use_up(arena, bytes));
+    arenas
+        .iter()
+        .map(|arena| arena.allocated_bytes() as u64)
+        .sum()
+}
+
+/// Makes the pool wait longer before it cuts an arena: a spike after each cut.
+fn make_patient(pool: &ArenaPool, cuts: usize) {
+    for _ in 0..cuts {
+        serve(pool, 1 << 20);
+        for _ in 0..20_000 {
+            if pool.stats().idle_bytes <= FIRST {
+                break;
+            }
+            serve(pool, 100);
+        }
+    }
+}
+
+// ------------------------------------------------------------------------- new arenas
+
+#[test]
+fn a_new_arena_has_the_first_size_whatever_requests_have_used() {
+    for bytes in [900, 20_000, 1 << 20, 16 << 20] {
+        let pool = manual();
+        for _ in 0..20 {
+            serve(&pool, bytes);
+        }
+        let _held = pool.get();
+        assert_eq!(pool.get().allocated_bytes() as u64, FIRST, "{bytes}");
+    }
+}
+
+#[test]
+fn the_first_size_is_the_builders() {
+    for bytes in [0, 1, 500, 5_000, 100_000, 3 << 20] {
+        let pool = ArenaPool::builder()
+            .first_chunk(bytes)
+            .trim_manually()
+            .build();
+        let [one, other] = [pool.get(), pool.get()];
+        for arena in [&one, &other] {
+            let made = arena.chunk_capacity();
+            assert!(
+                made >= bytes && made < 2 * bytes.max(500),
+                "{made} for {bytes}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_arena_is_never_cut_below_the_first_size() {
+    let pool = ArenaPool::builder()
+        .first_chunk(100_000)
+        .trim_manually()
+        .build();
+    let first = pool.get().allocated_bytes() as u64;
+    serve(&pool, 1 << 20);
+    for _ in 0..100 {
+        serve(&pool, 10);
+    }
+    assert_eq!(pool.stats().idle_bytes, first);
+}
+
+#[test]
+fn the_first_size_is_at_most_what_the_pool_may_keep() {
+    let pool = ArenaPool::builder()
+        .first_chunk(1 << 20)
+        .max_object_bytes(100_000)
+        .trim_manually()
+        .build();
+    serve(&pool, 10);
+    let stats = pool.stats();
+    assert!(stats.idle == 1 && stats.idle_bytes <= 100_000, "{stats}");
+}
+
+#[test]
+fn rare_large_requests_do_not_make_small_ones_large() {
+    // One request in so many uses so much, then 200 small ones at once.
+    for (one_in, large) in [
+        (100, 1 << 20),
+        (30, 1 << 20),
+        (40, 4 << 20),
+        (200, 16 << 20),
+    ] {
+        let pool = manual();
+        for n in 0..20 * one_in {
+            serve(&pool, if n % one_in == 0 { large } else { 500 });
+        }
+        let reserved = at_once(&pool, 200, 500);
+        assert!(
+            reserved <= 200 * FIRST + 10_000,
+            "{reserved} after 1 in {one_in}"
+        );
+    }
+}
+
+#[test]
+fn large_requests_at_a_pools_start_do_not_make_small_ones_large() {
+    for (count, large) in [(2, 16 << 20), (1, 64 << 20), (5, 3 << 20)] {
+        let pool = manual();
+        let _ = at_once(&pool, count, large);
+        let reserved = at_once(&pool, 300, 500);
+        // What is there of the large ones, which came back a moment ago, and small ones.
+        assert!(
+            reserved <= 3 * (count * large) as u64 + 300 * FIRST,
+            "{reserved}"
+        );
+        assert!(reserved < 200 * MIB);
+    }
+}
+
+// ------------------------------------------------------------------------- spikes
+
+/// Requests of the pool, so many at once, until the spike's memory is gone.
+fn until_gone(pool: &ArenaPool, at_a_time: usize, arenas: u64) -> usize {
+    let mut requests = 0;
+    while pool.stats().idle_bytes > arenas * FIRST {
+        let _ = at_once(pool, at_a_time, 100);
+        requests += at_a_time;
+        assert!(requests < 100_000, "{}", pool.stats());
+    }
+    requests
+}
+
+#[test]
+fn a_spike_on_several_arenas_is_gone_after_a_bounded_number_of_requests_of_the_pool() {
+    for (spikes, arenas, bytes) in [
+        (2, 3, 4 << 20),
+        (1, 3, 4 << 20),
+        (2, 8, 1 << 20),
+        (3, 20, 300_000),
+    ] {
+        let pool = manual();
+        for _ in 0..spikes {
+            let _ = at_once(&pool, arenas, bytes);
+            let _ = at_once(&pool, arenas, 100);
+        }
+        let requests = until_gone(&pool, arenas, arenas as u64);
+        // The patience, however many arenas there are; and one of each to be cut.
+        assert!(
+            requests <= [5, 20, 80][spikes - 1] + 2 * arenas,
+            "{requests} for {spikes} on {arenas}"
+        );
+    }
+}
+
+#[test]
+fn a_spike_is_gone_after_a_bounded_number_of_requests_however_patient_the_pool_is() {
+    let pool = manual();
+    make_patient(&pool, 8);
+    let _ = at_once(&pool, 3, 4 << 20);
+    let requests = until_gone(&pool, 3, 3);
+    assert!((1_000..=5_120 + 6).contains(&requests), "{requests}");
+}
+
+#[test]
+fn requests_in_other_arenas_count_for_the_spikes_end() {
+    // The large arena serves one request in 200.
+    let pool = manual();
+    let small: Vec<Arena> = (0..200).map(|_| pool.get()).collect();
+    serve(&pool, 4 << 20);
+    let mut small = small;
+    for _ in 0..2 {
+        let large = pool.get();
+        drop(small);
+        small = (0..200).map(|_| pool.get()).collect();
+        drop(large);
+    }
+    drop(small);
+    assert!(pool.stats().idle_bytes <= 201 * FIRST, "{}", pool.stats());
+}
+
+#[test]
+fn a_spike_on_many_arenas_is_gone_after_two_passes() {
+    for (arenas, bytes) in [(16, 4 << 20), (16, 100_000), (40, 1 << 20)] {
+        let pool = manual();
+        for _ in 0..3 {
+            let _ = at_once(&pool, arenas, bytes);
+        }
+        for _ in 0..2 {
+            let _ = at_once(&pool, arenas, 100);
+            trim(&pool, 1);
+        }
+        let stats = pool.stats();
+        assert!(stats.idle_bytes <= stats.idle * FIRST, "{stats}");
+    }
+}
+
+#[test]
+fn passes_make_a_patient_pool_quick_again() {
+    let pool = manual();
+    make_patient(&pool, 8);
+    for _ in 0..5 {
+        serve(&pool, 100);
+        trim(&pool, 1);
+    }
+    serve(&pool, 4 << 20);
+    for _ in 0..5 {
+        serve(&pool, 100);
+    }
+    assert!(pool.stats().idle_bytes <= FIRST, "{}", pool.stats());
+}
+
+// ------------------------------------------------------------------------- limits
+
+#[test]
+fn requests_above_a_budget_cost_their_own_misses_and_no_others() {
+    for (budget, large, one_in) in [
+        (1 << 20, 2 << 20, 10),
+        (1 << 20, 20 << 20, 8),
+        (200_000, 1 << 20, 20),
+    ] {
+        let pool = ArenaPool::builder()
+            .budget(Budget::new(budget))
+            .trim_manually()
+            .build();
+        for n in 0..1_000 {
+            serve(&pool, if n % one_in == 0 { large } else { 500 });
+        }
+        let Stats {
+            created, reused, ..
+        } = pool.stats();
+        let misses = 1_000_u64.div_ceil(one_in) + 1;
+        assert!(created <= misses, "{created} created, {reused} reused");
+    }
+}
+
+#[test]
+fn requests_above_max_object_bytes_cost_their_own_misses_and_no_others() {
+    for (limit, large, one_in) in [(1 << 20, 2 << 20, 10), (100_000, 200_000, 7)] {
+        let pool = ArenaPool::builder()
+            .max_object_bytes(limit)
+            .trim_manually()
+            .build();
+        for n in 0..1_000 {
+            serve(&pool, if n % one_in == 0 { large } else { 500 });
+        }
+        assert!(
+            pool.stats().created <= 1_000_u64.div_ceil(one_in) + 1,
+            "{}",
+            pool.stats()
+        );
+    }
+}
