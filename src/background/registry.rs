@@ -28,6 +28,14 @@ use std::time::Duration;
 const HIGH_PAUSE: Duration = Duration::from_millis(100);
 /// How often the pressure is looked at while anything is idle.
 const PRESSURE_POLL: Duration = Duration::from_secs(1);
+/// Between two tries to empty a pool that is gone. Its owner is inside for some instructions, unless
+/// it has lost the processor there, or a signal handler runs.
+const FINISH_PAUSE: Duration = Duration::from_millis(100);
+/// So many tries come that soon after each other, the others more rarely.
+const FINISH_SOON: u32 = 100;
+const FINISH_RARELY: Duration = Duration::from_secs(5);
+/// After so many, a quarter of an hour, what is left is up to the end of the owner's thread.
+const FINISH_TRIES: u32 = 300;
 /// How soon to look again when the registry was not to be had.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -38,6 +46,8 @@ pub(super) static WAKE_UPS: Figure = Figure::new(0);
 pub(crate) struct Registry {
     /// By the core's address.
     pub(super) pools: BTreeMap<usize, Entry>,
+    /// Pools that are gone and could not be emptied.
+    closing: Vec<Closing>,
     thread: Option<Thread>,
     /// The epoch that `thread` lives in.
     epoch: usize,
@@ -73,10 +83,21 @@ impl Entry {
     }
 }
 
+/// A pool that is gone, with a cache that could not be emptied because its owner was inside.
+#[derive(Debug)]
+struct Closing {
+    core: WeakCore,
+    /// The owner is none of another epoch's threads.
+    epoch: usize,
+    tries: u32,
+    due: Instant,
+}
+
 impl Registry {
     pub(crate) const fn new() -> Self {
         Self {
             pools: BTreeMap::new(),
+            closing: Vec::new(),
             thread: None,
             epoch: 0,
         }
@@ -165,6 +186,34 @@ pub(crate) fn forget(registry: &Mutex<Registry>, core: &Core) {
     }
 }
 
+/// The pool is gone, and a cache could not be emptied because its owner was inside: the janitor tries
+/// again. `start` is asked for a thread if there is none; without one, the objects stay until the
+/// owner's thread ends, or a thread can be had.
+pub(crate) fn finish_later(
+    registry: &Mutex<Registry>,
+    core: &Core,
+    start: impl FnOnce() -> Option<Thread>,
+) {
+    let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
+        return;
+    };
+    entered.closing.push(Closing {
+        core: WeakCore::new(core),
+        epoch: epoch(),
+        tries: 0,
+        due: Instant::now() + FINISH_PAUSE,
+    });
+    if !entered.running() {
+        entered.thread = start();
+        entered.epoch = epoch();
+    }
+    let thread = entered.thread();
+    drop(entered);
+    if let Some(thread) = thread {
+        thread.unpark(); // mutant: drop-wake-to-finish
+    }
+}
+
 // ---------------------------------------------------------------- the thread
 
 /// The thread's life, until the last pool has gone.
@@ -220,7 +269,45 @@ fn round(registry: &Mutex<Registry>, level: Level) -> Next {
         // Freeing a core runs destructors of the user's closures.
         let _ = quietly(|| drop(core));
     }
+    finish(registry);
     settle(registry, level)
+}
+
+/// Tries to empty the pools that are gone and still hold something.
+fn finish(registry: &Mutex<Registry>) {
+    let now = Instant::now();
+    let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
+        return;
+    };
+    if entered.closing.is_empty() {
+        return;
+    }
+    let all = std::mem::take(&mut entered.closing);
+    drop(entered);
+    let mut left = Vec::new();
+    for mut closing in all {
+        if closing.due > now {
+            left.push(closing);
+            continue;
+        }
+        // User code; should it panic, the next try goes on where it stopped.
+        let finished = quietly(|| closing.core.finish_closing()).unwrap_or(false);
+        closing.tries += 1;
+        if finished || closing.tries >= FINISH_TRIES || closing.epoch != epoch() {
+            let _ = quietly(|| drop(closing));
+            continue;
+        }
+        let pause = if closing.tries < FINISH_SOON {
+            FINISH_PAUSE
+        } else {
+            FINISH_RARELY
+        };
+        closing.due = Instant::now() + pause;
+        left.push(closing);
+    }
+    if let Some(mut entered) = registry.lock_bounded(Patience::Long) {
+        entered.closing.append(&mut left);
+    }
 }
 
 /// The pools whose pass is due. A tenth of an interval early is due as well, so that pools tick
@@ -304,17 +391,17 @@ fn settle(registry: &Mutex<Registry>, level: Level) -> Next {
     let Some(mut registry) = registry.lock_bounded(Patience::Long) else {
         return Next::SleepUntil(now + AGAIN);
     };
-    if registry.pools.is_empty() {
+    if registry.pools.is_empty() && registry.closing.is_empty() {
         // Under the lock: whoever comes next starts another one.
         registry.thread = None; // mutant: drop-say-end
         return Next::End;
     }
-    match registry
+    let passes = registry
         .pools
         .values()
-        .filter_map(|entry| entry.due_at(level, now))
-        .min()
-    {
+        .filter_map(|entry| entry.due_at(level, now));
+    let closing = registry.closing.iter().map(|closing| closing.due);
+    match passes.chain(closing).min() {
         None => Next::Sleep,
         Some(due) => Next::SleepUntil(due.min(now + PRESSURE_POLL)),
     }

@@ -132,6 +132,15 @@ pub(crate) fn forget(core: &Core) {
     }
 }
 
+/// The pool is gone, and [`Core::finish_closing`] is to be called until it says that all is empty.
+pub(crate) fn finish_later(core: &Core) {
+    // Without a janitor there are no caches.
+    if janitor_is_possible() {
+        let registry = registry();
+        registry::finish_later(registry, core, || start(registry));
+    }
+}
+
 /// Something that it goes by has changed.
 pub(crate) fn wake() {
     let thread = registry()
@@ -178,11 +187,58 @@ fn start(registry: &'static Mutex<Registry>) -> Option<Thread> {
 mod tests {
     use super::registry;
     use crate::object::pool::Pool;
+    use crate::raw::refs::WeakCore;
     use crate::sync::Patience;
+    use crate::sync::rare::Arc;
+    use crate::thread::attach;
     use std::time::{Duration, Instant};
+
+    /// One test at a time: one of them keeps the registry locked.
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    fn alone() -> std::sync::MutexGuard<'static, ()> {
+        ALONE
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// An owner is held up inside its cache for as long as closing has patience, and more. (It is
+    /// this thread, which only looks as if it were inside.)
+    #[test]
+    fn what_closing_could_not_reach_goes_when_the_owner_has_left() {
+        let _alone = alone();
+        for manually in [true, false] {
+            let alive = Arc::new(());
+            let counted = alive.clone();
+            let builder = Pool::builder(move || counted.clone()).reset(|_| true);
+            let pool = if manually {
+                builder.trim_manually().build()
+            } else {
+                builder.trim_every(Duration::from_secs(3600)).build()
+            };
+            drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
+            let core = WeakCore::new(pool.core());
+            let number = attach::number().expect("a thread like any other");
+            let cache = core.cache_of(number).expect("used above");
+            cache.die_inside(true);
+            drop(pool);
+            let kept = Arc::strong_count(&alive);
+            std::thread::sleep(Duration::from_millis(300)); // some tries that cannot succeed
+            assert_eq!(Arc::strong_count(&alive), kept, "the owner is inside");
+            assert!(kept > 10, "ten objects and their create function: {kept}");
+            cache.die_inside(false);
+            let start = Instant::now();
+            while Arc::strong_count(&alive) > 1 && start.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(1)); // polls
+            }
+            let left = Arc::strong_count(&alive) - 1;
+            assert_eq!(left, 0, "trimmed manually: {manually}");
+        }
+    }
 
     #[test]
     fn a_child_whose_registry_was_locked_at_the_fork_is_trimmed() {
+        let _alone = alone();
         let pool = Pool::builder(Vec::<u8>::new)
             .trim_every(Duration::from_millis(10))
             .build();

@@ -7,8 +7,11 @@
 use super::time::{self, ASLEEP};
 use super::{NODES, Pool, explore, lock};
 use crate::background::manual;
-use crate::background::registry::{Call, Registry, forget as forget_in, run, watch};
+use crate::background::registry::{
+    Call, Registry, finish_later as finish_later_in, forget as forget_in, run, watch,
+};
 use crate::raw::pool::Core;
+use crate::raw::refs::WeakCore;
 use crate::sync::{Mutex, Thread};
 use crate::sys::memory::Level;
 use crate::thread::attach::Number;
@@ -40,6 +43,12 @@ pub(crate) fn watch_slow(core: &Core) {
 pub(crate) fn forget(core: &Core) {
     if let Some(registry) = registry() {
         forget_in(registry, core);
+    }
+}
+
+pub(crate) fn finish_later(core: &Core) {
+    if let Some(registry) = registry() {
+        finish_later_in(registry, core, start);
     }
 }
 
@@ -245,4 +254,46 @@ fn a_pool_that_goes_leaves_the_others_watched() {
         all_quiet();
         second.close();
     });
+}
+
+/// A pool goes while an owner is held up inside its cache: what is there goes when the owner has left.
+/// Fails when nobody tries again.
+#[test]
+fn what_closing_could_not_reach_goes_later() {
+    run_janitor("what_closing_could_not_reach_goes_later", || {
+        let pool = Pool::new().register(0);
+        pool.create().give_back(Some(0));
+        close_while_the_owner_is_inside(pool);
+    });
+}
+
+/// The same while the janitor sleeps, with another pool to look after. Fails when it is not woken.
+#[test]
+fn what_closing_could_not_reach_wakes_it() {
+    run_janitor("what_closing_could_not_reach_wakes_it", || {
+        let (pool, other) = two_pools();
+        other.create().give_back(None);
+        all_quiet();
+        // Nobody has been told of this one.
+        let pool = pool.register(0);
+        pool.core().set_watched(true);
+        pool.create().give_back(Some(0));
+        close_while_the_owner_is_inside(pool);
+        // A janitor that sleeps on would do so for ever.
+        while NODES.load(SeqCst) != 0 {
+            thread::yield_now();
+        }
+        other.close();
+    });
+}
+
+/// The owner is this thread, which only looks as if it were inside.
+fn close_while_the_owner_is_inside(pool: Pool) {
+    let cache = pool.core().cache_of(Number(0)).expect("registered");
+    // Keeps the cache.
+    let keep = WeakCore::new(pool.core());
+    cache.die_inside(true);
+    pool.close();
+    cache.die_inside(false);
+    drop(keep);
 }

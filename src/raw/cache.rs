@@ -453,7 +453,7 @@ impl Cache {
     }
 
     /// As if the owner had died inside (`true`), in a fork; and not.
-    #[cfg(all(test, not(repool_loom)))]
+    #[cfg(test)]
     pub(crate) fn die_inside(&self, dead: bool) {
         self.busy.store(dead, Ordering::SeqCst);
     }

@@ -187,9 +187,21 @@ impl Core {
         // a late return has made since finds it closed.
         self.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
         crate::background::worker::forget(self);
-        let (all, _) = self.empty(true);
+        let (all, reached) = self.empty(true);
+        if !reached {
+            crate::background::worker::finish_later(self); // mutant: drop-finish-later
+        }
         self.counters.discarded(Reason::Closed, all.len);
         self.drop_batch(all);
+    }
+
+    /// Empties a pool that is gone; `false` if some owner was inside its cache for too long. What is
+    /// there then may only be reached by another call.
+    pub(crate) fn finish_closing(&self) -> bool {
+        let (all, reached) = self.empty(true);
+        self.counters.discarded(Reason::Closed, all.len);
+        self.drop_batch(all);
+        reached
     }
 
     /// The figures of all caches together.
