@@ -30,20 +30,23 @@ use crate::sys::memory::Level;
 /// Runs one pass: what it dropped, and whether the pool is quiet. User code (destructors) runs at the
 /// end, with nothing held.
 ///
-/// A pool is quiet when the depot is empty, and every cache was found unused and empty and was left
+/// A pool is quiet when the depot has no more than is to stay, and every cache was found unused and empty and was left
 /// without room, so that its owner's next return takes the slow path.
 pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     let more_to_come = core.on_pass();
     let (mut dropping, trimmed, unused) = match level {
         Level::Critical => {
-            let (all, emptied) = core.empty(false);
-            let (objects, bytes) = (all.len, all.bytes);
-            (all, (objects, bytes), emptied)
+            let (mut all, emptied) = core.empty(false);
+            let stays = all.split_top(core.limits.min_idle());
+            let counts = (all.len, all.bytes);
+            let (_, refused) = settle(core, stays);
+            all.append(refused);
+            (all, counts, emptied)
         }
         Level::Normal | Level::Elevated => by_need(core, level),
     };
     core.depot.shrink();
-    let quiet = unused && !more_to_come && core.depot.objects() == 0;
+    let quiet = unused && !more_to_come && core.depot.objects() <= core.limits.min_idle();
     let (objects, bytes) = trimmed;
     core.counters.trimmed(objects);
     core.drop_batch(dropping.take());
@@ -59,17 +62,20 @@ pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
 /// The working-set rule: what is to be dropped, how much of it is trimmed (the rest is what the
 /// depot refused), and whether every cache was unused and the depot could be looked at.
 fn by_need(core: &Core, level: Level) -> (Batch, (usize, usize), bool) {
-    let (unneeded, mut unused) = gather(core);
+    let (unneeded, left, mut unused) = gather(core);
+    let idle = left + unneeded.len + core.depot.objects();
+    let mut spare = idle.saturating_sub(core.limits.min_idle());
     // The surplus first: it is older than what comes in now.
     let intervals = if level == Level::Normal { 2 } else { 1 };
     let surplus = core.depot.surplus(intervals);
-    let mut trimmed = take_cold(core, surplus.unwrap_or(0));
+    let mut trimmed = take_cold(core, surplus.unwrap_or(0).min(spare));
+    spare -= trimmed.len;
     let (came_in, refused) = settle(core, unneeded);
     unused &= surplus.is_some() && core.depot.end_interval(came_in).is_some();
     if intervals == 1 {
         // One interval is known of these as well.
         if let Some(surplus) = core.depot.newcomers(came_in) {
-            trimmed.append(take_cold(core, surplus));
+            trimmed.append(take_cold(core, surplus.min(spare)));
         }
     }
     let counts = (trimmed.len, trimmed.bytes);
@@ -77,21 +83,24 @@ fn by_need(core: &Core, level: Level) -> (Batch, (usize, usize), bool) {
     (trimmed, counts, unused)
 }
 
-/// Steps 1 and 2: what the caches did not need, and whether all of them were unused.
-fn gather(core: &Core) -> (Batch, bool) {
+/// Steps 1 and 2: what the caches did not need, how many objects they keep, and whether all of them
+/// were unused.
+fn gather(core: &Core) -> (Batch, usize, bool) {
     let mut unneeded = Batch::EMPTY;
+    let mut left = 0;
     let mut unused = true;
     let all = core.visit(None, Reach::Occupied, |cache, lists| {
         if cache.was_used(lists) {
             unused = false;
             unneeded.append(cache.set_aside(lists, &core.limits));
+            left += lists.idle();
         } else {
             let [loaded, spare] = cache.strip(lists, &core.limits);
             unneeded.append(spare);
             unneeded.append(loaded);
         }
     });
-    (unneeded, unused && all)
+    (unneeded, left, unused && all)
 }
 
 /// Gives what came from the caches to the depot's cold end, list by list. How many arrived, and

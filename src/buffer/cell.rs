@@ -328,7 +328,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
     }
     let (full, asked) = (cell.full, cell.asked());
     if full > cell.class.top {
-        return Pooled::discard(cell, Reason::Oversize);
+        return Pooled::discard_for(cell, Reason::Oversize);
     }
     let Some(home) = class::filing(full) else {
         // Its user has taken the memory.
@@ -344,7 +344,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
         if let Some(inner) = cell.class.inner() {
             inner.learn_shrunk(asked, used);
         }
-        return Pooled::discard(cell, Reason::Reset);
+        return Pooled::discard_for(cell, Reason::Reset);
     }
     cell.mark(|marks| {
         *marks = Marks {
@@ -366,7 +366,7 @@ fn refile(cell: Pooled<Cell>, home: usize, asked: usize, used: usize) {
         return; // the pool is gone, and drops it
     };
     if let Some(reason) = cell.class.barred() {
-        return Pooled::discard(cell, reason);
+        return Pooled::discard_for(cell, reason);
     }
     inner.learn_grown(asked, used);
     cell.class.counts.left();

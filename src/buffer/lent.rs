@@ -275,7 +275,7 @@ impl Lent {
         }
         if let Some(reason) = cell.class.refuses() {
             // The memory goes with the last view.
-            return Pooled::discard(cell, reason);
+            return Pooled::discard_for(cell, reason);
         }
         let class = Arc::clone(&cell.class);
         let mut ring = class.lent.rings.get();

@@ -169,6 +169,27 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self.set(|settings| settings.set_max_idle(objects))
     }
 
+    /// How many idle objects passes leave, at any level of memory pressure. Default: 0.
+    ///
+    /// For objects that are expensive to make, so that the first request after a quiet time finds one.
+    /// It makes none by itself: see [`Pool::prefill`]. [`Pool::clear`] and limits do not mind it.
+    /// Objects that passes leave are in reach of every thread, as a rule; those in the cache of a
+    /// thread that is at work count as well.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// let pool = Pool::builder(|| vec![0u64; 1 << 16]).min_idle(2).trim_manually().build();
+    /// drop([(); 10].map(|()| pool.get()));
+    /// for _ in 0..10 {
+    ///     let _ = pool.trim();
+    /// }
+    /// assert_eq!(pool.stats().idle, 2);
+    /// ```
+    pub fn min_idle(self, objects: usize) -> Self {
+        self.set(|settings| settings.set_min_idle(objects))
+    }
+
     /// How many bytes the idle objects may take together: `size_of::<T>()` for each, and what it holds
     /// on the heap ([`Recycle::retained_bytes`]). Default: no limit.
     ///

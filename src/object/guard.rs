@@ -43,6 +43,19 @@ use std::ptr::NonNull;
 /// std::thread::spawn(move || assert_eq!(names.len(), 1)).join().unwrap();
 /// ```
 ///
+/// It compares, hashes, iterates, reads and writes as its object does. To borrow two fields of the
+/// object at once, borrow the object first, because each use of the guard borrows all of it:
+/// ```
+/// use repool::Pool;
+/// #[derive(Default)]
+/// struct Parser { text: String, ends: Vec<usize> }
+/// let pool = Pool::builder(Parser::default).reset(|_| true).build();
+///
+/// let mut guard = pool.get();
+/// let parser = &mut *guard;
+/// parser.ends.extend(parser.text.split(' ').map(str::len));
+/// ```
+///
 /// A guard is exactly of its object's type, so that what goes back fits what comes out:
 /// ```
 /// use repool::{Pool, Pooled};
@@ -135,6 +148,41 @@ impl<T: Send> Pooled<T> {
     }
 }
 
+impl<T: Send> Pooled<T> {
+    /// Drops the object instead of giving it back: it is broken, or too large to be worth keeping.
+    /// The statistics count it as discarded.
+    ///
+    /// An associated function, so that it cannot hide a method of `T`.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::{Pool, Pooled};
+    /// static LINES: Pool<String> = Pool::new(String::new);
+    ///
+    /// let line = LINES.get();
+    /// Pooled::discard(line);
+    /// let stats = LINES.stats();
+    /// assert_eq!((stats.idle, stats.taken, stats.discarded_by.user), (0, 0, 1));
+    /// ```
+    pub fn discard(this: Self) {
+        Self::discard_for(this, Reason::User);
+    }
+
+    /// The node, which the caller holds from then on.
+    pub(crate) fn into_link(this: Self) -> NonNull<Link> {
+        let link = this.link;
+        std::mem::forget(this);
+        link
+    }
+
+    /// Drops the object instead of giving it back, for a reason.
+    pub(crate) fn discard_for(this: Self, reason: Reason) {
+        let link = Self::into_link(this);
+        // SAFETY: I1: the guard held the node, and is gone without having given it back.
+        unsafe { Core::discard(link.as_ptr(), reason) };
+    }
+}
+
 #[cfg(feature = "bytes")]
 impl<T: Send> Pooled<T> {
     /// The object goes back by the hit path, or (reset, perhaps) not at all.
@@ -147,14 +195,6 @@ impl<T: Send> Pooled<T> {
         } else {
             Err(ManuallyDrop::into_inner(this))
         }
-    }
-
-    /// Drops the object instead of giving it back, for a reason.
-    pub(crate) fn discard(this: Self, reason: Reason) {
-        let link = this.link.as_ptr();
-        std::mem::forget(this);
-        // SAFETY: I1: the guard held the node, and is gone without having given it back.
-        unsafe { Core::discard(link, reason) };
     }
 
     /// Gives an object that is ready for its next user to the depot, where every thread finds it, and

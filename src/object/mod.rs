@@ -13,8 +13,14 @@ mod for_indexmap;
 #[cfg(feature = "smallvec")]
 mod for_smallvec;
 pub(crate) mod guard;
+#[cfg(feature = "bytes")]
+mod guard_bytes;
+#[cfg(feature = "serde")]
+mod guard_serde;
+mod guard_traits;
 pub(crate) mod keep;
 pub(crate) mod pool;
+mod prefill;
 pub(crate) mod recipe;
 pub(crate) mod recycle;
 pub(crate) mod settings;

@@ -31,7 +31,8 @@ use std::ptr::NonNull;
 /// the object and gives it back. A hit touches only the calling thread's cache: no lock, no atomic
 /// read-modify-write, no fence instruction, no allocation.
 ///
-/// Pools work in a `static`, in a struct, in an `Arc`. A pool that nobody has used holds no memory
+/// Pools work in a `static`, in a struct, in an `Arc`. They are not `Clone`, as a clone could mean a
+/// new pool or the same one: to share one that is no `static`, put it in an `Arc`. A pool that nobody has used holds no memory
 /// outside itself. Dropping a pool drops its idle objects; guards that are still out drop theirs
 /// when they go, and a pass of the janitor that is under way drops what it has taken.
 ///
@@ -167,7 +168,8 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// An idle object, if there is one in reach: in this thread's cache or in the depot.
+    /// An idle object, if there is one in reach: in this thread's cache or in the depot. Never makes
+    /// one. (For a get that reports why no object could be made: [`try_get_with`](Pool::try_get_with).)
     ///
     /// # Examples
     /// ```
@@ -185,13 +187,82 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
-    /// dropped.
-    pub fn put(&self, value: T) {
+    /// An idle object, or what `create` makes this time instead of the pool's own.
+    ///
+    /// Both serve any later request, so what `create` makes has to be as good as any other object.
+    ///
+    /// # Panics
+    /// When `create` does; the pool goes on.
+    ///
+    /// # Examples
+    /// ```
+    /// # use repool::Pool;
+    /// let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+    /// let header = [7; 100];
+    /// let buf = pool.get_or_else(|| Vec::with_capacity(header.len()));
+    /// assert!(buf.capacity() >= 100);
+    /// ```
+    #[inline]
+    pub fn get_or_else(&self, create: impl FnOnce() -> T) -> Pooled<T> {
+        match self.try_get() {
+            Some(object) => object,
+            None => self.created_by(create),
+        }
+    }
+
+    /// An idle object, or what `create` makes, which may fail.
+    ///
+    /// As [`get_or_else`](Pool::get_or_else) otherwise.
+    ///
+    /// # Errors
+    /// What `create` returns; nothing has changed then.
+    ///
+    /// # Panics
+    /// When `create` does; the pool goes on.
+    ///
+    /// # Examples
+    /// ```
+    /// # use repool::Pool;
+    /// # use std::collections::TryReserveError;
+    /// let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+    /// let result = pool.try_get_with(|| {
+    ///     let mut buf = Vec::new();
+    ///     buf.try_reserve(usize::MAX)?;
+    ///     Ok::<_, TryReserveError>(buf)
+    /// });
+    /// assert!(result.is_err());
+    /// assert_eq!(pool.stats().created, 0);
+    /// ```
+    #[inline]
+    pub fn try_get_with<E>(&self, create: impl FnOnce() -> Result<T, E>) -> Result<Pooled<T>, E> {
+        match self.try_get() {
+            Some(object) => Ok(object),
+            None => create().map(|value| self.created_by(|| value)),
+        }
+    }
+
+    /// A guard for a value that was made elsewhere: it goes to the pool when it is dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// # use repool::{Pool, Pooled};
+    /// let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+    /// let read: Pooled<Vec<u8>> = pool.attach(vec![1, 2, 3]);
+    /// assert_eq!(read, [1, 2, 3]);
+    /// drop(read);
+    /// assert_eq!((pool.stats().adopted, pool.stats().idle), (1, 1));
+    /// ```
+    pub fn attach(&self, value: T) -> Pooled<T> {
         let core = self.core();
         core.counters.adopted();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        drop(unsafe { Shell::<T>::guard(core, || value) });
+        unsafe { Shell::<T>::guard(core, || value) }
+    }
+
+    /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
+    /// dropped.
+    pub fn put(&self, value: T) {
+        drop(self.attach(value));
     }
 
     /// Runs one trim pass, and says what it dropped.
@@ -403,6 +474,16 @@ impl<T: Send + 'static> Pool<T> {
         unsafe { Shell::<T>::create(core) }
     }
 
+    /// A guard for what `create` makes, which counts as a miss.
+    #[cold]
+    fn created_by(&self, create: impl FnOnce() -> T) -> Pooled<T> {
+        let core = self.core();
+        // SAFETY: the core of this pool is the head of a `Shell<T>`.
+        let guard = unsafe { Shell::<T>::guard(core, create) };
+        core.counters.created();
+        guard
+    }
+
     #[cold]
     #[inline(never)]
     fn take_slow(&self) -> Option<Pooled<T>> {
@@ -455,11 +536,12 @@ impl<T: Recycle + Default + Send + 'static> Default for Pool<T> {
     }
 }
 
+/// Says the name and whether pooling is on. For figures, ask for the [`Stats`].
 impl<T: Send> fmt::Debug for Pool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("name", &self.name())
-            .field("stats", &self.stats())
-            .finish()
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
     }
 }

@@ -16,6 +16,7 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     name: Option<Box<str>>,
+    min_idle: usize,
     max_idle: usize,
     max_idle_bytes: usize,
     max_object_bytes: usize,
@@ -28,6 +29,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             name: None,
+            min_idle: 0,
             max_idle: usize::MAX,
             max_idle_bytes: usize::MAX,
             max_object_bytes: usize::MAX,
@@ -42,6 +44,10 @@ impl Default for Settings {
 impl Settings {
     pub(crate) fn set_name(&mut self, name: impl Into<String>) {
         self.name = Some(name.into().into_boxed_str());
+    }
+
+    pub(crate) fn set_min_idle(&mut self, objects: usize) {
+        self.min_idle = objects;
     }
 
     pub(crate) fn set_max_idle(&mut self, objects: usize) {
@@ -88,6 +94,7 @@ impl Settings {
 
     pub(crate) fn limits(&self) -> Limits {
         Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes)
+            .with_min_idle(self.min_idle)
             .with_group(self.group.clone())
             .with_budget(self.effective_budget())
     }

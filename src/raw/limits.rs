@@ -143,6 +143,8 @@ pub(crate) struct Limits {
     #[cfg(not(repool_loom))]
     budget: Option<Budget>,
     max_object_bytes: usize,
+    /// So many objects are left idle by passes.
+    min_idle: usize,
     /// What each object takes besides its weight, which is what it holds on the heap.
     object_bytes: usize,
 }
@@ -157,6 +159,7 @@ impl Limits {
             #[cfg(not(repool_loom))]
             budget: None,
             max_object_bytes,
+            min_idle: 0,
             object_bytes: 0,
         }
     }
@@ -167,6 +170,15 @@ impl Limits {
             object_bytes,
             ..self
         }
+    }
+
+    #[cfg(not(repool_loom))]
+    pub(crate) fn with_min_idle(self, min_idle: usize) -> Self {
+        Self { min_idle, ..self }
+    }
+
+    pub(crate) fn min_idle(&self) -> usize {
+        self.min_idle
     }
 
     /// What so many objects take that weigh `weights` together: what limits and users see. A weight

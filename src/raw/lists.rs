@@ -394,7 +394,7 @@ impl Lists {
     }
 
     /// Objects in both lists.
-    pub(super) fn idle(&self) -> usize {
+    pub(crate) fn idle(&self) -> usize {
         self.loaded_len() + self.spare.len
     }
 

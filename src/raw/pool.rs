@@ -439,7 +439,7 @@ impl Core {
 }
 
 impl Refused {
-    fn reason(&self) -> Reason {
+    pub(crate) fn reason(&self) -> Reason {
         match self {
             Refused::Contended(_) => Reason::Full,
             Refused::Closed(_) => Reason::Closed,

@@ -18,6 +18,12 @@ pub(crate) enum Reason {
     Panic,
     Closed,
     SwitchedOff,
+    User,
+    Underused,
+}
+
+impl Reason {
+    const COUNT: usize = Self::Underused as usize + 1;
 }
 
 /// The rare events, counted by whoever meets them. All Relaxed: figures, which publish nothing.
@@ -28,7 +34,7 @@ pub(crate) struct Counters {
     taken: Figure,
     reused: Figure,
     returned: Figure,
-    discarded: [Figure; 7],
+    discarded: [Figure; Reason::COUNT],
     trimmed: Figure,
 }
 
@@ -137,6 +143,12 @@ pub struct Discarded {
     pub closed: u64,
     /// The pool was switched off with `set_enabled(false)`.
     pub switched_off: u64,
+    /// `Pooled::discard` was called.
+    pub user: u64,
+    /// Large, and less than a quarter used five times in a row: see [`Recycle::used_bytes`].
+    ///
+    /// [`Recycle::used_bytes`]: crate::Recycle::used_bytes
+    pub underused: u64,
 }
 
 impl Stats {
@@ -188,6 +200,8 @@ impl Stats {
                 &mut discarded_by.switched_off,
                 other.discarded_by.switched_off,
             ),
+            (&mut discarded_by.user, other.discarded_by.user),
+            (&mut discarded_by.underused, other.discarded_by.underused),
         ] {
             *sum += one;
         }
@@ -212,6 +226,8 @@ impl Stats {
             panic: by(Reason::Panic),
             closed: by(Reason::Closed),
             switched_off: by(Reason::SwitchedOff),
+            user: by(Reason::User),
+            underused: by(Reason::Underused),
         };
         stats.discarded = stats.discarded_by.total();
         stats.trimmed = read(&counters.trimmed);
@@ -246,8 +262,10 @@ impl Discarded {
             panic,
             closed,
             switched_off,
+            user,
+            underused,
         } = *self;
-        oversize + full + budget + reset + panic + closed + switched_off
+        oversize + full + budget + reset + panic + closed + switched_off + user + underused
     }
 }
 

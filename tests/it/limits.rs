@@ -474,7 +474,7 @@ fn a_reset_of_ones_own_does_not_blind_a_limit_on_bytes() {
 #[test]
 fn a_limit_on_bytes_is_refused_where_nobody_can_say_what_objects_weigh() {
     // Counting 0 instead.
-    struct Foreign(#[expect(dead_code, reason = "held")] Vec<u8>);
+    struct Foreign(Vec<u8>);
     let foreign = || Foreign(vec![0; 1_000]);
     let refused = |build: Box<dyn FnOnce() -> Pool<Foreign> + UnwindSafe>| {
         let panic = catch_unwind(build).expect_err("refused");

@@ -9,6 +9,7 @@ mod derive;
 mod limits;
 mod objects;
 mod panics;
+mod prefill;
 mod properties;
 mod reentry;
 mod stats;

@@ -1,6 +1,6 @@
 //! What a pool does with objects, seen from one thread.
 
-use super::support::{Census, Tag, balanced, manual, n};
+use super::support::{Census, Tag, balanced, manual, n, panics};
 use repool::{Pool, Pooled};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -173,6 +173,67 @@ fn every_standard_container_keeps_its_memory_and_loses_its_content() {
     let options: Pool<Option<String>> = manual(|| None).build();
     *options.get() = Some("abc".to_owned());
     assert_eq!((&*options.get(), options.stats().created), (&None, 1));
+}
+
+#[test]
+fn an_attached_value_goes_to_the_pool_when_it_is_dropped() {
+    let pool = manual(Vec::<u8>::new).build();
+    let guard = pool.attach(vec![1, 2, 3]);
+    assert_eq!(guard, [1, 2, 3], "not reset before its use");
+    assert_eq!((pool.stats().adopted, pool.stats().in_use), (1, 1));
+    drop(guard);
+    assert!(pool.get().is_empty() && pool.get().capacity() >= 3);
+    assert_eq!(pool.stats().created, 0);
+    balanced(&pool.stats());
+}
+
+#[test]
+fn what_the_caller_makes_counts_as_a_miss() {
+    let census = Census::new();
+    let pool = manual(census.create()).build();
+    drop(pool.get_or_else(|| census.tag()));
+    let guard = pool.get_or_else(|| unreachable!("one is idle"));
+    assert_eq!((census.born(), pool.stats().created), (1, 1));
+    let failed = pool.try_get_with(|| Err::<Tag, _>("no memory"));
+    assert_eq!(failed.err(), Some("no memory"));
+    census.agrees_with(&pool.stats(), 1);
+    drop(pool.try_get_with(|| Ok::<_, ()>(census.tag())));
+    assert_eq!((pool.stats().created, pool.stats().idle), (2, 1));
+    drop(guard);
+    let _ = pool.clear();
+    assert_eq!(
+        panics(|| drop(pool.get_or_else(|| panic!("while it is made")))),
+        "while it is made"
+    );
+    census.agrees_with(&pool.stats(), 0);
+}
+
+#[test]
+fn a_discarded_guard_is_discarded_and_not_taken() {
+    // `into_inner` and a drop counted as taken.
+    let census = Census::new();
+    let pool = manual(census.create()).build();
+    Pooled::discard(pool.get());
+    drop(pool.get());
+    Pooled::discard(pool.get());
+    let stats = pool.stats();
+    assert_eq!((stats.taken, stats.discarded_by.user), (0, 2));
+    assert_eq!(census.alive(), 0);
+    census.agrees_with(&stats, 0);
+}
+
+#[test]
+fn a_pool_says_whether_it_is_switched_on() {
+    let pool: Pool<String> = Pool::new(String::new);
+    assert!(pool.is_enabled(), "before its first use");
+    pool.set_enabled(false);
+    assert!(!pool.is_enabled());
+    assert_eq!(
+        format!("{pool:?}"),
+        "Pool { name: None, enabled: false, .. }"
+    );
+    pool.set_enabled(true);
+    assert!(pool.is_enabled());
 }
 
 #[test]

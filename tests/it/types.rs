@@ -4,6 +4,7 @@ use super::support::manual;
 use repool::{Builder, Discarded, Pool, Pooled, Stats, Trimmed};
 use static_assertions::{assert_eq_size, assert_impl_all, assert_not_impl_any};
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
@@ -83,16 +84,163 @@ fn a_guard_speaks_for_its_object() {
 }
 
 #[test]
-fn a_pool_shows_its_name_and_figures() {
+fn a_guard_compares_as_its_object_does() {
+    /// Both ways: a `!=` of one's own may differ from `!(==)`.
+    fn same<A: PartialEq<B>, B: PartialEq<A>>(a: A, b: B, expected: bool) {
+        assert_eq!((a == b, b == a), (expected, expected));
+        assert_eq!((a != b, b != a), (!expected, !expected));
+    }
+    let lines = manual(String::new).build();
+    let (mut a, mut b) = (lines.get(), lines.get());
+    a.push_str("abc");
+    b.push_str("abd");
+    same(&a, &a, true);
+    same(&a, &b, false);
+    let later = String::from("abd");
+    assert!(a < b && a.cmp(&b).is_lt() && a < later);
+    let line = lines.attach("abc".into());
+    same(line, "abc", true);
+    same(lines.attach("abc".into()), "abd", false);
+    same(lines.attach("abc".into()), String::from("abc"), true);
+    assert!(a == *"abc");
+    assert!(*"abc" == a);
+    let bytes = manual(Vec::<u8>::new).build();
+    same(bytes.attach(vec![1, 2]), [1, 2], true);
+    same(bytes.attach(vec![1, 2]), [2, 1], false);
+    same(bytes.attach(vec![1, 2]), vec![1, 2], true);
+    let array = &[1, 2];
+    same(bytes.attach(vec![1, 2]), array, true);
+    same(bytes.attach(vec![1, 2]), &[1, 2][..], true);
+    assert!(bytes.attach(vec![1]) == [1][..] && [1][..] == bytes.attach(vec![1]));
+    // Plain numbers are objects as well.
+    let numbers = manual(|| 1u64).build();
+    assert!(numbers.get() == 1 && numbers.get() < 2);
+}
+
+#[test]
+fn a_guard_is_a_key_as_its_object_is() {
+    // `Hash` and `Borrow` have to agree.
+    let lines = manual(|| String::from("key")).build();
+    let mut map = HashMap::new();
+    assert!(map.insert(lines.get(), 1).is_none());
+    assert_eq!(map.get(&String::from("key")), Some(&1));
+    let mut tree = std::collections::BTreeSet::new();
+    assert!(tree.insert(lines.get()));
+    assert!(tree.contains(&String::from("key")));
+}
+
+#[test]
+fn a_guard_is_iterated_by_reference_and_extended() {
+    let pool = manual(Vec::<u32>::new).build();
+    let mut guard = pool.get();
+    Extend::extend(&mut guard, [1, 2, 3]);
+    Extend::<&u32>::extend(&mut guard, &[4]);
+    for number in &mut guard {
+        *number += 1;
+    }
+    let mut sum = 0;
+    for number in &guard {
+        sum += number;
+    }
+    assert_eq!(sum, 2 + 3 + 4 + 5);
+    let maps = manual(HashMap::<u8, u8>::new).build();
+    let mut map = maps.get();
+    map.extend([(1, 2)]);
+    for (_, value) in &mut map {
+        *value = 7;
+    }
+    assert_eq!((&map).into_iter().collect::<Vec<_>>(), [(&1, &7)]);
+}
+
+#[test]
+fn a_guard_reads_and_writes_as_its_object_does() {
+    use std::fmt::Write as _;
+    use std::io::{BufRead, Cursor, Read, Seek, SeekFrom, Write};
+    // By a bound, where `Deref` is of no use.
+    fn write(mut into: impl Write) {
+        into.write_all(b"one\n").unwrap();
+        writeln!(into, "{}", 2).unwrap();
+        into.flush().unwrap();
+    }
+    fn read(mut from: impl BufRead) -> (String, String) {
+        let (mut line, mut rest) = (String::new(), String::new());
+        from.read_line(&mut line).unwrap();
+        from.read_to_string(&mut rest).unwrap();
+        (line, rest)
+    }
+    fn say(mut into: impl std::fmt::Write) {
+        write!(into, "{}", 3).unwrap();
+    }
+    let pool = manual(|| Cursor::new(Vec::new())).reset(|_| true).build();
+    let mut guard = pool.get();
+    write(&mut guard);
+    assert_eq!(guard.seek(SeekFrom::Start(0)).unwrap(), 0);
+    let mut first = [0; 1];
+    Read::read_exact(&mut guard, &mut first).unwrap();
+    assert_eq!(first, *b"o");
+    assert_eq!(read(guard), ("ne\n".to_owned(), "2\n".to_owned()));
+    let bytes = manual(Vec::<u8>::new).build();
+    write(bytes.get());
+    let lines = manual(String::new).build();
+    let mut line = lines.get();
+    say(&mut line);
+    line.write_char('!').unwrap();
+    assert_eq!(line, "3!");
+}
+
+#[cfg(feature = "bytes")]
+#[test]
+fn a_guard_is_a_buffer_as_its_object_is() {
+    use bytes::{Buf, BufMut, BytesMut};
+    fn fill(mut into: impl BufMut) {
+        into.put_u16(258);
+        into.put_slice(&[3]);
+        into.put_bytes(4, 2);
+        into.put(&[5, 6][..]);
+    }
+    fn drain(mut from: impl Buf) -> (u8, usize, Vec<u8>) {
+        let first = from.get_u8();
+        let left = from.remaining();
+        (first, left, from.copy_to_bytes(left).to_vec())
+    }
+    let pool = manual(BytesMut::new).build();
+    let mut guard = pool.get();
+    fill(&mut guard);
+    assert_eq!(drain(guard), (1, 6, vec![2, 3, 4, 4, 5, 6]));
+    let bytes = manual(Vec::<u8>::new).build();
+    let mut guard = bytes.get();
+    fill(&mut guard);
+    assert_eq!(guard, [1, 2, 3, 4, 4, 5, 6]);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_guard_is_serialized_as_its_object_is() {
+    let pool = manual(Vec::<u8>::new).build();
+    let mut guard = pool.get();
+    guard.extend([1, 2]);
+    assert_eq!(serde_json::to_string(&guard).unwrap(), "[1,2]");
+}
+
+#[test]
+fn two_fields_of_an_object_are_borrowed_at_once() {
+    // Through a guard, each use of `Deref` borrows all of it.
+    let pool = manual(<(String, Vec<usize>)>::default).build();
+    let mut guard = pool.get();
+    guard.0.push_str("a b");
+    let (text, ends) = &mut *guard;
+    ends.extend(text.split(' ').map(str::len));
+    assert_eq!(guard.1, [1, 1]);
+}
+
+#[test]
+fn a_pool_shows_its_name_and_state() {
     // What one reads in a log.
     let pool = manual(String::new).name("lines").build();
     assert_eq!(pool.name(), Some("lines"));
     drop(pool.get());
     let shown = format!("{pool:?}");
-    assert!(
-        shown.contains("lines") && shown.contains("idle: 1"),
-        "{shown}"
-    );
+    assert_eq!(shown, r#"Pool { name: Some("lines"), enabled: true, .. }"#);
     let line = pool.stats().to_string();
     assert!(line.contains("1 idle") && !line.contains('\n'), "{line}");
 }

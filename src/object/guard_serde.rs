@@ -1,0 +1,10 @@
+//! A guard is serialized as its object is.
+
+use crate::object::guard::Pooled;
+use serde::{Serialize, Serializer};
+
+impl<T: Send + Serialize> Serialize for Pooled<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}

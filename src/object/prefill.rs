@@ -1,0 +1,93 @@
+//! [`Pool::prefill`]: objects that are idle before anybody has used them.
+
+use crate::background::manual;
+use crate::object::guard::Pooled;
+use crate::object::pool::Pool;
+use crate::object::recipe::DROP_IT;
+use crate::object::shell::Shell;
+use crate::raw::limits::Charge;
+use crate::raw::node::Link;
+use crate::raw::pool::Core;
+use crate::raw::stats::Reason;
+
+impl<T: Send + 'static> Pool<T> {
+    /// Makes `objects` more objects, and keeps them idle where every thread finds them; says how many
+    /// were kept. It stops at the first that a limit or the reset refuses, and does nothing while the
+    /// pool is switched off.
+    ///
+    /// They are reset first, as is any object that comes back. Passes drop what nobody needs for
+    /// three intervals, so call it shortly before the load comes, or set
+    /// [`min_idle`](crate::Builder::min_idle) as well.
+    ///
+    /// # Panics
+    /// When `create` or the reset does; what was made before is kept.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// let pool = Pool::builder(|| Vec::<u8>::with_capacity(1 << 20)).min_idle(8).build();
+    /// assert_eq!(pool.prefill(8), 8);
+    /// assert_eq!((pool.stats().created, pool.stats().idle), (8, 8));
+    /// assert!(pool.try_get().is_some());
+    /// ```
+    pub fn prefill(&self, objects: usize) -> usize {
+        let core = self.core();
+        // Also if `create` panics.
+        let _watched = Watched(core);
+        let mut kept = 0;
+        while kept < objects && !core.is_barred() {
+            // SAFETY: the core of this pool is the head of a `Shell<T>`.
+            let object = unsafe { Shell::<T>::create(core) };
+            if let Err((object, reason)) = keep_in_depot(core, object) {
+                Pooled::discard_for(object, reason);
+                break;
+            }
+            kept += 1;
+        }
+        kept
+    }
+}
+
+/// Tells the janitor when dropped that something is idle.
+struct Watched<'a>(&'a Core);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        manual::ensure_watched(self.0);
+    }
+}
+
+/// Resets an object that was never on a cache, and puts it where every thread finds it.
+fn keep_in_depot<T: Send + 'static>(
+    core: &Core,
+    mut object: Pooled<T>,
+) -> Result<(), (Pooled<T>, Reason)> {
+    // If this panics, the guard drops its object.
+    // SAFETY: the core of a `Pooled<T>` is the head of a `Shell<T>`.
+    let weight = unsafe { Shell::<T>::reset(core.address(), &mut object) };
+    if weight == DROP_IT {
+        return Err((object, Reason::Reset));
+    }
+    if !core.limits.accepts(weight) {
+        return Err((object, Reason::Oversize));
+    }
+    let charge = Charge {
+        objects: 1,
+        bytes: weight,
+    };
+    if let Err(reason) = core.limits.reserve(charge) {
+        return Err((object, reason));
+    }
+    let link = Pooled::into_link(object);
+    // SAFETY: I1: the guard held the node, and is gone.
+    unsafe { Link::set_weight(link.as_ptr(), weight) };
+    // SAFETY: I1: as above; the node's home is the orphan, as it was created.
+    match unsafe { core.depot.give_one(link.as_ptr()) } {
+        Ok(()) => Ok(()),
+        Err(refused) => {
+            core.limits.release(charge);
+            // SAFETY: I1: refused, so it is still held here.
+            Err((unsafe { Pooled::from_link(link) }, refused.reason()))
+        }
+    }
+}
