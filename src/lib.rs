@@ -28,6 +28,7 @@ pub use crate::raw::stats::{Discarded, Stats, Trimmed};
 pub use crate::sys::memory::Level;
 #[cfg(not(repool_loom))]
 pub use crate::{
+    background::hook::on_trimmed,
     background::worker::{JanitorStats, janitor_stats},
     budget::Budget,
     object::builder::{Builder, CustomReset, OwnReset, Unweighed},

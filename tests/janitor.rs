@@ -228,6 +228,95 @@ fn pressure_empties_at_once() {
     Pressure::system().install();
 }
 
+// ---------------------------------------------------------------- the hook
+
+/// What [`repool::on_trimmed`] was told: calls, objects, bytes.
+static TOLD: Mutex<(u64, u64, u64)> = Mutex::new((0, 0, 0));
+
+fn told() -> (u64, u64, u64) {
+    *TOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts to count, until the next hook is installed.
+fn count_calls() {
+    *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = (0, 0, 0);
+    repool::on_trimmed(|trimmed| {
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = (told.0 + 1, told.1 + trimmed.objects, told.2 + trimmed.bytes);
+    });
+}
+
+#[test]
+fn a_hook_is_told_once_for_a_round_of_passes() {
+    let _turn = alone();
+    count_calls();
+    let pools: Vec<_> = (0..10).map(|_| pool()).collect();
+    for pool in &pools {
+        drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
+    }
+    eventually("all pools are empty", || {
+        pools.iter().all(|pool| pool.stats().idle == 0)
+    });
+    eventually("the hook was told of all", || told().1 == 100);
+    let (calls, _, bytes) = told();
+    assert!(calls < 10, "{calls} calls for ten pools that tick together");
+    assert!(bytes >= 100 * 1000, "{bytes} bytes");
+    // Quiet pools, and passes that drop nothing, are not worth a call.
+    thread::sleep(5 * FAST);
+    for pool in &pools {
+        let _ = pool.trim();
+    }
+    assert_eq!(told().0, calls);
+    repool::on_trimmed(|_| ());
+}
+
+#[test]
+fn a_hook_is_told_of_a_pass_that_the_program_runs() {
+    let _turn = alone();
+    count_calls();
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(1000))
+        .trim_manually()
+        .build();
+    drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
+    let trimmed: u64 = (0..4).map(|_| pool.trim().objects).sum();
+    assert_eq!((trimmed, told().1), (10, 10));
+    drop(pool.get());
+    let _ = pool.clear();
+    assert_eq!(told().1, 10, "`clear` is no pass");
+    repool::on_trimmed(|_| ());
+    drop(pool.get());
+    let _ = pool.trim_under(Level::Critical);
+    assert_eq!(told().1, 10, "replaced");
+}
+
+#[test]
+fn a_hook_may_use_pools_and_panic() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let _turn = alone();
+    let pool = std::sync::Arc::new(pool());
+    let used = std::sync::Arc::downgrade(&pool);
+    repool::on_trimmed(move |_| {
+        CALLS.fetch_add(1, SeqCst);
+        if let Some(pool) = used.upgrade() {
+            drop((0..40).map(|_| pool.get()).collect::<Vec<_>>());
+            // Drops something, of which it is not told.
+            let _ = (pool.trim_under(Level::Critical), pool.stats());
+        }
+        panic!("on purpose");
+    });
+    for round in 1..=3 {
+        drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
+        eventually("told", || CALLS.load(SeqCst) >= round);
+    }
+    eventually("the janitor goes on", || pool.stats().idle == 0);
+    // On this thread as well.
+    let before = CALLS.load(SeqCst);
+    drop(pool.get());
+    let trimmed = pool.trim_under(Level::Critical);
+    assert!(trimmed.objects == 0 || CALLS.load(SeqCst) > before);
+    repool::on_trimmed(|_| ());
+}
+
 /// A budget is given back with what it was spent on.
 #[test]
 fn an_idle_budget_is_unspent() {

@@ -1,19 +1,22 @@
 //! What threads other than the janitor do about passes: run one, and see to it that the janitor
 //! watches a pool that has something idle.
 
-use super::{trim, worker};
+use super::{hook, trim, worker};
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
 use crate::sys::memory::Level;
 
 /// Runs one pass on the calling thread. User code (destructors) runs at the end, with nothing held.
 pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
-    let (trimmed, quiet) = trim::pass(core, level);
-    if !quiet {
-        // While this pass had objects in its hands, the janitor may have found the pool quiet.
-        ensure_watched(core); // mutant: drop-tell-pass
-    }
-    trimmed
+    hook::together(|| {
+        let (trimmed, quiet) = trim::pass(core, level);
+        hook::add(trimmed);
+        if !quiet {
+            // While this pass had objects in its hands, the janitor may have found the pool quiet.
+            ensure_watched(core); // mutant: drop-tell-pass
+        }
+        trimmed
+    })
 }
 
 /// Ensures that the janitor watches this pool; call it after an object became idle on a slow path.

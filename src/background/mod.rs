@@ -36,6 +36,8 @@
 
 #[cfg(all(unix, not(miri), not(repool_loom)))]
 mod fork;
+#[cfg(not(repool_loom))]
+pub(crate) mod hook;
 pub(crate) mod manual;
 pub(crate) mod registry;
 #[cfg(not(repool_loom))]
@@ -44,6 +46,6 @@ mod trim;
 #[cfg(not(repool_loom))]
 pub(crate) mod worker;
 
-/// In the models, which have several janitors and no clock.
+/// In the models, which have several janitors, and no clock.
 #[cfg(repool_loom)]
-pub(crate) use crate::models::janitor as worker;
+pub(crate) use crate::models::janitor::{self as worker, hook};

@@ -12,7 +12,7 @@
 //! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
 //!   after that, by a late return, wakes the thread, which finds the pool closed.
 
-use super::trim;
+use super::{hook, trim};
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::sync::{
@@ -261,14 +261,16 @@ fn round(registry: &Mutex<Registry>, level: Level) -> Next {
     let Some(due) = take_due(registry, now, level) else {
         return Next::SleepUntil(now + AGAIN);
     };
-    for (core, interval) in due {
-        let quiet = pass(&core, level);
-        if let Some(entered) = registry.lock_bounded(Patience::Long) {
-            file(entered, &core, interval, quiet);
+    hook::together(|| {
+        for (core, interval) in due {
+            let quiet = pass(&core, level);
+            if let Some(entered) = registry.lock_bounded(Patience::Long) {
+                file(entered, &core, interval, quiet);
+            }
+            // Freeing a core runs destructors of the user's closures.
+            let _ = quietly(|| drop(core));
         }
-        // Freeing a core runs destructors of the user's closures.
-        let _ = quietly(|| drop(core));
-    }
+    });
     finish(registry);
     settle(registry, level)
 }
@@ -369,7 +371,8 @@ pub(crate) fn watchful_pass(core: &Core, level: Level) -> bool {
     core.set_watched(false); // mutant: drop-say-unwatched
     // The destructors may panic: better to come once too often.
     let again = WatchAgain(core);
-    let (_, quiet) = trim::pass(core, level);
+    let (trimmed, quiet) = trim::pass(core, level);
+    hook::add(trimmed);
     if quiet {
         std::mem::forget(again);
     }

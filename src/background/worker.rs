@@ -1,7 +1,7 @@
 //! The process's janitor: its one registry, the thread, and what that is told about time and memory.
 
 use super::registry::{self, Call, PASSES, Registry, WAKE_UPS};
-use super::{source, trim};
+use super::{hook, source, trim};
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Patience, Thread};
 use crate::sys::memory::Memory;
@@ -157,7 +157,12 @@ fn pass_if_due(core: &Core, interval: Duration) {
         return;
     }
     PASSES.fetch_add(1, Ordering::Relaxed);
-    let quiet = quietly(|| trim::pass(core, source::level()).1);
+    let pass = || {
+        let (trimmed, quiet) = trim::pass(core, source::level());
+        hook::add(trimmed);
+        quiet
+    };
+    let quiet = quietly(|| hook::together(pass));
     // While this pass had objects in its hands, a janitor that another thread could start may have
     // found the pool quiet.
     if quiet != Some(true) && janitor_is_possible() && !core.is_watched() {

@@ -4,6 +4,7 @@ use super::cell::Cell;
 use super::class;
 use super::guard::Buffer;
 use super::inner::{Class, Inner, Used};
+use crate::background::hook;
 use crate::budget::Budget;
 use crate::object::pool::Pool;
 use crate::raw::limits::Group;
@@ -189,7 +190,7 @@ impl BufferPool {
 
     /// Runs one trim pass by the rule for this level of memory pressure; see [`Pool::trim_under`].
     pub fn trim_under(&self, level: Level) -> Trimmed {
-        self.each(|used| used.pool.trim_under(level))
+        hook::together(|| self.each(|used| used.pool.trim_under(level)))
     }
 
     /// Drops every idle buffer, and lets go of those that are lent out: their memory goes with

@@ -46,6 +46,15 @@ pub(crate) fn forget(core: &Core) {
     }
 }
 
+/// As `background/hook.rs`, without a hook.
+pub(crate) mod hook {
+    pub(crate) fn add(_: crate::raw::stats::Trimmed) {}
+
+    pub(crate) fn together<R>(passes: impl FnOnce() -> R) -> R {
+        passes()
+    }
+}
+
 pub(crate) fn finish_later(core: &Core) {
     if let Some(registry) = registry() {
         finish_later_in(registry, core, start);

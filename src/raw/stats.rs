@@ -290,6 +290,7 @@ impl fmt::Display for Stats {
 
 /// What a trim pass or a `clear` dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Trimmed {
     /// Objects.
     pub objects: u64,
