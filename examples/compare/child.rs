@@ -3,10 +3,13 @@
 //! The workers stay alive, and parked, while the process idles: what they hold then is what a
 //! service with a quiet hour holds.
 
+use crate::crossing::{self, Place};
+use crate::post::{self, Desk, Ring};
 use crate::source::{Plain, Pooled, Source};
-use crate::task::{PERCENTILES, Report, Side, Task, Workload};
-use crate::{counting, payload, request, small, system};
+use crate::task::{Kind, PERCENTILES, Report, STEPS, Side, Task, Workload};
+use crate::{allocator, burst, payload, request, small, system};
 use hdrhistogram::Histogram;
+use serde::Serialize;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,13 +24,47 @@ pub(crate) fn run(task: &Task) -> Result<(), String> {
         report_panic(panic);
         std::process::abort();
     }));
-    let bodies = payload::bodies(task.body_on_stdin)?;
-    let report = match task.side {
-        Side::Plain => load::<Plain>(task, &bodies)?,
-        Side::Pooled => load::<Pooled>(task, &bodies)?,
-    };
-    let report = serde_json::to_string(&report).map_err(|error| error.to_string())?;
-    println!("{report}");
+    if task.side == Side::Off {
+        Pooled::pools()
+            .iter()
+            .for_each(|pool| pool.set_enabled(false));
+    }
+    match task.side {
+        Side::Plain => run_side::<Plain>(task),
+        Side::Pooled | Side::Off => run_side::<Pooled>(task),
+    }
+}
+
+fn run_side<S: Source>(task: &Task) -> Result<(), String> {
+    match &task.kind {
+        Kind::Burst => answer(&burst::run::<S>(task)?),
+        Kind::Timed | Kind::Counted => {
+            answer(&load::<S>(task, &payload::bodies(task.body_on_stdin)?)?)
+        }
+        Kind::Profiled(path, workloads) => {
+            let bodies = payload::bodies(task.body_on_stdin)?;
+            // Deep parsers have deep stacks, and the caller is at their end.
+            let profiler = dhat::Profiler::builder()
+                .file_name(path)
+                .trim_backtraces(Some(64))
+                .build();
+            let mut requests = 0;
+            for &workload in workloads {
+                let task = Task {
+                    workload,
+                    ..task.clone()
+                };
+                requests += load::<S>(&task, &bodies)?.requests;
+            }
+            drop(profiler);
+            answer(&requests)
+        }
+    }
+}
+
+fn answer(answer: &impl Serialize) -> Result<(), String> {
+    let answer = serde_json::to_string(answer).map_err(|error| error.to_string())?;
+    println!("{answer}");
     Ok(())
 }
 
@@ -37,37 +74,40 @@ struct Measured {
     latency: Histogram<u32>,
     start: Instant,
     end: Instant,
+    /// Requests whose objects came from another thread, and all that could have.
+    crossed: (u64, u64),
 }
 
 fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
-    // The reply to each body, from objects that are new on both sides. Every later reply has to
-    // be the same: that is what "an object comes out as its reset left it" means for a service.
-    let mut kept = Vec::with_capacity(small::BYTES);
-    let expected = (0..bodies.len())
-        .map(|n| reply::<S>(task.workload, bodies, n, &mut kept))
-        .collect::<Result<Vec<_>, _>>()?;
+    let expected = expected::<S>(task.workload, bodies)?;
+    let (ring, desks) = post::ring(task.threads);
     let job = Job {
         task,
         bodies,
         expected: &expected,
         wrong: &AtomicBool::new(false),
+        ring: &ring,
     };
-    // Workers pass it warm, then with counting on, then done, then released.
+    // Workers pass it warm, then with counting on, then with no more messages to come, then done,
+    // then released.
     let barrier = &Barrier::new(task.threads + 1);
 
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..task.threads)
-            .map(|number| scope.spawn(move || job.work::<S>(number, barrier)))
+        let workers: Vec<_> = desks
+            .into_iter()
+            .enumerate()
+            .map(|(number, desk)| scope.spawn(move || job.work::<S>(number, desk, barrier)))
             .collect();
         barrier.wait();
         let faults_before = system::faults();
         // Reading figures allocates, so nothing is read while counting is on.
-        if task.counting {
-            counting::start();
+        if task.kind == Kind::Counted {
+            allocator::start_counting();
         }
         barrier.wait();
         barrier.wait();
-        let (calls, bytes) = counting::stop();
+        let (calls, bytes) = allocator::stop_counting();
+        barrier.wait();
         let faults = system::faults();
         let peak_rss = system::peak_rss();
         let pools = S::idle();
@@ -80,6 +120,7 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
         // times hardly overlap, and their rates do not add up.
         let mut start = None;
         let mut end = None;
+        let (mut crossed, mut served) = (0, 0);
         for worker in workers {
             let measured = worker.join().map_err(|_| "a worker panicked".to_owned())?;
             latency
@@ -87,6 +128,8 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
                 .map_err(|error| error.to_string())?;
             start = start.into_iter().chain([measured.start]).min();
             end = end.into_iter().chain([measured.end]).max();
+            crossed += measured.crossed.0;
+            served += measured.crossed.1;
         }
         let (Some(start), Some(end)) = (start, end) else {
             return Err("no threads, no figures".to_owned());
@@ -98,6 +141,10 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
             requests: latency.len(),
             per_second: latency.len() as f64 / (end - start).as_secs_f64(),
             latency: PERCENTILES.map(|percentile| at(&latency, percentile)),
+            curve: (0..)
+                .map(|step| 100.0 * (1.0 - 10_f64.powf(-f64::from(step) / STEPS as f64)))
+                .map_while(|percentile| at(&latency, percentile))
+                .collect(),
             checksum: expected
                 .iter()
                 .fold(0, |sum, reply| sum.rotate_left(1) ^ reply),
@@ -109,8 +156,27 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
             peak_rss,
             idle_rss,
             pools,
+            crossed: (served > 0).then(|| crossed as f64 / served as f64),
         })
     })
+}
+
+/// The reply to each body, from objects that are new on all sides. Every later reply has to be the
+/// same: that is what "an object comes out as its reset left it" means for a service.
+fn expected<S: Source>(workload: Workload, bodies: &[Vec<u8>]) -> Result<Vec<u64>, String> {
+    let mut kept = Vec::with_capacity(small::BYTES);
+    bodies
+        .iter()
+        .enumerate()
+        .map(|(n, body)| match workload {
+            Workload::Request => request::handle::<S>(body),
+            Workload::Encode | Workload::Handoff => request::encode::<S>(body),
+            Workload::Tiny => Ok(small::tiny::<S>(n as u64)),
+            Workload::Local => Ok(small::local::<S>(&mut kept, n as u64)),
+            Workload::Exchange => Ok(crossing::exchanged(n)),
+            Workload::Own => Ok(S::own(body)),
+        })
+        .collect()
 }
 
 /// What every worker is given.
@@ -121,27 +187,44 @@ struct Job<'a> {
     expected: &'a [u64],
     /// A reply was not the expected one. Relaxed: read after the workers are joined.
     wrong: &'a AtomicBool,
+    ring: &'a Ring,
 }
 
 impl Job<'_> {
-    fn work<S: Source>(self, number: usize, barrier: &Barrier) -> Measured {
+    fn work<S: Source>(
+        self,
+        number: usize,
+        desk: Desk<crossing::Message<S>>,
+        barrier: &Barrier,
+    ) -> Measured {
         let mut latency = histogram();
-        let mut kept = Vec::with_capacity(small::BYTES);
-        // Workers are at different bodies at any time.
-        let mut next = number * self.bodies.len() / self.task.threads;
+        let mut worker = Worker {
+            kept: Vec::with_capacity(small::BYTES),
+            // Workers are at different bodies at any time.
+            next: number * self.bodies.len() / self.task.threads,
+            place: Place::new(desk, self.ring),
+        };
         let seconds = Duration::from_secs_f64(self.task.seconds);
-        self.repeat::<S>(seconds / 5, &mut next, &mut kept, |_| {});
+        worker.place.phase = 1;
+        self.repeat(seconds / 5, &mut worker, |_| {});
+        self.ring.end(number, 1);
         barrier.wait();
+        worker.place.desk.reset();
+        worker.place.phase = 2;
         barrier.wait();
-        let (start, end) = self.repeat::<S>(seconds, &mut next, &mut kept, |took| {
+        let (start, end) = self.repeat(seconds, &mut worker, |took| {
             latency.saturating_record(took.as_nanos() as u64);
         });
+        self.ring.end(number, 2);
+        barrier.wait();
+        worker.place.desk.clear();
         barrier.wait();
         barrier.wait();
         Measured {
             latency,
             start,
             end,
+            crossed: worker.place.desk.crossed(),
         }
     }
 
@@ -150,21 +233,22 @@ impl Job<'_> {
     fn repeat<S: Source>(
         self,
         limit: Duration,
-        next: &mut usize,
-        kept: &mut Vec<u8>,
+        worker: &mut Worker<'_, S>,
         mut each: impl FnMut(Duration),
     ) -> (Instant, Instant) {
         let start = Instant::now();
         let mut before = start;
         loop {
-            let n = *next % self.bodies.len();
-            *next += 1;
-            let reply = reply::<S>(self.task.workload, self.bodies, n, kept);
-            if reply.as_ref() != Ok(&self.expected[n]) {
-                self.wrong.store(true, Ordering::Relaxed);
-            }
+            let n = worker.next % self.bodies.len();
+            worker.next += 1;
+            let reply = worker.reply(self.task.workload, &self.bodies[n], n);
             let now = Instant::now();
-            each(now - before);
+            match reply {
+                // Nothing came any more: not a request.
+                None => {}
+                Some(Ok((n, reply))) if reply == self.expected[n] => each(now - before),
+                Some(_) => self.wrong.store(true, Ordering::Relaxed),
+            }
             before = now;
             if now - start >= limit {
                 return (start, now);
@@ -173,18 +257,35 @@ impl Job<'_> {
     }
 }
 
-#[inline(always)]
-fn reply<S: Source>(
-    workload: Workload,
-    bodies: &[Vec<u8>],
-    n: usize,
-    kept: &mut Vec<u8>,
-) -> Result<u64, String> {
-    match workload {
-        Workload::Request => request::handle::<S>(&bodies[n]),
-        Workload::Encode => request::encode::<S>(&bodies[n]),
-        Workload::Tiny => Ok(small::tiny::<S>(n as u64)),
-        Workload::Local => Ok(small::local::<S>(kept, n as u64)),
+/// What a worker has of its own.
+struct Worker<'a, S: Source> {
+    /// The variable of `local`.
+    kept: Vec<u8>,
+    /// The number of its next body.
+    next: usize,
+    place: Place<'a, S>,
+}
+
+impl<S: Source> Worker<'_, S> {
+    /// Handles a request; the number of its body and the reply. `None` if this worker is served by
+    /// another one, which has ended.
+    #[inline(always)]
+    fn reply(
+        &mut self,
+        workload: Workload,
+        body: &[u8],
+        n: usize,
+    ) -> Option<Result<(usize, u64), String>> {
+        let reply = match workload {
+            Workload::Request => request::handle::<S>(body),
+            Workload::Encode => request::encode::<S>(body),
+            Workload::Tiny => Ok(small::tiny::<S>(n as u64)),
+            Workload::Local => Ok(small::local::<S>(&mut self.kept, n as u64)),
+            Workload::Own => Ok(S::own(body)),
+            Workload::Handoff => return self.place.handoff(body, n),
+            Workload::Exchange => return self.place.exchange(n),
+        };
+        Some(reply.map(|reply| (n, reply)))
     }
 }
 

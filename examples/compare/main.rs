@@ -1,25 +1,32 @@
 //! What would pooling do to my service?
 //!
-//! Runs the same work twice, with objects from [`repool::Pool`]s and with plain allocation, and
-//! prints both sides with their ratio. Without arguments it makes its own payload and takes less
-//! than a minute:
+//! Runs the same work with plain allocation, with objects from [`repool::Pool`]s, and with those
+//! pools switched off; prints the sides with their ratios. Without arguments it makes its own payload
+//! and takes about a minute:
 //!
 //! ```sh
 //! cargo run --release --example compare
-//! cargo run --release --example compare -- --input body.json --threads 8
+//! cargo run --release --example compare -- --input body.json --threads 8 --allocator glibc,mimalloc
+//! cargo run --release --example compare -- --workload own        # edit own.rs first
+//! cargo run --release --example compare -- --report report.html
+//! cargo run --release --example compare -- --profile heap.json   # for the example `candidates`
 //! ```
 //!
-//! The cast: [`request`] and [`small`] are the work, one body of code for both sides; [`source`]
-//! is the only place where the sides differ. [`rounds`] runs each side in a [`child`] process of
-//! its own, so that neither inherits the other's heap; [`summary`] pairs the rounds, and [`table`]
-//! prints them.
+//! The cast: [`request`], [`small`], [`crossing`] and [`own`] are the work, one body of code for all
+//! sides; [`source`] is the only place where the sides differ. [`rounds`] runs each side in a
+//! [`child`] process of its own, so that none inherits another's heap; [`summary`] pairs the rounds,
+//! [`table`] prints them, and [`report`] draws them.
 
+mod allocator;
+mod burst;
 mod child;
 mod compressor;
-mod counting;
+mod crossing;
 mod document;
 mod options;
+mod own;
 mod payload;
+mod post;
 mod request;
 mod rounds;
 mod small;
@@ -29,10 +36,13 @@ mod system;
 mod table;
 mod task;
 
+use options::Options;
+use payload::Payload;
 use std::process::ExitCode;
+use summary::Comparison;
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting;
+static ALLOCATOR: allocator::Chosen = allocator::Chosen;
 
 /// What was asked for cannot be done: same code as for a wrong option.
 const BAD_INPUT: u8 = 2;
@@ -42,14 +52,34 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(line) => return fail(&line, BAD_INPUT),
     };
-    let outcome = match &options.child {
-        Some(task) => child::run(task),
-        None => match payload::load(options.input.as_deref()) {
-            Ok(payload) => rounds::run(&options, &payload)
-                .and_then(|runs| table::print(&options, &payload, &summary::of(&runs)?)),
-            Err(line) => return fail(&line, BAD_INPUT),
-        },
-    };
+    if let Some(task) = &options.child {
+        return finish(child::run(task));
+    }
+    match payload::load(options.input.as_deref()) {
+        Ok(payload) => finish(parent(&options, &payload)),
+        Err(line) => fail(&line, BAD_INPUT),
+    }
+}
+
+fn parent(options: &Options, payload: &Payload) -> Result<(), String> {
+    if let Some(path) = &options.profile {
+        return rounds::profile(options, payload, path);
+    }
+    let comparisons = options
+        .allocators
+        .iter()
+        .map(|&allocator| {
+            let runs = rounds::run(options, payload, allocator)?;
+            Ok(Comparison {
+                allocator,
+                summaries: summary::of(&runs)?,
+            })
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    table::print(options, payload, &comparisons)
+}
+
+fn finish(outcome: Result<(), String>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => fail(&line, 1),

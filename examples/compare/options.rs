@@ -1,6 +1,7 @@
 //! The command line, and one clear line for what it cannot mean.
 
-use crate::task::Task;
+use crate::allocator;
+use crate::task::{Task, Workload};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::ops::RangeInclusive;
@@ -11,7 +12,7 @@ const THREADS: RangeInclusive<usize> = 1..=1024;
 const ROUNDS: RangeInclusive<usize> = 1..=1000;
 const SECONDS: RangeInclusive<f64> = 0.01..=3600.0;
 
-/// What would pooling do to my service? Runs the same work with pooled and with plain objects.
+/// What would pooling do to my service? Runs the same work with plain and with pooled objects.
 #[derive(Debug, Parser)]
 #[command(name = "compare")]
 pub(crate) struct Options {
@@ -28,8 +29,25 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
 
     /// Seconds of load in each run, 0.01 to 3600.
-    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true, default_value_t = 0.6)]
+    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true, default_value_t = 0.4)]
     pub(crate) seconds: f64,
+
+    /// What to run: request, encode, tiny, local, handoff, exchange, own [default: all but own].
+    #[arg(long = "workload", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) workloads: Vec<Workload>,
+
+    /// Allocators to run everything on: glibc (the system's), mimalloc, jemalloc.
+    #[arg(
+        long = "allocator",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "glibc"
+    )]
+    pub(crate) allocators: Vec<allocator::Name>,
+
+    /// Write a heap profile of the plain side to this file, and compare nothing.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
 
     /// Print JSON instead of tables.
     #[arg(long)]
@@ -42,6 +60,17 @@ pub(crate) struct Options {
 
 /// The options, or the line to fail with. Prints the help and leaves when that was asked for.
 pub(crate) fn read() -> Result<Options, String> {
+    let mut options = parse()?;
+    if options.workloads.is_empty() {
+        options.workloads = Workload::BUILT_IN.to_vec();
+    }
+    for allocator in &options.allocators {
+        allocator.check()?;
+    }
+    Ok(options)
+}
+
+fn parse() -> Result<Options, String> {
     Options::try_parse().map_err(|error| {
         if matches!(
             error.kind(),

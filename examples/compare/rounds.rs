@@ -1,48 +1,63 @@
 //! The parent's part: starts the children, in turns, and collects their reports.
 //!
-//! A round runs every workload on both sides, one child after the other, and the next round starts
-//! with the other side: what drifts (clock speed, neighbours) meets both. The counting run of each
-//! side comes last.
+//! A round runs every workload on all sides, one child after the other, and the next round starts
+//! with another side: what drifts (clock speed, neighbours) meets all of them. The counting run of
+//! each side comes last.
 
+use crate::allocator;
 use crate::options::Options;
 use crate::payload::Payload;
-use crate::task::{Report, Side, Task, Workload};
+use crate::task::{Kind, Report, Side, Task, Workload};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// All reports of one workload.
+/// All reports of one workload, each time as [`Side::ALL`].
 pub(crate) struct Runs {
     pub(crate) workload: Workload,
-    /// The timed rounds: plain, pooled.
-    pub(crate) timed: Vec<(Report, Report)>,
-    /// The counting runs: plain, pooled.
-    pub(crate) counted: (Report, Report),
+    pub(crate) timed: Vec<[Report; 3]>,
+    pub(crate) counted: [Report; 3],
 }
 
-pub(crate) fn run(options: &Options, payload: &Payload) -> Result<Vec<Runs>, String> {
-    let bar = bar(options);
-    let mut timed = Workload::ALL.map(|_| Vec::new());
+pub(crate) fn run(
+    options: &Options,
+    payload: &Payload,
+    allocator: allocator::Name,
+) -> Result<Vec<Runs>, String> {
+    let start = |kind: Kind, workload, side| {
+        let task = task(options, payload, kind, workload, side, allocator);
+        ask::<Report>(&task, allocator.text(), payload.stdin())
+    };
+    let children = options.workloads.len() * Side::ALL.len() * (options.rounds + 1);
+    let bar = bar(children);
+    let workloads = || options.workloads.iter().copied();
+    let mut timed: Vec<Vec<[Report; 3]>> = workloads().map(|_| Vec::new()).collect();
     for round in 0..options.rounds {
-        for (workload, rounds) in Workload::ALL.into_iter().zip(&mut timed) {
+        for (workload, rounds) in workloads().zip(&mut timed) {
             bar.set_message(format!(
-                "round {} of {}: {}",
+                "{}, round {} of {}: {}",
+                allocator.text(),
                 round + 1,
                 options.rounds,
                 workload.name()
             ));
-            let order = [Side::Plain, Side::Pooled];
-            rounds.push(pair(order, round % 2 == 1, |side| {
-                start(options, payload, workload, side, false, &bar)
+            rounds.push(all_sides(round, |side| {
+                let report = start(Kind::Timed, workload, side)?;
+                bar.inc(1);
+                Ok(report)
             })?);
         }
     }
     let mut runs = Vec::new();
-    for (workload, timed) in Workload::ALL.into_iter().zip(timed) {
+    for (workload, timed) in workloads().zip(timed) {
         bar.set_message(format!("counting: {}", workload.name()));
-        let counted = pair([Side::Plain, Side::Pooled], false, |side| {
-            start(options, payload, workload, side, true, &bar)
+        let counted = all_sides(0, |side| {
+            let report = start(Kind::Counted, workload, side)?;
+            bar.inc(1);
+            Ok(report)
         })?;
         runs.push(Runs {
             workload,
@@ -54,54 +69,90 @@ pub(crate) fn run(options: &Options, payload: &Payload) -> Result<Vec<Runs>, Str
     Ok(runs)
 }
 
-fn bar(options: &Options) -> ProgressBar {
-    let children = Workload::ALL.len() * 2 * (options.rounds + 1);
+/// Has a heap profile of the plain side written, one workload after the other.
+pub(crate) fn profile(options: &Options, payload: &Payload, path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    // Found out now, and not by the profiler when all is done.
+    let path = std::path::absolute(path)
+        .and_then(|path| std::fs::File::create(&path).map(|_| path))
+        .map_err(|error| format!("--profile {shown}: {error}"))?;
+    let kind = Kind::Profiled(path, options.workloads.clone());
+    let (workload, glibc) = (options.workloads[0], allocator::Name::Glibc);
+    let task = task(options, payload, kind, workload, Side::Plain, glibc);
+    let requests: u64 = ask(&task, allocator::PROFILED, payload.stdin())?;
+    let names: Vec<_> = options.workloads.iter().map(|one| one.name()).collect();
+    println!(
+        "wrote {shown}: the heap of {requests} plain requests ({}). What to pool:\n\n  \
+         cargo run --release --example candidates -- {shown}",
+        names.join(", "),
+    );
+    Ok(())
+}
+
+/// Runs all sides, beginning with another one each round.
+fn all_sides(
+    round: usize,
+    mut run: impl FnMut(Side) -> Result<Report, String>,
+) -> Result<[Report; 3], String> {
+    let mut reports = [None, None, None];
+    for step in 0..Side::ALL.len() {
+        let at = (step + round) % Side::ALL.len();
+        reports[at] = Some(run(Side::ALL[at])?);
+    }
+    match reports {
+        [Some(plain), Some(pooled), Some(off)] => Ok([plain, pooled, off]),
+        _ => Err("a side did not run".to_owned()),
+    }
+}
+
+fn bar(children: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(children as u64).with_style(style)
 }
 
-/// Runs both sides, the second one first if `swapped`.
-fn pair(
-    [first, second]: [Side; 2],
-    swapped: bool,
-    mut run: impl FnMut(Side) -> Result<Report, String>,
-) -> Result<(Report, Report), String> {
-    if swapped {
-        let second = run(second)?;
-        return Ok((run(first)?, second));
-    }
-    Ok((run(first)?, run(second)?))
-}
-
-fn start(
+fn task(
     options: &Options,
     payload: &Payload,
+    kind: Kind,
     workload: Workload,
     side: Side,
-    counting: bool,
-    bar: &ProgressBar,
-) -> Result<Report, String> {
-    let task = Task {
+    allocator: allocator::Name,
+) -> Task {
+    Task {
+        kind,
         workload,
         side,
         threads: options.threads,
         seconds: options.seconds,
-        counting,
+        allocator,
         body_on_stdin: payload.stdin().is_some(),
-    };
-    let report = ask(&task, payload.stdin())
-        .map_err(|error| format!("{} run of {}: {error}", side.name(), workload.name()))?;
-    bar.inc(1);
-    Ok(report)
+    }
 }
 
-/// Starts a child and waits for its report.
-fn ask(task: &Task, body: Option<&[u8]>) -> Result<Report, String> {
+/// Starts a child on an allocator and waits for its answer.
+pub(crate) fn ask<A: DeserializeOwned>(
+    task: &Task,
+    allocator: &str,
+    body: Option<&[u8]>,
+) -> Result<A, String> {
+    let failed = |error: String| {
+        let (side, workload) = (task.side.name(), task.workload.name());
+        format!("{side} run of {workload} on {allocator}: {error}")
+    };
+    answer(task, allocator, body).map_err(failed)
+}
+
+fn answer<A: DeserializeOwned>(
+    task: &Task,
+    allocator: &str,
+    body: Option<&[u8]>,
+) -> Result<A, String> {
     let program = std::env::current_exe().map_err(|error| format!("where am I: {error}"))?;
     let argument = serde_json::to_string(task).map_err(|error| error.to_string())?;
     let mut child = Command::new(program)
         .args(["--child", &argument])
+        .env(allocator::VARIABLE, allocator)
         .stdin(if body.is_some() {
             Stdio::piped()
         } else {
@@ -114,20 +165,24 @@ fn ask(task: &Task, body: Option<&[u8]>) -> Result<Report, String> {
         // A child that does not read has failed, and says so by its exit code.
         let _ = stdin.write_all(body);
     }
+    // Beside the wait: an answer may be longer than a pipe.
+    let mut stdout = child.stdout.take().ok_or("the child has no stdout")?;
+    let reader = std::thread::spawn(move || {
+        let mut answer = String::new();
+        stdout.read_to_string(&mut answer).map(|_| answer)
+    });
     wait(
         &mut child,
-        Duration::from_secs_f64(3.0 * task.seconds + 120.0),
+        Duration::from_secs_f64(30.0 * task.seconds + 120.0),
     )?;
-    let mut report = String::new();
-    let mut stdout = child.stdout.take().ok_or("the child has no stdout")?;
-    stdout
-        .read_to_string(&mut report)
+    let answer = reader
+        .join()
+        .map_err(|_| "the reader panicked".to_owned())?
         .map_err(|error| error.to_string())?;
-    serde_json::from_str(&report).map_err(|error| format!("no report: {error}"))
+    serde_json::from_str(&answer).map_err(|error| format!("no report: {error}"))
 }
 
-/// Bounded, because a run that hangs is a finding too. A report fits into a pipe, so the child
-/// never waits for us to read it.
+/// Bounded, because a run that hangs is a finding too.
 fn wait(child: &mut Child, limit: Duration) -> Result<(), String> {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! The other end of the scale: 32-byte vectors, used for some nanoseconds each.
+//! The other end of the scale: small vectors, used for some nanoseconds each.
 //!
 //! `tiny` allocates each of them, which a modern allocator is good at. `local` is the case where
 //! the plain code needs neither pool nor allocator, because its vector stays in a variable.

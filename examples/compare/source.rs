@@ -7,11 +7,11 @@
 use crate::compressor::Compressor;
 use crate::document::{Heap, Place};
 use crate::request::Tally;
-use crate::small;
 use crate::task::Pools;
+use crate::{crossing, own, small};
 use bumpalo::Bump;
 use bytes::BytesMut;
-use repool::{Arena, ArenaPool, BufferPool, Pool, Stats, Trimmed};
+use repool::{Arena, ArenaPool, Buffer, BufferPool, Pool, Pooled as Guard, Stats, Trimmed};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
@@ -35,8 +35,38 @@ pub(crate) trait Source {
     /// The same, for code that has a variable to keep it in.
     fn kept(local: &mut Vec<u8>) -> impl DerefMut<Target = Vec<u8>>;
 
-    /// What a service does when it has nothing to do. Says what its pools did.
-    fn idle() -> Option<Pools>;
+    /// What goes to another thread: a body that was read, and a vector of [`crossing::PARCEL`].
+    type Message: DerefMut<Target = BytesMut> + Send + 'static;
+    type Parcel: DerefMut<Target = Vec<u8>> + Send + 'static;
+    fn message(capacity: usize) -> Self::Message;
+    fn parcel() -> Self::Parcel;
+
+    /// The user's own work.
+    fn own(request: &[u8]) -> u64;
+
+    /// Every pool of this side.
+    fn pools() -> Vec<&'static (dyn Idle + Sync)>;
+
+    /// What a service does when it has nothing to do: three passes, by hand, which an idle pool
+    /// needs to be empty. Says what its pools did.
+    fn idle() -> Option<Pools> {
+        let pools = Self::pools();
+        if pools.is_empty() {
+            return None;
+        }
+        let mut figures = Pools::default();
+        for pool in pools {
+            let stats = pool.stats();
+            figures.created += stats.created;
+            figures.reused += stats.reused;
+            figures.idle_bytes += stats.idle_bytes;
+            for _ in 0..3 {
+                pool.trim();
+            }
+            figures.trimmed_to_bytes += pool.stats().idle_bytes;
+        }
+        Some(figures)
+    }
 }
 
 /// What a document's parts live in, for one request.
@@ -78,7 +108,7 @@ impl Parts for Arena {
 pub(crate) enum Plain {}
 
 /// A guard that only drops.
-struct Owned<T>(T);
+pub(crate) struct Owned<T>(T);
 
 impl<T> Deref for Owned<T> {
     type Target = T;
@@ -136,11 +166,28 @@ impl Source for Plain {
         local
     }
 
-    fn idle() -> Option<Pools> {
-        None
+    type Message = Owned<BytesMut>;
+    type Parcel = Owned<Vec<u8>>;
+
+    fn message(capacity: usize) -> Owned<BytesMut> {
+        Owned(BytesMut::with_capacity(capacity))
+    }
+
+    #[inline]
+    fn parcel() -> Owned<Vec<u8>> {
+        Owned(Vec::with_capacity(crossing::PARCEL))
+    }
+
+    fn own(request: &[u8]) -> u64 {
+        own::plain(request)
+    }
+
+    fn pools() -> Vec<&'static (dyn Idle + Sync)> {
+        Vec::new()
     }
 }
 
+/// Also the side that is switched off, once its pools are.
 pub(crate) enum Pooled {}
 
 static ARENAS: ArenaPool = ArenaPool::new();
@@ -152,8 +199,9 @@ static BUFFERS: BufferPool = BufferPool::new();
 static COMPRESSORS: Pool<Compressor> = Pool::new(Compressor::new);
 static TINY: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(small::BYTES));
 
-/// Every pool of this side, for `idle`.
-static POOLS: [&(dyn Idle + Sync); 7] = [
+static PARCELS: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(crossing::PARCEL));
+
+static POOLS: [&(dyn Idle + Sync); 8] = [
     &ARENAS,
     &NUMBERS,
     &TALLIES,
@@ -161,12 +209,14 @@ static POOLS: [&(dyn Idle + Sync); 7] = [
     &BUFFERS,
     &COMPRESSORS,
     &TINY,
+    &PARCELS,
 ];
 
-/// A pool of anything, as `idle` sees it.
-trait Idle {
+/// A pool of anything: its passes, its figures and its switch.
+pub(crate) trait Idle {
     fn trim(&self) -> Trimmed;
     fn stats(&self) -> Stats;
+    fn set_enabled(&self, on: bool);
 }
 
 impl Idle for BufferPool {
@@ -176,6 +226,10 @@ impl Idle for BufferPool {
 
     fn stats(&self) -> Stats {
         BufferPool::stats(self)
+    }
+
+    fn set_enabled(&self, on: bool) {
+        BufferPool::set_enabled(self, on);
     }
 }
 
@@ -187,6 +241,10 @@ impl<T: Send> Idle for Pool<T> {
     fn stats(&self) -> Stats {
         Pool::stats(self)
     }
+
+    fn set_enabled(&self, on: bool) {
+        Pool::set_enabled(self, on);
+    }
 }
 
 impl Idle for ArenaPool {
@@ -196,6 +254,10 @@ impl Idle for ArenaPool {
 
     fn stats(&self) -> Stats {
         ArenaPool::stats(self)
+    }
+
+    fn set_enabled(&self, on: bool) {
+        ArenaPool::set_enabled(self, on);
     }
 }
 
@@ -244,19 +306,23 @@ impl Source for Pooled {
         TINY.get()
     }
 
-    /// Three passes, by hand: what an idle pool needs to be empty.
-    fn idle() -> Option<Pools> {
-        let mut pools = Pools::default();
-        for pool in POOLS {
-            let stats = pool.stats();
-            pools.created += stats.created;
-            pools.reused += stats.reused;
-            pools.idle_bytes += stats.idle_bytes;
-            for _ in 0..3 {
-                pool.trim();
-            }
-            pools.trimmed_to_bytes += pool.stats().idle_bytes;
-        }
-        Some(pools)
+    type Message = Buffer;
+    type Parcel = Guard<Vec<u8>>;
+
+    fn message(capacity: usize) -> Buffer {
+        BUFFERS.get(capacity)
+    }
+
+    #[inline]
+    fn parcel() -> Guard<Vec<u8>> {
+        PARCELS.get()
+    }
+
+    fn own(request: &[u8]) -> u64 {
+        own::pooled(request)
+    }
+
+    fn pools() -> Vec<&'static (dyn Idle + Sync)> {
+        POOLS.iter().chain(&own::POOLS).copied().collect()
     }
 }

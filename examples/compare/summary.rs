@@ -1,5 +1,6 @@
 //! From reports to rows: medians of both sides, and the ratios of paired rounds.
 
+use crate::allocator;
 use crate::rounds::Runs;
 use crate::task::{PERCENTILES, Pools, Report, Workload};
 use serde::Serialize;
@@ -9,24 +10,40 @@ pub(crate) const ENOUGH: usize = 3;
 /// How far the median ratio has to be from 1.
 pub(crate) const MARGIN: f64 = 0.01;
 
+/// Everything on one allocator.
+#[derive(Debug, Serialize)]
+pub(crate) struct Comparison {
+    pub(crate) allocator: allocator::Name,
+    pub(crate) summaries: Vec<Summary>,
+}
+
 /// One workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) workload: Workload,
     pub(crate) rows: Vec<Row>,
-    /// Of the last timed round.
+    /// Of the last timed round, pooled.
     pub(crate) pools: Option<Pools>,
+    /// The smallest share over all timed runs; see [`Report::crossed`].
+    pub(crate) crossed: Option<f64>,
+    /// Requests per second of every timed round: plain, pooled, off.
+    pub(crate) throughput: [Vec<f64>; 3],
+    /// Medians over the rounds of [`Report::curve`]: plain, pooled, off.
+    pub(crate) curves: [Vec<f64>; 3],
 }
 
-/// One figure of both sides.
+/// One figure of all sides.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) figure: String,
     /// Medians over the rounds; `None` where a run had none to give.
     pub(crate) plain: Option<f64>,
     pub(crate) pooled: Option<f64>,
-    /// Pooled to plain.
+    pub(crate) off: Option<f64>,
+    /// Pooled to plain, and off to plain.
     pub(crate) ratio: Option<Ratio>,
+    pub(crate) off_ratio: Option<Ratio>,
+    /// Of plain and pooled.
     pub(crate) better: Better,
 }
 
@@ -49,6 +66,17 @@ pub(crate) enum Better {
     Unknown,
 }
 
+impl Better {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Pooled => "pooled",
+            Self::Even => "even",
+            Self::Unknown => "-",
+        }
+    }
+}
+
 /// What makes a row: its name, whether more is better, and where the figure is in a report.
 struct Figure<'a> {
     name: String,
@@ -58,16 +86,22 @@ struct Figure<'a> {
 
 const MIB: f64 = 1_048_576.0;
 
-/// Fails if the two sides did not do the same work.
+/// Fails if the sides did not do the same work.
 pub(crate) fn of(runs: &[Runs]) -> Result<Vec<Summary>, String> {
     runs.iter().map(summarise).collect()
 }
 
 fn summarise(runs: &Runs) -> Result<Summary, String> {
-    let pairs = || runs.timed.iter().chain([&runs.counted]);
-    if pairs().any(|(plain, pooled)| plain.checksum != pooled.checksum) {
+    for [plain, pooled, off] in runs.timed.iter().chain([&runs.counted]) {
         let name = runs.workload.name();
-        return Err(format!("{name}: pooled replies differ from plain ones"));
+        if pooled.checksum != plain.checksum {
+            return Err(format!("{name}: pooled replies differ from plain ones"));
+        }
+        if off.checksum != plain.checksum {
+            return Err(format!(
+                "{name}: replies with pools off differ from plain ones"
+            ));
+        }
     }
     let timed = |figure: Figure<'_>| row(&figure, &runs.timed, ENOUGH);
     // The count of calls hardly varies, so one run says it.
@@ -111,28 +145,40 @@ fn summarise(runs: &Runs) -> Result<Summary, String> {
         more_is_better: false,
         of: &|report| report.idle_rss.map(|bytes| bytes as f64 / MIB),
     }));
-    let pools = runs.timed.last().and_then(|(_, pooled)| pooled.pools);
+    let reports = |side: usize| runs.timed.iter().map(move |reports| &reports[side]);
     Ok(Summary {
         workload: runs.workload,
         rows,
-        pools,
+        pools: reports(1).next_back().and_then(|report| report.pools),
+        crossed: (0..3)
+            .flat_map(reports)
+            .filter_map(|report| report.crossed)
+            .reduce(f64::min),
+        throughput: [0, 1, 2].map(|side| reports(side).map(|report| report.per_second).collect()),
+        curves: [0, 1, 2].map(|side| {
+            let curves: Vec<_> = reports(side).map(|report| &report.curve).collect();
+            let steps = curves.iter().map(|curve| curve.len()).min().unwrap_or(0);
+            (0..steps)
+                .map(|step| median(curves.iter().map(|curve| curve[step] as f64).collect()))
+                .collect()
+        }),
     })
 }
 
-/// A row names a winner if there are `enough` pairs.
-fn row(figure: &Figure<'_>, pairs: &[(Report, Report)], enough: usize) -> Row {
-    let of = |pick: fn(&(Report, Report)) -> &Report| -> Option<Vec<f64>> {
-        pairs.iter().map(|pair| (figure.of)(pick(pair))).collect()
+/// A row names a winner if there are `enough` rounds.
+fn row(figure: &Figure<'_>, rounds: &[[Report; 3]], enough: usize) -> Row {
+    let of = |side: usize| -> Option<Vec<f64>> {
+        rounds
+            .iter()
+            .map(|reports| (figure.of)(&reports[side]))
+            .collect()
     };
-    let plain = of(|pair| &pair.0);
-    let pooled = of(|pair| &pair.1);
-    let ratio = match (&plain, &pooled) {
-        (Some(plain), Some(pooled)) => ratio(plain, pooled),
-        _ => None,
-    };
+    let [plain, pooled, off] = [0, 1, 2].map(of);
+    let to_plain = |other: &Option<Vec<f64>>| ratio(plain.as_ref()?, other.as_ref()?);
+    let (to_pooled, to_off) = (to_plain(&pooled), to_plain(&off));
     let better = match (&plain, &pooled) {
-        (Some(plain), Some(pooled)) if pairs.len() >= enough => {
-            better(plain, pooled, ratio, figure.more_is_better)
+        (Some(plain), Some(pooled)) if rounds.len() >= enough => {
+            better(plain, pooled, to_pooled, figure.more_is_better)
         }
         _ => Better::Unknown,
     };
@@ -140,7 +186,9 @@ fn row(figure: &Figure<'_>, pairs: &[(Report, Report)], enough: usize) -> Row {
         figure: figure.name.clone(),
         plain: plain.map(median),
         pooled: pooled.map(median),
-        ratio,
+        off: off.map(median),
+        ratio: to_pooled,
+        off_ratio: to_off,
         better,
     }
 }

@@ -48,14 +48,6 @@ pub(crate) fn trim_allocator() {
     }
 }
 
-pub(crate) fn allocator() -> &'static str {
-    if cfg!(all(target_os = "linux", target_env = "gnu")) {
-        "the system's (glibc)"
-    } else {
-        "the system's"
-    }
-}
-
 pub(crate) fn machine() -> String {
     let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| {
         let line = info.lines().find(|line| line.starts_with("model name"))?;

@@ -2,23 +2,23 @@
 
 use crate::options::Options;
 use crate::payload::Payload;
-use crate::small;
-use crate::summary::{Better, ENOUGH, MARGIN, Ratio, Row, Summary};
+use crate::summary::{Comparison, ENOUGH, MARGIN, Ratio, Row, Summary};
 use crate::system;
 use crate::task::{Pools, Workload};
+use crate::{crossing, small};
 use serde_json::json;
 use std::io::{self, Write};
 
 pub(crate) fn print(
     options: &Options,
     payload: &Payload,
-    summaries: &[Summary],
+    comparisons: &[Comparison],
 ) -> Result<(), String> {
     let out = &mut io::stdout().lock();
     let written = if options.json {
-        machine_readable(out, options, payload, summaries)
+        machine_readable(out, options, payload, comparisons)
     } else {
-        tables(out, options, payload, summaries)
+        tables(out, options, payload, comparisons)
     };
     match written {
         // The reader has seen enough, as `head` does.
@@ -31,17 +31,16 @@ fn machine_readable(
     out: &mut impl Write,
     options: &Options,
     payload: &Payload,
-    summaries: &[Summary],
+    comparisons: &[Comparison],
 ) -> io::Result<()> {
     let all = json!({
         "machine": system::machine(),
-        "allocator": system::allocator(),
         "optimised": !cfg!(debug_assertions),
         "threads": options.threads,
         "rounds": options.rounds,
         "seconds": options.seconds,
         "payload": payload.describe(),
-        "workloads": summaries,
+        "comparisons": comparisons,
         "how": how(),
         "not_shown": NOT_SHOWN,
     });
@@ -53,7 +52,7 @@ fn tables(
     out: &mut impl Write,
     options: &Options,
     payload: &Payload,
-    summaries: &[Summary],
+    comparisons: &[Comparison],
 ) -> io::Result<()> {
     let Options {
         threads,
@@ -62,7 +61,6 @@ fn tables(
         ..
     } = options;
     writeln!(out, "machine    {}", system::machine())?;
-    writeln!(out, "allocator  {}", system::allocator())?;
     writeln!(out, "payload    {}", payload.describe())?;
     writeln!(
         out,
@@ -74,8 +72,11 @@ fn tables(
             "           NOT OPTIMISED: use --release, these figures mean nothing"
         )?;
     }
-    for summary in summaries {
-        workload(out, summary)?;
+    for comparison in comparisons {
+        writeln!(out, "\nallocator  {}", comparison.allocator.describe())?;
+        for summary in &comparison.summaries {
+            workload(out, summary)?;
+        }
     }
     writeln!(out, "\nHow it was measured")?;
     how()
@@ -100,21 +101,30 @@ fn workload(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
             "",
             "plain",
             "pooled",
+            "off",
             "pooled/plain",
             "(lowest to highest)",
+            "off/plain",
             "better",
         ],
     )?;
     for row in &summary.rows {
         print_row(out, row)?;
     }
-    match &summary.pools {
-        Some(pools) => writeln!(out, "  {}", describe(pools)),
+    if let Some(pools) = &summary.pools {
+        writeln!(out, "  {}", describe(pools))?;
+    }
+    match summary.crossed {
+        Some(share) => writeln!(
+            out,
+            "  {:.1} % of the objects crossed threads",
+            100.0 * share
+        ),
         None => Ok(()),
     }
 }
 
-fn what(workload: Workload) -> String {
+pub(crate) fn what(workload: Workload) -> String {
     match workload {
         Workload::Request => {
             "parse JSON, pick and rewrite fields, serialise, compress, hash".to_owned()
@@ -128,11 +138,40 @@ fn what(workload: Workload) -> String {
             small::BYTES
         ),
         Workload::Local => "the same vectors, but plain keeps one in a local variable".to_owned(),
+        Workload::Handoff => {
+            "encode, of bodies that one thread reads into a buffer and another serves and drops"
+                .to_owned()
+        }
+        Workload::Exchange => format!(
+            "{} vectors of {} bytes a request, {} written; each is dropped by another thread",
+            crossing::BATCH,
+            crossing::PARCEL,
+            crossing::WRITTEN
+        ),
+        Workload::Own => "your own work, examples/compare/own.rs".to_owned(),
     }
 }
 
 fn print_row(out: &mut impl Write, row: &Row) -> io::Result<()> {
-    let (ratio, spread) = match row.ratio {
+    let (ratio, spread) = shown(row.ratio);
+    line(
+        out,
+        [
+            &row.figure,
+            &number(row.plain),
+            &number(row.pooled),
+            &number(row.off),
+            &ratio,
+            &spread,
+            &shown(row.off_ratio).0,
+            row.better.name(),
+        ],
+    )
+}
+
+/// A ratio, and its spread.
+pub(crate) fn shown(ratio: Option<Ratio>) -> (String, String) {
+    match ratio {
         None => ("n/a".to_owned(), String::new()),
         // One run has no spread.
         Some(Ratio {
@@ -148,37 +187,21 @@ fn print_row(out: &mut impl Write, row: &Row) -> io::Result<()> {
             format!("{median:.3}"),
             format!("({lowest:.3} to {highest:.3})"),
         ),
-    };
-    let better = match row.better {
-        Better::Plain => "plain",
-        Better::Pooled => "pooled",
-        Better::Even => "even",
-        Better::Unknown => "-",
-    };
-    line(
-        out,
-        [
-            &row.figure,
-            &number(row.plain),
-            &number(row.pooled),
-            &ratio,
-            &spread,
-            better,
-        ],
-    )
+    }
 }
 
 fn line(
     out: &mut impl Write,
-    [figure, plain, pooled, ratio, spread, better]: [&str; 6],
+    [figure, plain, pooled, off, ratio, spread, off_ratio, better]: [&str; 8],
 ) -> io::Result<()> {
     writeln!(
         out,
-        "  {figure:<24}{plain:>12}{pooled:>12}{ratio:>14}  {spread:<20} {better}"
+        "  {figure:<24}{plain:>11}{pooled:>11}{off:>11}{ratio:>13}  {spread:<19}{off_ratio:>10}  \
+         {better}"
     )
 }
 
-fn describe(pools: &Pools) -> String {
+pub(crate) fn describe(pools: &Pools) -> String {
     let gets = (pools.created + pools.reused).max(1);
     format!(
         "pools: {:.3} % hits, {} objects created; idle bytes after the load {}, after three trim \
@@ -190,7 +213,7 @@ fn describe(pools: &Pools) -> String {
     )
 }
 
-fn number(value: Option<f64>) -> String {
+pub(crate) fn number(value: Option<f64>) -> String {
     match value {
         None => "n/a".to_owned(),
         Some(value) if value >= 1_000.0 => grouped(value.round() as u64),
@@ -211,24 +234,24 @@ fn grouped(value: u64) -> String {
     grouped
 }
 
-fn how() -> [String; 7] {
+pub(crate) fn how() -> [String; 7] {
     [
-        "Each run is a process of its own; the sides take turns, and who begins alternates. Plain \
-         objects are pre-sized. Every reply is checked against the first one to the same body, \
-         and the sides against each other."
+        "Each run is a process of its own; the sides take turns, and another one begins each round. \
+         Plain objects are pre-sized. Every reply is checked against the first one to the same \
+         body, and the sides against each other."
             .to_owned(),
-        "Columns plain and pooled are medians over the rounds; pooled/plain is the median of the \
-         ratios within rounds. requests/s is over the time from the first thread's start to the \
-         last one's end."
+        "Columns plain, pooled and off (pooled, with every pool switched off) are medians over the \
+         rounds; pooled/plain and off/plain are medians of the ratios within rounds. requests/s is \
+         over the time from the first thread's start to the last one's end."
             .to_owned(),
         format!(
-            "A side is better if all rounds agree ({ENOUGH} at least) and the median differs by \
+            "Better names plain or pooled if all rounds agree ({ENOUGH} at least) and the median differs by \
              more than {:.0} %. A percentile without requests above it is n/a.",
             100.0 * MARGIN
         ),
         "Allocator calls (alloc, alloc_zeroed, realloc; bytes as asked for) are counted after \
-         warm-up in a separate, untimed run of each side. In timed runs counting is off; both \
-         sides pay one relaxed load for each call."
+         warm-up in a separate, untimed run of each side. In timed runs counting is off; all \
+         sides pay two relaxed loads and a branch for each call."
             .to_owned(),
         "Page faults are minor ones during the load (/proc/self/stat). When pooled has many more: \
          glibc learns from large blocks that are freed to keep memory, and pooled ones never are. \
@@ -237,17 +260,18 @@ fn how() -> [String; 7] {
         "RSS is of the whole process (VmHWM, VmRSS), with payload and histograms. Peak is up to \
          the end of the load."
             .to_owned(),
-        "Idle: the threads are parked; pooled runs three trim passes on each pool, then both sides \
+        "Idle: the threads are parked; pooled runs three trim passes on each pool, then all sides \
          call malloc_trim(0) where there is one, which most services never do."
             .to_owned(),
     ]
 }
 
-const NOT_SHOWN: [&str; 6] = [
-    "Other allocators (jemalloc, mimalloc), other sizes, other machines: ratios change with each.",
+pub(crate) const NOT_SHOWN: [&str; 6] = [
+    "Other sizes and other machines; other allocators without --allocator: ratios change with each.",
     "Queueing: each thread sends itself the next request when it is done, so latency is service \
      time, not what clients of a loaded server see.",
-    "Objects that wander between threads: here a request stays on its thread.",
+    "Objects that wander between threads without a pattern: in handoff and exchange they go round a \
+     ring, elsewhere a request stays on its thread.",
     "Fragmentation and growth over days; a run lasts seconds.",
     "Reuse by hand: outside of local, plain keeps nothing from one request to the next. A service \
      that keeps a compressor per thread has the difference between request and encode already.",
