@@ -11,7 +11,7 @@ use std::{env, fs};
 
 /// Cargo names the programs of a package to its tests, but not its examples; they are built
 /// beside the tests.
-fn program() -> PathBuf {
+fn example(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows where it is");
     let profile = test
         .parent()
@@ -19,18 +19,18 @@ fn program() -> PathBuf {
         .expect("in target/<profile>/deps");
     let program = profile
         .join("examples")
-        .join(format!("compare{}", env::consts::EXE_SUFFIX));
+        .join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(
         program.exists(),
         "{} is missing: `cargo test` builds it, `cargo test --test compare` does not; \
-         run `cargo build --example compare` first",
+         run `cargo build --examples` first",
         program.display()
     );
     program
 }
 
 fn compare(arguments: &[&str]) -> Output {
-    Command::new(program())
+    Command::new(example("compare"))
         .args(arguments)
         .output()
         .expect("the program starts")
@@ -95,6 +95,11 @@ fn bad_input_gets_one_line_and_exit_code_2() {
     for wrong in ["0", "-1", "nan", "inf", "1e9"] {
         assert_refuses(&["--seconds", wrong], "--seconds", "0.01 to 3600");
     }
+    assert_refuses(&["--workload", "nap"], "--workload", "--help");
+    assert_refuses(&["--allocator", "none"], "--allocator", "--help");
+    if cfg!(not(repool_jemalloc)) {
+        assert_refuses(&["--allocator", "jemalloc"], "jemalloc", "repool_jemalloc");
+    }
     assert_refuses(&["--frobnicate"], "--frobnicate", "--help");
     assert_refuses(&["file.json"], "file.json", "--help");
 }
@@ -111,12 +116,115 @@ fn short(more: &[&str]) -> String {
 #[test]
 fn a_short_run_prints_every_table() {
     let tables = short(&[]);
-    for workload in ["request: ", "encode: ", "tiny: ", "local: "] {
-        assert!(tables.contains(&format!("\n{workload}")), "{tables}");
+    let workloads = ["request", "encode", "tiny", "local", "handoff", "exchange"];
+    for workload in workloads {
+        assert!(tables.contains(&format!("\n{workload}: ")), "{tables}");
     }
     for heading in ["How it was measured", "What these figures do not show"] {
         assert!(tables.contains(heading), "{tables}");
     }
+    assert!(!tables.contains("\nown: "), "{tables}");
+}
+
+#[test]
+fn every_workload_and_allocator_runs_on_its_own() {
+    for workload in [
+        "request", "encode", "tiny", "local", "handoff", "exchange", "own",
+    ] {
+        let tables = short(&["--workload", workload]);
+        assert_eq!(tables.matches("requests/s  ").count(), 1, "{tables}");
+        assert!(tables.contains(&format!("\n{workload}: ")), "{tables}");
+    }
+    let mut allocators = vec!["glibc"];
+    if cfg!(unix) {
+        allocators.push("mimalloc");
+    }
+    let both = allocators.join(",");
+    let tables = short(&["--workload", "tiny", "--allocator", &both]);
+    assert_eq!(
+        tables.matches("\nallocator  ").count(),
+        allocators.len(),
+        "{tables}"
+    );
+    assert_eq!(
+        tables.matches("requests/s  ").count(),
+        allocators.len(),
+        "{tables}"
+    );
+}
+
+#[test]
+fn objects_cross_threads_where_they_should() {
+    let args = ["--json", "--workload", "handoff,exchange,encode"];
+    let result: Value = serde_json::from_str(&short(&args)).unwrap();
+    let workloads = result["comparisons"][0]["summaries"].as_array().unwrap();
+    for workload in &workloads[..2] {
+        // The rest is served by the worker itself, since the next one is too far behind.
+        assert!(workload["crossed"].as_f64() > Some(0.2), "{workload}");
+    }
+    assert_eq!(workloads[2]["crossed"], Value::Null);
+
+    let alone = [
+        "--threads=1",
+        "--rounds=1",
+        "--seconds=0.01",
+        "--json",
+        "--workload=exchange",
+    ];
+    let output = compare(&alone);
+    assert!(output.status.success(), "{output:?}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let exchange = &result["comparisons"][0]["summaries"][0];
+    assert_eq!(exchange["crossed"].as_f64(), Some(0.0), "{exchange}");
+}
+
+/// Switched off, the same code makes all objects anew: `tiny` has a thousand.
+#[test]
+fn the_third_side_is_the_pooled_one_switched_off() {
+    let args = ["--json", "--workload", "tiny,local,own"];
+    let result: Value = serde_json::from_str(&short(&args)).unwrap();
+    let workloads = result["comparisons"][0]["summaries"].as_array().unwrap();
+    for workload in workloads {
+        let calls = &workload["rows"][5];
+        assert_eq!(calls["figure"], "allocator calls/request");
+        let (pooled, off) = (calls["pooled"].as_f64(), calls["off"].as_f64());
+        assert!(pooled < Some(1.0), "{workload}");
+        assert!(off >= Some(2.0), "{workload}");
+    }
+    assert!(workloads[0]["rows"][5]["off"].as_f64() >= Some(1000.0));
+}
+
+/// `compare` writes a profile of its plain side, and `candidates` finds in it what the pooled side
+/// pools.
+#[test]
+fn compare_writes_a_profile_that_candidates_reads() {
+    let file = Scratch::new("heap.json", "");
+    let output = short(&["--workload", "request,tiny", "--profile", file.path()]);
+    assert!(output.contains(file.path()), "{output}");
+    let output = Command::new(example("candidates"))
+        .args([file.path(), "--assume", "1000000,5", "--top", "100"])
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{output:?}");
+    let found = String::from_utf8(output.stdout).expect("UTF-8");
+    let (worth, _) = found.split_once("\nLeave as it is").expect("two parts");
+    let places = [
+        "compressor.rs",
+        "tiny",
+        "tallies",
+        "numbers",
+        "text",
+        "reply",
+        "packed",
+    ];
+    for place in places {
+        assert!(worth.contains(place), "no {place}:\n{found}");
+    }
+    assert!(worth.contains("ArenaPool: "), "{found}");
+
+    let nowhere = compare(&["--profile", "/no/such/folder/heap.json"]);
+    assert!(!nowhere.status.success());
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("/no/such/folder/heap.json"));
 }
 
 #[test]
@@ -126,15 +234,15 @@ fn a_file_is_served_and_its_figures_add_up() {
         r#"{"a": [1, 2.5, null], "b": "http://x\"y", "c": {}}"#,
     );
     let result: Value = serde_json::from_str(&short(&["--json", "--input", file.path()])).unwrap();
-    let workloads = result["workloads"].as_array().unwrap();
-    assert_eq!(workloads.len(), 4);
+    let workloads = result["comparisons"][0]["summaries"].as_array().unwrap();
+    assert_eq!(workloads.len(), 6);
     let figure = |workload: &Value, name: &str, side: &str| {
         let rows = workload["rows"].as_array().unwrap();
         let row = rows.iter().find(|row| row["figure"] == name);
         row.unwrap_or_else(|| panic!("no {name}: {workload}"))[side].as_f64()
     };
     for workload in workloads {
-        for side in ["plain", "pooled"] {
+        for side in ["plain", "pooled", "off"] {
             assert!(
                 figure(workload, "requests/s", side) > Some(0.0),
                 "{workload}"

@@ -1,0 +1,229 @@
+//! Whose code a frame is: the user's, or a library's.
+//!
+//! A profile says for each frame a name and a file, and neither is complete. Names of inlined
+//! functions come without their crate, and the crate `dhat` keeps three components of a path. So
+//! files are looked up among the sources below the current directory; if none is there, the rules
+//! below go by what std, the registry and rustc's own dependencies look like. Where they are wrong,
+//! `--skip` helps.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+/// One frame, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Frame<'p> {
+    pub(crate) name: &'p str,
+    /// With line and column, if the profile has them; empty if it has no file.
+    pub(crate) place: &'p str,
+}
+
+/// Beginnings of paths in Rust's own sources, from `library/` on or from two folders above a file.
+const RUST: [&str; 40] = [
+    "library/",
+    "alloc/src/",
+    "core/src/",
+    "std/src/",
+    "src/raw_vec/",
+    "src/vec/",
+    "src/boxed/",
+    "src/collections/",
+    "src/ops/",
+    "src/iter/",
+    "src/slice/",
+    "src/str/",
+    "src/fmt/",
+    "src/io/",
+    "src/sync/",
+    "src/thread/",
+    "src/sys/",
+    "src/num/",
+    "src/hash/",
+    "src/panic/",
+    "src/char/",
+    "src/array/",
+    "src/ffi/",
+    "iter/traits/",
+    "iter/adapters/",
+    "iter/sources/",
+    "collections/hash/",
+    "collections/btree/",
+    "collections/vec_deque/",
+    "collections/binary_heap/",
+    "sync/mpmc/",
+    "sync/poison/",
+    "sys/alloc/",
+    "sys/thread_local/",
+    "sys/pal/",
+    "sys/backtrace",
+    // hashbrown's, which std's maps are made of.
+    "src/raw/mod.rs",
+    "src/raw/alloc.rs",
+    "src/map.rs",
+    "src/set.rs",
+];
+
+impl<'p> Frame<'p> {
+    /// From `0x1234: name (file:line:column)`, `0x1234: name (in library)` or just a name.
+    pub(crate) fn parse(text: &'p str) -> Self {
+        let text = match text.split_once(": ") {
+            Some((address, rest)) if address.starts_with("0x") => rest,
+            _ => text,
+        };
+        // Names have parentheses too: `call_once<fn(), ()>`.
+        let (name, place) = match text.rsplit_once(" (") {
+            Some((name, place)) if place.ends_with(')') => (name, &place[..place.len() - 1]),
+            _ => (text, ""),
+        };
+        let place = if place.starts_with("in ") || place.starts_with("???") {
+            ""
+        } else {
+            place
+        };
+        Self { name, place }
+    }
+
+    /// The allocator's entry: what is inside of it is the allocator, and the profiler.
+    pub(crate) fn is_allocator(&self) -> bool {
+        let entry = self.name.rsplit("::").next().unwrap_or(self.name);
+        matches!(
+            entry,
+            "__rust_alloc"
+                | "__rust_alloc_zeroed"
+                | "__rust_realloc"
+                | "malloc"
+                | "calloc"
+                | "realloc"
+        ) || self.place.contains("alloc/src/alloc.rs")
+            || self
+                .dependency()
+                .is_some_and(|name| name.starts_with("dhat-"))
+    }
+
+    /// The crate and version that a file of the registry belongs to, such as `bytes-1.10.1`.
+    pub(crate) fn dependency(&self) -> Option<&'p str> {
+        self.place.split('/').find(|part| {
+            part.rsplit_once('-').is_some_and(|(name, version)| {
+                let mut numbers = version.splitn(3, '.');
+                let number = |text: Option<&str>| {
+                    text.is_some_and(|text| text.starts_with(|first: char| first.is_ascii_digit()))
+                };
+                !name.is_empty()
+                    && number(numbers.next())
+                    && number(numbers.next())
+                    && number(numbers.next())
+            })
+        })
+    }
+
+    /// A frame that can be a call site: in code that is neither Rust's own nor a dependency.
+    fn looks_yours(&self) -> bool {
+        if self.name == "UnknownInlinedFun" || self.dependency().is_some() {
+            return false;
+        }
+        // `<alloc::vec::Vec<T> as Clone>::clone`, `core::ops::function::FnOnce::call_once`.
+        let first = self.name.trim_start_matches(['<', '&', '*']);
+        let of_rust = |name: &str| {
+            ["alloc::", "core::", "std::", "hashbrown::", "__rust"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        };
+        if of_rust(first) || self.place.contains("/rustc/") || self.place.contains("/rust/deps/") {
+            return false;
+        }
+        match self.place.contains('/') {
+            true => !RUST.iter().any(|start| self.place.starts_with(start)),
+            // A file without a folder: only a name with a crate says whose it is.
+            false => {
+                let name = first.split('<').next().unwrap_or_default();
+                name.contains("::") && !self.place.is_empty()
+            }
+        }
+    }
+
+    /// The place without its column: one call in a line is one call site.
+    pub(crate) fn line(&self) -> &'p str {
+        match self.place.rsplit_once(':') {
+            Some((line, column)) if line.contains(':') && column.parse::<u32>().is_ok() => line,
+            _ => self.place,
+        }
+    }
+
+    /// The name without its type parameters, for people to read.
+    pub(crate) fn short(&self) -> String {
+        let mut short = String::new();
+        let mut depth = 0_u32;
+        for (at, character) in self.name.char_indices() {
+            match character {
+                // `<Vec<T> as Clone>::clone` begins with what is worth reading.
+                '<' if at > 0 => depth += 1,
+                '>' if depth > 0 => depth -= 1,
+                _ if depth == 0 => short.push(character),
+                _ => {}
+            }
+        }
+        short.trim_end_matches(':').to_owned()
+    }
+}
+
+/// How to tell the user's code from libraries.
+pub(crate) struct Yours<'o> {
+    skip: &'o [String],
+    /// The last three components of every Rust file below the current directory; empty if the
+    /// profile's are not among them.
+    sources: HashSet<String>,
+}
+
+/// A file without its line, and without folders above the last two.
+fn tail(place: &str) -> &str {
+    let file = place.split(':').next().unwrap_or_default();
+    match file.rmatch_indices('/').nth(2) {
+        Some((at, _)) => &file[at + 1..],
+        None => file,
+    }
+}
+
+/// What is looked through for sources.
+const FILES: usize = 20_000;
+const DEPTH: usize = 8;
+
+impl<'o> Yours<'o> {
+    /// Looks for the sources of `frames`.
+    pub(crate) fn new<'p>(skip: &'o [String], frames: impl Iterator<Item = &'p String>) -> Self {
+        let mut sources = HashSet::new();
+        // By its whole path: the profile's three components may begin with this folder's own name.
+        let here = Path::new(".").canonicalize().unwrap_or_default();
+        collect(&here, DEPTH, &mut sources);
+        let known = frames
+            .map(|frame| Frame::parse(frame))
+            .any(|frame| frame.looks_yours() && sources.contains(tail(frame.place)));
+        if !known {
+            sources.clear();
+        }
+        Self { skip, sources }
+    }
+
+    pub(crate) fn is(&self, frame: &Frame<'_>) -> bool {
+        let skipped = |text: &String| frame.name.contains(text) || frame.place.contains(text);
+        frame.looks_yours()
+            && (self.sources.is_empty() || self.sources.contains(tail(frame.place)))
+            && !self.skip.iter().any(skipped)
+    }
+}
+
+fn collect(folder: &Path, depth: usize, sources: &mut HashSet<String>) {
+    // What cannot be read has no sources to offer.
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let hidden = name.starts_with('.') || name == "target";
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth > 0 && !hidden => collect(&path, depth - 1, sources),
+            Ok(kind) if kind.is_file() && name.ends_with(".rs") && sources.len() < FILES => {
+                sources.insert(tail(&path.to_string_lossy()).to_owned());
+            }
+            _ => {}
+        }
+    }
+}
