@@ -1,9 +1,20 @@
 //! What the compiler says when a type cannot be pooled as it is: it has to say what to do.
 //!
 //! The text around our own words is the compiler's and changes with it, so messages are compared for
-//! one version only, that of the development machines; other versions skip this test.
-//! `TRYBUILD=overwrite cargo test --features derive --test ui` writes them anew.
-#![cfg(all(feature = "derive", not(miri)))]
+//! one version only, that of the development machines, and with all features; others skip this test.
+//! `TRYBUILD=overwrite cargo test --all-features --test ui` writes them anew.
+#![cfg(all(
+    feature = "bumpalo",
+    feature = "bytes",
+    feature = "derive",
+    feature = "hashbrown",
+    feature = "indexmap",
+    feature = "serde",
+    feature = "smallvec",
+    feature = "tokio",
+    feature = "zeroize",
+    not(miri)
+))]
 
 use std::process::Command;
 
