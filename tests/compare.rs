@@ -194,6 +194,53 @@ fn the_third_side_is_the_pooled_one_switched_off() {
     assert!(workloads[0]["rows"][5]["off"].as_f64() >= Some(1000.0));
 }
 
+// Elsewhere nothing says what is resident, and so there is no report.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_report_is_one_page_that_needs_nothing_else() {
+    let page = Scratch::new("report.html", "");
+    let tables = short(&["--workload", "tiny,exchange", "--report", page.path()]);
+    let html = fs::read_to_string(page.path()).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>"), "{html}");
+    assert!(html.ends_with("</html>"), "{html}");
+    // Throughput, calls, memory, and a curve for each workload.
+    assert_eq!(html.matches("<svg").count(), 5);
+    assert_eq!(html.matches("</svg>").count(), 5);
+    for outside in [
+        "<script", "<link", "<img", "src=", "href=", "url(", "@import",
+    ] {
+        assert!(!html.contains(outside), "{outside}: {html}");
+    }
+    // Only the namespace of SVG is an address.
+    let namespaces = html.matches("xmlns=\"http://www.w3.org/2000/svg\"").count();
+    assert_eq!(html.matches("http").count(), namespaces, "{html}");
+    for part in [
+        "prefers-color-scheme: dark",
+        "@media print",
+        "viewport",
+        "malloc_trim",
+    ] {
+        assert!(html.contains(part), "no {part}: {html}");
+    }
+    // What ran, and on what: the same as in the tables.
+    let machine = tables
+        .lines()
+        .next()
+        .unwrap()
+        .trim_start_matches("machine")
+        .trim();
+    assert!(html.contains(machine), "{html}");
+    assert!(html.contains("--workload tiny,exchange"), "{html}");
+    assert!(
+        html.contains("too few rounds to name a winner in tiny and exchange"),
+        "{html}"
+    );
+
+    let nowhere = compare(&[&SHORT[..], &["--workload=tiny", "--report=/no/such/r.html"]].concat());
+    assert_eq!(nowhere.status.code(), Some(2), "{nowhere:?}");
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("/no/such/r.html"));
+}
+
 /// `compare` writes a profile of its plain side, and `candidates` finds in it what the pooled side
 /// pools.
 #[test]

@@ -41,9 +41,9 @@ impl Name {
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Glibc if cfg!(all(target_os = "linux", target_env = "gnu")) => {
-                "the system's (glibc)"
+                "the system's malloc (glibc)"
             }
-            Self::Glibc => "the system's",
+            Self::Glibc => "the system's malloc",
             Self::Mimalloc => "mimalloc",
             Self::Jemalloc => "jemalloc",
         }

@@ -23,9 +23,13 @@ const TRIM: f64 = 24.0;
 const WHOLE: f64 = 27.0;
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Runs it; `task.seconds` scales all times, 1 being those above.
+/// Rounds that are shorter than this make the burst shorter as well; it has no passes then.
+const SHORT: f64 = 0.1;
+
+/// Runs it.
 pub(crate) fn run<S: Source>(task: &Task) -> Result<Burst, String> {
-    let [load, trim, whole] = [LOAD, TRIM, WHOLE].map(|seconds| seconds * task.seconds);
+    let scale = (task.seconds / SHORT).min(1.0);
+    let [load, trim, whole] = [LOAD, TRIM, WHOLE].map(|seconds| seconds * scale);
     let stop = &AtomicBool::new(false);
     let barrier = &Barrier::new(THREADS + 1);
     std::thread::scope(|scope| {
@@ -74,7 +78,7 @@ pub(crate) fn run<S: Source>(task: &Task) -> Result<Burst, String> {
             if seconds >= whole {
                 break;
             }
-            std::thread::sleep(EVERY.mul_f64(task.seconds.min(1.0)));
+            std::thread::sleep(EVERY.mul_f64(scale));
         }
         barrier.wait();
         burst.samples = samples;

@@ -27,6 +27,7 @@ mod options;
 mod own;
 mod payload;
 mod post;
+mod report;
 mod request;
 mod rounds;
 mod small;
@@ -76,7 +77,25 @@ fn parent(options: &Options, payload: &Payload) -> Result<(), String> {
             })
         })
         .collect::<Result<Vec<_>, String>>()?;
-    table::print(options, payload, &comparisons)
+    table::print(options, payload, &comparisons)?;
+    if options.report.is_none() && options.pictures.is_none() {
+        return Ok(());
+    }
+    eprintln!("resident memory through a burst: about a minute for each allocator");
+    let memories = options
+        .allocators
+        .iter()
+        .map(|&allocator| report::measure(options, allocator))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = &options.report {
+        report::write(path, options, payload, &comparisons, &memories)?;
+    }
+    match (&options.pictures, comparisons.first(), memories.first()) {
+        (Some(folder), Some(comparison), Some(memory)) => {
+            report::write_pictures(folder, comparison, memory)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn finish(outcome: Result<(), String>) -> ExitCode {

@@ -49,6 +49,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
 
+    /// Write a page with everything drawn to this file; takes another minute.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Write two of the page's pictures into this folder: throughput.svg and memory.svg.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pictures: Option<PathBuf>,
+
     /// Print JSON instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
@@ -66,6 +74,19 @@ pub(crate) fn read() -> Result<Options, String> {
     }
     for allocator in &options.allocators {
         allocator.check()?;
+    }
+    // Found out now, and not when everything has run.
+    for (option, file) in [("report", &options.report), ("profile", &options.profile)] {
+        if let Some(path) = file {
+            std::fs::File::create(path)
+                .map_err(|error| format!("--{option} {}: {error}", path.display()))?;
+        }
+    }
+    match &options.pictures {
+        Some(folder) if !folder.is_dir() => {
+            return Err(format!("--pictures {}: not a folder", folder.display()));
+        }
+        _ => {}
     }
     Ok(options)
 }

@@ -28,7 +28,8 @@ pub(crate) fn run(
     allocator: allocator::Name,
 ) -> Result<Vec<Runs>, String> {
     let start = |kind: Kind, workload, side| {
-        let task = task(options, payload, kind, workload, side, allocator);
+        let on_stdin = payload.stdin().is_some();
+        let task = task(options, kind, workload, side, allocator, on_stdin);
         ask::<Report>(&task, allocator.text(), payload.stdin())
     };
     let children = options.workloads.len() * Side::ALL.len() * (options.rounds + 1);
@@ -72,13 +73,11 @@ pub(crate) fn run(
 /// Has a heap profile of the plain side written, one workload after the other.
 pub(crate) fn profile(options: &Options, payload: &Payload, path: &Path) -> Result<(), String> {
     let shown = path.display();
-    // Found out now, and not by the profiler when all is done.
-    let path = std::path::absolute(path)
-        .and_then(|path| std::fs::File::create(&path).map(|_| path))
-        .map_err(|error| format!("--profile {shown}: {error}"))?;
+    let path = std::path::absolute(path).map_err(|error| format!("--profile {shown}: {error}"))?;
     let kind = Kind::Profiled(path, options.workloads.clone());
     let (workload, glibc) = (options.workloads[0], allocator::Name::Glibc);
-    let task = task(options, payload, kind, workload, Side::Plain, glibc);
+    let on_stdin = payload.stdin().is_some();
+    let task = task(options, kind, workload, Side::Plain, glibc, on_stdin);
     let requests: u64 = ask(&task, allocator::PROFILED, payload.stdin())?;
     let names: Vec<_> = options.workloads.iter().map(|one| one.name()).collect();
     println!(
@@ -111,13 +110,13 @@ fn bar(children: usize) -> ProgressBar {
     ProgressBar::new(children as u64).with_style(style)
 }
 
-fn task(
+pub(crate) fn task(
     options: &Options,
-    payload: &Payload,
     kind: Kind,
     workload: Workload,
     side: Side,
     allocator: allocator::Name,
+    body_on_stdin: bool,
 ) -> Task {
     Task {
         kind,
@@ -126,7 +125,7 @@ fn task(
         threads: options.threads,
         seconds: options.seconds,
         allocator,
-        body_on_stdin: payload.stdin().is_some(),
+        body_on_stdin,
     }
 }
 
