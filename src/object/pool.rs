@@ -6,7 +6,7 @@ use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
 use crate::object::entry::Top;
 use crate::object::guard::Pooled;
-use crate::object::recipe::{Recipe, Source, by_closure, by_recycle};
+use crate::object::recipe::{Recipe, Source};
 use crate::object::recycle::Recycle;
 #[cfg(feature = "bytes")]
 use crate::object::shell::Node;
@@ -91,10 +91,9 @@ impl<T: Recycle + Send + 'static> Pool<T> {
     pub const fn new(create: fn() -> T) -> Self {
         Self {
             entry: Entry::new(),
-            source: Source::Functions {
+            source: Source::Recycled {
                 create,
-                reset: by_recycle::<T>,
-                closure: None,
+                set_recycle: Recipe::set_recycle,
             },
         }
     }
@@ -129,11 +128,7 @@ impl<T: Send + 'static> Pool<T> {
     pub const fn with_reset(create: fn() -> T, reset: fn(&mut T) -> bool) -> Self {
         Self {
             entry: Entry::new(),
-            source: Source::Functions {
-                create,
-                reset: by_closure::<T>,
-                closure: Some(reset),
-            },
+            source: Source::Functions { create, reset },
         }
     }
 

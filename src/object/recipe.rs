@@ -51,13 +51,13 @@ enum Create<T> {
 impl<T: 'static> Recipe<T> {
     /// Objects made by `create`; whoever goes on says how they are reset.
     pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        Self::with(Create::Closure(Box::new(create)), by_closure)
+        Self::of(Create::Closure(Box::new(create)))
     }
 
-    fn with(create: Create<T>, reset: Reset<T>) -> Self {
+    fn of(create: Create<T>) -> Self {
         Self {
             create,
-            reset,
+            reset: by_closure,
             closure: None,
             weigh: Weigh::Unsaid,
             on_pass: None,
@@ -139,9 +139,11 @@ impl<T: 'static> Recipe<T> {
 
     fn weight(&self, object: &T) -> usize {
         let weight = match &self.weigh {
-            Weigh::Unsaid => known_weight(object),
-            Weigh::Type(weigh) => weigh(object),
             Weigh::Closure(weigh) => weigh(object),
+            // As below, without the call.
+            _ if is_inlined::<T>() => known_weight(object),
+            Weigh::Type(weigh) => weigh(object),
+            Weigh::Unsaid => 0,
         };
         weight.min(DROP_IT - 1)
     }
@@ -159,7 +161,7 @@ impl<T: 'static> Recipe<T> {
 }
 
 /// By [`Recycle`].
-pub(crate) fn by_recycle<T: Recycle>(_: &Recipe<T>, object: &mut T) -> usize {
+fn by_recycle<T: Recycle>(_: &Recipe<T>, object: &mut T) -> usize {
     object.recycle();
     object.retained_bytes().min(DROP_IT - 1)
 }
@@ -171,7 +173,7 @@ fn by_recycle_weighed<T: Recycle + 'static>(recipe: &Recipe<T>, object: &mut T) 
 }
 
 /// By the user's closures. Without a reset nothing is kept.
-pub(crate) fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
+fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
     if !recipe.closure.as_ref().is_some_and(|reset| reset(object)) {
         return DROP_IT;
     }
@@ -180,12 +182,15 @@ pub(crate) fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usiz
 
 /// Where a pool's recipe comes from.
 pub(crate) enum Source<T> {
-    /// From functions, for `const` pools.
+    /// From `create`, for `const` pools of what is [`Recycle`].
+    Recycled {
+        create: fn() -> T,
+        set_recycle: fn(&mut Recipe<T>),
+    },
+    /// From the user's functions, for `const` pools.
     Functions {
         create: fn() -> T,
-        reset: Reset<T>,
-        /// The user's reset, if it is not [`Recycle`]'s.
-        closure: Option<fn(&mut T) -> bool>,
+        reset: fn(&mut T) -> bool,
     },
     /// For pools that are `const` and still have something of their own to make. Threads that race
     /// for the first use make one each, and all but one are dropped.
@@ -206,15 +211,17 @@ impl<T: 'static> Source<T> {
     /// The recipe, made now if it has to be.
     pub(crate) fn recipe(&self) -> Arc<Recipe<T>> {
         match self {
-            Self::Functions {
+            Self::Recycled {
                 create,
-                reset,
-                closure,
+                set_recycle,
             } => {
-                let mut recipe = Recipe::with(Create::Function(*create), *reset);
-                if let Some(closure) = *closure {
-                    recipe.set_closure(closure);
-                }
+                let mut recipe = Recipe::of(Create::Function(*create));
+                set_recycle(&mut recipe);
+                Arc::new(recipe)
+            }
+            Self::Functions { create, reset } => {
+                let mut recipe = Recipe::of(Create::Function(*create));
+                recipe.set_closure(*reset);
                 Arc::new(recipe)
             }
             #[cfg(feature = "bumpalo")]
