@@ -168,6 +168,9 @@ inspect repool_bench_bare
 gate repool_bench_frozen 365 "the same, frozen ($(cost repool_bench_bare) of it bytes' own)" calls "memcpy|^<?bytes::"
 inspect repool_bench_bare_arena
 gate repool_bench_arena 122 "arena, get + allocate 64 bytes + drop ($(cost repool_bench_bare_arena) of it bumpalo's own)" calls "^<?bumpalo::"
+inspect repool_bench_arena_off
+inspect repool_bench_plain_arena
+echo "for comparison: pool switched off $(cost repool_bench_arena_off), no pool $(cost repool_bench_plain_arena)"
 inspect repool_bench_cell
 inspect repool_bench_plain
 echo "for comparison: thread-local cell $(cost repool_bench_cell), malloc $(cost repool_bench_plain)"

@@ -109,6 +109,40 @@ fn switched_off_each_get_creates_and_each_drop_drops() {
 }
 
 #[test]
+fn an_arena_that_is_got_while_the_pool_is_off_is_dropped_however_it_ends() {
+    let pool = manual();
+    pool.set_enabled(false);
+    assert!(!pool.is_enabled());
+    let [there, later, last] = [pool.get(), pool.get(), pool.get()];
+    assert_eq!(pool.stats().in_use, 3);
+    fill(&there, 100_000);
+    thread::spawn(move || {
+        assert_eq!(there.alloc_str("text"), "text");
+    })
+    .join()
+    .expect("no panic");
+    pool.set_enabled(true);
+    assert!(pool.is_enabled());
+    drop(later);
+    let stats = pool.stats();
+    assert_eq!((stats.created, stats.idle, stats.in_use), (3, 0, 1));
+    assert_eq!((stats.discarded, stats.discarded_by.switched_off), (2, 2));
+    drop(pool);
+    assert_eq!(last.alloc_str("text"), "text");
+}
+
+#[test]
+fn debug_shows_name_and_state_and_does_not_look_at_figures() {
+    let pool = ArenaPool::builder().name("requests").build();
+    assert_eq!(
+        format!("{pool:?}"),
+        "ArenaPool { name: Some(\"requests\"), enabled: true, .. }"
+    );
+    pool.set_enabled(false);
+    assert!(format!("{pool:?}").contains("enabled: false"));
+}
+
+#[test]
 fn an_arena_outlives_its_pool() {
     let pool = manual();
     let arena = pool.get();

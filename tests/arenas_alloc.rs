@@ -4,6 +4,7 @@
 #[path = "support/counting.rs"]
 mod counting;
 
+use bumpalo::Bump;
 use counting::{Counting, calls};
 use repool::{Arena, ArenaPool};
 use std::alloc::Layout;
@@ -46,7 +47,7 @@ fn manual() -> ArenaPool {
     ArenaPool::builder().trim_manually().build()
 }
 
-type Request = fn(&Arena);
+type Request = fn(&Bump);
 
 /// Requests of all kinds. What they allocate lives until their end, unless they say otherwise.
 const REQUESTS: [(&str, Request); 9] = [
@@ -147,7 +148,7 @@ fn e1_a_steady_load_makes_no_allocator_call() {
 fn requests_that_give_everything_back_cost_next_to_nothing_in_the_long_run() {
     // An arena that looks empty at each end: the strike rule cuts it down, is wrong, and learns.
     let pool = manual();
-    let request = |arena: &Arena| {
+    let request = |arena: &Bump| {
         bumpalo::collections::Vec::new_in(arena).extend(0..3_000_u32);
     };
     let rounds = n(20_000, 200);
@@ -211,7 +212,7 @@ fn a_new_arena_costs_its_node_and_its_chunk() {
 fn a_request_that_grows_an_arena_pays_once_for_each_size() {
     // What a new arena costs a request of 1 MiB: doubling chunks, and one in their place.
     let pool = manual();
-    let request = |arena: &Arena| {
+    let request = |arena: &Bump| {
         for _ in 0..1_024 {
             arena.alloc_slice_fill_copy(1_024, 1_u8);
         }
@@ -236,6 +237,49 @@ fn a_limit_makes_no_allocator_call() {
         });
         assert_eq!(calls, 0, "{limit}");
     }
+}
+
+#[test]
+fn off_makes_the_allocator_calls_of_a_plain_bump() {
+    for first in [0, 400, 4_032, 50_000] {
+        let pool = ArenaPool::builder().first_chunk(first).build();
+        pool.set_enabled(false);
+        // The first use makes the shells.
+        let hold = || [(); 3].map(|()| pool.get());
+        drop(hold());
+        for (name, request) in REQUESTS {
+            let plain = calls(|| request(&Bump::with_capacity(first)));
+            for _ in 0..3 {
+                assert_eq!(calls(|| request(&pool.get())), plain, "{name}, {first}");
+            }
+            let plain = calls(|| {
+                [(); 3]
+                    .map(|()| Bump::with_capacity(first))
+                    .map(|bump| request(&bump))
+            });
+            assert_eq!(
+                calls(|| hold().map(|arena| request(&arena))),
+                plain,
+                "{name}, {first}"
+            );
+        }
+        assert_eq!(pool.stats().idle_bytes, 0);
+    }
+}
+
+#[test]
+fn off_keeps_no_memory_that_counts() {
+    let pool = manual();
+    pool.set_enabled(false);
+    drop((0..100).map(|_| pool.get()).collect::<Vec<Arena>>());
+    let stats = pool.stats();
+    assert_eq!((stats.idle, stats.idle_bytes, stats.created), (0, 0, 100));
+    // Nor its nodes, for longer than any idle object.
+    for _ in 0..3 {
+        let _ = pool.trim();
+    }
+    let held: Vec<Arena> = (0..100).map(|_| pool.get()).collect();
+    assert!(calls(|| drop(held)) >= 100);
 }
 
 #[test]

@@ -209,7 +209,29 @@ pub fn repool_bench_arena(n: u64) {
     }
 }
 
-/// What of the last one is bumpalo's own: one arena, reset each round.
+/// The same with the pool switched off.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn repool_bench_arena_off(n: u64) {
+    let pool = ArenaPool::new();
+    pool.set_enabled(false);
+    for _ in 0..n {
+        let arena = pool.get();
+        black_box(arena.alloc::<[u8; 64]>(*black_box(&BLOCK)));
+    }
+}
+
+/// The same without a pool: an arena for each round, with the chunk that the pool's have.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn repool_bench_plain_arena(n: u64) {
+    for _ in 0..n {
+        let arena = Bump::with_capacity(4032);
+        black_box(arena.alloc::<[u8; 64]>(*black_box(&BLOCK)));
+    }
+}
+
+/// What of the first is bumpalo's own: one arena, reset each round.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_bare_arena(n: u64) {

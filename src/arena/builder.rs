@@ -100,29 +100,40 @@ impl ArenaPoolBuilder {
 
     /// Makes the pool.
     pub fn build(self) -> ArenaPool {
+        let (regions, shells) = self.pools();
         ArenaPool {
-            pool: self.regions().build(),
+            pool: regions.build(),
+            shells: shells.build(),
         }
     }
 
-    fn regions(mut self) -> Builder<Region> {
+    fn pools(mut self) -> (Builder<Region>, Builder<Region>) {
         // The pool is told as well that no larger arena is kept than by either limit: what it refuses
         // for its weight alone leaves no trace in a thread's share.
         let limit = self.settings.largest_kept();
         self.settings.set_max_object_bytes(limit);
         let sizes = Arc::new(Sizes::new(self.first_chunk, limit));
-        let of_all = Arc::clone(&sizes);
-        Pool::builder(move || Region::new(Arc::clone(&of_all)))
-            .heap_only()
+        let [of_regions, of_shells] = [(); 2].map(|()| Arc::clone(&sizes));
+        let shells = Pool::builder(move || Region::shell(Arc::clone(&of_shells)))
+            .settings(self.settings.for_shells())
+            .heap_only();
+        let regions = Pool::builder(move || Region::new(Arc::clone(&of_regions)))
             .settings(self.settings)
+            .heap_only()
             .on_pass(move || {
                 sizes.pass();
                 false
-            })
+            });
+        (regions, shells)
     }
 
     /// How the first use of a `const` pool makes its inside.
     pub(super) fn recipe() -> Arc<Recipe<Region>> {
-        Self::new().regions().recipe()
+        Self::new().pools().0.recipe()
+    }
+
+    /// The same of its shells.
+    pub(super) fn recipe_of_shells() -> Arc<Recipe<Region>> {
+        Self::new().pools().1.recipe()
     }
 }

@@ -16,12 +16,16 @@
 //! do it leaves all to [`Region::settle`], which runs only if the pool is going to keep the arena.
 //! Either runs once for a request: the pool may ask for a reset twice.
 //!
+//! # Shells
+//! While pooling is off, arenas are made and dropped with each request. Their nodes are not, or off would be
+//! slower than a plain `Bump`: they are regions of a pool of *shells*, which have no chunk while idle.
+//!
 //! # Limits
 //! A user's limit is on what a request allocates, but bumpalo's counts the chunk that the pool has made,
 //! and ignores a limit that the arena is above already. So [`Region::limit`] takes what a request may
 //! not use of that chunk away from it, and sets bumpalo's limit to what is left to allocate beyond it.
 
-use super::sizes::{End, Size, Sizes};
+use super::sizes::{End, FIRST, Size, Sizes};
 use crate::object::recycle::Recycle;
 use crate::raw::cache::MAX_WEIGHT;
 use crate::sync::rare::Arc;
@@ -34,6 +38,8 @@ pub(crate) struct Region {
     size: Size,
     /// Whether the request that ended last took the short way.
     settled: bool,
+    /// Whether this is a shell: a region whose chunk is dropped with each request.
+    is_shell: bool,
     /// Bytes of the chunk that a limit has put out of the request's reach.
     barred: Cell<usize>,
     sizes: Arc<Sizes>,
@@ -41,11 +47,20 @@ pub(crate) struct Region {
 
 impl Region {
     pub(super) fn new(sizes: Arc<Sizes>) -> Self {
-        let bump = bump_of(sizes.first(), sizes.limit());
+        Self::with(bump_of(sizes.first(), sizes.limit()), false, sizes)
+    }
+
+    /// A region for [`Region::fill`].
+    pub(super) fn shell(sizes: Arc<Sizes>) -> Self {
+        Self::with(Bump::new(), true, sizes)
+    }
+
+    fn with(bump: Bump, is_shell: bool, sizes: Arc<Sizes>) -> Self {
         let region = Self {
             size: Size::new(bump.allocated_bytes(), &sizes),
             bump,
             settled: false,
+            is_shell,
             barred: Cell::new(0),
             sizes,
         };
@@ -64,7 +79,29 @@ impl Region {
             self.bump.reset();
             self.bump.set_allocation_limit(None);
             self.settled = true;
+        } else if self.is_shell {
+            self.empty();
         }
+    }
+
+    /// Gives a shell the chunk of a new arena.
+    #[inline]
+    pub(super) fn fill(&mut self) {
+        let bump = match (self.sizes.first(), self.sizes.limit()) {
+            // With a constant bumpalo has less to work out, as it has for plain code.
+            (FIRST, usize::MAX) => Bump::try_with_capacity(FIRST).unwrap_or_default(),
+            (first, limit) => bump_of(first, limit),
+        };
+        // Has no chunk to free.
+        std::mem::forget(std::mem::replace(&mut self.bump, bump));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn empty(&mut self) {
+        self.bump = Bump::new();
+        self.barred.set(0);
+        self.settled = true;
     }
 
     /// What the arena weighs, if nothing is left to do.
@@ -131,12 +168,12 @@ impl Region {
 /// where there is no memory, which is for the user's allocation to find out.
 fn bump_of(bytes: usize, limit: usize) -> Bump {
     let bytes = bytes.min(limit);
+    let made = |bytes| {
+        let bump = Bump::try_with_capacity(bytes).ok()?;
+        (bump.allocated_bytes() <= limit).then_some(bump)
+    };
     // bumpalo rounds up, by less than a factor of two.
-    [bytes, bytes / 2]
-        .into_iter()
-        .filter_map(|bytes| Bump::try_with_capacity(bytes).ok())
-        .find(|bump| bump.allocated_bytes() <= limit)
-        .unwrap_or_default()
+    made(bytes).or_else(|| made(bytes / 2)).unwrap_or_default()
 }
 
 impl Recycle for Region {
@@ -164,6 +201,11 @@ impl Recycle for Bump {
     #[inline]
     fn retained_bytes(&self) -> usize {
         self.allocated_bytes()
+    }
+
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        self.allocated_bytes() - self.chunk_capacity()
     }
 }
 

@@ -354,7 +354,7 @@ impl<T: Send + 'static> Pool<T> {
     // ---------------------------------------------------------------- inside
 
     /// An idle object of this thread's cache: [`Pool::try_get`] without the slow path.
-    #[cfg(feature = "bytes")]
+    #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     #[inline(always)]
     pub(crate) fn try_get_fast(&self) -> Option<Pooled<T>> {
         self.entry.hit()

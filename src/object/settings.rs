@@ -115,6 +115,18 @@ impl Settings {
     }
 }
 
+/// For an arena pool.
+#[allow(dead_code, reason = "for arenas, which are a feature")]
+impl Settings {
+    /// The settings of a pool whose idle objects hold nothing: no limits, and passes as here.
+    pub(crate) fn for_shells(&self) -> Self {
+        Self {
+            interval: self.interval,
+            ..Self::default()
+        }
+    }
+}
+
 /// For a pool made of pools.
 #[allow(dead_code, reason = "for buffers, which are a feature")]
 impl Settings {

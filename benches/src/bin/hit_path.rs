@@ -77,13 +77,15 @@ fn control_rare(n: u64) {
 
 type Loop = fn(u64);
 
-const LOOPS: [(&str, Loop); 18] = [
+const LOOPS: [(&str, Loop); 20] = [
     ("repool_bench_vec", bench::repool_bench_vec),
     ("repool_bench_held_fifo", bench::repool_bench_held_fifo),
     ("repool_bench_held_lifo", bench::repool_bench_held_lifo),
     ("repool_bench_user", bench::repool_bench_user),
     ("repool_bench_user_held", bench::repool_bench_user_held),
     ("repool_bench_arena", bench::repool_bench_arena),
+    ("repool_bench_arena_off", bench::repool_bench_arena_off),
+    ("repool_bench_plain_arena", bench::repool_bench_plain_arena),
     ("repool_bench_bare_arena", bench::repool_bench_bare_arena),
     ("repool_bench_buffer", bench::repool_bench_buffer),
     ("repool_bench_frozen", bench::repool_bench_frozen),
