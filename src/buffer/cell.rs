@@ -271,6 +271,13 @@ pub(super) fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
     Ok(bytes)
 }
 
+/// A buffer that is as it was goes back by the hit path, or nothing is done.
+#[inline(always)]
+pub(super) fn give_back_fast(cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
+    let weight = cell.full;
+    Pooled::give_back_fast(cell, weight, |cell| cell.bytes.clear())
+}
+
 /// A buffer comes back that is not as it was, or was not well used.
 #[cold]
 #[inline(never)]

@@ -178,7 +178,7 @@ impl Leave for Held {
     #[inline(always)]
     fn leave(self) {
         let held = match self {
-            Held::Pooled(cell) if cell.is_as_it_was() => match Pooled::give_back_fast(cell) {
+            Held::Pooled(cell) if cell.is_as_it_was() => match cell::give_back_fast(cell) {
                 Ok(()) => return,
                 Err(cell) => Held::Pooled(cell),
             },

@@ -19,6 +19,7 @@ use super::class::{self, COUNT, OUTSIDE, SLOTS, SMALLER};
 use super::guard::Buffer;
 use super::lent::{self, Lent, Ring};
 use super::pool::{CapacityError, Settings};
+use crate::background::manual::ensure_watched;
 use crate::object::entry::Entry;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
@@ -126,7 +127,7 @@ impl Class {
     /// A handle waits: somebody has to look at it, even if nothing is idle.
     pub(super) fn tell_janitor(&self) {
         if let Some(core) = self.core.get() {
-            core.tell_janitor();
+            ensure_watched(core);
         }
     }
 

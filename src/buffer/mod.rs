@@ -19,7 +19,5 @@ mod lent;
 mod pool;
 mod queue;
 
-pub(crate) use self::cell::Cell;
 pub use self::guard::Buffer;
-pub(crate) use self::lent::Ring;
 pub use self::pool::{BufferPool, BufferPoolBuilder, CapacityError, ClassStats};

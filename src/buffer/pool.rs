@@ -7,7 +7,7 @@ use super::inner::{Class, Inner, Used};
 use crate::background::hook;
 use crate::budget::Budget;
 use crate::object::pool::Pool;
-use crate::raw::limits::Group;
+use crate::raw::limits::Quota;
 use crate::raw::stats::{Reason, Stats, Trimmed};
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
@@ -412,7 +412,7 @@ pub(super) struct Settings {
     #[cfg(feature = "zeroize")]
     pub(super) wipes: bool,
     /// What the classes may keep together; made by `build`.
-    group: Option<Arc<Group>>,
+    group: Option<Arc<Quota>>,
 }
 
 impl Settings {
@@ -569,7 +569,7 @@ impl BufferPoolBuilder {
         let mut settings = self.settings;
         let (objects, bytes) = (settings.max_idle, settings.max_idle_bytes);
         if objects != usize::MAX || bytes != usize::MAX {
-            settings.group = Some(Arc::new(Group::new(objects, bytes)));
+            settings.group = Some(Arc::new(Quota::new(objects, bytes)));
         }
         BufferPool {
             inner: Lazy::made(Inner::new(settings)),

@@ -6,7 +6,7 @@ use crate::object::recipe::Recipe;
 use crate::object::recycle::Recycle;
 use crate::object::settings::Settings;
 #[cfg(feature = "bytes")]
-use crate::raw::limits::Group;
+use crate::raw::limits::Quota;
 use crate::sync::rare::Arc;
 use std::fmt;
 use std::marker::PhantomData;
@@ -156,7 +156,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
 
     /// What the pool may keep together with others.
     #[cfg(feature = "bytes")]
-    pub(crate) fn group(self, group: Option<Arc<Group>>) -> Self {
+    pub(crate) fn group(self, group: Option<Arc<Quota>>) -> Self {
         self.set(|settings| settings.set_group(group))
     }
 

@@ -20,7 +20,7 @@ use crate::raw::stats::{Stats, Trimmed};
 use crate::sync::Patience;
 use crate::sync::rare::Arc;
 use crate::sys::memory::Level;
-use crate::thread::attach as thread;
+use crate::thread::{attach, slow};
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -308,7 +308,7 @@ impl<T: Send + 'static> Pool<T> {
         let Some(core) = self.core_if_used() else {
             return Stats::default();
         };
-        let stats = Stats::of(core);
+        let stats = core.stats();
         if stats.idle > 0 {
             // It is, but in a forked child that has had no return on a slow path.
             manual::ensure_watched(core);
@@ -343,7 +343,7 @@ impl<T: Send + 'static> Pool<T> {
     /// assert!(!pool.is_enabled());
     /// ```
     pub fn is_enabled(&self) -> bool {
-        self.core_if_used().is_none_or(|core| !core.is_barred())
+        self.core_if_used().is_none_or(Core::is_enabled)
     }
 
     /// The name given to the builder.
@@ -367,7 +367,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bytes")]
     pub(crate) unsafe fn enter_by(&self, entry: &Entry<T>) {
         // SAFETY: the pool keeps its core, and outlives the entry.
-        unsafe { entry.lead_to(self.core()) };
+        unsafe { entry.set(self.core()) };
     }
 
     /// Whether anybody has used the pool.
@@ -446,7 +446,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bytes")]
     pub(crate) fn close(&self) {
         // Made, if need be: one that is made later would be open.
-        self.core().close();
+        slow::close(self.core());
     }
 
     /// A pool whose core is made by its first use.
@@ -461,7 +461,7 @@ impl<T: Send + 'static> Pool<T> {
     #[inline(never)]
     fn get_slow(&self) -> Pooled<T> {
         let core = self.core();
-        if let Some(link) = NonNull::new(core.take(thread::number())) {
+        if let Some(link) = NonNull::new(slow::take(core, attach::number())) {
             // SAFETY: a node of this pool, just taken.
             return unsafe { Pooled::from_link(link) };
         }
@@ -482,7 +482,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cold]
     #[inline(never)]
     fn take_slow(&self) -> Option<Pooled<T>> {
-        let link = self.core_if_used()?.take(thread::number());
+        let link = slow::take(self.core_if_used()?, attach::number());
         // SAFETY: a node of this pool, just taken.
         NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
     }
@@ -502,7 +502,7 @@ impl<T: Send + 'static> Pool<T> {
     fn core_slow(&self) -> &Core {
         let fresh = Shell::allocate(self.source.recipe());
         // SAFETY: the pool's reference keeps it for as long as there is a pool.
-        if let Err(first) = unsafe { self.entry.lead_first_to(fresh) } {
+        if let Err(first) = unsafe { self.entry.init(fresh) } {
             // SAFETY: fresh, so this is its only reference.
             unsafe { Core::release(fresh) };
             return first;
@@ -520,7 +520,7 @@ impl<T: Send + 'static> Drop for Pool<T> {
         // A destructor of an idle object may panic: the reference goes all the same.
         let handle = Strong(core.address());
         // SAFETY: the pool's reference keeps the core.
-        unsafe { (*handle.0).close() };
+        slow::close(unsafe { &*handle.0 });
     }
 }
 

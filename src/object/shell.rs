@@ -9,6 +9,7 @@ use crate::object::recycle::is_inlined;
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::sync::rare::Arc;
+use crate::thread::{attach, slow};
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
@@ -26,7 +27,7 @@ impl<T: Send + 'static> Node<T> {
     /// The caller holds the node and gives it up.
     pub(crate) unsafe fn into_value(node: *mut Node<T>) -> T {
         // SAFETY: the caller holds the node.
-        let core = unsafe { Link::core(node.cast()) };
+        let core = unsafe { Core::of(node.cast()) };
         // SAFETY: the node keeps its core alive.
         unsafe { (*core).counters.taken() };
         let memory = NodeMemory { node, core };
@@ -48,7 +49,7 @@ impl<T: Send + 'static> Node<T> {
         let _memory = NodeMemory { node, core };
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw mut (*node).value };
-        // SAFETY: the value is there, and nobody else has the node.
+        // SAFETY: the value is there, and no other thread has the node.
         unsafe { ptr::drop_in_place(value) };
     }
 }
@@ -102,7 +103,7 @@ impl<T: Send + 'static> Shell<T> {
             recipe: Arc::into_raw(recipe),
         });
         let core = Box::into_raw(shell).cast::<Core>();
-        // SAFETY: fresh, and nobody else knows it.
+        // SAFETY: fresh, and no other thread knows it.
         unsafe { Core::settle(core) };
         core
     }
@@ -143,11 +144,13 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: in bounds of the box.
         let head = unsafe { &raw mut (*node).link };
         // SAFETY: as above; nothing is there yet.
-        unsafe { head.write(Link::new(core.orphan())) };
+        unsafe { head.write(Link::new(core.as_node_core())) };
         core.retain();
         // SAFETY: a box is not null.
         let link = unsafe { NonNull::new_unchecked(Box::into_raw(memory).cast::<Link>()) };
-        // SAFETY: the head of a node that nobody else knows.
+        // SAFETY: a fresh node of this core.
+        unsafe { slow::settle_new(core, attach::number(), link.as_ptr()) };
+        // SAFETY: the head of a node that no other thread knows.
         unsafe { Pooled::from_link(link) }
     }
 
@@ -190,7 +193,7 @@ impl<T: Send + 'static> Shell<T> {
     unsafe fn free(core: *const Core) {
         // SAFETY: allocated as a box in `allocate`; the last reference is gone.
         let mut shell = unsafe { Box::from_raw(core.cast_mut().cast::<Self>()) };
-        // SAFETY: nobody uses the caches any more.
-        unsafe { shell.core.free_buckets() };
+        // SAFETY: no thread uses the caches any more.
+        unsafe { shell.core.free_caches() };
     }
 }
