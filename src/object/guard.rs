@@ -101,6 +101,28 @@ impl<T: Send> Pooled<T> {
         }
     }
 
+    /// A guard of a new object, by the pool's `create`, which may panic.
+    ///
+    /// # Safety
+    /// `core` is the head of a live `Shell<T>` of which a strong reference is held.
+    pub(crate) unsafe fn create(core: &Core) -> Self {
+        // SAFETY: the caller's.
+        let link = unsafe { Shell::<T>::create(core) };
+        // SAFETY: the head of a node that no other thread knows.
+        unsafe { Self::from_link(link) }
+    }
+
+    /// The same of a value that the pool has not made; `value` may panic.
+    ///
+    /// # Safety
+    /// As [`Pooled::create`].
+    pub(crate) unsafe fn hold(core: &Core, value: impl FnOnce() -> T) -> Self {
+        // SAFETY: the caller's.
+        let link = unsafe { Shell::<T>::node(core, value) };
+        // SAFETY: the head of a node that no other thread knows.
+        unsafe { Self::from_link(link) }
+    }
+
     #[inline(always)]
     fn node(&self) -> *mut Node<T> {
         self.link.as_ptr().cast()

@@ -1,7 +1,6 @@
 //! [`Pool`]: what users call.
 
 use crate::background::manual;
-use crate::object::builder::Builder;
 use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
 use crate::object::entry::Top;
@@ -104,7 +103,7 @@ impl<T: Send + 'static> Pool<T> {
     /// [`Recycle`]. `reset` runs when a guard is dropped; `false` drops the object.
     ///
     /// `const`, so it works in a `static`. Nothing is allocated before the first use. For limits,
-    /// or functions that capture something, use [`Builder::reset`].
+    /// or functions that capture something, use [`Builder::reset`](crate::Builder::reset).
     ///
     /// # Examples
     /// ```
@@ -130,22 +129,6 @@ impl<T: Send + 'static> Pool<T> {
             entry: Entry::new(),
             source: Source::Functions { create, reset },
         }
-    }
-
-    /// A pool with settings: limits, a reset of its own, a name.
-    ///
-    /// # Examples
-    /// ```
-    /// use repool::Pool;
-    /// let pool = Pool::builder(|| Vec::<u8>::with_capacity(4096))
-    ///     .name("frames")
-    ///     .max_idle(1_000)
-    ///     .max_object_bytes(1 << 20)
-    ///     .build();
-    /// assert!(pool.get().capacity() >= 4096);
-    /// ```
-    pub fn builder(create: impl Fn() -> T + Send + Sync + 'static) -> Builder<T> {
-        Builder::new(create)
     }
 
     /// An idle object, or a new one.
@@ -251,7 +234,7 @@ impl<T: Send + 'static> Pool<T> {
         let core = self.core();
         core.counters.adopted();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        unsafe { Shell::<T>::guard(core, || value) }
+        unsafe { Pooled::hold(core, || value) }
     }
 
     /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
@@ -466,7 +449,7 @@ impl<T: Send + 'static> Pool<T> {
             return unsafe { Pooled::from_link(link) };
         }
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        unsafe { Shell::<T>::create(core) }
+        unsafe { Pooled::create(core) }
     }
 
     /// A guard for what `create` makes, which counts as a miss.
@@ -474,7 +457,7 @@ impl<T: Send + 'static> Pool<T> {
     fn created_by(&self, create: impl FnOnce() -> T) -> Pooled<T> {
         let core = self.core();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        let guard = unsafe { Shell::<T>::guard(core, create) };
+        let guard = unsafe { Pooled::hold(core, create) };
         core.counters.created();
         guard
     }

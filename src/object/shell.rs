@@ -3,7 +3,6 @@
 //! A [`Shell`] is a core with its recipe behind it, in one allocation; the untyped core
 //! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it.
 
-use crate::object::guard::Pooled;
 use crate::object::recipe::{Recipe, Reset};
 use crate::object::recycle::is_inlined;
 use crate::raw::node::Link;
@@ -62,7 +61,7 @@ struct NodeMemory<T> {
 
 impl<T> Drop for NodeMemory<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated as a box in `Shell::guard`, value gone.
+        // SAFETY: allocated as a box in `Shell::node`, value gone.
         drop(unsafe { Box::from_raw(self.node.cast::<MaybeUninit<Node<T>>>()) });
         // SAFETY: the node's reference, given up with it.
         unsafe { Core::release(self.core) };
@@ -121,20 +120,20 @@ impl<T: Send + 'static> Shell<T> {
     ///
     /// # Safety
     /// As [`Shell::recipe`].
-    pub(crate) unsafe fn create(core: &Core) -> Pooled<T> {
+    pub(crate) unsafe fn create(core: &Core) -> NonNull<Link> {
         // SAFETY: the caller's.
         let recipe = unsafe { Self::recipe(core.address()) };
         // SAFETY: the caller's.
-        let guard = unsafe { Self::guard(core, || recipe.create()) };
+        let link = unsafe { Self::node(core, || recipe.create()) };
         core.counters.created();
-        guard
+        link
     }
 
-    /// A guard with a new node, whose value is written in place. `value` may panic.
+    /// A new node, which the caller holds. Its value is written in place; `value` may panic.
     ///
     /// # Safety
     /// As [`Shell::recipe`].
-    pub(crate) unsafe fn guard(core: &Core, value: impl FnOnce() -> T) -> Pooled<T> {
+    pub(crate) unsafe fn node(core: &Core, value: impl FnOnce() -> T) -> NonNull<Link> {
         let mut memory = Box::<Node<T>>::new_uninit();
         let node = memory.as_mut_ptr();
         // SAFETY: in bounds of the box.
@@ -150,8 +149,7 @@ impl<T: Send + 'static> Shell<T> {
         let link = unsafe { NonNull::new_unchecked(Box::into_raw(memory).cast::<Link>()) };
         // SAFETY: a fresh node of this core.
         unsafe { slow::settle_new(core, attach::number(), link.as_ptr()) };
-        // SAFETY: the head of a node that no other thread knows.
-        unsafe { Pooled::from_link(link) }
+        link
     }
 
     /// Resets an object; its weight, or [`DROP_IT`]. User code: may panic.
