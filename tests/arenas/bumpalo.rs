@@ -296,15 +296,15 @@ fn test_collect_in() {
 #[derive(Clone, Copy, Debug)]
 enum Thing {
     Byte(u8),
-    Words([u64; 4]),
-    Big([u64; 32]),
+    Words([u64; 3]),
+    Big([u64; 16]),
 }
 
 fn thing() -> impl Strategy<Value = Thing> {
     prop_oneof![
         any::<u8>().prop_map(Thing::Byte),
-        any::<[u64; 4]>().prop_map(Thing::Words),
-        any::<[u64; 32]>().prop_map(Thing::Big),
+        any::<[u64; 3]>().prop_map(Thing::Words),
+        any::<[u64; 16]>().prop_map(Thing::Big),
     ]
 }
 
