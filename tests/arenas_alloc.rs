@@ -283,7 +283,7 @@ fn off_keeps_no_memory_that_counts() {
 }
 
 #[test]
-fn a_first_use_that_gets_stuck_holds_up_nobody_else() {
+fn a_first_use_that_gets_stuck_does_not_hold_up_other_threads() {
     // As one whose thread is not there any more, in a forked child.
     static ARENAS: ArenaPool = ArenaPool::new();
     let stuck = thread::spawn(|| {

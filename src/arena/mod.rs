@@ -145,7 +145,7 @@ use std::ops::Deref;
 /// bumpalo's collections give the memory at the end of an arena back when they are dropped, so a request
 /// may look smaller at its end than it was. That is one such mistake.
 ///
-/// Passes drop arenas that nobody needs, as for [`Pool`](crate::Pool::trim).
+/// Passes drop arenas that are not needed, as for [`Pool`](crate::Pool::trim).
 ///
 /// # When not to pool
 /// A request that makes a handful of small allocations gains nothing. Code that never leaves its

@@ -10,7 +10,7 @@
 //!   and now. It has to be their whole size, and not what is in use at the end: a collection that is
 //!   dropped last gives its bytes back to the finger, so the end says nothing about the peak.
 //!
-//! # The short way
+//! # The fast path
 //! Most requests fit their one chunk and use enough of it. [`Region::end`], which runs as the arena is
 //! dropped, does what these need: it counts them, and resets the bump allocator. Where there is more to
 //! do it leaves all to [`Region::settle`], which runs only if the pool is going to keep the arena.
@@ -36,7 +36,7 @@ use std::cell::Cell;
 pub(crate) struct Region {
     pub(super) bump: Bump,
     size: Size,
-    /// Whether the request that ended last took the short way.
+    /// Whether the request that ended last took the fast path.
     settled: bool,
     /// Whether this is a shell: a region whose chunk is dropped with each request.
     is_shell: bool,
@@ -68,7 +68,7 @@ impl Region {
         region
     }
 
-    /// The request is over: the short way, if it is one for that.
+    /// The request is over: the fast path, if the request allows it.
     #[inline]
     pub(super) fn end(&mut self) {
         // Set at both ends: with branches that is less than to work it out.
@@ -110,7 +110,7 @@ impl Region {
         self.settled.then_some(self.size.kept())
     }
 
-    /// The request is over: the long way.
+    /// The request is over: the slow path.
     fn settle(&mut self) {
         let total = self.bump.allocated_bytes();
         let spared = self.bump.chunk_capacity() + self.barred.take();
@@ -155,7 +155,7 @@ impl Region {
             // Always fits, so nothing is allocated for it.
             let _ = self.bump.try_alloc_layout(layout);
             self.barred.set(barred + more);
-            // The short way would take what is barred for used.
+            // The fast path would take what is barred for used.
             self.size.set_unusual();
         }
         // What is barred is not the request's.
@@ -228,7 +228,7 @@ mod tests {
         region.bump.try_alloc_layout(layout).is_ok()
     }
 
-    /// A request, as the pool sees it to its end; whether it took the short way.
+    /// A request, as the pool sees it to its end; whether it took the fast path.
     fn serve(region: &mut Region, bytes: usize) -> bool {
         assert!(alloc(region, bytes));
         region.end();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_request_takes_the_short_way_and_no_other_does() {
+    fn a_usual_request_takes_the_fast_path_and_no_other_does() {
         let mut region = grown();
         for (bytes, short) in [
             (CHUNK / 2, true),

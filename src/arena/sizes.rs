@@ -49,7 +49,7 @@ pub(super) const PERIOD: u8 = 16;
 /// Needs are remembered by powers of two: up to a page, two pages, and so on. The last holds all above.
 const LEVELS: usize = 24;
 
-/// What [`Size::usual`] is while no request may take the short way: no arena has as many bytes.
+/// What [`Size::usual`] is while no request may take the fast path: no arena has as many bytes.
 const NONE: usize = usize::MAX;
 
 /// What a pool's arenas share: its settings, and what its requests have lately needed.
@@ -75,10 +75,10 @@ pub(super) struct Sizes {
 /// What one arena knows of its size.
 #[derive(Debug)]
 pub(super) struct Size {
-    /// The bytes that a request has to leave behind, no more and no less, to take the short way:
+    /// The bytes that a request has to leave behind, no more and no less, to take the fast path:
     /// those of the chunk that it was given, or [`NONE`].
     usual: Cell<usize>,
-    /// How many of them it may leave free, to take the short way.
+    /// How many of them it may leave free, to take the fast path.
     spare: usize,
     /// Bytes of its chunk when it was last reset.
     kept: usize,
@@ -239,7 +239,7 @@ impl Size {
         self.kept
     }
 
-    /// The short way: whether a request that left `total` bytes of which `free` are not in use needs
+    /// The fast path: whether a request that left `total` bytes of which `free` are not in use needs
     /// nothing but a reset. If so, it has been counted.
     #[inline(always)]
     pub(super) fn is_usual(&mut self, total: usize, free: usize, sizes: &Sizes) -> bool {
@@ -253,12 +253,12 @@ impl Size {
         true
     }
 
-    /// The request that runs is to take the long way.
+    /// The request that runs is to take the slow path.
     pub(super) fn set_unusual(&self) {
         self.usual.set(NONE);
     }
 
-    /// The long way: what to do after a request that left `total` bytes, in one chunk or in more, and
+    /// The slow path: what to do after a request that left `total` bytes, in one chunk or in more, and
     /// had `used` of them in use.
     pub(super) fn end(&mut self, total: usize, used: usize, sizes: &Sizes) -> End {
         if total == self.kept {
@@ -276,7 +276,7 @@ impl Size {
     fn fitted(&mut self, used: usize, sizes: &Sizes) -> End {
         let least = sizes.least(self.kept);
         let quiet = used < least;
-        // Those before, by the short way, were not quiet.
+        // Those before, on the fast path, were not quiet.
         let is_first = self.untold > 0;
         let not_before = self.told_at.wrapping_add(self.untold.into());
         let now = self.count(1, sizes);
@@ -327,7 +327,7 @@ impl Size {
         End::Remake(total)
     }
 
-    /// Requests by the short way, the last of which used so much.
+    /// Requests on the fast path, the last of which used so much.
     #[inline(never)]
     fn tell(&mut self, used: usize, sizes: &Sizes) {
         let now = self.count(0, sizes);

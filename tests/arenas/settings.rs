@@ -219,7 +219,7 @@ fn with_trim_manually_nothing_leaves_by_itself() {
 // ------------------------------------------------------------------------- set_enabled
 
 #[test]
-fn a_pool_that_nobody_has_used_can_be_switched_off() {
+fn an_unused_pool_can_be_switched_off() {
     let pool = ArenaPool::new();
     pool.set_enabled(false);
     burst(&pool, 3, 100);
@@ -241,7 +241,7 @@ fn what_is_idle_when_pooling_is_switched_off_stays_until_clear() {
 #[test]
 fn an_arena_that_is_out_when_pooling_is_switched_off_is_dropped_when_it_comes_back() {
     let pool = manual();
-    // Old enough for the short way back.
+    // A settled arena, so that its return would take the fast path.
     (0..20).for_each(|_| burst(&pool, 1, 1_000));
     let arena = pool.get();
     fill(&arena, 1_000);

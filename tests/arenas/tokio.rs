@@ -36,7 +36,7 @@ async fn request(seen: &'static Mutex<BTreeSet<String>>, id: usize) -> usize {
     for _ in 0..5 {
         tokio::task::yield_now().await;
         let here = format!("{:?}", thread::current().id());
-        seen.lock().expect("nobody panics").insert(here);
+        seen.lock().expect("no task panics").insert(here);
         nodes = *arena.alloc(count(tree));
     }
     nodes
@@ -55,7 +55,7 @@ async fn e10_an_arena_is_held_over_await_and_moves_between_threads() {
     let stats = ARENAS.stats();
     assert_eq!(stats.in_use, 0);
     assert_eq!(stats.created + stats.reused, 2_000);
-    let threads = SEEN.lock().expect("nobody panics").len();
+    let threads = SEEN.lock().expect("no task panics").len();
     assert!(threads >= 2, "nothing moved between threads");
 }
 
@@ -66,7 +66,7 @@ async fn e10_a_cancelled_request_gives_its_arena_back() {
     let task = tokio::spawn(async move {
         let arena = CANCELLED.get();
         fill(&arena, 10_000);
-        started.send(()).expect("somebody waits");
+        started.send(()).expect("the test waits");
         std::future::pending::<()>().await;
         drop(arena);
     });
