@@ -2,43 +2,104 @@
 //! that has grown may begin where it began, and be cut back to what it was.
 #![cfg(feature = "bytes")]
 
-use repool::BufferPool;
+use repool::{Budget, BufferPool, BufferPoolBuilder};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
 
-/// Blocks of a power of four, each larger than what was asked for.
+/// Large blocks have more room than was asked for, and grow where they are while there is some.
+///
+/// A pointer that comes back may be used for what was asked for alone. So the one that the system gave
+/// is kept for as long as the block lives, and is what a block that has grown is handed out by.
 struct Roomy;
 
 #[global_allocator]
 static ALLOCATOR: Roomy = Roomy;
 
-fn block(size: usize, align: usize) -> Layout {
-    let size = 1 << (size.ilog2() / 2 * 2 + 2);
-    Layout::from_size_align(size, align).expect("smaller than what a test allocates")
+thread_local! {
+    /// What this thread has asked for and not freed, in bytes.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
-// SAFETY: passes each call on to the system's, with a larger size that follows from the size and from
-// nothing else, so that it is the same when the block is freed.
+/// Blocks from this size on.
+const LARGE: usize = 4096;
+
+/// The pointers of large blocks: null where there is none.
+static BLOCKS: [AtomicPtr<u8>; 4096] = [const { AtomicPtr::new(ptr::null_mut()) }; 4096];
+
+/// The whole of the block at `at`, which is no block any more if `goes`.
+fn whole(at: *mut u8, goes: bool) -> *mut u8 {
+    let found = BLOCKS.iter().find(|block| block.load(SeqCst) == at);
+    let block = found.expect("a large block");
+    if goes {
+        block.swap(ptr::null_mut(), SeqCst)
+    } else {
+        block.load(SeqCst)
+    }
+}
+
+/// Makes a block known. There are fewer than the table has room for.
+fn keep(block: *mut u8) {
+    let free = |slot: &&AtomicPtr<u8>| {
+        slot.compare_exchange(ptr::null_mut(), block, SeqCst, SeqCst)
+            .is_ok()
+    };
+    assert!(BLOCKS.iter().find(free).is_some() || block.is_null());
+}
+
+fn count(freed: usize, allocated: usize) {
+    let live = LIVE.get().wrapping_add_unsigned(allocated);
+    LIVE.set(live.wrapping_sub_unsigned(freed));
+}
+
+/// The block of a large allocation: powers of four.
+fn block(layout: Layout) -> Layout {
+    let size = 1 << (layout.size().ilog2() / 2 * 2 + 2);
+    Layout::from_size_align(size, layout.align()).expect("smaller than what a test allocates")
+}
+
+// SAFETY: passes each call on to the system's. A large block has a larger size there, which follows from
+// the size alone, and is freed by the pointer that the system gave.
 unsafe impl GlobalAlloc for Roomy {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's.
-        unsafe { System.alloc(block(layout.size(), layout.align())) }
+        count(0, layout.size());
+        if layout.size() < LARGE {
+            // SAFETY: the caller's.
+            return unsafe { System.alloc(layout) };
+        }
+        // SAFETY: not of size zero.
+        let block = unsafe { System.alloc(block(layout)) };
+        keep(block);
+        block
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(at, block(layout.size(), layout.align())) }
+        count(layout.size(), 0);
+        if layout.size() < LARGE {
+            // SAFETY: the caller's.
+            return unsafe { System.dealloc(at, layout) };
+        }
+        // SAFETY: the pointer and the layout that the system knows.
+        unsafe { System.dealloc(whole(at, true), block(layout)) };
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let (old, new) = (
-            block(layout.size(), layout.align()),
-            block(size, layout.align()),
-        );
-        if new == old {
-            return at;
+        let new = Layout::from_size_align(size, layout.align()).expect("the caller's");
+        if layout.size() >= LARGE && size >= LARGE && block(layout) == block(new) {
+            count(layout.size(), size);
+            return whole(at, false);
         }
         // SAFETY: the caller's.
-        unsafe { System.realloc(at, old, new.size()) }
+        let to = unsafe { self.alloc(new) };
+        if !to.is_null() {
+            let len = layout.size().min(size);
+            // SAFETY: both have so many bytes, and they are different blocks.
+            unsafe { ptr::copy_nonoverlapping(at, to, len) };
+            // SAFETY: the caller's; it is not used any more.
+            unsafe { self.dealloc(at, layout) };
+        }
+        to
     }
 }
 
@@ -88,13 +149,94 @@ fn pages_of_a_stream() {
 }
 
 #[test]
-fn what_grew_where_it_was_serves_its_new_class() {
+fn what_grew_where_it_was_goes_back_to_the_class_of_its_request() {
     let pool = BufferPool::builder().trim_manually().build();
     let mut page = pool.get(PAGE);
     let start = page.as_ptr();
     page.resize(2 * PAGE, 7);
     assert_eq!(page.as_ptr(), start, "it was to grow in place");
     drop(page);
-    let again = pool.get(2 * PAGE);
+    let again = pool.get(PAGE);
     assert_eq!((again.as_ptr(), pool.stats().created), (start, 1));
+    assert!(again.capacity() >= 2 * PAGE);
+}
+
+/// What a user leaves in a buffer that has grown where it was and was cut back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Left {
+    All,
+    Nothing,
+    Some,
+}
+
+/// The bytes that the pool keeps of 17 buffers that have grown from 4 KiB to 15 in place, and were cut
+/// back to 4; with the tails gone before the buffers, or after them.
+fn kept(pool: &BufferPool, left: Left, tails_last: bool) -> usize {
+    let before = LIVE.get();
+    let many: Vec<_> = (0..17)
+        .map(|_| {
+            let mut buffer = pool.get(4096);
+            let start = buffer.as_ptr();
+            buffer.resize(15_000, 7);
+            assert_eq!(buffer.as_ptr(), start, "it was to grow in place");
+            let tail = buffer.split_off(4096);
+            assert_eq!((buffer.as_ptr(), buffer.capacity()), (start, 4096));
+            match left {
+                Left::All => {}
+                Left::Nothing => buffer.clear(),
+                Left::Some => buffer.truncate(100),
+            }
+            (buffer, tails_last.then_some(tail))
+        })
+        .collect();
+    let (buffers, tails): (Vec<_>, Vec<_>) = many.into_iter().unzip();
+    drop(buffers);
+    drop(tails);
+    // Those whose tails were still around are found by a pass.
+    pool.trim();
+    (LIVE.get() - before).max(0) as usize
+}
+
+fn builder() -> BufferPoolBuilder {
+    BufferPool::builder().trim_manually()
+}
+
+#[test]
+fn figures_show_what_hides_behind_a_capacity() {
+    for left in [Left::All, Left::Nothing] {
+        for tails_last in [false, true] {
+            let pool = builder().build();
+            let bytes = kept(&pool, left, tails_last);
+            let shown = pool.stats().idle_bytes as usize;
+            assert!(bytes <= shown + 32 * 1024, "{bytes} kept, {shown} shown");
+            assert!(shown >= 17 * 15_000, "they are kept");
+            // Struck like any that has grown.
+            for _ in 0..2 {
+                for _ in 0..5 {
+                    let all: Vec<_> = (0..17).map(|_| pool.get(4096)).collect();
+                    drop(all);
+                }
+            }
+            assert_eq!(pool.stats().idle_bytes, 17 * 4096);
+        }
+    }
+}
+
+#[test]
+fn limits_see_what_hides_behind_a_capacity() {
+    const LIMIT: usize = 100 << 10;
+    for left in [Left::All, Left::Nothing, Left::Some] {
+        for tails_last in [false, true] {
+            for pool in [
+                builder().max_idle_bytes(LIMIT).build(),
+                builder().budget(Budget::new(LIMIT)).build(),
+                builder().max_object_bytes(8192).max_idle(1000).build(),
+            ] {
+                let bytes = kept(&pool, left, tails_last);
+                let shown = pool.stats().idle_bytes as usize;
+                assert!(bytes <= shown + 32 * 1024, "{bytes} kept, {shown} shown");
+                assert!(bytes <= LIMIT + 32 * 1024, "{bytes} kept: {left:?}");
+            }
+        }
+    }
 }

@@ -11,7 +11,6 @@ mod sizes;
 pub use self::builder::ArenaPoolBuilder;
 
 pub(crate) use self::region::Region;
-use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
 use crate::raw::stats::{Stats, Trimmed};
@@ -208,7 +207,7 @@ impl ArenaPool {
     #[inline]
     pub fn get(&self) -> Arena {
         match self.pool.try_get_fast() {
-            Some(region) => Arena(ByValue::new(region)),
+            Some(region) => Arena(region),
             None => self.get_slow(),
         }
     }
@@ -217,11 +216,11 @@ impl ArenaPool {
     #[inline(never)]
     fn get_slow(&self) -> Arena {
         if self.pool.is_enabled() {
-            return Arena(ByValue::new(self.pool.get()));
+            return Arena(self.pool.get());
         }
         let mut shell = self.shells.get();
         shell.fill();
-        Arena(ByValue::new(shell))
+        Arena(shell)
     }
 
     /// Runs `f` with an empty arena, for borrows that end with a call. Nothing that is allocated in
@@ -407,7 +406,7 @@ impl fmt::Debug for ArenaPool {
 /// });
 /// ```
 #[must_use = "an arena that is dropped at once goes straight back"]
-pub struct Arena(ByValue<Pooled<Region>>);
+pub struct Arena(Pooled<Region>);
 
 /// One pointer, for `Option<Arena>` as well.
 const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
@@ -441,14 +440,11 @@ impl Arena {
     }
 }
 
-impl Leave for Pooled<Region> {
-    #[inline(always)]
-    fn leave(mut self) {
-        self.end();
-        match self.settled() {
-            Some(weight) => Pooled::give_back_with(self, weight, |_| ()),
-            None => drop(self),
-        }
+impl Drop for Arena {
+    /// Before the guard's own, which gives the arena back.
+    #[inline]
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

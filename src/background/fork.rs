@@ -6,6 +6,9 @@
 
 use super::registry::Registry;
 use super::worker;
+use crate::raw::cache::Cache;
+use crate::raw::lists::Lists;
+use crate::raw::visit::Reach;
 use crate::sync::{Figure, MutexGuard, Ordering, Patience};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -46,6 +49,7 @@ extern "C" fn in_child() {
 /// out that nobody watches them in this process.
 fn send_owners_slow(registry: &Registry) {
     for entry in registry.pools.values().filter(|entry| entry.due.is_some()) {
-        entry.core.visit(|_, inside| inside.take_room());
+        let take_room = |cache: &Cache, _: &mut Lists| cache.take_room();
+        entry.core.visit(None, Reach::Occupied, take_room);
     }
 }

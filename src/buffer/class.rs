@@ -1,5 +1,5 @@
-//! Size classes: powers of two with three steps between, so that a request never costs more than a
-//! quarter above what it asked for.
+//! Size classes: powers of two with three steps between, so that a buffer is made at most a quarter
+//! larger than its request.
 //!
 //! 64, 80, 96, 112, 128, 160, 192, 224, 256, … Both ways are a leading-zero count and a shift.
 
@@ -7,6 +7,10 @@
 pub(super) const COUNT: usize = holding(LARGEST) + 1;
 /// The class of what is above the largest one: served, not kept.
 pub(super) const OUTSIDE: usize = COUNT;
+/// The class of requests without a size: a new buffer has no memory, one that grew comes back here.
+pub(super) const UNSIZED: usize = COUNT + 1;
+/// All of them.
+pub(super) const ALL: usize = COUNT + 2;
 /// The capacity of the first class.
 pub(super) const SMALLEST: usize = 64;
 /// The capacity of the last class that there can be.
@@ -22,11 +26,12 @@ pub(super) const SLOTS: usize = COUNT + SMALLER;
 /// a test. Not a slot at all ([`SLOTS`] or more) for 0 and for what is larger than [`LARGEST`].
 #[inline(always)]
 pub(super) const fn slot(capacity: usize) -> usize {
-    // 0 wraps round to where no slot is. The smallest slots have no steps between.
+    // 0 wraps around to where no slot is. The smallest slots have no steps between.
     let last = capacity.wrapping_sub(1) | 4;
-    // `ilog2`, as one instruction.
-    let log = (usize::BITS - 1) ^ last.leading_zeros();
-    4 * log as usize + (last >> (log - 2)) - 12
+    let zeros = last.leading_zeros();
+    // The three highest bits, from 4 to 7: the steps between two powers.
+    let step = (last << zeros) >> (usize::BITS - 3);
+    step + 4 * (usize::BITS as usize - 4) - 4 * zeros as usize
 }
 
 /// The smallest class whose buffers hold `capacity` bytes; not a class at all ([`COUNT`] or more)
@@ -46,8 +51,12 @@ pub(super) const fn filing(capacity: usize) -> Option<usize> {
     Some(4 * (log - 6) + ((capacity >> (log - 2)) & 3))
 }
 
-/// The capacity that a class promises, and that its buffers are made with.
+/// The capacity that a class promises and that its buffers are made with; 0 for the two classes that
+/// promise nothing.
 pub(super) const fn size(class: usize) -> usize {
+    if class >= COUNT {
+        return 0;
+    }
     (4 + class % 4) << (class / 4 + 4)
 }
 

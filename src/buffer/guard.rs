@@ -1,7 +1,9 @@
 //! [`Buffer`]: the user's handle to a pooled `BytesMut`.
 
-use super::cell::{self, Cell};
+use super::cell::Cell;
+use super::comeback;
 use super::inner::Inner;
+use super::shells::Plain;
 use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
 use crate::sync::lazy::Stock;
@@ -18,9 +20,14 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// on any thread, and may outlive its pool. One that is dropped while its thread panics is dropped
 /// and not used again.
 ///
-/// It may grow like any `BytesMut`: it comes back to the class of the capacity that it then has.
-/// Parts that are split off keep the memory in use until they are gone; then it goes back to the
-/// pool as well.
+/// It may grow like any `BytesMut`, and goes back to the class of the request it was made for all the
+/// same: requests like that one find it again. One that grew and is then little used, five times in a
+/// row, is cut back; see [`BufferPool`](crate::BufferPool#sizes). Parts that are split off keep the memory
+/// in use until they are gone; then it goes back to the pool as well.
+///
+/// [`clone`](Clone::clone) copies the content into another buffer of the same pool. `Buffer::default()` and
+/// `Buffer::from(BytesMut)` are buffers of no pool: they are a `BytesMut` in a buffer's clothes, and freed
+/// when dropped.
 ///
 /// # Examples
 /// ```
@@ -47,15 +54,10 @@ impl RefUnwindSafe for Buffer {}
 /// Two words, so that a buffer travels in registers.
 enum Held {
     Pooled(Pooled<Cell>),
-    /// Asked for without any capacity: it has no memory yet, and no place in the pool.
+    /// Requested without a size and not written to yet: it has no memory, and no place in the pool.
     Empty(Option<Weak<Inner>>),
-    /// One that was empty, once somebody wants to write.
-    Loose(Box<Loose>),
-}
-
-struct Loose {
-    bytes: BytesMut,
-    home: Option<Weak<Inner>>,
+    /// Of no pool, or of one that is switched off.
+    Plain(Plain),
 }
 
 /// What is in an empty one.
@@ -63,15 +65,23 @@ static NOTHING: Stock<BytesMut> = Stock::new();
 
 impl Buffer {
     #[inline(always)]
-    pub(super) fn of(cell: Pooled<Cell>) -> Self {
+    pub(super) fn of(mut cell: Pooled<Cell>) -> Self {
+        cell.goes_out();
         Self {
             held: ByValue::new(Held::Pooled(cell)),
         }
     }
 
-    pub(super) fn loose(home: Option<Weak<Inner>>) -> Self {
+    pub(super) fn empty(home: Option<Weak<Inner>>) -> Self {
         Self {
             held: ByValue::new(Held::Empty(home)),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn plain(bytes: BytesMut) -> Self {
+        Self {
+            held: ByValue::new(Held::Plain(Plain::new(bytes))),
         }
     }
 
@@ -86,6 +96,19 @@ impl Buffer {
     /// the capacity behind the content. The price: they keep the whole buffer in use, so to keep a
     /// little of a lot, copy it.
     ///
+    /// # A view is never the only handle
+    /// While the pool waits for it, the pool has a handle too. So [`Bytes::try_into_mut`] fails and
+    /// [`Bytes::is_unique`] is `false`, and `Vec::from(view)` and `BytesMut::from(view)` copy the content.
+    /// To give memory away for good, so that whoever gets it can have it back without a copy, take it out
+    /// of the pool first: [`into_inner`](Buffer::into_inner), and then `BytesMut::freeze`.
+    ///
+    /// # Wiping
+    /// With the feature `zeroize` the memory is overwritten when the pool takes it back; when the pool goes,
+    /// is cleared or switched off, if the last view is gone by then; and with the last view, if the pool does
+    /// not wait for it to begin with (above the largest class, refused by a limit, switched off, gone, or in
+    /// a panic: such a freeze costs an allocation). It is not if the pool waited and goes, is cleared or is
+    /// switched off before the last view does; nor is what the buffer left behind when it grew.
+    ///
     /// # Examples
     /// ```
     /// # use repool::BufferPool;
@@ -97,17 +120,27 @@ impl Buffer {
     /// drop(pool);
     /// assert_eq!(hello, "hello");
     /// ```
+    ///
+    /// For good:
+    /// ```
+    /// # use repool::BufferPool;
+    /// let pool = BufferPool::new();
+    /// let mut buffer = pool.get(64);
+    /// buffer.extend_from_slice(b"hello");
+    /// let bytes = buffer.into_inner().freeze();
+    /// assert!(bytes.try_into_mut().is_ok());
+    /// ```
     #[inline]
     #[must_use = "the content is gone without it"]
     pub fn freeze(self) -> Bytes {
         match self.held.into_inner() {
-            Held::Pooled(cell) => cell::freeze(cell),
-            Held::Empty(_) => Bytes::new(),
-            Held::Loose(loose) => loose.bytes.freeze(),
+            Held::Pooled(cell) => comeback::freeze(cell),
+            held => held.into_plain().freeze(),
         }
     }
 
-    /// Takes the `BytesMut` out for good; it does not go back.
+    /// Takes the `BytesMut` out for good; it does not go back, and is not overwritten by `zeroize`.
+    /// [`BufferPool::put`](crate::BufferPool::put) gives it back later.
     ///
     /// # Examples
     /// ```
@@ -121,24 +154,65 @@ impl Buffer {
     #[must_use]
     pub fn into_inner(self) -> BytesMut {
         match self.held.into_inner() {
-            Held::Pooled(cell) => Pooled::into_inner(cell).bytes,
-            Held::Empty(_) => BytesMut::new(),
-            Held::Loose(loose) => loose.bytes,
+            Held::Pooled(cell) => Cell::into_bytes(cell),
+            held => held.into_plain(),
         }
     }
 }
 
+/// A buffer of no pool, without memory.
+impl Default for Buffer {
+    fn default() -> Self {
+        Self::empty(None)
+    }
+}
+
+/// A buffer of no pool. ([`BufferPool::put`](crate::BufferPool::put) gives a `BytesMut` to a pool.)
+impl From<BytesMut> for Buffer {
+    fn from(bytes: BytesMut) -> Self {
+        Self::plain(bytes)
+    }
+}
+
+/// A copy of the content in another buffer of the same pool; of no pool, if that is gone, switched off,
+/// or there never was one.
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        let mut copy = match &*self.held {
+            Held::Pooled(cell) => {
+                let origin = cell.class.origin.upgrade();
+                let found = origin.and_then(|pool| pool.get(self.len().max(1)));
+                found.map_or_else(
+                    || Self::plain(BytesMut::with_capacity(self.len())),
+                    Self::of,
+                )
+            }
+            Held::Empty(home) => return Self::empty(home.clone()),
+            Held::Plain(_) => Self::plain(BytesMut::with_capacity(self.len())),
+        };
+        copy.extend_from_slice(self);
+        copy
+    }
+}
+
 impl Held {
-    /// With memory to be had. By value, so that a buffer need not be in memory itself.
+    /// The content of one without a cell.
+    #[inline(always)]
+    fn into_plain(self) -> BytesMut {
+        match self {
+            Held::Plain(plain) => plain.into_inner(),
+            _ => BytesMut::new(),
+        }
+    }
+
+    /// What an empty one becomes when it is written to. By value, so that a buffer need not be in
+    /// memory itself.
     #[cold]
     #[inline(never)]
-    fn loosened(self) -> Self {
-        match self {
-            Held::Empty(home) => Held::Loose(Box::new(Loose {
-                bytes: BytesMut::new(),
-                home,
-            })),
-            held => held,
+    fn open(home: Option<Weak<Inner>>) -> Self {
+        match home.and_then(|home| home.upgrade()) {
+            Some(inner) if inner.pools() => Held::Pooled(inner.create_unsized()),
+            _ => Held::Plain(Plain::new(BytesMut::new())),
         }
     }
 }
@@ -151,7 +225,7 @@ impl Deref for Buffer {
         match &*self.held {
             Held::Pooled(cell) => &cell.bytes,
             Held::Empty(_) => NOTHING.get(BytesMut::new),
-            Held::Loose(loose) => &loose.bytes,
+            Held::Plain(plain) => plain,
         }
     }
 }
@@ -160,14 +234,18 @@ impl DerefMut for Buffer {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut BytesMut {
         let held = &mut *self.held;
-        if let Held::Empty(home) = held {
-            let loose = Held::Empty(home.take()).loosened();
-            mem::forget(mem::replace(held, loose)); // an empty one without a home
-        }
         match held {
             Held::Pooled(cell) => &mut cell.bytes,
-            Held::Loose(loose) => &mut loose.bytes,
-            Held::Empty(_) => unreachable!("just made one that is not"),
+            Held::Plain(plain) => plain,
+            Held::Empty(home) => {
+                let open = Held::open(home.take());
+                mem::forget(mem::replace(held, open)); // an empty one without a home
+                match held {
+                    Held::Pooled(cell) => &mut cell.bytes,
+                    Held::Plain(plain) => plain,
+                    Held::Empty(_) => unreachable!("just made one that is not"),
+                }
+            }
         }
     }
 }
@@ -177,27 +255,27 @@ impl Leave for Held {
     /// As it came and well used, it goes back by the hit path of its class's pool.
     #[inline(always)]
     fn leave(self) {
-        let held = match self {
-            Held::Pooled(cell) if cell.is_as_it_was() => match cell::give_back_fast(cell) {
-                Ok(()) => return,
-                Err(cell) => Held::Pooled(cell),
-            },
-            held => held,
-        };
-        give_back_slow(held);
+        match self {
+            Held::Pooled(cell) => leave(cell),
+            held => leave_slow(held),
+        }
     }
 }
 
-#[cold]
+#[inline(always)]
+fn leave(cell: Pooled<Cell>) {
+    if !cell.is_plain() {
+        return comeback::give_back_slow(cell);
+    }
+    if let Err(cell) = Pooled::give_back_fast(cell) {
+        comeback::give_back_plain(cell);
+    }
+}
+
+/// One without a cell.
 #[inline(never)]
-fn give_back_slow(held: Held) {
-    match held {
-        Held::Pooled(cell) => cell::give_back_slow(cell),
-        Held::Loose(loose) if loose.bytes.capacity() != 0 => {
-            if let Some(inner) = loose.home.and_then(|home| home.upgrade()) {
-                inner.adopt_loose(loose.bytes);
-            }
-        }
-        _ => {}
+fn leave_slow(held: Held) {
+    if let Held::Plain(plain) = held {
+        drop(plain);
     }
 }

@@ -2,49 +2,51 @@
 //!
 //! A class's pool is a [`Pool`] like any other: caches per thread, depot, limits, passes, figures
 //! are its business. It is made when the class is first used. What is here is the choice between
-//! classes.
+//! classes: a request looks at its own, then one class up, and then makes a buffer. What it finds one
+//! class up goes back there.
 //!
-//! # Who keeps whom
+//! # What keeps what
 //! The user's handle keeps [`Inner`], which keeps the classes' pools. A cell and a pool's closures
 //! keep their [`Class`], which knows `Inner` by a weak reference only, so that a buffer that is out
 //! does not keep its pool. A class's rings of lent cells keep those cells, and through them the
 //! class: dropping `Inner` closes the pool of rings, which breaks the circle.
 //!
-//! # What is learned
-//! Requests of a class whose buffers came back grown, twice, get buffers of the size that was
-//! used from then on; a buffer that is dropped after its fifth strike undoes that, or corrects it.
+//! # Orderings
+//! `open`: Relaxed, a hint. `enabled`: see [`Inner::switch`].
 
-use super::cell::{self, Cell};
-use super::class::{self, COUNT, OUTSIDE, SLOTS, SMALLER};
-use super::guard::Buffer;
-use super::lent::{self, Lent, Ring};
-use super::pool::{CapacityError, Settings};
-use crate::background::manual::ensure_watched;
+use super::cell::{Cell, Class, Origin};
+use super::class::{self, ALL, OUTSIDE, SLOTS, SMALLER, UNSIZED};
+use super::error::CapacityError;
+use super::lent::{self, Ring};
+use super::memory;
+use super::off::Off;
+use super::settings::Settings;
 use crate::object::entry::Entry;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
-use crate::raw::refs::WeakCore;
-use crate::raw::stats::Reason;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
-use crate::sync::{AtomicBool, AtomicU8, Figure, Ordering};
-use bytes::{Bytes, BytesMut};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use bytes::BytesMut;
 use std::ops::Range;
 
-/// The ways in come last, by intent. An allocator that puts this at the start of a page does so with
-/// large buffers too, and a processor takes a look at what is as far into its page as a recent write
-/// for a look at what was written, and waits. Most writes go to a buffer's start.
+/// The entry tables come last to avoid 4 KiB aliasing: a load whose low 12 address bits match a recent
+/// store's has to wait for it. An allocator that puts this at the start of a page does so with large
+/// buffers too, and most writes go to a buffer's start.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Inner {
     settings: Settings,
     enabled: AtomicBool,
     me: Weak<Inner>,
-    learned: [Learned; COUNT + 1],
-    /// By class, as the one above; the last one is for what is larger than any. Made when first used.
-    classes: [Lazy<Used>; COUNT + 1],
-    /// By slot: the ways to a class's idle buffers, and to its lent ones, past [`Used`], which keeps
-    /// what they lead to. Where hits come in.
+    /// Once it was switched off.
+    off: Lazy<Off>,
+    /// By class. Made when first used.
+    classes: [Lazy<Used>; ALL],
+    /// Slots that gets may look at: all, or none while the pool is switched off.
+    open: AtomicUsize,
+    /// By slot: past [`Used`], which keeps what they lead to, to a class's idle buffers and to its lent
+    /// ones. The root of the hot path.
     idle: [Entry<Cell>; SLOTS],
     lent: [Entry<Ring>; SLOTS],
 }
@@ -56,96 +58,16 @@ pub(super) struct Used {
     pub(super) class: Arc<Class>,
 }
 
-/// What one class's cells, lent handles and closures share.
-#[derive(Debug)]
-pub(super) struct Class {
-    pub(super) index: usize,
-    /// Buffers above this capacity are not kept.
-    pub(super) top: usize,
-    /// Why nothing of this class is ever kept, if so: then nothing waits for its views either.
-    refuses: Option<Reason>,
-    #[cfg(feature = "zeroize")]
-    pub(super) wipes: bool,
-    pub(super) lent: Lent,
-    pub(super) counts: Counts,
-    inner: Weak<Inner>,
-    /// Of the pool that was made with this class, before anybody else saw either of them.
-    core: Lazy<WeakCore>,
-}
-
-/// What the class's pool cannot count.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    /// Its requests that another class served, and requests of others that it served.
-    helped: Figure,
-    helps: Figure,
-    /// Buffers that went to another class, or came from one.
-    left: Figure,
-    arrived: Figure,
-}
-
-/// What the requests of a class have taught. Relaxed, all of it: hints.
-#[derive(Debug, Default)]
-struct Learned {
-    /// The class that a buffer grew to lately, and the one that serves such requests now; 0: none.
-    grown: AtomicU8,
-    serves: AtomicU8,
-}
-
-impl Counts {
-    pub(super) fn left(&self) {
-        self.left.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn arrived(&self) {
-        self.arrived.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// helped, helps, left, arrived.
-    pub(super) fn read(&self) -> [u64; 4] {
-        [&self.helped, &self.helps, &self.left, &self.arrived]
-            .map(|count| count.load(Ordering::Relaxed) as u64)
-    }
-}
-
-impl Class {
-    pub(super) fn inner(&self) -> Option<Arc<Inner>> {
-        self.inner.upgrade()
-    }
-
-    /// Why nothing is kept at the moment, if so.
-    pub(super) fn barred(&self) -> Option<Reason> {
-        let core = self.core.get();
-        core.map_or(Some(Reason::Closed), |core| core.barred())
-    }
-
-    /// Why nothing of this class is kept, now or ever, if so.
-    pub(super) fn refuses(&self) -> Option<Reason> {
-        self.barred().or(self.refuses)
-    }
-
-    /// A handle waits: somebody has to look at it, even if nothing is idle.
-    pub(super) fn tell_janitor(&self) {
-        if let Some(core) = self.core.get() {
-            ensure_watched(core);
-        }
-    }
-
-    /// Looks at all that are lent out; whether there may be something to look at next time.
-    pub(super) fn look_at_all(&self) -> bool {
-        self.lent.look_at_all(cell::came_back_for_all)
-    }
-}
-
 impl Inner {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             idle: std::array::from_fn(|_| Entry::new()),
             lent: std::array::from_fn(|_| Entry::new()),
             classes: std::array::from_fn(|_| Lazy::new()),
-            learned: std::array::from_fn(|_| Learned::default()),
             settings,
+            off: Lazy::new(),
             enabled: AtomicBool::new(true),
+            open: AtomicUsize::new(SLOTS),
             me: Weak::clone(me),
         })
     }
@@ -154,10 +76,21 @@ impl Inner {
     /// has lent out and that is back.
     #[inline(always)]
     pub(super) fn hit(&self, slot: usize) -> Option<Pooled<Cell>> {
-        match self.idle.get(slot)?.hit() {
+        // Relaxed: switched off, gets find nothing by themselves; this saves them the way.
+        if slot >= self.open.load(Ordering::Relaxed) {
+            return None;
+        }
+        debug_assert!(slot < SLOTS);
+        // SAFETY: `open` is 0 or the number of slots.
+        let idle = unsafe { self.idle.get_unchecked(slot) };
+        match idle.hit() {
             Some(cell) => Some(cell),
             // What was frozen is there again, as a rule.
-            None => lent::pop(self.lent.get(slot)?.top()?),
+            None => {
+                // SAFETY: as above.
+                let lent = unsafe { self.lent.get_unchecked(slot) };
+                lent::pop(lent.top()?)
+            }
         }
     }
 
@@ -166,65 +99,71 @@ impl Inner {
         self.classes.get(class)?.get()
     }
 
-    /// An idle buffer of this class, or one that is back, the long way round.
+    /// An idle buffer of this class, or one that is back, by the slow path.
     fn idle(&self, class: usize) -> Option<Pooled<Cell>> {
         let Used { pool, class } = self.if_used(class)?;
-        pool.try_get()
-            .or_else(|| class.lent.pop_slow())
-            // One that was not as it was is idle now.
+        class
+            .lent
+            .look()
+            .or_else(|| pool.try_get())
+            .or_else(|| class.lent.look_elsewhere())
+            // One that was back and had to be looked at is idle now.
             .or_else(|| pool.try_get())
     }
 
-    /// A buffer, the long way round: `capacity` is not 0, and nothing of its class is idle.
-    pub(super) fn get(&self, capacity: usize, fallible: bool) -> Result<Buffer, CapacityError> {
+    /// A buffer by the slow path: `capacity` is not 0, and this thread has nothing idle of its class.
+    pub(super) fn get(
+        &self,
+        capacity: usize,
+        fallible: bool,
+    ) -> Result<Pooled<Cell>, CapacityError> {
         let wanted = class::holding(capacity);
-        if wanted > self.settings.top {
-            let memory = allocate(capacity, fallible)?;
-            return Ok(self.create(OUTSIDE, OUTSIDE, memory));
+        let found = match wanted <= self.settings.top {
+            true => self.idle(wanted).or_else(|| self.one_up(wanted)),
+            false => None,
+        };
+        if let Some(cell) = found {
+            return Ok(cell);
         }
-        let serves = self.learned[wanted].serves.load(Ordering::Relaxed) as usize;
-        let found = self
-            .idle(wanted)
-            .or_else(|| self.help(wanted, serves))
-            .or_else(|| self.help(wanted, wanted + 1));
-        if let Some(mut cell) = found {
-            cell.set_asked(wanted);
-            return Ok(Buffer::of(cell));
+        let (class, size) = match wanted <= self.settings.top {
+            true => (wanted, class::size(wanted)),
+            false => (OUTSIDE, capacity),
+        };
+        match memory::allocate(size, fallible) {
+            Some(memory) => Ok(self.create(class, memory)),
+            None => Err(CapacityError::of(capacity)),
         }
-        let class = serves.max(wanted);
-        let memory = allocate(class::size(class), fallible)?;
-        Ok(self.create(wanted, class, memory))
     }
 
-    /// A buffer of another class than was asked for.
-    fn help(&self, wanted: usize, class: usize) -> Option<Pooled<Cell>> {
-        if class <= wanted || class > self.settings.top {
+    /// A buffer of the next class. It goes back there.
+    fn one_up(&self, wanted: usize) -> Option<Pooled<Cell>> {
+        let class = wanted + 1;
+        if class > self.settings.top {
             return None;
         }
         let pool = &self.if_used(class)?.pool;
-        let cell = pool.try_get_fast().or_else(|| self.idle(class))?;
-        self.count_help(wanted, class);
-        Some(cell)
+        pool.try_get_fast().or_else(|| self.idle(class))
     }
 
-    fn count_help(&self, wanted: usize, class: usize) {
-        if wanted != class {
-            let count = |figure: &Figure| figure.fetch_add(1, Ordering::Relaxed);
-            count(&self.used(wanted).class.counts.helped);
-            count(&self.used(class).class.counts.helps);
-        }
+    /// A buffer that came back to the class of requests without a size.
+    pub(super) fn get_unsized(&self) -> Option<Pooled<Cell>> {
+        let pool = &self.if_used(UNSIZED)?.pool;
+        pool.try_get_fast().or_else(|| self.idle(UNSIZED))
+    }
+
+    /// A buffer for a request without a size that wants memory now.
+    pub(super) fn create_unsized(&self) -> Pooled<Cell> {
+        self.used(UNSIZED).pool.get()
     }
 
     #[cold]
-    fn create(&self, wanted: usize, class: usize, memory: BytesMut) -> Buffer {
+    fn create(&self, class: usize, memory: BytesMut) -> Pooled<Cell> {
         let mut cell = self.used(class).pool.get();
-        cell.set_asked(wanted);
-        // Nothing in it, unless somebody has given one back in the meantime.
-        if cell.bytes.capacity() == 0 {
+        // Without memory, unless another thread has given one back in the meantime.
+        if cell.full() == 0 {
             cell.fill(memory);
         }
-        self.count_help(wanted, class);
-        Buffer::of(cell)
+        cell
     }
 
     /// A class, made if need be.
@@ -242,8 +181,8 @@ impl Inner {
             // SAFETY: what is in `classes` stays there as long as the entries.
             unsafe { used.pool.enter_by(entry) };
         }
-        // Whoever switched while the class was made did not see it. Also if it is another thread's,
-        // which may not have come to this yet.
+        // A thread that switched while the class was made did not see it. Also if it is another
+        // thread's, which may not have come to this yet.
         self.switch(used);
         used
     }
@@ -251,17 +190,8 @@ impl Inner {
     /// A class with a pool of its own. If another thread is quicker, both go as they came: no object
     /// was in the pool, so nothing knows of it.
     fn unused(&self, index: usize) -> Used {
-        let class = Arc::new(Class {
-            index,
-            top: class::size(self.settings.top),
-            refuses: self.settings.refuses(index),
-            #[cfg(feature = "zeroize")]
-            wipes: self.settings.wipes,
-            lent: Lent::new(),
-            counts: Counts::default(),
-            inner: Weak::clone(&self.me),
-            core: Lazy::new(),
-        });
+        let me: Weak<Inner> = Weak::clone(&self.me);
+        let class = Arc::new(self.settings.class(index, me));
         let pool = self.settings.pool(&class);
         // Relaxed: whatever this misses, `used_slow` sees.
         if !self.enabled.load(Ordering::Relaxed) {
@@ -270,16 +200,6 @@ impl Inner {
         }
         class.core.get_or_make(|| Arc::new(pool.weak_core()));
         Used { pool, class }
-    }
-
-    /// A class has rings from now on.
-    pub(super) fn has_lent(&self, class: usize) {
-        if let Some(used) = self.if_used(class) {
-            for entry in &self.lent[slots(class)] {
-                // SAFETY: what is in `classes` stays there as long as the entries.
-                unsafe { used.class.lent.enter_by(entry) };
-            }
-        }
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -291,28 +211,68 @@ impl Inner {
         self.classes.iter().filter_map(Lazy::get)
     }
 
+    pub(super) fn is_enabled(&self) -> bool {
+        // Relaxed: a hint.
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Whether buffers are pooled, or have to be overwritten at least; if not, they are plain ones.
+    pub(super) fn pools(&self) -> bool {
+        self.is_enabled() || self.settings.wipes()
+    }
+
+    /// Counts a plain one; `false` if buffers are pooled.
+    #[inline(always)]
+    pub(super) fn is_off(&self) -> bool {
+        match self.off.get() {
+            Some(off) if !self.pools() => {
+                off.count();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Plain buffers handed out.
+    pub(super) fn plain_ones(&self) -> u64 {
+        self.off.get().map_or(0, Off::sum)
+    }
+
     pub(super) fn set_enabled(&self, on: bool) {
+        if !on {
+            self.off.get_or_make(|| Arc::new(Off::new()));
+        }
         // AcqRel: see `switch`.
         self.enabled.swap(on, Ordering::AcqRel);
+        self.switch_with(|on| {
+            self.open
+                .store(if on { SLOTS } else { 0 }, Ordering::Relaxed);
+        });
         self.all_used().for_each(|used| self.switch(used));
     }
 
     /// Switches a class as the pool is switched.
     ///
-    /// Whoever makes a class calls this once it is there to be seen, whoever switches the pool calls
-    /// it for each class that is there, and both have gone through `enabled` by a read-modify-write in
-    /// between. Those are in one order, and each sees what came before the others. So either the
-    /// maker finds the new value, or the switcher finds the class.
-    ///
-    /// Again while it changes, so that the last one to switch a class, whoever that is, has found
-    /// the value unchanged after it; and a later change comes with its own call.
+    /// A thread that makes a class calls this once it is there to be seen, and one that switches the
+    /// pool calls it for each class that is there; both have gone through `enabled` by a
+    /// read-modify-write in between. Those are in one order, and each sees what came before the others.
+    /// So either the maker finds the new value, or the switcher finds the class.
     fn switch(&self, used: &Used) {
+        self.switch_with(|on| {
+            used.pool.set_enabled(on);
+            used.class.lent.switch(on);
+        });
+    }
+
+    /// Switches something as the pool is switched, and again while that changes: so the last one to
+    /// switch it, whichever thread that is, has found the value unchanged after it; and a later change
+    /// comes with its own call.
+    fn switch_with(&self, switch: impl Fn(bool)) {
         // AcqRel: pairs with itself and with `set_enabled`'s, as above.
         let look = || self.enabled.fetch_or(false, Ordering::AcqRel);
         let mut on = look();
         loop {
-            used.pool.set_enabled(on);
-            used.class.lent.switch(on);
+            switch(on);
             let now = look();
             if now == on {
                 break;
@@ -326,73 +286,47 @@ impl Inner {
         Weak::clone(&self.me)
     }
 
-    /// Takes in a buffer that is in no cell.
-    pub(super) fn adopt(&self, home: usize, bytes: BytesMut, strikes: u8) -> &Arc<Class> {
-        let Used { pool, class } = self.used(home);
-        pool.put(Cell::filed(bytes, class, strikes));
-        class
-    }
-
-    /// Takes in a buffer that no pool knew, if it can serve anybody.
-    #[cold]
-    pub(super) fn adopt_loose(&self, mut bytes: BytesMut) {
-        bytes.clear();
-        let Ok(bytes) = cell::whole(bytes) else {
-            return; // somebody has a part of it
-        };
-        #[cfg(feature = "zeroize")]
-        let bytes = {
-            let mut bytes = bytes;
-            if self.settings.wipes {
-                cell::wipe(&mut bytes);
-            }
-            bytes
-        };
-        if bytes.capacity() > class::size(self.settings.top) || std::thread::panicking() {
+    /// Takes in a buffer that no pool knew, if it can serve any request.
+    pub(super) fn adopt(&self, mut bytes: BytesMut) {
+        if !memory::regain(&mut bytes) {
+            return; // there are other handles to it
+        }
+        let capacity = bytes.capacity();
+        if capacity > class::size(self.settings.top) {
             return;
         }
-        if let Some(home) = class::filing(bytes.capacity()) {
-            self.adopt(home, bytes, 0);
+        if let Some(home) = class::filing(capacity) {
+            let Used { pool, class } = self.used(home);
+            let mut cell = Cell::with(bytes, class);
+            cell.wipe();
+            pool.put(cell);
         }
-    }
-
-    /// A buffer came back larger than its request made it.
-    pub(super) fn learn_grown(&self, asked: usize, used: usize) {
-        let Some(learned) = self.learned.get(asked) else {
-            return;
-        };
-        let used = class::holding(used).min(self.settings.top);
-        if asked == OUTSIDE || used <= asked + 1 {
-            return;
-        }
-        let before = learned.grown.swap(used as u8, Ordering::Relaxed);
-        if before != 0 {
-            learned
-                .serves
-                .store(before.min(used as u8), Ordering::Relaxed);
-        }
-    }
-
-    /// A buffer was dropped, because too little of it was used too often.
-    pub(super) fn learn_shrunk(&self, asked: usize, used: usize) {
-        let Some(learned) = self.learned.get(asked) else {
-            return;
-        };
-        let used = class::holding(used);
-        let serves = if used > asked + 1 && asked != OUTSIDE {
-            used as u8
-        } else {
-            0
-        };
-        learned.grown.store(serves, Ordering::Relaxed);
-        learned.serves.store(serves, Ordering::Relaxed);
     }
 }
 
-/// Where requests come in that this class serves first.
+impl Origin for Inner {
+    fn has_lent(&self, class: usize) {
+        if let Some(used) = self.if_used(class) {
+            for entry in &self.lent[slots(class)] {
+                // SAFETY: what is in `classes` stays there as long as the entries.
+                unsafe { used.class.lent.enter_by(entry) };
+            }
+        }
+    }
+
+    fn get(&self, capacity: usize) -> Option<Pooled<Cell>> {
+        match self.hit(class::slot(capacity)) {
+            Some(cell) => Some(cell),
+            None if !self.pools() => None,
+            None => self.get(capacity, false).ok(),
+        }
+    }
+}
+
+/// The slots of requests that this class serves first.
 fn slots(class: usize) -> Range<usize> {
     match class {
-        OUTSIDE => 0..0,
+        OUTSIDE | UNSIZED => 0..0,
         0 => 0..SMALLER + 1,
         class => class + SMALLER..class + SMALLER + 1,
     }
@@ -402,23 +336,4 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.all_used().for_each(|used| used.class.lent.close());
     }
-}
-
-/// From this capacity on, a request that may fail finds out whether there is memory at all.
-const WORTH_ASKING: usize = 1 << 20;
-
-/// Memory for exactly so many bytes.
-fn allocate(capacity: usize, fallible: bool) -> Result<BytesMut, CapacityError> {
-    if capacity > isize::MAX as usize {
-        return Err(CapacityError::of(capacity));
-    }
-    if !fallible || capacity < WORTH_ASKING {
-        return Ok(BytesMut::with_capacity(capacity));
-    }
-    let mut memory = Vec::new();
-    memory
-        .try_reserve_exact(capacity)
-        .map_err(|_| CapacityError::of(capacity))?;
-    // The way from a `Vec` to a `BytesMut` without a copy.
-    Ok(BytesMut::from(Bytes::from(memory)))
 }

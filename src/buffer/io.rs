@@ -1,104 +1,10 @@
-//! What else a [`Buffer`] is: a `BufMut` and `Buf`, a writer, and a place to read into.
+//! What else a [`Buffer`] is: a `BufMut` and `Buf`, a writer, something to compare and to iterate over.
 
 use super::guard::Buffer;
 use bytes::buf::UninitSlice;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::borrow::{Borrow, BorrowMut};
-use std::{cmp, fmt, io};
-
-/// Reads get this much at a time, or what is left of the capacity if that is more.
-const CHUNK: usize = 8 << 10;
-/// One read gets this much at most: what a reader is given has to be zeroed first.
-const LARGEST_CHUNK: usize = 64 << 10;
-
-impl Buffer {
-    /// Reads once from `reader` and appends what came: the bytes read, 0 at the end.
-    ///
-    /// It reads into the free capacity, and grows only when there is none. A `Read` wants memory
-    /// that is initialised, so each call zeroes what it offers, at most 64 KiB;
-    /// `tokio`'s `read_buf` does without.
-    ///
-    /// # Errors
-    /// What `reader` returns; the content is then as before.
-    ///
-    /// # Examples
-    /// ```
-    /// # use repool::BufferPool;
-    /// let mut buffer = BufferPool::global().get(4096);
-    /// let read = buffer.read_from(&mut "from a socket".as_bytes())?;
-    /// assert_eq!((read, &buffer[..4]), (13, &b"from"[..]));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn read_from(&mut self, reader: &mut (impl io::Read + ?Sized)) -> io::Result<usize> {
-        let bytes: &mut BytesMut = self;
-        let start = bytes.len();
-        if bytes.capacity() == start {
-            bytes.reserve(CHUNK);
-        }
-        let room = (bytes.capacity() - start).min(LARGEST_CHUNK);
-        bytes.resize(start + room, 0);
-        // Back to what was really read, also when the reader panics.
-        let mut filled = Filled { bytes, len: start };
-        let read = reader.read(&mut filled.bytes[start..])?;
-        assert!(read <= room, "a reader says it read more than it could");
-        filled.len += read;
-        Ok(read)
-    }
-
-    /// Reads until the end and appends everything: the bytes read.
-    ///
-    /// # Errors
-    /// What `reader` returns, except [`Interrupted`](io::ErrorKind::Interrupted), which is tried
-    /// again; what was read before stays.
-    ///
-    /// # Examples
-    /// ```
-    /// # use repool::BufferPool;
-    /// let mut buffer = BufferPool::global().get(1024);
-    /// let all = vec![7; 100_000];
-    /// assert_eq!(buffer.read_to_end_from(&mut all.as_slice())?, 100_000);
-    /// assert_eq!(&buffer[..], all);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn read_to_end_from(&mut self, reader: &mut (impl io::Read + ?Sized)) -> io::Result<usize> {
-        let start = self.len();
-        loop {
-            match self.read_from(reader) {
-                Ok(0) => return Ok(self.len() - start),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// As [`read_from`](Buffer::read_from), from an async reader, and without zeroing.
-    ///
-    /// # Errors
-    /// What `reader` returns.
-    #[cfg(feature = "tokio")]
-    pub async fn read_from_async(
-        &mut self,
-        reader: &mut (impl tokio::io::AsyncRead + Unpin + ?Sized),
-    ) -> io::Result<usize> {
-        if self.capacity() == self.len() {
-            self.reserve(CHUNK);
-        }
-        tokio::io::AsyncReadExt::read_buf(reader, self).await
-    }
-}
-
-/// Cuts a buffer back to what is filled.
-struct Filled<'a> {
-    bytes: &'a mut BytesMut,
-    len: usize,
-}
-
-impl Drop for Filled<'_> {
-    fn drop(&mut self) {
-        self.bytes.truncate(self.len);
-    }
-}
+use std::{cmp, fmt, io, slice};
 
 // SAFETY: everything is `BytesMut`'s own implementation.
 unsafe impl BufMut for Buffer {
@@ -242,6 +148,12 @@ macro_rules! equal_to {
                 **self == *other
             }
         }
+
+        impl PartialEq<Buffer> for $Other {
+            fn eq(&self, buffer: &Buffer) -> bool {
+                *buffer == *self
+            }
+        }
     )*};
 }
 
@@ -253,6 +165,18 @@ where
 {
     fn eq(&self, other: &&T) -> bool {
         *self == **other
+    }
+}
+
+impl PartialEq<Buffer> for &[u8] {
+    fn eq(&self, buffer: &Buffer) -> bool {
+        *buffer == **self
+    }
+}
+
+impl PartialEq<Buffer> for &str {
+    fn eq(&self, buffer: &Buffer) -> bool {
+        *buffer == **self
     }
 }
 
@@ -293,5 +217,30 @@ impl From<Buffer> for Bytes {
 impl From<Buffer> for BytesMut {
     fn from(buffer: Buffer) -> Self {
         buffer.into_inner()
+    }
+}
+
+/// By [`Buffer::into_inner`], and then without a copy unless a part of the buffer was split off.
+impl From<Buffer> for Vec<u8> {
+    fn from(buffer: Buffer) -> Self {
+        buffer.into_inner().into()
+    }
+}
+
+impl<'a> IntoIterator for &'a Buffer {
+    type Item = &'a u8;
+    type IntoIter = slice::Iter<'a, u8>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a mut Buffer {
+    type Item = &'a mut u8;
+    type IntoIter = slice::IterMut<'a, u8>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
     }
 }

@@ -1,53 +1,72 @@
-//! Lent-out buffers: those whose bytes somebody still looks at.
+//! Lent buffers: those whose bytes views still refer to.
 //!
-//! `bytes` tells nobody when the last view of a buffer goes, so the pool keeps a handle to each and
-//! asks. Handles wait in [`Ring`]s, in the order in which they were lent: a `get` that finds nothing
-//! idle in its thread's cache looks at the oldest of its thread's ring, and then at some [`LOOKS`]
-//! more, of rings that nobody has as well; a freeze that finds many in it looks at two, a pass at all.
-//! What has been looked at in vain goes to the end, so that a view that somebody keeps for ever does
-//! not hide the others.
+//! `bytes` does not say when the last view of a buffer goes, so the pool keeps a handle to each and
+//! asks. Handles wait in [`Ring`]s, in the order in which they were lent. A *look* asks one handle.
 //!
+//! # Who looks, and how often
+//! - A get that finds nothing idle in its thread's cache looks at the oldest handle of its thread's ring.
+//!   If that is back, as a rule, the get is done.
+//! - If not, it looks at a few more ([`LOOKS`]). Those that are still lent move to the *old* part of the
+//!   ring, out of the way of the others: a view that is kept for long costs one look, and hides nothing.
+//! - Before it makes a buffer it looks at some of the old part as well ([`OLD_LOOKS`]), and all that it
+//!   finds back there becomes idle. So the looks at old handles are a few for each buffer made or found
+//!   there, and where those that are kept change, a third of their number is back and not found yet.
+//! - A freeze puts its handle into the ring where there is room. If there is none it looks at all young
+//!   ones before the ring grows, so that a thread which freezes and never gets does not collect them.
+//! - A pass looks at all, of all threads. In a pool with limits so does a return or a freeze when more is
+//!   lent than may be idle, once for so many operations that a look at all costs each a few looks.
+//!
+//! # Where a ring is
 //! A ring is a pooled object of its own: each class has a private pool of them. A thread's ring is
 //! the idle object on top of its cache there, and there it stays: a handle is put in and taken out
-//! where it is, inside the owner's critical section ([`Top::with`]), in which pointers are moved and
-//! nothing else. Whether a handle is back is found out outside. All that is rare takes the ring out as
-//! one takes a buffer, and while it has the ring nobody else does. The ring of a thread that has ended
-//! is in that pool's depot, where others find it. A pass and `clear` take all rings out of all caches,
-//! as a visitor takes idle objects, and `clear` looks again if somebody had one in hand (still, one may
-//! be missed then). The figures look at them where they are.
+//! in place, inside the owner's critical section ([`Top::with`]), in which pointers are moved, the
+//! handle's count is read and nothing else is done: no allocation, no user code, no panic. All that is
+//! rare takes the ring out as one takes a buffer, and while it has the ring nothing else does. The ring
+//! of a thread that has ended is in that pool's depot, where others find it. A pass and `clear` take all
+//! rings out of all caches, as a visitor takes idle objects; `clear` looks again for those that were in
+//! hand (still, one may be missed then).
 //!
-//! # Who keeps whom, and who looks
+//! # What keeps what
 //! A ring keeps the cells in it, and through them their class and its pool of rings: [`Lent::close`]
-//! breaks that circle, for good. As long as there is a ring the janitor watches its class: whoever
-//! makes one tells it to, and a pass that has kept or missed one wants to see the next. So there is
+//! breaks that circle, for good. As long as there is a ring the janitor watches its class: the thread
+//! that makes one tells it to, and a pass that has kept or missed one wants to see the next. So there is
 //! nothing to tell when a ring is used.
+//!
+//! See `cell.rs` for the three files that import each other.
 
-use super::cell::{self, Cell};
-use super::queue::{FEW, Queue};
+use super::cell::{Cell, Class};
+use super::comeback::{came_back, came_back_for_all, came_back_slow};
+use super::queue::Queue;
+use super::tally::{Figures, Tallies, Tally};
 use crate::budget::Budget;
 use crate::object::entry::{Entry, Top};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
 use crate::object::recycle::Recycle;
-use crate::raw::node::LIST_BYTES;
+use crate::raw::cache::LIST_BYTES;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, Figure, Ordering, Patience};
+use std::thread::panicking;
 
-/// What a get looks at.
+/// What a get looks at that found the oldest one lent.
 const LOOKS: usize = 8;
+/// What it looks at in the old part, if it does.
+const OLD_LOOKS: usize = 4;
 /// How many rings without an owner a get looks into.
 const MERGED: usize = 4;
+/// So many operations, at least, from one look at all handles to the next.
+const APART: u64 = 16;
 
-/// Some lent-out buffers, the oldest first: those of one thread, as a rule.
-#[derive(Debug, Default)]
+/// Some lent buffers: those of one thread, as a rule.
+#[derive(Debug)]
 pub(crate) struct Ring {
-    cells: Queue<Pooled<Cell>>,
-    /// The capacity behind them.
-    bytes: usize,
-    /// Buffers handed out again from here, since a pass took note.
-    again: usize,
-    /// Whether something was lent since the last pass.
-    used: bool,
+    /// In the order in which they were lent.
+    young: Queue<Pooled<Cell>>,
+    /// Those that were looked at and still lent, in the order of the looks.
+    old: Queue<Pooled<Cell>>,
+    tally: Arc<Tally>,
+    /// What its tally had counted as come when the last pass looked.
+    came: usize,
 }
 
 impl Recycle for Ring {
@@ -66,180 +85,214 @@ impl Drop for Ring {
     /// Lets go of the handles: the memory goes with the last view. (A cell that is merely dropped
     /// goes back to its pool.)
     fn drop(&mut self) {
-        while let Some(cell) = self.cells.pop() {
-            // Relaxed: a figure. (What an empty one has counted is lost; passes take note before.)
-            let again = std::mem::take(&mut self.again);
-            cell.class.lent.again.fetch_add(again, Ordering::Relaxed);
-            drop(Pooled::into_inner(cell));
+        let handles = self.young.len() + self.old.len();
+        while let Some(cell) = self.young.pop().or_else(|| self.old.pop()) {
+            let mut cell = Pooled::into_inner(cell);
+            cell.has_waited();
         }
+        self.tally.give_up(handles);
+    }
+}
+
+/// In the critical section.
+impl Ring {
+    /// Puts a handle at the end, if there is room.
+    #[inline(always)]
+    fn push_in_place(&mut self, cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
+        self.young.push_in_place(cell)?;
+        self.tally.came();
+        Ok(())
+    }
+
+    /// Takes the oldest out, if it is back; and whether it can be handed out as it is.
+    #[inline(always)]
+    fn take_in_place(&mut self) -> Option<(Pooled<Cell>, bool)> {
+        let cell = self.young.pop_if(|cell| cell.is_back())?;
+        Some(self.leaves(cell))
     }
 }
 
 impl Ring {
-    /// Takes the oldest out, to be handed out again if it is back.
+    fn new(tally: Arc<Tally>) -> Self {
+        Self {
+            young: Queue::new(),
+            old: Queue::new(),
+            tally,
+            came: 0,
+        }
+    }
+
+    fn push(&mut self, cell: Pooled<Cell>) {
+        self.tally.came();
+        self.young.push(cell);
+    }
+
+    /// Takes note of one that is back and out of the ring; and whether it can be handed out as it is.
     #[inline(always)]
-    fn take(&mut self) -> Option<Pooled<Cell>> {
-        let cell = self.cells.pop()?;
-        self.bytes = self.bytes.wrapping_sub(cell.full);
-        self.again = self.again.wrapping_add(1);
-        Some(cell)
+    fn leaves(&self, cell: Pooled<Cell>) -> (Pooled<Cell>, bool) {
+        let plain = cell.is_plain_again();
+        self.tally.left(plain);
+        (cell, plain)
     }
 
-    /// Takes back the last [`take`](Ring::take), of one that is not back: it goes to the end.
-    fn untake(&mut self, cell: Pooled<Cell>) {
-        self.again = self.again.wrapping_sub(1);
-        self.push(cell);
-    }
-
-    /// Looks at so many, the oldest first, for one to be handed out. What is still lent goes to the end.
-    fn look(&mut self, looks: usize) -> Option<Pooled<Cell>> {
-        for _ in 0..looks.min(self.cells.len()) {
-            let mut cell = self.take()?;
-            if !cell.is_back() {
-                self.untake(cell);
-            } else if cell.is_as_it_was_lent() {
-                return Some(cell);
-            } else {
-                self.again = self.again.wrapping_sub(1);
-                cell::came_back_slow(cell);
-                return None;
+    /// Looks for one to be handed out, where the oldest is still lent.
+    ///
+    /// First at the next one: the oldest may be kept for long. Then at the old ones, which are older
+    /// than what is lent at the moment. Only then are young ones called old.
+    fn look(&mut self) -> Option<Pooled<Cell>> {
+        if let Some(found) = self.look_at_next() {
+            return ready(found);
+        }
+        if let Some(found) = self.look_at_old() {
+            return Some(found);
+        }
+        for _ in 0..LOOKS {
+            let mut cell = self.young.pop()?;
+            if cell.is_back() {
+                return ready(self.leaves(cell));
             }
+            self.old.push(cell);
         }
         None
     }
 
-    /// Takes over what is in another one.
-    fn merge(&mut self, other: &mut Self) {
-        while let Some(cell) = other.cells.pop() {
-            self.cells.push(cell);
+    /// Looks behind the oldest one.
+    fn look_at_next(&mut self) -> Option<(Pooled<Cell>, bool)> {
+        if !self.young.second_mut()?.is_back() {
+            return None;
         }
-        self.bytes = self.bytes.wrapping_add(std::mem::take(&mut other.bytes));
-        self.again = self.again.wrapping_add(std::mem::take(&mut other.again));
-        self.used |= other.used;
+        let oldest = self.young.pop()?;
+        self.old.push(oldest);
+        self.young.pop().map(|cell| self.leaves(cell))
     }
 
-    /// Whether one more makes neither work nor a call to the allocator.
-    #[inline(always)]
-    fn has_room(&self) -> bool {
-        self.cells.has_room()
+    /// Looks at some of the old ones. What is back beside the first becomes idle.
+    fn look_at_old(&mut self) -> Option<Pooled<Cell>> {
+        let mut first = None;
+        for _ in 0..OLD_LOOKS.min(self.old.len()) {
+            let Some(mut cell) = self.old.pop() else {
+                break;
+            };
+            if !cell.is_back() {
+                self.old.push(cell);
+                continue;
+            }
+            let again = first.is_none() && cell.is_plain_again();
+            self.tally.left(again);
+            if again {
+                first = Some(cell);
+            } else {
+                came_back(cell);
+            }
+        }
+        first
     }
 
-    #[inline(always)]
-    fn push(&mut self, cell: Pooled<Cell>) {
-        self.used = true;
-        self.bytes = self.bytes.wrapping_add(cell.full);
-        self.cells.push(cell);
-    }
-
-    /// Looks at two where many wait: gets do not keep up then, or are somebody else's.
-    fn relieve(&mut self) {
-        if self.cells.len() <= FEW {
+    /// Makes room for one more: lets go of what is back, or grows.
+    fn make_room(&mut self) {
+        let len = self.young.len();
+        if len < self.young.capacity() {
             return;
         }
-        for _ in 0..2 {
-            if let Some(cell) = self.look(1) {
-                self.again = self.again.wrapping_sub(1);
-                cell::came_back(cell);
+        for _ in 0..len {
+            let Some(mut cell) = self.young.pop() else {
+                break;
+            };
+            if cell.is_back() {
+                self.tally.left(false);
+                came_back(cell);
+            } else {
+                self.young.push(cell);
             }
+        }
+        // So that the next look at all is after as many more.
+        if self.young.len() > len / 2 || len == 0 {
+            self.young.grow();
+        }
+    }
+
+    /// Takes over what is in another one.
+    fn merge(&mut self, mut other: Self) {
+        while let Some(cell) = other.young.pop().or_else(|| other.old.pop()) {
+            other.tally.left(false);
+            self.push(cell);
         }
     }
 
     /// Takes out, for a pass, what is back or has waited long enough.
     fn sift(&mut self, found: &mut impl FnMut(Pooled<Cell>)) {
-        for _ in 0..self.cells.len() {
-            let Some(mut cell) = self.cells.pop() else {
-                break;
-            };
-            if cell.is_back() || !cell.goes_on_waiting() {
-                self.bytes = self.bytes.wrapping_sub(cell.full);
-                found(cell);
-            } else {
-                self.cells.push(cell);
+        for cells in [&mut self.young, &mut self.old] {
+            for _ in 0..cells.len() {
+                let Some(mut cell) = cells.pop() else {
+                    break;
+                };
+                if cell.is_back() || !cell.goes_on_waiting() {
+                    self.tally.left(false);
+                    found(cell);
+                } else {
+                    cells.push(cell);
+                }
             }
+            cells.shrink();
         }
-        self.cells.shrink();
     }
 }
 
-/// One that is back and as it was, of the oldest few in this thread's ring. One that is back and is
-/// not goes where it belongs.
+/// One that is back, if it can be handed out as it is; if not, it becomes idle.
+fn ready((cell, plain): (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
+    if plain {
+        return Some(cell);
+    }
+    came_back_slow(cell);
+    None
+}
+
+/// The oldest of this thread's ring, if that is back and needs no look.
 #[inline(always)]
 pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<Cell>> {
-    // SAFETY: moves a pointer or two: one moves up from the rest only to where there is room.
-    let mut cell = unsafe { top.with(Ring::take) }??;
-    // The oldest is, as a rule.
-    if !cell.is_back() {
-        return look_on_slow(cell);
+    // SAFETY: reads a handle's count, and moves a pointer.
+    match unsafe { top.with(Ring::take_in_place) }?? {
+        (cell, true) => Some(cell),
+        found => ready_slow(found),
     }
-    if !cell.is_as_it_was_lent() {
-        return not_as_it_was_slow(cell);
-    }
-    Some(cell)
 }
 
-/// The same, with an oldest one that is back and has to be looked at. None to be handed out.
 #[cold]
 #[inline(never)]
-fn not_as_it_was_slow(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
-    cell.class.lent.again.fetch_sub(1, Ordering::Relaxed);
-    cell::came_back_slow(cell);
-    None
-}
-
-/// The same, with an oldest one that is still lent.
-#[cold]
-#[inline(never)]
-fn look_on_slow(cell: Pooled<Cell>) -> Option<Pooled<Cell>> {
-    if std::thread::panicking() {
-        // A ring would not go back, but be dropped.
-        cell.class.lent.again.fetch_sub(1, Ordering::Relaxed);
-        if let Err(cell) = Lent::push(cell) {
-            // The memory goes with the last view.
-            drop(Pooled::into_inner(cell));
-        }
-        return None;
-    }
-    if let Some(mut ring) = cell.class.lent.rings.try_get_fast() {
-        ring.untake(cell);
-        return ring.look(LOOKS - 1);
-    }
-    // A visitor has come in between.
-    cell.class.lent.again.fetch_sub(1, Ordering::Relaxed);
-    Lent::push_slow(cell);
-    None
+fn ready_slow(found: (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
+    ready(found)
 }
 
 /// The rings of one class.
 #[derive(Debug)]
 pub(super) struct Lent {
     rings: Pool<Ring>,
-    /// What rings have counted in theirs; wrapping, as theirs: together they are right.
-    again: Figure,
-    /// Whether there is a way to the rings yet, past this ([`Inner::has_lent`]).
+    tallies: Arc<Tallies>,
+    /// Whether the entries lead to the rings yet ([`Origin::has_lent`]).
     ///
-    /// [`Inner::has_lent`]: super::inner::Inner::has_lent
+    /// [`Origin::has_lent`]: super::cell::Origin::has_lent
     entered: AtomicBool,
-}
-
-pub(super) struct Figures {
-    /// Handles in the rings, and the capacity behind them.
-    pub(super) handles: u64,
-    pub(super) bytes: u64,
-    /// Buffers handed out again straight from a ring, which the class's pool has not seen.
-    pub(super) again: u64,
+    /// Operations until one looks at all handles, in a pool with limits.
+    due: Figure,
+    /// The capacity of the lent ones beyond what the class promises; may wrap around for a moment.
+    extra: Figure,
 }
 
 impl Lent {
     pub(super) fn new() -> Self {
+        let tallies = Arc::new(Tallies::new());
+        let rings = Arc::clone(&tallies);
         Self {
-            rings: Pool::builder(Ring::default)
+            rings: Pool::builder(move || Ring::new(rings.take()))
                 // Passes are the class's.
                 .trim_manually()
                 // Of its own, and without end: rings are not idle memory.
                 .budget(Budget::new(usize::MAX))
                 .build(),
-            again: Figure::new(0),
+            tallies,
             entered: AtomicBool::new(false),
+            due: Figure::new(0),
+            extra: Figure::new(0),
         }
     }
 
@@ -255,8 +308,8 @@ impl Lent {
         };
         let mut cell = Some(cell);
         let push = |ring: &mut Ring| {
-            if ring.has_room() {
-                cell.take().into_iter().for_each(|cell| ring.push(cell));
+            if let Some(one) = cell.take() {
+                cell = ring.push_in_place(one).err();
             }
         };
         // SAFETY: moves a pointer to where there is room for it.
@@ -264,28 +317,28 @@ impl Lent {
         cell.map_or(Ok(()), Err)
     }
 
-    /// The same, with the ring in hand: it may need more room, some that are back leave it where many
-    /// wait, and if there is none it is made. Not while the thread panics: the ring would be dropped.
+    /// The same, with the ring in hand: it may need more room, and if there is none it is made. Not
+    /// while the thread panics: the ring would be dropped.
     #[cold]
     #[inline(never)]
     pub(super) fn push_slow(cell: Pooled<Cell>) {
         if let Some(mut ring) = cell.class.lent.rings.try_get_fast() {
-            ring.push(cell);
-            return ring.relieve();
+            ring.make_room();
+            return ring.push(cell);
         }
-        if let Some(reason) = cell.class.refuses() {
+        if let Some(reason) = cell.class.keeps_nothing() {
             // The memory goes with the last view.
             return Pooled::discard_for(cell, reason);
         }
         let class = Arc::clone(&cell.class);
         let mut ring = class.lent.rings.get();
+        ring.make_room();
         ring.push(cell);
-        ring.relieve();
         drop(ring);
-        // Relaxed: whoever does not see it does it again.
+        // Relaxed: a thread that does not see it does it again.
         if !class.lent.entered.load(Ordering::Relaxed) {
-            if let Some(inner) = class.inner() {
-                inner.has_lent(class.index);
+            if let Some(origin) = class.origin.upgrade() {
+                origin.has_lent(class.index);
                 class.lent.entered.store(true, Ordering::Relaxed);
             }
         }
@@ -294,7 +347,7 @@ impl Lent {
         class.tell_janitor();
     }
 
-    /// The way to a thread's ring.
+    /// Leads an entry to the rings.
     ///
     /// # Safety
     /// This has to outlive all use of it.
@@ -303,27 +356,43 @@ impl Lent {
         unsafe { self.rings.enter_by(entry) };
     }
 
-    /// As [`pop`], also from rings that nobody has: those of ended threads, and one that a pass had in
-    /// hand when its thread wanted it, which then took another. They become one with this thread's.
-    pub(super) fn pop_slow(&self) -> Option<Pooled<Cell>> {
+    /// More looks at this thread's ring, where its oldest handle is still lent.
+    pub(super) fn look(&self) -> Option<Pooled<Cell>> {
         // While a thread panics a ring would not go back, but be dropped.
-        if std::thread::panicking() {
+        if panicking() {
             return None;
         }
-        let mut ring = self.rings.try_get()?;
-        for _ in 0..MERGED {
-            let found = ring.look(LOOKS);
-            if found.is_some() {
-                return found;
-            }
-            let mut other = self.rings.try_get()?;
-            ring.merge(&mut other);
-            drop(Pooled::into_inner(other));
-        }
-        ring.look(LOOKS)
+        self.rings.try_get_fast()?.look()
     }
 
-    /// Off, nothing waits: who wants a ring finds none, and what is in one is let go.
+    /// Looks at rings that no thread has: those of ended threads, and one that a pass had in hand when
+    /// its thread wanted it, which then took another. They become one with this thread's.
+    pub(super) fn look_elsewhere(&self) -> Option<Pooled<Cell>> {
+        if panicking() {
+            return None;
+        }
+        let mine = self.rings.try_get_fast();
+        let mut ring = match mine {
+            Some(ring) => ring,
+            None => {
+                let mut ring = self.rings.try_get()?;
+                if let Some(found) = ring.look() {
+                    return Some(found);
+                }
+                ring
+            }
+        };
+        for _ in 0..MERGED {
+            let other = self.rings.try_get()?;
+            ring.merge(Pooled::into_inner(other));
+            if let Some(found) = ring.look() {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Off, nothing waits: no ring is to be had, and what is in one is let go.
     pub(super) fn switch(&self, on: bool) {
         if on && !self.rings.is_used() {
             return;
@@ -336,12 +405,14 @@ impl Lent {
 
     /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
     /// enough. Whether there may be something to look at next time.
-    pub(super) fn look_at_all(&self, mut found: impl FnMut(Pooled<Cell>)) -> bool {
+    fn look_at_all(&self, mut found: impl FnMut(Pooled<Cell>)) -> bool {
         let mut more = false;
-        let all = self.each(None, |ring| {
+        let all = self.rings.sift(None, |ring| {
             ring.sift(&mut found);
             // One that is in use is empty now and then.
-            let keep = std::mem::take(&mut ring.used) || ring.cells.len() != 0;
+            let empty = ring.young.len() + ring.old.len() == 0;
+            let came = ring.tally.has_come();
+            let keep = std::mem::replace(&mut ring.came, came) != came || !empty;
             more |= keep;
             keep
         });
@@ -350,7 +421,7 @@ impl Lent {
 
     /// Lets go of all handles.
     pub(super) fn clear(&self) {
-        self.each(Some(Patience::Long), |_| false);
+        self.rings.sift(Some(Patience::Long), |_| false);
     }
 
     /// Lets go of all handles, and of those that are yet to come.
@@ -359,29 +430,46 @@ impl Lent {
     }
 
     pub(super) fn figures(&self) -> Figures {
-        let mut again = self.again.load(Ordering::Relaxed);
-        let mut figures = Figures {
-            handles: 0,
-            bytes: 0,
-            again: 0,
-        };
-        self.rings.peek(|ring| {
-            figures.handles += ring.cells.len() as u64;
-            figures.bytes += ring.bytes as u64;
-            again = again.wrapping_add(ring.again);
-        });
-        // Less than none, where a ring was missed that has counted one which was then taken back.
-        figures.again = (again as isize).max(0) as u64;
-        figures
+        self.tallies.figures()
     }
 
-    /// Sees all rings, and drops those that `keep` does not want; `false` if one was missed.
-    fn each(&self, patience: Option<Patience>, mut keep: impl FnMut(&mut Ring) -> bool) -> bool {
-        self.rings.sift(patience, |ring| {
-            // Relaxed: a figure.
-            self.again
-                .fetch_add(std::mem::take(&mut ring.again), Ordering::Relaxed);
-            keep(ring)
-        })
+    /// One that is larger than its class waits from now on, or (`bytes` wrapped around) no longer.
+    pub(super) fn add_extra(&self, bytes: usize) {
+        // Relaxed: a figure.
+        self.extra.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Class {
+    /// The capacity of all that is lent, in bytes.
+    pub(super) fn lent_bytes(&self) -> u64 {
+        // Relaxed: a figure.
+        let extra = self.lent.extra.load(Ordering::Relaxed) as isize;
+        let handles = self.lent.figures().handles;
+        handles * self.size as u64 + extra.max(0) as u64
+    }
+
+    /// Looks at all that is lent; whether there may be something to look at next time.
+    pub(super) fn look_at_all(&self) -> bool {
+        self.lent.look_at_all(came_back_for_all)
+    }
+
+    /// Looks at all that is lent if it is more than may be idle, now and then: where the last look
+    /// found little, once for each handle.
+    pub(super) fn relieve_if_due(&self) {
+        // Relaxed, all of it: a lost count makes a look come later.
+        let left = self.lent.due.load(Ordering::Relaxed);
+        if left > 0 {
+            return self.lent.due.store(left - 1, Ordering::Relaxed);
+        }
+        let before = self.lent.figures();
+        let mut due = APART;
+        if self.lent_bytes() > self.limit as u64 {
+            self.look_at_all();
+            let found = before.handles.saturating_sub(self.lent.figures().handles);
+            let share = if found > before.handles / 8 { 8 } else { 1 };
+            due = due.max(before.handles / share);
+        }
+        self.lent.due.store(due as usize, Ordering::Relaxed);
     }
 }

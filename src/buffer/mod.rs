@@ -1,23 +1,43 @@
-//! [`BufferPool`]: reusable byte buffers that speak `bytes`.
+//! [`BufferPool`]: reusable byte buffers that speak `bytes`. On top of `object/`, whose pools it is made of.
 //!
 //! | file | what |
 //! |---|---|
-//! | `pool.rs` | what users call: [`BufferPool`], its builder and figures |
-//! | `guard.rs` | [`Buffer`]; `io.rs`: its traits |
-//! | `class.rs` | size classes |
-//! | `inner.rs` | a pool for each class, and the choice between them |
-//! | `cell.rs` | what is in those pools; how a buffer comes back |
-//! | `lent.rs` | frozen buffers, until their last view is gone: a ring of them for each thread |
-//! | `queue.rs` | the order in a ring |
+//! | `pool.rs` `builder.rs` `stats.rs` `error.rs` | what users call and see |
+//! | `guard.rs` | [`Buffer`]; `io.rs`, `read.rs`: its traits, and reading into it; `shells.rs`: where it is of no pool |
+//! | `inner.rs` `settings.rs` `off.rs` | a pool for each class, and the choice between them |
+//! | `cell.rs` | what is in those pools |
+//! | `comeback.rs` | how a buffer comes back |
+//! | `lent.rs` `queue.rs` `tally.rs` | frozen buffers, until their last view is gone: a ring of them for each thread |
+//! | `policy.rs` `class.rs` | sizes: what is kept as it is, and what is made for a request |
+//! | `memory.rs` `wipe.rs` | allocations, and overwriting them |
+//!
+//! Imports run downwards in this table; `cell.rs`, `comeback.rs` and `lent.rs` import each other.
 
+mod builder;
 mod cell;
 mod class;
+mod comeback;
+mod error;
 mod guard;
 mod inner;
 mod io;
 mod lent;
+mod memory;
+mod off;
+mod policy;
 mod pool;
 mod queue;
+mod read;
+mod settings;
+mod shells;
+mod stats;
+mod tally;
+mod wipe;
 
+pub use self::builder::BufferPoolBuilder;
+pub(crate) use self::cell::Cell;
+pub use self::error::CapacityError;
 pub use self::guard::Buffer;
-pub use self::pool::{BufferPool, BufferPoolBuilder, CapacityError, ClassStats};
+pub(crate) use self::lent::Ring;
+pub use self::pool::BufferPool;
+pub use self::stats::ClassStats;

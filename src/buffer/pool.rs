@@ -1,56 +1,78 @@
-//! [`BufferPool`] and its builder: what users call.
+//! [`BufferPool`]: what users call.
 
-use super::cell::Cell;
+use super::builder::BufferPoolBuilder;
 use super::class;
+use super::error::CapacityError;
 use super::guard::Buffer;
-use super::inner::{Class, Inner, Used};
+use super::inner::{Inner, Used};
+use super::memory;
+use super::settings::Settings;
+use super::stats::{self, ClassStats};
 use crate::background::hook;
-use crate::budget::Budget;
-use crate::object::pool::Pool;
-use crate::raw::limits::Quota;
-use crate::raw::stats::{Reason, Stats, Trimmed};
+use crate::raw::stats::{Stats, Trimmed};
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
+use crate::sync::{AtomicU8, Ordering};
 use crate::sys::memory::Level;
+use bytes::BytesMut;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::time::Duration;
 
 /// Reusable byte buffers of any size, with a cache per thread.
 ///
-/// [`get`](BufferPool::get) hands out an empty [`Buffer`], a [`BytesMut`](bytes::BytesMut) with at
-/// least the capacity asked for; dropping it gives it back. Warm, neither allocates.
+/// [`get`](BufferPool::get) hands out an empty [`Buffer`], a [`BytesMut`] with at least the capacity
+/// requested; dropping it gives it back. Warm, neither allocates.
 ///
-/// Buffers are kept by size class: 64, 80, 96, 112, 128, 160, … bytes up to 4 MiB (see
-/// [`max_class`](BufferPoolBuilder::max_class)), so one costs at most a quarter more than what was
-/// asked for. A request looks at its own class, then at the next one, and then makes a buffer.
-/// What is larger than the largest class is served, counted and not kept.
+/// # Sizes
+/// Buffers are made and kept by size class: 64, 80, 96, 112, 128, 160, … bytes up to 4 MiB (see
+/// [`max_class`](BufferPoolBuilder::max_class)), so one is made at most a quarter larger than was requested.
+/// It belongs to that class for as long as it lives, however much it grows, so that the requests which made
+/// it grow find it again; no size is learned from one buffer for another. A request looks at its own class,
+/// then at the next one, and then makes a buffer. A request for 0 bytes is a class of its own: a new buffer
+/// has no memory, and one that grew serves the next request for 0 bytes.
 ///
-/// Each class is a [`Pool`]: idle buffers are gone after three trim passes, 15 s by default, also
+/// - Idle buffers of a class are never more than were in use at once.
+/// - A buffer of just its class is kept, however little of it is used: a 64 KiB read window that sees 20
+///   bytes is still there for the next read.
+/// - A buffer that grew (to more than 1 KiB and a quarter more than its class) is cut back to its class by
+///   the fifth use in a row that was seen to fill less than a quarter of it. If it grows again within ten
+///   uses the cut was a mistake: the next one takes 20 such uses, and up to 80 after more mistakes, for three
+///   trim passes. So an idle buffer is at most as large as its class, or four times what one of its last 80
+///   uses filled; and three passes after it grew, one of its last five.
+/// - What comes back smaller than its class, larger than the largest class, or is refused by a limit is
+///   dropped. What is larger than the largest class is served and counted all the same.
+///
+/// Where this is weak: use that `advance`, `split` or `clear` has hidden when the buffer comes back does not
+/// count, so a buffer that *grew* and is consumed before it is dropped is cut now and then (request what it
+/// grows to, and it is not); in bursts, where each of many buffers grows rarely, each that did stays large
+/// for some more bursts (500 at once, one in 50 of which grows: five to ten times what a burst needs);
+/// of more than 15 small uses for each large one, every large use grows the buffer anew; and one that
+/// is used by just a quarter stays four times too large. And unless the pool has a limit, a buffer that
+/// grew in place in its second use or later, was cut back to just its former capacity by `split_off`, and comes back filled in part
+/// is not seen to have more memory until it comes back empty, full or frozen.
+///
+/// Each class is a [`Pool`](crate::Pool): idle buffers are gone after three trim passes, 15 s by default, also
 /// those in the caches of threads that never run again.
 ///
 /// # Frozen buffers
 /// [`Buffer::freeze`] gives a plain [`Bytes`](bytes::Bytes) without a copy and, once warm, without
-/// any call to the allocator. Nobody tells the pool when the last view of it goes, so it asks: each
-/// `get` that finds none in its thread's cache asks up to eight of the buffers that its thread has
-/// lent out in that class, oldest first, and some more before it makes one; a freeze by a thread that
-/// has more than sixteen lent out asks two; and each pass asks all, of all threads. So after its last
-/// view is gone memory waits until one of these: with automatic trimming until the next pass, 5 s by
-/// default, at the most. Buffers that are lent out or wait count as [in use](Stats::in_use), and not
-/// towards limits and budget; how many there are is in [`class_stats`](BufferPool::class_stats). The
-/// same goes for buffers that are dropped while parts of them, by `split_to` and the like, are still
-/// around; but the pool waits for those (and for frozen ones that had grown) for three passes only,
-/// and then leaves their memory to the last part.
+/// any call to the allocator. Nothing tells the pool when the last view of it goes, so it asks: each
+/// `get` that finds none in its thread's cache asks the oldest of the buffers that its thread has
+/// lent out in that class, then up to eight more, and now and then some of those that were asked before
+/// and still lent. A freeze asks all that its thread has lent before it makes room for more of them, and
+/// each pass asks all, of all threads. So after its last view is gone memory waits until one of these: with
+/// automatic trimming until the next pass, 5 s by default, at the most. A thread that keeps many views for
+/// long makes fewer than as many buffers more than it needs.
 ///
-/// # One huge request
-/// A buffer above 4 KiB that comes back five times in a row with less than a quarter filled is
-/// dropped, so that buffers which once grew do not stay large for ever; requests like the last one
-/// then get a buffer of the size they used. (One that comes back empty says nothing about its use:
-/// it is no strike.) Ask for what you need: who asks for 64 KiB and writes 1 KiB each time gets
-/// every fifth buffer from the allocator.
+/// Buffers that are lent out or wait count as [in use](Stats::in_use), and not
+/// towards limits and budget; how many there are is in [`class_stats`](BufferPool::class_stats). In a pool
+/// with a limit, returns and freezes ask all of them as well, now and then, while they are more than the
+/// limit. The same goes for buffers that are dropped while parts of them, by `split_to` and the like, are
+/// still around; but the pool waits for those (and for frozen ones that had grown and were split) for three
+/// passes only, and then leaves their memory to the last part.
 ///
 /// # When a plain pool is better
-/// [`Pool<Vec<u8>>`](Pool) or `Pool<String>` costs less on each get, and serves well where all
+/// [`Pool<Vec<u8>>`](crate::Pool) or `Pool<String>` costs less on each get, and serves well where all
 /// buffers are of about one size, or where the API wants a `Vec` or a `String`. `BufferPool` pays
 /// where sizes differ, where `bytes` is the language, and where buffers end up as `Bytes`. And
 /// where a buffer can stay in a local variable or in the connection's state, it should: nothing is
@@ -74,7 +96,13 @@ use std::time::Duration;
 /// ```
 pub struct BufferPool {
     inner: Lazy<Inner>,
+    /// Requests without a size before there was an inside.
+    early: AtomicU8,
 }
+
+/// A request without a size that makes the inside; those before it are not pooled, so that a program
+/// which asks for nothing has nothing allocated.
+const EARLY: u8 = 8;
 
 // A panic in between leaves locks and flags as they should be; no user code runs inside.
 impl UnwindSafe for BufferPool {}
@@ -87,11 +115,21 @@ impl BufferPool {
     /// before the first use.
     #[must_use]
     pub const fn new() -> Self {
-        Self { inner: Lazy::new() }
+        Self {
+            inner: Lazy::new(),
+            early: AtomicU8::new(0),
+        }
     }
 
-    /// The process's pool, for libraries and whoever needs no pool of their own: what one part of
-    /// the program gives back, another can use.
+    pub(super) fn of(inner: Arc<Inner>) -> Self {
+        Self {
+            inner: Lazy::made(inner),
+            early: AtomicU8::new(0),
+        }
+    }
+
+    /// The process's pool, for libraries and for programs that need no pool of their own: what one part
+    /// of the program gives back, another can use.
     ///
     /// # Examples
     /// ```
@@ -118,17 +156,16 @@ impl BufferPool {
     /// assert_eq!(pool.stats().idle, 0);
     /// ```
     pub fn builder() -> BufferPoolBuilder {
-        BufferPoolBuilder {
-            settings: Settings::default(),
-        }
+        BufferPoolBuilder::default()
     }
 
-    /// An empty buffer with at least this capacity.
+    /// An empty buffer with at least this capacity, in bytes.
     ///
-    /// With a capacity of 0 it has no memory yet, and allocates when something is written.
+    /// With a capacity of 0 it may have no memory yet, and then allocates when something is written.
     ///
     /// # Panics
-    /// As `Vec`: if `min_capacity` exceeds `isize::MAX`. [`try_get`](BufferPool::try_get) does not.
+    /// As `Vec`: if `min_capacity` exceeds `isize::MAX`.
+    /// [`try_with_capacity`](BufferPool::try_with_capacity) does not.
     #[inline]
     pub fn get(&self, min_capacity: usize) -> Buffer {
         match self.hit(min_capacity) {
@@ -140,6 +177,9 @@ impl BufferPool {
     /// As [`get`](BufferPool::get), with an error instead of a panic or an abort when there cannot
     /// be so much memory, or (from 1 MiB) when the allocator has none.
     ///
+    /// (It was called `try_get`, which for a [`Pool`](crate::Pool::try_get) means something else: an idle
+    /// object or none.)
+    ///
     /// # Errors
     /// If the buffer cannot be had.
     ///
@@ -147,15 +187,57 @@ impl BufferPool {
     /// ```
     /// # use repool::BufferPool;
     /// let pool = BufferPool::new();
-    /// assert!(pool.try_get(1000).is_ok());
-    /// let error = pool.try_get(usize::MAX).unwrap_err();
-    /// assert_eq!((error.asked, error.possible), (usize::MAX, isize::MAX as usize));
+    /// assert!(pool.try_with_capacity(1000).is_ok());
+    /// let error = pool.try_with_capacity(usize::MAX).unwrap_err();
+    /// assert_eq!((error.requested, error.max), (usize::MAX, isize::MAX as usize));
     /// ```
-    pub fn try_get(&self, min_capacity: usize) -> Result<Buffer, CapacityError> {
+    pub fn try_with_capacity(&self, min_capacity: usize) -> Result<Buffer, CapacityError> {
         match self.hit(min_capacity) {
             Some(buffer) => Ok(buffer),
             None => self.find(min_capacity, true),
         }
+    }
+
+    /// The former name of [`try_with_capacity`](BufferPool::try_with_capacity).
+    #[doc(hidden)]
+    pub fn try_get(&self, min_capacity: usize) -> Result<Buffer, CapacityError> {
+        self.try_with_capacity(min_capacity)
+    }
+
+    /// A buffer with a copy of `content`.
+    ///
+    /// # Panics
+    /// As [`get`](BufferPool::get).
+    ///
+    /// # Examples
+    /// ```
+    /// # use repool::BufferPool;
+    /// assert_eq!(BufferPool::global().copy_from(b"hello"), "hello");
+    /// ```
+    pub fn copy_from(&self, content: &[u8]) -> Buffer {
+        let mut buffer = self.get(content.len());
+        buffer.extend_from_slice(content);
+        buffer
+    }
+
+    /// Gives the pool a `BytesMut` that was made elsewhere, or taken out by
+    /// [`Buffer::into_inner`]: the read buffer that a `Framed` had, for example.
+    ///
+    /// It is cleared and belongs to the largest class that its capacity can serve from then on. It is
+    /// freed instead if it is too small for any class (64 bytes), too large for all, refused by a limit, or
+    /// if other parts of its memory are still around.
+    ///
+    /// # Examples
+    /// ```
+    /// # use repool::BufferPool;
+    /// # use bytes::BytesMut;
+    /// let pool = BufferPool::new();
+    /// pool.put(BytesMut::with_capacity(8192));
+    /// let buffer = pool.get(8192);
+    /// assert_eq!((pool.stats().adopted, pool.stats().created), (1, 0));
+    /// ```
+    pub fn put(&self, bytes: BytesMut) {
+        self.inner().adopt(bytes);
     }
 
     #[inline(always)]
@@ -168,27 +250,54 @@ impl BufferPool {
     #[cold]
     #[inline(never)]
     fn get_slow(&self, min_capacity: usize) -> Buffer {
+        if self.inner.get().is_some_and(Inner::is_off) {
+            return Buffer::plain(BytesMut::with_capacity(min_capacity));
+        }
         match self.find(min_capacity, false) {
             Ok(buffer) => buffer,
             Err(_) => panic!("capacity overflow: no buffer can hold {min_capacity} bytes"),
         }
     }
 
-    #[cold]
+    /// A buffer by the slow path.
     fn find(&self, min_capacity: usize, fallible: bool) -> Result<Buffer, CapacityError> {
-        if min_capacity == 0 {
-            return Ok(Buffer::loose(self.inner.get().map(Inner::weak)));
+        if fallible && self.inner.get().is_some_and(Inner::is_off) {
+            let memory = memory::allocate(min_capacity, fallible);
+            return memory
+                .map(Buffer::plain)
+                .ok_or_else(|| CapacityError::of(min_capacity));
         }
-        self.inner().get(min_capacity, fallible)
+        if min_capacity == 0 {
+            return Ok(self.find_unsized());
+        }
+        self.inner().get(min_capacity, fallible).map(Buffer::of)
     }
 
-    /// Runs one trim pass over all classes, and says what it dropped; see [`Pool::trim`]. It asks
+    #[cold]
+    fn find_unsized(&self) -> Buffer {
+        let Some(inner) = self.inner.get() else {
+            // Relaxed: that it is more than a few is enough.
+            let early = self.early.load(Ordering::Relaxed);
+            if early < EARLY {
+                self.early.store(early + 1, Ordering::Relaxed);
+                return Buffer::empty(None);
+            }
+            return Buffer::empty(Some(self.inner().weak()));
+        };
+        match inner.get_unsized() {
+            Some(cell) => Buffer::of(cell),
+            None => Buffer::empty(Some(inner.weak())),
+        }
+    }
+
+    /// Runs one trim pass over all classes, and says what it dropped; see [`Pool::trim`](crate::Pool::trim). It asks
     /// each lent-out buffer whether it is back as well.
     pub fn trim(&self) -> Trimmed {
         self.trim_under(Level::Normal)
     }
 
-    /// Runs one trim pass by the rule for this level of memory pressure; see [`Pool::trim_under`].
+    /// Runs one trim pass by the rule for this level of memory pressure; see
+    /// [`Pool::trim_under`](crate::Pool::trim_under).
     pub fn trim_under(&self, level: Level) -> Trimmed {
         hook::together(|| self.each(|used| used.pool.trim_under(level)))
     }
@@ -204,11 +313,11 @@ impl BufferPool {
         })
     }
 
-    /// What the pool has done and holds, all classes together. Cheap enough for once a second: like
-    /// a pass, it visits each thread's cache in each class.
+    /// What the pool has done and holds, all classes together.
     ///
-    /// Requests without capacity do not count. Buffers that are lent out, frozen or with parts split
-    /// off, are `in_use`.
+    /// Its counters never go back, so a Prometheus counter may read them. A request without a size counts
+    /// when something is written. Buffers that are lent out, frozen or with parts split off, are `in_use`.
+    /// Buffers that were handed out while the pool was switched off count as created and discarded at once.
     ///
     /// # Examples
     /// ```
@@ -220,31 +329,7 @@ impl BufferPool {
     /// assert_eq!((stats.created, stats.reused, stats.idle_bytes), (1, 1, 112));
     /// ```
     pub fn stats(&self) -> Stats {
-        let mut sum = Stats::default();
-        let mut moved = [0, 0];
-        for Used { pool, class } in self.used() {
-            sum.add(&pool.stats());
-            let again = class.lent.figures().again;
-            sum.reused += again;
-            sum.returned += again;
-            let [.., left, arrived] = class.counts.read();
-            moved[0] += left;
-            moved[1] += arrived;
-        }
-        // From class to class, and not in or out. One that is under way counts as taken, or not at
-        // all: as much off each keeps the books in balance.
-        let both = moved[0].min(moved[1]).min(sum.taken).min(sum.adopted);
-        sum.taken -= both;
-        sum.adopted -= both;
-        if let Some(inner) = self.inner.get() {
-            // What goes from class to class may have been seen twice; no limit is exceeded (I7).
-            let (objects, bytes) = inner.settings().most();
-            let idle = sum.idle.min(objects as u64);
-            sum.in_use += sum.idle - idle;
-            sum.idle = idle;
-            sum.idle_bytes = sum.idle_bytes.min(bytes as u64);
-        }
-        sum
+        self.inner.get().map(stats::of_all).unwrap_or_default()
     }
 
     /// The figures of each class that has been used, smallest first.
@@ -263,16 +348,36 @@ impl BufferPool {
         self.used().map(ClassStats::of).collect()
     }
 
-    /// Switches pooling off and on, for comparing runs with and without; see
-    /// [`Pool::set_enabled`]. Off, nothing waits for frozen buffers: their memory goes with the last
-    /// view.
+    /// Switches pooling off and on, for comparing runs with and without.
+    ///
+    /// Off, a buffer is a `BytesMut` of just the capacity requested and nothing else: `get`, drop and
+    /// freeze call the allocator as code without a pool does, and take about as long. It counts as
+    /// created and discarded at once, and is freed when dropped even if the pool is on again by then. What is idle stays until
+    /// [`clear`](BufferPool::clear); nothing waits for what was frozen before.
+    ///
+    /// (Pools that wipe, by the feature `zeroize`, go on to do so, and take longer than that.)
     pub fn set_enabled(&self, on: bool) {
         self.inner().set_enabled(on);
     }
 
+    /// Whether pooling is switched on.
+    ///
+    /// # Examples
+    /// ```
+    /// # use repool::BufferPool;
+    /// let pool = BufferPool::new();
+    /// assert!(pool.is_enabled());
+    /// pool.set_enabled(false);
+    /// assert!(!pool.is_enabled());
+    /// ```
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.inner.get().is_none_or(Inner::is_enabled)
+    }
+
     /// The name given to the builder.
     pub fn name(&self) -> Option<&str> {
-        self.inner.get()?.settings().name.as_deref()
+        self.inner.get()?.settings().common.name()
     }
 
     fn inner(&self) -> &Inner {
@@ -306,273 +411,7 @@ impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BufferPool")
             .field("name", &self.name())
-            .field("stats", &self.stats())
-            .finish()
-    }
-}
-
-/// The figures of one size class, from [`BufferPool::class_stats`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClassStats {
-    /// The capacity that the class serves; `usize::MAX` for requests above the largest class.
-    pub capacity: usize,
-    /// Buffers asked for, in sizes of this class.
-    pub requests: u64,
-    /// Buffers of this class made.
-    pub created: u64,
-    /// Buffers of this class handed out again, also for requests of smaller ones.
-    pub reused: u64,
-    /// Buffers dropped because they came back larger than the largest class, or than
-    /// `max_object_bytes`.
-    pub oversize: u64,
-    /// Buffers waiting to be handed out.
-    pub idle: u64,
-    /// Their capacity together.
-    pub idle_bytes: u64,
-    /// Buffers in use, the lent ones among them.
-    pub in_use: u64,
-    /// Buffers given up by their user of which views may still be around: frozen, or split.
-    pub lent: u64,
-    /// Their capacity together.
-    pub lent_bytes: u64,
-}
-
-impl ClassStats {
-    fn of(Used { pool, class }: &Used) -> Self {
-        let stats = pool.stats();
-        let [helped, helps, ..] = class.counts.read();
-        let lent = class.lent.figures();
-        let reused = stats.reused + lent.again;
-        Self {
-            capacity: if class.index == class::OUTSIDE {
-                usize::MAX
-            } else {
-                class::size(class.index)
-            },
-            requests: (stats.created + reused + helped).saturating_sub(helps),
-            created: stats.created,
-            reused,
-            oversize: stats.discarded_by.oversize,
-            idle: stats.idle,
-            idle_bytes: stats.idle_bytes,
-            in_use: stats.in_use,
-            lent: lent.handles,
-            lent_bytes: lent.bytes,
-        }
-    }
-}
-
-/// No buffer of that capacity can be had; from [`BufferPool::try_get`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CapacityError {
-    /// The capacity asked for.
-    pub asked: usize,
-    /// No buffer can be larger than this. What was asked for may be less: then the allocator had
-    /// no memory.
-    pub possible: usize,
-}
-
-impl CapacityError {
-    pub(super) fn of(asked: usize) -> Self {
-        Self {
-            asked,
-            possible: isize::MAX as usize,
-        }
-    }
-}
-
-impl fmt::Display for CapacityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.asked > self.possible {
-            write!(
-                f,
-                "capacity overflow: {} bytes asked for, {} possible",
-                self.asked, self.possible
-            )
-        } else {
-            write!(f, "no memory for {} bytes", self.asked)
-        }
-    }
-}
-
-impl std::error::Error for CapacityError {}
-
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) name: Option<String>,
-    /// The largest class.
-    pub(super) top: usize,
-    max_idle: usize,
-    max_idle_bytes: usize,
-    max_object_bytes: usize,
-    budget: Option<Budget>,
-    interval: Option<Option<Duration>>,
-    #[cfg(feature = "zeroize")]
-    pub(super) wipes: bool,
-    /// What the classes may keep together; made by `build`.
-    group: Option<Arc<Quota>>,
-}
-
-impl Settings {
-    /// The most buffers and bytes that are kept idle.
-    fn most(&self) -> (usize, usize) {
-        (self.max_idle, self.max_idle_bytes)
-    }
-
-    /// Why no buffer of this class is ever kept, if so.
-    pub(super) fn refuses(&self, class: usize) -> Option<Reason> {
-        if class == class::OUTSIDE || class::size(class) > self.max_object_bytes {
-            return Some(Reason::Oversize);
-        }
-        if self.max_idle == 0 || class::size(class) > self.max_idle_bytes {
-            return Some(Reason::Full);
-        }
-        let budget = self.budget.clone().or_else(Budget::default_for_pools)?;
-        (class::size(class) > budget.limit()).then_some(Reason::Budget)
-    }
-}
-
-/// The default largest class.
-const TOP: usize = 4 << 20;
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            name: None,
-            top: class::holding(TOP),
-            max_idle: usize::MAX,
-            max_idle_bytes: usize::MAX,
-            max_object_bytes: usize::MAX,
-            budget: None,
-            interval: None,
-            #[cfg(feature = "zeroize")]
-            wipes: true,
-            group: None,
-        }
-    }
-}
-
-impl Settings {
-    /// The pool of a class.
-    pub(super) fn pool(&self, class: &Arc<Class>) -> Pool<Cell> {
-        let (made, looked_at) = (Arc::clone(class), Arc::clone(class));
-        let mut builder = Pool::builder(move || Cell::empty(&made))
-            .heap_only()
-            .on_pass(move || looked_at.look_at_all())
-            .group(self.group.clone())
-            .max_object_bytes(if class.index == class::OUTSIDE {
-                0 // nothing is kept
-            } else {
-                self.max_object_bytes
-            });
-        if let Some(name) = &self.name {
-            builder = builder.name(name.as_str());
-        }
-        if let Some(budget) = &self.budget {
-            builder = builder.budget(budget.clone());
-        }
-        match self.interval {
-            None => builder,
-            Some(None) => builder.trim_manually(),
-            Some(Some(interval)) => builder.trim_every(interval),
-        }
-        .build()
-    }
-}
-
-/// Settings for a [`BufferPool`], from [`BufferPool::builder`].
-#[derive(Debug)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct BufferPoolBuilder {
-    settings: Settings,
-}
-
-impl BufferPoolBuilder {
-    /// A name for logs and statistics.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.name = Some(name.into());
-        self
-    }
-
-    /// The capacity of the largest buffers that are kept, rounded up to a class. Default: 4 MiB;
-    /// at least 64 bytes, at most 1 GiB.
-    pub fn max_class(mut self, bytes: usize) -> Self {
-        self.settings.top = class::holding(bytes.clamp(class::SMALLEST, class::LARGEST));
-        self
-    }
-
-    /// How many buffers the pool keeps idle at most, in all classes and threads together. Default:
-    /// no limit.
-    ///
-    /// Never exceeded. Threads take their share of it in advance, for each class, so a small limit
-    /// may keep fewer.
-    pub fn max_idle(mut self, buffers: usize) -> Self {
-        self.settings.max_idle = buffers;
-        self
-    }
-
-    /// How many bytes the idle buffers may have together. Default: no limit. Never exceeded.
-    pub fn max_idle_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_idle_bytes = bytes;
-        self
-    }
-
-    /// How many bytes one buffer may have and still be kept, where that is to be less than
-    /// [`max_class`](BufferPoolBuilder::max_class). Default: no limit.
-    pub fn max_object_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_object_bytes = bytes;
-        self
-    }
-
-    /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
-    /// process-wide one, if there is one ([`Budget::set_default`]).
-    pub fn budget(mut self, budget: Budget) -> Self {
-        self.settings.budget = Some(budget);
-        self
-    }
-
-    /// Lets the janitor run a pass every `interval`. Default: every 5 s.
-    ///
-    /// # Panics
-    /// If `interval` is zero.
-    pub fn trim_every(mut self, interval: Duration) -> Self {
-        assert!(
-            !interval.is_zero(),
-            "the time between two trim passes must not be zero"
-        );
-        self.settings.interval = Some(Some(interval));
-        self
-    }
-
-    /// Leaves passes to you: call [`BufferPool::trim`] from a timer, a frame loop, an idle hook.
-    pub fn trim_manually(mut self) -> Self {
-        self.settings.interval = Some(None);
-        self
-    }
-
-    /// Whether buffers are overwritten with zeros, all of their capacity, when they come back.
-    /// Default, with the feature `zeroize`: yes.
-    ///
-    /// Frozen ones are overwritten when the pool takes them back; where a buffer grew, what it
-    /// grew out of is not, and neither is what the user split off or took out.
-    #[cfg(feature = "zeroize")]
-    pub fn zeroize(mut self, on: bool) -> Self {
-        self.settings.wipes = on;
-        self
-    }
-
-    /// Makes the pool.
-    #[must_use]
-    pub fn build(self) -> BufferPool {
-        let mut settings = self.settings;
-        let (objects, bytes) = (settings.max_idle, settings.max_idle_bytes);
-        if objects != usize::MAX || bytes != usize::MAX {
-            settings.group = Some(Arc::new(Quota::new(objects, bytes)));
-        }
-        BufferPool {
-            inner: Lazy::made(Inner::new(settings)),
-        }
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
     }
 }

@@ -1,93 +1,113 @@
-//! [`Queue`]: first in, first out, and the first few in place.
+//! [`Queue`]: first in, first out, in one block of memory that only [`Queue::grow`] and
+//! [`Queue::shrink`] exchange. Everything else neither allocates nor frees, and does not panic.
 
-use std::collections::VecDeque;
+/// Room for so many to begin with.
+const ROOM: usize = 16;
 
-/// So many are in place.
-pub(super) const FEW: usize = 16;
-
-/// A queue whose oldest entries are in place: where few wait there is no pointer to follow, and no
-/// call to the allocator.
+/// Entries from `first` to `last`, both of which count on for ever and wrap around. A slot outside is
+/// empty, so a look at a slot says as well whether the queue is empty, or full.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    /// The oldest: `near` of them, from `first` on, and at the end from the start again.
-    few: [Option<T>; FEW],
+    /// None, or a power of two.
+    slots: Box<[Option<T>]>,
     first: usize,
-    near: usize,
-    /// The others. None, unless there are [`FEW`] before them.
-    far: VecDeque<T>,
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Self {
-        Self {
-            few: [const { None }; FEW],
-            first: 0,
-            near: 0,
-            far: VecDeque::new(),
-        }
-    }
+    last: usize,
 }
 
 impl<T> Queue<T> {
-    pub(super) fn len(&self) -> usize {
-        self.near + self.far.len()
+    pub(super) fn new() -> Self {
+        Self {
+            slots: Box::default(),
+            first: 0,
+            last: 0,
+        }
     }
 
-    /// Whether one more goes in place.
+    pub(super) fn len(&self) -> usize {
+        self.last.wrapping_sub(self.first)
+    }
+
+    /// For so many there is room.
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
     #[inline(always)]
-    pub(super) fn has_room(&self) -> bool {
-        self.near < FEW
+    fn slot(&mut self, at: usize) -> Option<&mut Option<T>> {
+        let mask = self.slots.len().wrapping_sub(1);
+        self.slots.get_mut(at & mask)
+    }
+
+    /// Puts one at the end, if there is room.
+    #[inline(always)]
+    pub(super) fn push_in_place(&mut self, one: T) -> Result<(), T> {
+        match self.slot(self.last) {
+            Some(slot @ None) => {
+                // Nothing is there to be dropped.
+                std::mem::forget(slot.replace(one));
+                self.last = self.last.wrapping_add(1);
+                Ok(())
+            }
+            _ => Err(one),
+        }
     }
 
     /// Puts one at the end.
-    #[inline(always)]
     pub(super) fn push(&mut self, one: T) {
-        if self.has_room() {
-            let place = &mut self.few[(self.first + self.near) % FEW];
-            debug_assert!(place.is_none());
-            // Nothing is there to be dropped.
-            std::mem::forget(place.replace(one));
-            self.near += 1;
-        } else {
-            self.push_slow(one);
+        if let Err(one) = self.push_in_place(one) {
+            self.grow();
+            let pushed = self.push_in_place(one);
+            debug_assert!(pushed.is_ok(), "there is room");
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn push_slow(&mut self, one: T) {
-        self.far.push_back(one);
-    }
-
-    /// Takes the oldest out. Allocates and frees nothing.
+    /// Takes the oldest out.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<T> {
-        if self.near == 0 {
+        self.pop_if(|_| true)
+    }
+
+    /// Takes the oldest out, if `wanted` says so.
+    #[inline(always)]
+    pub(super) fn pop_if(&mut self, wanted: impl FnOnce(&mut T) -> bool) -> Option<T> {
+        let first = self.first;
+        let slot = self.slot(first)?;
+        if !wanted(slot.as_mut()?) {
             return None;
         }
-        let one = self.few[self.first % FEW].take();
-        self.first = (self.first + 1) % FEW;
-        self.near -= 1;
-        if !self.far.is_empty() {
-            self.move_up_slow();
-        }
+        let one = slot.take();
+        self.first = first.wrapping_add(1);
         one
     }
 
-    #[cold]
-    #[inline(never)]
-    fn move_up_slow(&mut self) {
-        if let Some(next) = self.far.pop_front() {
-            self.push(next);
+    /// The one behind the oldest.
+    pub(super) fn second_mut(&mut self) -> Option<&mut T> {
+        if self.len() < 2 {
+            return None;
         }
+        self.slot(self.first.wrapping_add(1))?.as_mut()
+    }
+
+    /// Makes room for as many again.
+    pub(super) fn grow(&mut self) {
+        self.resize((2 * self.slots.len()).max(ROOM));
     }
 
     /// Gives memory back after a burst.
     pub(super) fn shrink(&mut self) {
-        let (len, capacity) = (self.far.len(), self.far.capacity());
-        if capacity >= 128 && len <= capacity / 4 {
-            self.far.shrink_to(2 * len);
+        let (len, room) = (self.len(), self.slots.len());
+        if room > 8 * ROOM && len < room / 4 {
+            self.resize((2 * len).next_power_of_two());
         }
+    }
+
+    fn resize(&mut self, room: usize) {
+        let entries: Vec<T> = std::iter::from_fn(|| self.pop()).collect();
+        self.first = 0;
+        self.last = entries.len();
+        let mut slots: Vec<Option<T>> = entries.into_iter().map(Some).collect();
+        slots.resize_with(room, || None);
+        self.slots = slots.into_boxed_slice();
     }
 }
 
@@ -95,6 +115,7 @@ impl<T> Queue<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::VecDeque;
 
     proptest! {
         #![proptest_config(ProptestConfig {
@@ -104,8 +125,10 @@ mod tests {
         })]
 
         #[test]
-        fn as_a_deque(steps in prop::collection::vec(0..9_u8, 0..400)) {
-            let (mut queue, mut deque) = (Queue::default(), VecDeque::new());
+        fn as_a_deque(steps in prop::collection::vec(0..12_u8, 0..400)) {
+            let (mut queue, mut deque) = (Queue::new(), VecDeque::new());
+            // As if it had been used for long.
+            (queue.first, queue.last) = (usize::MAX - 20, usize::MAX - 20);
             for (n, step) in steps.into_iter().enumerate() {
                 match step {
                     0..=4 => {
@@ -113,11 +136,23 @@ mod tests {
                         queue.push(Box::new(n));
                         deque.push_back(n);
                     }
-                    5..=7 => prop_assert_eq!(queue.pop().map(|one| *one), deque.pop_front()),
+                    5 => {
+                        let full = deque.len() == queue.capacity();
+                        prop_assert_eq!(queue.push_in_place(Box::new(n)).is_err(), full);
+                        if !full {
+                            deque.push_back(n);
+                        }
+                    }
+                    6..=8 => prop_assert_eq!(queue.pop().map(|one| *one), deque.pop_front()),
+                    9 => {
+                        let even = deque.front().is_some_and(|one| one % 2 == 0);
+                        let popped = queue.pop_if(|one| **one % 2 == 0).map(|one| *one);
+                        prop_assert_eq!(popped, if even { deque.pop_front() } else { None });
+                    }
+                    10 => prop_assert_eq!(queue.second_mut().map(|one| **one), deque.get(1).copied()),
                     _ => queue.shrink(),
                 }
                 prop_assert_eq!(queue.len(), deque.len());
-                prop_assert_eq!(queue.has_room(), deque.len() < FEW);
             }
             let rest: Vec<usize> = std::iter::from_fn(|| queue.pop()).map(|one| *one).collect();
             prop_assert_eq!(rest, Vec::from(deque));
@@ -126,10 +161,11 @@ mod tests {
 
     #[test]
     fn a_burst_gives_its_memory_back() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new();
         (0..10_000).for_each(|n| queue.push(n));
         (0..9_990).for_each(|n| assert_eq!(queue.pop(), Some(n)));
         queue.shrink();
-        assert!(queue.far.capacity() < 128, "{}", queue.far.capacity());
+        assert!(queue.capacity() < 128, "{}", queue.capacity());
+        (9_990..10_000).for_each(|n| assert_eq!(queue.pop(), Some(n)));
     }
 }

@@ -5,8 +5,6 @@ use crate::object::pool::Pool;
 use crate::object::recipe::Recipe;
 use crate::object::recycle::Recycle;
 use crate::object::settings::Settings;
-#[cfg(feature = "bytes")]
-use crate::raw::limits::Quota;
 use crate::sync::rare::Arc;
 use std::fmt;
 use std::marker::PhantomData;
@@ -41,21 +39,9 @@ pub struct Unweighed<T: Send + 'static> {
     recipe: Arc<Recipe<T>>,
 }
 
-impl<T: Send + 'static> Pool<T> {
-    /// A pool with settings: limits, a reset of its own, a name.
-    ///
-    /// # Examples
-    /// ```
-    /// use repool::Pool;
-    /// let pool = Pool::builder(|| Vec::<u8>::with_capacity(4096))
-    ///     .name("frames")
-    ///     .max_idle(1_000)
-    ///     .max_object_bytes(1 << 20)
-    ///     .build();
-    /// assert!(pool.get().capacity() >= 4096);
-    /// ```
-    pub fn builder(create: impl Fn() -> T + Send + Sync + 'static) -> Builder<T> {
-        Builder {
+impl<T: Send + 'static> Builder<T> {
+    pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        Self {
             unweighed: Unweighed {
                 recipe: Arc::new(Recipe::new(create)),
             },
@@ -164,12 +150,6 @@ impl<T: Send + 'static, R> Builder<T, R> {
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn settings(self, settings: Settings) -> Self {
         self.set(|own| *own = settings)
-    }
-
-    /// What the pool may keep together with others.
-    #[cfg(feature = "bytes")]
-    pub(crate) fn group(self, group: Option<Arc<Quota>>) -> Self {
-        self.set(|settings| settings.set_group(group))
     }
 
     /// How many objects the pool keeps idle at most, in all threads together. Default: no limit.

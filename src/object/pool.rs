@@ -1,14 +1,13 @@
 //! [`Pool`]: what users call.
 
 use crate::background::manual;
+use crate::object::builder::Builder;
 use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
 use crate::object::entry::Top;
 use crate::object::guard::Pooled;
 use crate::object::recipe::{Recipe, Source};
 use crate::object::recycle::Recycle;
-#[cfg(feature = "bytes")]
-use crate::object::shell::Node;
 use crate::object::shell::Shell;
 use crate::raw::pool::Core;
 use crate::raw::refs::Strong;
@@ -19,7 +18,7 @@ use crate::raw::stats::{Stats, Trimmed};
 use crate::sync::Patience;
 use crate::sync::rare::Arc;
 use crate::sys::memory::Level;
-use crate::thread::{attach, slow};
+use crate::thread::attach as thread;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -103,7 +102,7 @@ impl<T: Send + 'static> Pool<T> {
     /// [`Recycle`]. `reset` runs when a guard is dropped; `false` drops the object.
     ///
     /// `const`, so it works in a `static`. Nothing is allocated before the first use. For limits,
-    /// or functions that capture something, use [`Builder::reset`](crate::Builder::reset).
+    /// or functions that capture something, use [`Builder::reset`].
     ///
     /// # Examples
     /// ```
@@ -129,6 +128,22 @@ impl<T: Send + 'static> Pool<T> {
             entry: Entry::new(),
             source: Source::Functions { create, reset },
         }
+    }
+
+    /// A pool with settings: limits, a reset of its own, a name.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// let pool = Pool::builder(|| Vec::<u8>::with_capacity(4096))
+    ///     .name("frames")
+    ///     .max_idle(1_000)
+    ///     .max_object_bytes(1 << 20)
+    ///     .build();
+    /// assert!(pool.get().capacity() >= 4096);
+    /// ```
+    pub fn builder(create: impl Fn() -> T + Send + Sync + 'static) -> Builder<T> {
+        Builder::new(create)
     }
 
     /// An idle object, or a new one.
@@ -234,7 +249,7 @@ impl<T: Send + 'static> Pool<T> {
         let core = self.core();
         core.counters.adopted();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        unsafe { Pooled::hold(core, || value) }
+        unsafe { Shell::<T>::guard(core, || value) }
     }
 
     /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
@@ -291,7 +306,7 @@ impl<T: Send + 'static> Pool<T> {
         let Some(core) = self.core_if_used() else {
             return Stats::default();
         };
-        let stats = core.stats();
+        let stats = Stats::of(core);
         if stats.idle > 0 {
             // It is, but in a forked child that has had no return on a slow path.
             manual::ensure_watched(core);
@@ -326,7 +341,7 @@ impl<T: Send + 'static> Pool<T> {
     /// assert!(!pool.is_enabled());
     /// ```
     pub fn is_enabled(&self) -> bool {
-        self.core_if_used().is_none_or(Core::is_enabled)
+        self.core_if_used().is_none_or(|core| !core.is_barred())
     }
 
     /// The name given to the builder.
@@ -350,7 +365,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bytes")]
     pub(crate) unsafe fn enter_by(&self, entry: &Entry<T>) {
         // SAFETY: the pool keeps its core, and outlives the entry.
-        unsafe { entry.set(self.core()) };
+        unsafe { entry.lead_to(self.core()) };
     }
 
     /// Whether anybody has used the pool.
@@ -411,25 +426,11 @@ impl<T: Send + 'static> Pool<T> {
         all
     }
 
-    /// Shows everything idle to `look`, where it is. It runs inside critical sections: it reads, and
-    /// is quick.
-    #[cfg(feature = "bytes")]
-    pub(crate) fn peek(&self, mut look: impl FnMut(&T)) {
-        if let Some(core) = self.core_if_used() {
-            core.look_at_idle(|link| {
-                let node = link.cast::<Node<T>>();
-                // SAFETY: I1: a node of this pool in a place that is being looked at, where nobody
-                // changes it; its value is there.
-                look(unsafe { &(*node).value });
-            });
-        }
-    }
-
     /// Ends the pool before it is dropped: no more idle objects, now or later.
     #[cfg(feature = "bytes")]
     pub(crate) fn close(&self) {
         // Made, if need be: one that is made later would be open.
-        slow::close(self.core());
+        self.core().close();
     }
 
     /// A pool whose core is made by its first use.
@@ -444,12 +445,12 @@ impl<T: Send + 'static> Pool<T> {
     #[inline(never)]
     fn get_slow(&self) -> Pooled<T> {
         let core = self.core();
-        if let Some(link) = NonNull::new(slow::take(core, attach::number())) {
+        if let Some(link) = NonNull::new(core.take(thread::number())) {
             // SAFETY: a node of this pool, just taken.
             return unsafe { Pooled::from_link(link) };
         }
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        unsafe { Pooled::create(core) }
+        unsafe { Shell::<T>::create(core) }
     }
 
     /// A guard for what `create` makes, which counts as a miss.
@@ -457,7 +458,7 @@ impl<T: Send + 'static> Pool<T> {
     fn created_by(&self, create: impl FnOnce() -> T) -> Pooled<T> {
         let core = self.core();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        let guard = unsafe { Pooled::hold(core, create) };
+        let guard = unsafe { Shell::<T>::guard(core, create) };
         core.counters.created();
         guard
     }
@@ -465,7 +466,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cold]
     #[inline(never)]
     fn take_slow(&self) -> Option<Pooled<T>> {
-        let link = slow::take(self.core_if_used()?, attach::number());
+        let link = self.core_if_used()?.take(thread::number());
         // SAFETY: a node of this pool, just taken.
         NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
     }
@@ -485,7 +486,7 @@ impl<T: Send + 'static> Pool<T> {
     fn core_slow(&self) -> &Core {
         let fresh = Shell::allocate(self.source.recipe());
         // SAFETY: the pool's reference keeps it for as long as there is a pool.
-        if let Err(first) = unsafe { self.entry.init(fresh) } {
+        if let Err(first) = unsafe { self.entry.lead_first_to(fresh) } {
             // SAFETY: fresh, so this is its only reference.
             unsafe { Core::release(fresh) };
             return first;
@@ -503,7 +504,7 @@ impl<T: Send + 'static> Drop for Pool<T> {
         // A destructor of an idle object may panic: the reference goes all the same.
         let handle = Strong(core.address());
         // SAFETY: the pool's reference keeps the core.
-        slow::close(unsafe { &*handle.0 });
+        unsafe { (*handle.0).close() };
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::background::worker;
 use crate::budget::Budget;
-use crate::raw::limits::{Limits, Quota};
+use crate::raw::limits::{Group, Limits};
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     max_idle: usize,
     max_idle_bytes: usize,
     max_object_bytes: usize,
-    group: Option<Arc<Quota>>,
+    group: Option<Arc<Group>>,
     budget: Option<Budget>,
     interval: Option<Duration>,
 }
@@ -96,7 +96,7 @@ impl Settings {
         Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes)
             .with_min_idle(self.min_idle)
             .with_group(self.group.clone())
-            .with_budget(self.effective_budget().map(|budget| budget.quota()))
+            .with_budget(self.effective_budget())
     }
 
     /// Whether a limit that the user has set is in bytes.
@@ -134,11 +134,11 @@ impl Settings {
     /// end.
     pub(crate) fn share_limits(&mut self) {
         if self.max_idle != usize::MAX || self.max_idle_bytes != usize::MAX {
-            self.group = Some(Arc::new(Quota::new(self.max_idle, self.max_idle_bytes)));
+            self.group = Some(Arc::new(Group::new(self.max_idle, self.max_idle_bytes)));
         }
     }
 
-    pub(crate) fn set_group(&mut self, group: Option<Arc<Quota>>) {
+    pub(crate) fn set_group(&mut self, group: Option<Arc<Group>>) {
         self.group = group;
     }
 
@@ -155,6 +155,18 @@ impl Settings {
     /// The most objects and bytes that are kept idle.
     pub(crate) fn most(&self) -> (usize, usize) {
         (self.max_idle, self.max_idle_bytes)
+    }
+
+    /// The most bytes that objects of at least `least` bytes may have together while they are idle.
+    pub(crate) fn most_bytes(&self, least: usize) -> usize {
+        let objects = match self.max_idle {
+            usize::MAX => usize::MAX,
+            objects => objects.saturating_mul(least.max(1)),
+        };
+        let budget = self.effective_budget();
+        objects
+            .min(self.max_idle_bytes)
+            .min(budget.map_or(usize::MAX, |budget| budget.limit()))
     }
 
     /// Why an object of so many bytes would never be kept, however little is idle.

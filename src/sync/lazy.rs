@@ -74,13 +74,18 @@ impl<T> Lazy<T> {
     }
 }
 
+impl<T> Lazy<T> {
+    /// Takes the value out.
+    pub(crate) fn take(&mut self) -> Option<Arc<T>> {
+        let made = std::mem::replace(self.made.get_mut(), ptr::null_mut());
+        // SAFETY: from `Arc::into_raw`; the reference is given up once, here.
+        (!made.is_null()).then(|| unsafe { Arc::from_raw(made) })
+    }
+}
+
 impl<T> Drop for Lazy<T> {
     fn drop(&mut self) {
-        let made = *self.made.get_mut();
-        if !made.is_null() {
-            // SAFETY: from `Arc::into_raw`; the reference is given up once, here.
-            drop(unsafe { Arc::from_raw(made) });
-        }
+        drop(self.take());
     }
 }
 

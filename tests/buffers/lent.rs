@@ -181,8 +181,9 @@ fn b15_a_part_of_a_grown_one() {
     drop(frames);
     pool.trim();
     assert_eq!(pool.stats().idle_bytes as usize, whole);
-    // The front of it, with the rest already gone.
-    let mut buffer = pool.get(96 * SIZE);
+    // The front of it, with the rest already gone. It belongs to the class that was asked for.
+    let mut buffer = pool.get(SIZE);
+    assert_eq!(buffer.capacity(), whole);
     buffer.resize(whole, 1);
     drop(buffer.split_off(10));
     drop(buffer);

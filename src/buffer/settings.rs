@@ -1,0 +1,84 @@
+//! What a user sets for a [`BufferPool`](crate::BufferPool), and what follows from it for each class.
+
+use super::cell::{Cell, Class, Origin};
+use super::class;
+use super::lent::Lent;
+use crate::object::pool::Pool;
+use crate::object::settings::Settings as Common;
+use crate::sync::Figure;
+use crate::sync::Ordering;
+use crate::sync::lazy::Lazy;
+use crate::sync::rare::{Arc, Weak};
+
+/// The default largest class.
+const TOP: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) common: Common,
+    /// The largest class.
+    pub(super) top: usize,
+    /// Whether buffers are overwritten, where they can be.
+    pub(super) wipes: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            common: Common::default(),
+            top: class::holding(TOP),
+            wipes: true,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether buffers are really overwritten.
+    pub(super) fn wipes(&self) -> bool {
+        super::wipe::ON && self.wipes
+    }
+
+    pub(super) fn class(&self, index: usize, origin: Weak<dyn Origin>) -> Class {
+        let size = class::size(index);
+        let largest = self.largest(index);
+        Class {
+            index,
+            size,
+            most: class::size(self.top),
+            refuses: if largest == 0 {
+                Some(crate::raw::stats::Reason::Oversize)
+            } else {
+                self.common.refuses(size)
+            },
+            limit: self.common.most_bytes(size),
+            wipes: self.wipes(),
+            lent: Lent::new(),
+            passes: Figure::new(0),
+            origin,
+            core: Lazy::new(),
+        }
+    }
+
+    /// The pool of a class.
+    pub(super) fn pool(&self, class: &Arc<Class>) -> Pool<Cell> {
+        let (made, looked_at) = (Arc::clone(class), Arc::clone(class));
+        let on_pass = move || {
+            // Relaxed: a figure.
+            looked_at.passes.fetch_add(1, Ordering::Relaxed);
+            looked_at.look_at_all()
+        };
+        Pool::builder(move || Cell::empty(&made))
+            .heap_only()
+            .settings(self.common.for_member(self.largest(class.index)))
+            .on_pass(on_pass)
+            .build()
+    }
+
+    /// The most bytes that a buffer of a class may have and still be kept.
+    fn largest(&self, index: usize) -> usize {
+        match index {
+            class::OUTSIDE => 0,
+            _ => class::size(self.top),
+        }
+    }
+}
