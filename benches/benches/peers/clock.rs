@@ -1,0 +1,172 @@
+//! Rounds: the contenders in turns, and which of the turns count.
+//!
+//! Turns with more than one thread need the machine for themselves. The kernel says how long all of its
+//! processors were busy (/proc/stat) and how long this process ran; a turn in which other processes took
+//! more than a tenth of the machine is thrown away, counted, and tried again, a few times. So the threads of the turns that remain did run at the same time.
+
+use crate::contender::{self, Contender};
+use crate::go::Go;
+use crate::scenario::Scenario;
+use crate::{Options, live};
+use std::time::{Duration, Instant};
+
+/// The share of the machine that others may take in a turn of more than one thread.
+const OTHERS: f64 = 0.1;
+
+/// How often a turn is tried.
+const TRIES: usize = 4;
+
+/// What one contender did in one scenario.
+pub struct Figures {
+    pub name: &'static str,
+    /// Nanoseconds of one core for an object; `None` for a round that does not count.
+    pub ns: Vec<Option<f64>>,
+    pub gets: u64,
+    pub created: u64,
+    /// Objects alive when all were given back and the threads had ended, and some seconds later.
+    pub left: Option<u64>,
+    pub later: Option<u64>,
+}
+
+pub struct Outcome {
+    pub figures: Vec<Figures>,
+    /// Turns thrown away.
+    pub thrown: usize,
+}
+
+pub fn measure(scenario: &Scenario, go: Option<&Go>, options: &Options) -> Outcome {
+    let single = Duration::from_millis(options.window);
+    let window = if scenario.is_parallel() {
+        3 * single
+    } else {
+        single
+    };
+    let contenders: Vec<Contender> = contender::all()
+        .into_iter()
+        .filter(|contender| contender.fits(*scenario))
+        .collect();
+    let go = go.filter(|go| go.knows(scenario));
+    let mut figures: Vec<Figures> = contenders
+        .iter()
+        .map(|contender| contender.name)
+        .chain(go.map(|_| "Go sync.Pool"))
+        .map(|name| Figures {
+            name,
+            ns: Vec::new(),
+            gets: 0,
+            created: 0,
+            left: None,
+            later: None,
+        })
+        .collect();
+    let alive: Vec<_> = contenders.iter().map(|one| live::alive(one.size)).collect();
+    // What is new is slow: a round that does not count.
+    for contender in &contenders {
+        contender.turn(*scenario, window / 4);
+    }
+    let mut thrown = 0;
+    for round in 0..options.rounds {
+        for step in 0..figures.len() {
+            // Another one starts each round; every other round goes backwards.
+            let step = if round % 2 == 0 {
+                step
+            } else {
+                figures.len() - 1 - step
+            };
+            let which = (step + round / 2) % figures.len();
+            let mut ns = None;
+            for _ in 0..TRIES {
+                let others = scenario.is_parallel().then(Others::start);
+                match contenders.get(which) {
+                    Some(contender) => {
+                        let created = live::created(contender.size);
+                        let turn = contender.turn(*scenario, window);
+                        figures[which].gets += turn.gets;
+                        figures[which].created += (live::created(contender.size) - created) as u64;
+                        ns = Some(turn.ns());
+                    }
+                    None => ns = go.and_then(|go| go.turn(scenario, window)),
+                }
+                // Go is another process, and so not told from the others.
+                let alone = which >= contenders.len()
+                    || others.is_none_or(|others| others.share() <= OTHERS);
+                if alone {
+                    break;
+                }
+                thrown += 1;
+                ns = None;
+            }
+            figures[which].ns.push(ns);
+        }
+    }
+    let left = |contender: &Contender, before: usize| {
+        Some(live::alive(contender.size).saturating_sub(before) as u64)
+    };
+    for (at, contender) in contenders.iter().enumerate() {
+        figures[at].left = left(contender, alive[at]);
+    }
+    std::thread::sleep(Duration::from_secs(options.wait));
+    for (at, contender) in contenders.iter().enumerate() {
+        figures[at].later = left(contender, alive[at]);
+    }
+    Outcome { figures, thrown }
+}
+
+/// What other processes take of the machine.
+struct Others {
+    wall: Instant,
+    all: Option<f64>,
+    ours: f64,
+}
+
+impl Others {
+    fn start() -> Self {
+        Self {
+            wall: Instant::now(),
+            all: busy(),
+            ours: ours(),
+        }
+    }
+
+    /// Of all its processors' time, since the start. Nothing, where the kernel does not say.
+    fn share(&self) -> f64 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let wall = self.wall.elapsed().as_secs_f64();
+        match self.all.zip(busy()) {
+            Some((before, after)) => {
+                // The kernel counts in hundredths of a second on each processor.
+                let others = (after - before) - (ours() - self.ours) - 0.01 * cores;
+                others.max(0.0) / (wall * cores)
+            }
+            None => 0.0,
+        }
+    }
+}
+
+/// Seconds that all processors have been busy, together.
+fn busy() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<f64> = line
+        .split_whitespace()
+        .map_while(|one| one.parse().ok())
+        .collect();
+    // user nice system idle iowait irq softirq steal
+    let busy: f64 = [0, 1, 2, 5, 6, 7]
+        .iter()
+        .filter_map(|&at| ticks.get(at))
+        .sum();
+    Some(busy / 100.0)
+}
+
+/// Seconds that this process has run, all threads together.
+fn ours() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes to the given place only.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    assert_eq!(result, 0, "the clock is there on every Unix");
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
