@@ -2,7 +2,8 @@
 //!
 //! Turns with more than one thread need the machine for themselves. The kernel says how long all of its
 //! processors were busy (/proc/stat) and how long this process ran; a turn in which other processes took
-//! more than a tenth of the machine is thrown away, counted, and tried again, a few times. So the threads of the turns that remain did run at the same time.
+//! more than a tenth of the machine is thrown away, counted, and tried again, a few times. So the
+//! threads of the turns that remain did run at the same time.
 
 use crate::contender::{self, Contender};
 use crate::go::Go;
