@@ -75,6 +75,9 @@ pub(crate) fn read() -> Result<Options, String> {
     for allocator in &options.allocators {
         allocator.check()?;
     }
+    if options.profile.is_some() && cfg!(not(unix)) {
+        return Err("--profile is possible on Unix only".to_owned());
+    }
     // Found out now, and not when everything has run.
     for (option, file) in [("report", &options.report), ("profile", &options.profile)] {
         if let Some(path) = file {

@@ -1,4 +1,4 @@
-//! Where objects come from: the one place in which the two sides differ.
+//! Where objects come from: the one place in which the sides differ.
 //!
 //! A source hands out guards. The plain one makes each object with the capacity that a careful
 //! programmer would ask for; the pooled one takes an idle object, and `reserve`, which a warm

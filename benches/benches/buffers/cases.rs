@@ -159,7 +159,7 @@ fn looped(mut one: impl FnMut() + 'static) -> Loop {
     })
 }
 
-/// Without a janitor: no pass falls into anybody's time.
+/// Without a janitor: no pass falls into a contender's time.
 fn pool() -> BufferPool {
     BufferPool::builder().trim_manually().build()
 }
