@@ -1,6 +1,6 @@
 //! [`Budget`]: a limit on the bytes that any number of pools keep idle together.
 
-use crate::raw::limits::Account;
+use crate::raw::limits::Quota;
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Patience};
 use crate::sys::memory::Memory;
@@ -30,7 +30,7 @@ use std::fmt;
 /// ```
 #[derive(Clone)]
 pub struct Budget {
-    account: Arc<Account>,
+    quota: Arc<Quota>,
 }
 
 impl Budget {
@@ -38,20 +38,20 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self {
-            account: Arc::new(Account::new(bytes)),
+            quota: Arc::new(Quota::new(usize::MAX, bytes)),
         }
     }
 
     /// Bytes charged for at the moment: at least what is idle, at most the limit.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.account.used()
+        self.quota.bytes().used()
     }
 
     /// The limit, in bytes.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.account.limit()
+        self.quota.bytes().limit()
     }
 
     /// Makes this the budget of every pool that names none and has not been used (or built) yet;
@@ -85,8 +85,8 @@ impl Budget {
         }
     }
 
-    pub(crate) fn account(&self) -> &Account {
-        &self.account
+    pub(crate) fn quota(&self) -> Arc<Quota> {
+        Arc::clone(&self.quota)
     }
 }
 

@@ -17,6 +17,7 @@ const THREADS: usize = 3;
 
 #[derive(Arbitrary, Debug)]
 struct Program {
+    first_chunk: Option<u16>,
     max_object_bytes: Option<u16>,
     budget: Option<u16>,
     ops: Ops<Op>,
@@ -39,7 +40,7 @@ enum Op {
     },
     Limit {
         slot: u8,
-        bytes: u16,
+        bytes: Option<u16>,
     },
     Drop {
         slot: u8,
@@ -60,6 +61,7 @@ struct Tenant {
     arena: Arena,
     /// What is alive in it: where, and the mark that fills it.
     alive: Vec<(*mut u8, usize, u8)>,
+    limit: Option<usize>,
 }
 
 // SAFETY: the pointers are into the tenant's own arena, which goes with them.
@@ -73,6 +75,7 @@ impl Tenant {
         Self {
             arena,
             alive: Vec::new(),
+            limit: None,
         }
     }
 
@@ -84,6 +87,13 @@ impl Tenant {
             // SAFETY: fresh memory of the arena, `size` bytes of it.
             unsafe { at.as_ptr().write_bytes(mark, size) };
             self.alive.push((at.as_ptr(), size, mark));
+            let used: usize = self.alive.iter().map(|(_, size, _)| size).sum();
+            let is_within = self.limit.is_none_or(|limit| used <= limit);
+            assert!(
+                size == 0 || is_within,
+                "{used} bytes above {:?}",
+                self.limit
+            );
         } else {
             assert!(self.arena.allocation_limit().is_some());
         }
@@ -123,6 +133,9 @@ fuzz_target!(|program: Program| {
     if let Some(bytes) = program.max_object_bytes {
         builder = builder.max_object_bytes(bytes.into());
     }
+    if let Some(bytes) = program.first_chunk {
+        builder = builder.first_chunk(bytes.into());
+    }
     if let Some(budget) = &budget {
         builder = builder.budget(budget.clone());
     }
@@ -159,8 +172,9 @@ fuzz_target!(|program: Program| {
                 }
             }
             Op::Limit { slot, bytes } => {
-                if let Some(tenant) = &slots[usize::from(slot) % SLOTS] {
-                    tenant.arena.set_allocation_limit(Some(bytes.into()));
+                if let Some(tenant) = &mut slots[usize::from(slot) % SLOTS] {
+                    tenant.arena.set_allocation_limit(bytes.map(usize::from));
+                    tenant.limit = bytes.map(usize::from);
                 }
             }
             Op::Drop { slot } => {

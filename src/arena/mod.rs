@@ -11,6 +11,7 @@ mod sizes;
 pub use self::builder::ArenaPoolBuilder;
 
 pub(crate) use self::region::Region;
+use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
 use crate::raw::stats::{Stats, Trimmed};
@@ -207,7 +208,7 @@ impl ArenaPool {
     #[inline]
     pub fn get(&self) -> Arena {
         match self.pool.try_get_fast() {
-            Some(region) => Arena(region),
+            Some(region) => Arena(ByValue::new(region)),
             None => self.get_slow(),
         }
     }
@@ -216,11 +217,11 @@ impl ArenaPool {
     #[inline(never)]
     fn get_slow(&self) -> Arena {
         if self.pool.is_enabled() {
-            return Arena(self.pool.get());
+            return Arena(ByValue::new(self.pool.get()));
         }
         let mut shell = self.shells.get();
         shell.fill();
-        Arena(shell)
+        Arena(ByValue::new(shell))
     }
 
     /// Runs `f` with an empty arena, for borrows that end with a call. Nothing that is allocated in
@@ -406,7 +407,7 @@ impl fmt::Debug for ArenaPool {
 /// });
 /// ```
 #[must_use = "an arena that is dropped at once goes straight back"]
-pub struct Arena(Pooled<Region>);
+pub struct Arena(ByValue<Pooled<Region>>);
 
 /// One pointer, for `Option<Arena>` as well.
 const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
@@ -440,11 +441,14 @@ impl Arena {
     }
 }
 
-impl Drop for Arena {
-    /// Before the guard's own, which gives the arena back.
-    #[inline]
-    fn drop(&mut self) {
-        self.0.end();
+impl Leave for Pooled<Region> {
+    #[inline(always)]
+    fn leave(mut self) {
+        self.end();
+        match self.settled() {
+            Some(weight) => Pooled::give_back_with(self, weight, |_| ()),
+            None => drop(self),
+        }
     }
 }
 

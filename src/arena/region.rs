@@ -27,7 +27,7 @@
 
 use super::sizes::{End, FIRST, Size, Sizes};
 use crate::object::recycle::Recycle;
-use crate::raw::cache::MAX_WEIGHT;
+use crate::raw::limits::MAX_WEIGHT;
 use crate::sync::rare::Arc;
 use bumpalo::Bump;
 use std::alloc::Layout;

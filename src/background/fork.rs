@@ -6,9 +6,6 @@
 
 use super::registry::Registry;
 use super::worker;
-use crate::raw::cache::Cache;
-use crate::raw::lists::Lists;
-use crate::raw::visit::Reach;
 use crate::sync::{Figure, MutexGuard, Ordering, Patience};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -49,7 +46,6 @@ extern "C" fn in_child() {
 /// out that nobody watches them in this process.
 fn send_owners_slow(registry: &Registry) {
     for entry in registry.pools.values().filter(|entry| entry.due.is_some()) {
-        let take_room = |cache: &Cache, _: &mut Lists| cache.take_room();
-        entry.core.visit(None, Reach::Occupied, take_room);
+        entry.core.visit(|_, inside| inside.take_room());
     }
 }

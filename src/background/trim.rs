@@ -19,12 +19,10 @@
 //!
 //! Under pressure (`sys/memory.rs`) a pass looks at one interval only, or takes everything.
 
-use crate::raw::depot::End;
-use crate::raw::node::Batch;
+use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
-use crate::raw::visit::Reach;
-use crate::sync::Patience;
+use crate::sync::{Ordering, Patience};
 use crate::sys::memory::Level;
 
 /// Runs one pass: what it dropped, and whether the pool is quiet. User code (destructors) runs at the
@@ -34,16 +32,12 @@ use crate::sys::memory::Level;
 /// without room, so that its owner's next return takes the slow path.
 pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     let more_to_come = core.on_pass();
-    let (mut dropping, trimmed, unused) = match level {
-        Level::Critical => {
-            let (mut all, emptied) = core.empty(false);
-            let stays = all.split_top(core.limits.min_idle());
-            let counts = (all.len, all.bytes);
-            let (_, refused) = settle(core, stays);
-            all.append(refused);
-            (all, counts, emptied)
-        }
-        Level::Normal | Level::Elevated => by_need(core, level),
+    core.forget_crossings();
+    let wanted = others_want_the_room(core);
+    let (mut dropping, trimmed, unused) = if wanted || level == Level::Critical {
+        all_but_min_idle(core)
+    } else {
+        by_need(core, level)
     };
     core.depot.shrink();
     let quiet = unused && !more_to_come && core.depot.objects() <= core.limits.min_idle();
@@ -57,6 +51,25 @@ pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
         },
         quiet,
     )
+}
+
+/// Whether pools that share a limit with this one were refused more often, since the last pass, than this one
+/// took an object back: then what it keeps is colder than what they had to drop.
+fn others_want_the_room(core: &Core) -> bool {
+    let wanted = core.limits.wanted_by_others();
+    let returned = core.returned();
+    let before = core.returned_at_pass.swap(returned, Ordering::Relaxed);
+    wanted > returned.wrapping_sub(before)
+}
+
+/// Everything but what is to stay: as [`by_need`].
+fn all_but_min_idle(core: &Core) -> (Batch, (usize, usize), bool) {
+    let (mut all, emptied) = core.empty(false);
+    let stays = all.split_top(core.limits.min_idle());
+    let counts = (all.len, all.bytes);
+    let (_, refused) = settle(core, stays);
+    all.append(refused);
+    (all, counts, emptied)
 }
 
 /// The working-set rule: what is to be dropped, how much of it is trimmed (the rest is what the
@@ -89,13 +102,13 @@ fn gather(core: &Core) -> (Batch, usize, bool) {
     let mut unneeded = Batch::EMPTY;
     let mut left = 0;
     let mut unused = true;
-    let all = core.visit(None, Reach::Occupied, |cache, lists| {
-        if cache.was_used(lists) {
+    let all = core.visit(|_, inside| {
+        if inside.was_used() {
             unused = false;
-            unneeded.append(cache.set_aside(lists, &core.limits));
-            left += lists.idle();
+            unneeded.append(inside.set_aside(&core.limits));
+            left += inside.idle();
         } else {
-            let [loaded, spare] = cache.strip(lists, &core.limits);
+            let [loaded, spare] = inside.strip(&core.limits);
             unneeded.append(spare);
             unneeded.append(loaded);
         }

@@ -224,14 +224,16 @@ mod tests {
             drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
             let core = WeakCore::new(pool.core());
             let number = attach::number().expect("a thread like any other");
-            let cache = core.cache_of(number).expect("used above");
-            cache.die_inside(true);
+            let cache = core.directory().cache_of(number);
+            // SAFETY: used above; caches live as long as their core.
+            let cache = unsafe { &*cache };
+            cache.lose_owner_inside(true);
             drop(pool);
             let kept = Arc::strong_count(&alive);
             std::thread::sleep(Duration::from_millis(300)); // some tries that cannot succeed
             assert_eq!(Arc::strong_count(&alive), kept, "the owner is inside");
             assert!(kept > 10, "ten objects and their create function: {kept}");
-            cache.die_inside(false);
+            cache.lose_owner_inside(false);
             let start = Instant::now();
             while Arc::strong_count(&alive) > 1 && start.elapsed() < Duration::from_secs(10) {
                 std::thread::sleep(Duration::from_millis(1)); // polls

@@ -16,6 +16,7 @@ use super::lent::Lent;
 use super::memory;
 use super::policy::{Record, Seen, Verdict};
 use super::wipe;
+use crate::background::manual::ensure_watched;
 use crate::object::guard::Pooled;
 use crate::object::recycle::Recycle;
 use crate::raw::refs::WeakCore;
@@ -74,7 +75,7 @@ impl Class {
     /// A handle waits: a pass has to look at it, even if nothing is idle.
     pub(super) fn tell_janitor(&self) {
         if let Some(core) = self.core.get() {
-            core.tell_janitor();
+            ensure_watched(core);
         }
     }
 }

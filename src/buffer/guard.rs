@@ -267,7 +267,8 @@ fn leave(cell: Pooled<Cell>) {
     if !cell.is_plain() {
         return comeback::give_back_slow(cell);
     }
-    if let Err(cell) = Pooled::give_back_fast(cell) {
+    let weight = cell.full();
+    if let Err(cell) = Pooled::give_back_fast(cell, weight, |cell| cell.bytes.clear()) {
         comeback::give_back_plain(cell);
     }
 }

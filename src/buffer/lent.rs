@@ -43,7 +43,7 @@ use crate::object::entry::{Entry, Top};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
 use crate::object::recycle::Recycle;
-use crate::raw::cache::LIST_BYTES;
+use crate::raw::node::LIST_BYTES;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, Figure, Ordering, Patience};
 use std::thread::panicking;

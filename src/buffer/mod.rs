@@ -35,9 +35,7 @@ mod tally;
 mod wipe;
 
 pub use self::builder::BufferPoolBuilder;
-pub(crate) use self::cell::Cell;
 pub use self::error::CapacityError;
 pub use self::guard::Buffer;
-pub(crate) use self::lent::Ring;
 pub use self::pool::BufferPool;
 pub use self::stats::ClassStats;

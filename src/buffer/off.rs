@@ -5,7 +5,8 @@
 //! theirs alone, and its next owner comes after them (I3). The others share a line.
 
 use crate::sync::{Figure, Ordering};
-use crate::thread::attach::{Place, number, place};
+use crate::sys::place::{Place, place};
+use crate::thread::attach::number;
 
 const MOST: usize = 64;
 
@@ -30,7 +31,7 @@ impl Off {
     #[inline(always)]
     pub(super) fn count(&self) {
         // Relaxed: a figure.
-        let owner = place(Place::owner);
+        let owner = place(Place::owner) as usize;
         if owner < MOST {
             let Line(line) = &self.lines[owner];
             line.store(line.load(Ordering::Relaxed) + 1, Ordering::Relaxed);

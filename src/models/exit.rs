@@ -1,7 +1,8 @@
 //! A thread ends, and hands its objects and its number over.
 
 use super::{Pool, run_model};
-use crate::thread::attach::Number;
+use crate::sys::place::Number;
+use crate::thread::attach;
 use loom::thread;
 
 /// What an ending thread had is found by the others.
@@ -11,7 +12,7 @@ fn an_ending_thread_loses_nothing() {
         let pool = Pool::new().register(0).register(1);
         pool.create().give_back(Some(0));
         let ending = thread::spawn(move || {
-            assert!(pool.core().vacate(Number(0)));
+            assert!(attach::vacate(pool.core(), Number(0)));
         });
         let found = pool.try_get(1);
         ending.join().unwrap();
@@ -31,7 +32,7 @@ fn exit_against_clear_drops_once() {
             pool.get(0).give_back(Some(0));
             // With three preemptions the visitor can outlast a model's patience: the cache then
             // keeps its number, and the pool's end finds what is in it.
-            let _ = pool.core().vacate(Number(0));
+            let _ = attach::vacate(pool.core(), Number(0));
         });
         let _ = pool.core().clear();
         ending.join().unwrap();
@@ -45,7 +46,7 @@ fn the_next_owner_of_a_number_finds_an_empty_cache() {
     run_model("the_next_owner_of_a_number_finds_an_empty_cache", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let ending = thread::spawn(move || assert!(pool.core().vacate(Number(0))));
+        let ending = thread::spawn(move || assert!(attach::vacate(pool.core(), Number(0))));
         ending.join().unwrap();
         let next = thread::spawn(move || pool.get(0).give_back(Some(0)));
         let _ = pool.core().clear();

@@ -14,7 +14,8 @@ use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::sync::{Mutex, Thread};
 use crate::sys::memory::Level;
-use crate::thread::attach::Number;
+use crate::sys::place::Number;
+use crate::thread::attach;
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -204,7 +205,7 @@ fn a_hand_over_is_seen_or_wakes_it() {
         let held = pool.create();
         held.give_back(Some(0));
         let ending = thread::spawn(move || {
-            let _ = pool.core().vacate(Number(0));
+            let _ = attach::vacate(pool.core(), Number(0));
         });
         ending.join().unwrap();
         all_quiet();
@@ -298,11 +299,11 @@ fn what_closing_could_not_reach_wakes_it() {
 
 /// The owner is this thread, which only looks as if it were inside.
 fn close_while_the_owner_is_inside(pool: Pool) {
-    let cache = pool.core().cache_of(Number(0)).expect("registered");
+    let cache = attach::cache_of(pool.core(), Number(0)).expect("registered");
     // Keeps the cache.
     let keep = WeakCore::new(pool.core());
-    cache.die_inside(true);
+    cache.lose_owner_inside(true);
     pool.close();
-    cache.die_inside(false);
+    cache.lose_owner_inside(false);
     drop(keep);
 }

@@ -21,13 +21,14 @@ pub(crate) mod janitor;
 pub(crate) mod time;
 mod trim;
 
-use crate::raw::cache::Home;
+use crate::raw::directory::Directory;
 use crate::raw::limits::Limits;
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::raw::refs::WeakCore;
 use crate::sys::fence;
-use crate::thread::attach::Number;
+use crate::sys::place::Number;
+use crate::thread::{attach, slow};
 use loom::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -50,10 +51,22 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What `thread::remember` does here.
-pub(crate) fn remember(core: &Core) {
+/// What `attach::remember` does here.
+pub(crate) fn remember(core: &Core) -> bool {
     let weak = WeakCore::new(core);
     lock(&REMEMBERED).push(weak);
+    true
+}
+
+/// What `attach::unremember` does here.
+pub(crate) fn unremember(core: &Core) {
+    let mut remembered = lock(&REMEMBERED);
+    let last = remembered
+        .iter()
+        .rposition(|weak| std::ptr::eq(&raw const **weak, core));
+    let last = last.map(|last| remembered.remove(last));
+    drop(remembered);
+    drop(last);
 }
 
 /// Explores `f`, and checks after each run of it that nothing leaks.
@@ -140,7 +153,7 @@ unsafe fn free(core: *const Core) {
         let mut shell = Box::from_raw(core.cast_mut().cast::<Shell>());
         // Nobody may be at the payload any more, nor at the caches.
         shell.payload.with_mut(|payload| *payload += 1);
-        shell.core.free_buckets();
+        shell.core.free_caches();
     }
 }
 
@@ -180,7 +193,7 @@ impl Pool {
 
     /// Registers a thread, before it runs, to keep that out of the interleavings.
     fn register(self, number: usize) -> Self {
-        assert!(self.core().cache_of(Number(number)).is_some());
+        assert!(attach::cache_of(self.core(), Number(number)).is_some());
         self
     }
 
@@ -191,11 +204,11 @@ impl Pool {
 
     fn create(&self) -> Guard {
         NODES.fetch_add(1, SeqCst);
+        self.core().counters.created();
         self.core().retain();
-        let orphan: *const Home = self.core().orphan();
         let mut memory = Box::new(MaybeUninit::<Node>::uninit());
         memory.write(Node {
-            link: Link::new(orphan),
+            link: Link::new(self.core().as_node_core()),
             object: UnsafeCell::new(0),
         });
         Guard(Box::into_raw(memory).cast())
@@ -205,12 +218,12 @@ impl Pool {
     fn try_get(&self, number: usize) -> Option<Guard> {
         let number = Number(number);
         let mut link = std::ptr::null_mut();
-        if let Some(cache) = self.core().cache_of(number) {
+        if let Some(cache) = attach::cache_of(self.core(), number) {
             // SAFETY: the model gives each number to one thread.
             link = unsafe { cache.pop(fence::light) };
         }
         if link.is_null() {
-            link = self.core().take(Some(number));
+            link = slow::take(self.core(), Some(number));
         }
         if link.is_null() {
             None
@@ -221,7 +234,7 @@ impl Pool {
 
     /// `Top::with` on the thread of this number: uses the top object where it is.
     fn touch_top(&self, number: usize) -> bool {
-        let Some(cache) = self.core().cache_of(Number(number)) else {
+        let Some(cache) = attach::cache_of(self.core(), Number(number)) else {
             return false;
         };
         let touch = |link| std::mem::forget(Guard(link).touch());
@@ -231,7 +244,7 @@ impl Pool {
 
     /// The pool's handle is dropped.
     fn close(self) {
-        self.core().close();
+        slow::close(self.core());
         // SAFETY: the pool's own reference.
         unsafe { Core::release(self.0) };
     }
@@ -254,20 +267,17 @@ impl Guard {
         let link = self.touch().0;
         // SAFETY: the guard holds the node, and the model each number once.
         unsafe {
-            let core = Link::core(link);
+            let core = Core::of(link);
             // The reset is the user's closure.
             (*core.cast::<Shell>()).payload.with(|payload| *payload);
-            let home = Link::home(link);
-            if let Some(number) = number {
-                let mine = (*home).owner.load(crate::sync::Ordering::Relaxed);
-                if mine == Number(number).owner() {
-                    let cache = &*home.cast::<crate::raw::cache::Cache>();
-                    if cache.push(link, 1, fence::light) {
-                        return;
-                    }
+            if let Some(number) = number.map(Number) {
+                let look = |all: &Directory| all.cache_of(number);
+                let cache = Core::cache_for_return(core, link, number.owner(), look);
+                if cache.is_some_and(|cache| cache.push(link, 1, fence::light, || ())) {
+                    return;
                 }
             }
-            Core::give(core, number.map(Number), link, 1);
+            slow::give(core, number.map(Number), link, 1);
         }
     }
 }

@@ -4,7 +4,8 @@ use super::{Pool, run_model};
 use crate::background::manual;
 use crate::background::registry::watchful_pass;
 use crate::sys::memory::Level;
-use crate::thread::attach::Number;
+use crate::sys::place::Number;
+use crate::thread::attach;
 use loom::thread;
 
 /// A pass while the owner gets and drops.
@@ -47,7 +48,7 @@ fn pass_against_exit() {
         pool.create().give_back(Some(0));
         let _ = manual::pass(pool.core(), Level::Normal);
         let ending = thread::spawn(move || {
-            let _ = pool.core().vacate(Number(0));
+            let _ = attach::vacate(pool.core(), Number(0));
         });
         let _ = manual::pass(pool.core(), Level::Normal);
         ending.join().unwrap();
@@ -86,7 +87,7 @@ fn no_return_falls_between_quiet_and_watched() {
         let owner = thread::spawn(move || held.give_back(Some(0)));
         let _ = watchful_pass(pool.core(), Level::Normal);
         owner.join().unwrap();
-        let idle = pool.core().figures().idle + pool.core().depot.objects();
+        let idle = pool.core().stats().idle;
         assert!(
             idle == 0 || pool.core().is_watched(),
             "an idle object that nobody looks after"
@@ -105,11 +106,11 @@ fn no_hand_over_falls_between_quiet_and_watched() {
         let held = pool.create();
         let ending = thread::spawn(move || {
             held.give_back(Some(0));
-            let _ = pool.core().vacate(Number(0));
+            let _ = attach::vacate(pool.core(), Number(0));
         });
         let _ = watchful_pass(pool.core(), Level::Normal);
         ending.join().unwrap();
-        let idle = pool.core().figures().idle + pool.core().depot.objects();
+        let idle = pool.core().stats().idle;
         assert!(
             idle == 0 || pool.core().is_watched(),
             "an idle object that nobody looks after"
@@ -130,7 +131,7 @@ fn no_refill_falls_between_quiet_and_watched() {
         let getting = thread::spawn(move || pool.get(1));
         let _ = watchful_pass(pool.core(), Level::Normal);
         let held = getting.join().unwrap();
-        let idle = pool.core().figures().idle + pool.core().depot.objects();
+        let idle = pool.core().stats().idle;
         assert!(
             idle == 0 || pool.core().is_watched(),
             "an idle object that nobody looks after"

@@ -39,9 +39,21 @@ pub struct Unweighed<T: Send + 'static> {
     recipe: Arc<Recipe<T>>,
 }
 
-impl<T: Send + 'static> Builder<T> {
-    pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        Self {
+impl<T: Send + 'static> Pool<T> {
+    /// A pool with settings: limits, a reset of its own, a name.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// let pool = Pool::builder(|| Vec::<u8>::with_capacity(4096))
+    ///     .name("frames")
+    ///     .max_idle(1_000)
+    ///     .max_object_bytes(1 << 20)
+    ///     .build();
+    /// assert!(pool.get().capacity() >= 4096);
+    /// ```
+    pub fn builder(create: impl Fn() -> T + Send + Sync + 'static) -> Builder<T> {
+        Builder {
             unweighed: Unweighed {
                 recipe: Arc::new(Recipe::new(create)),
             },

@@ -1,35 +1,33 @@
-//! [`Entry`]: where a hit comes in. A pointer to a pool's core, or to a stand-in before the first use,
-//! and the way from there to the calling thread's cache.
+//! [`Entry`]: the root of the hot path. It points to the pool's core or, before the first use, to an empty
+//! static directory.
 //!
 //! # Orderings
-//! - the pointer: Release when it is set (`lead_first_to`, `lead_to`), Acquire when it is read: the
-//!   reader sees a whole core.
+//! - the pointer: Release when it is set (`init`, `set`), Acquire when it is read: the reader sees a
+//!   whole core.
 
 use crate::object::guard::Pooled;
-#[cfg(feature = "bytes")]
 use crate::object::shell::Node;
 use crate::raw::cache::Cache;
 use crate::raw::directory::Directory;
-#[cfg(feature = "bytes")]
 use crate::raw::node::Link;
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::sys::fence;
-use crate::thread::attach as thread;
+use crate::sys::place::place;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// Stands in for the directory of a pool that has no core yet: every lookup finds nothing.
-static NOWHERE: Directory = Directory::EMPTY;
+/// The directory of a pool that has no core yet: every lookup finds nothing.
+static EMPTY: Directory = Directory::EMPTY;
 
-fn nowhere() -> *mut Core {
-    (&raw const NOWHERE).cast::<Core>().cast_mut()
+fn empty() -> *mut Core {
+    (&raw const EMPTY).cast::<Core>().cast_mut()
 }
 
 /// The way to the core of a `Pool<T>`.
 pub(crate) struct Entry<T> {
-    /// A core whose objects are `T`, or [`NOWHERE`].
+    /// A core whose objects are `T`, or [`EMPTY`].
     core: AtomicPtr<Core>,
     object: PhantomData<fn() -> T>,
 }
@@ -37,7 +35,7 @@ pub(crate) struct Entry<T> {
 impl<T> Entry<T> {
     pub(crate) const fn new() -> Self {
         Self {
-            core: AtomicPtr::new((&raw const NOWHERE).cast::<Core>().cast_mut()),
+            core: AtomicPtr::new((&raw const EMPTY).cast::<Core>().cast_mut()),
             object: PhantomData,
         }
     }
@@ -47,19 +45,19 @@ impl<T> Entry<T> {
         // Acquire: pairs with the Release of whoever set it.
         let core = self.core.load(Ordering::Acquire);
         // SAFETY: not the stand-in, so a core, which whoever set it keeps alive.
-        (core != nowhere()).then(|| unsafe { &*core })
+        (core != empty()).then(|| unsafe { &*core })
     }
 
     /// Leads to this core from now on; to the one that it leads to already, if it does.
     ///
     /// # Safety
     /// `core` is of a `Pool<T>`, and outlives all use of the entry.
-    pub(crate) unsafe fn lead_first_to(&self, core: *const Core) -> Result<(), &Core> {
+    pub(crate) unsafe fn init(&self, core: *const Core) -> Result<(), &Core> {
         let core = core.cast_mut();
         // Release: pairs with the Acquire wherever the pointer is read. Acquire: the other's core.
         match self
             .core
-            .compare_exchange(nowhere(), core, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(empty(), core, Ordering::AcqRel, Ordering::Acquire)
         {
             Ok(_) => Ok(()),
             // SAFETY: as in `core`.
@@ -70,9 +68,8 @@ impl<T> Entry<T> {
     /// Leads to this core from now on.
     ///
     /// # Safety
-    /// As [`Entry::lead_first_to`]; and it leads nowhere, or there already.
-    #[cfg(feature = "bytes")]
-    pub(crate) unsafe fn lead_to(&self, core: &Core) {
+    /// As [`Entry::init`]; and it leads nowhere, or there already.
+    pub(crate) unsafe fn set(&self, core: &Core) {
         // With the provenance of the whole core, not only of what is borrowed here.
         let core = core.address().cast_mut();
         // Release: pairs with the Acquire wherever the pointer is read.
@@ -96,15 +93,14 @@ impl<T: Send + 'static> Entry<T> {
     fn my_cache(&self) -> Option<&Cache> {
         // Acquire: pairs with the Release of whoever set it.
         let core = self.core.load(Ordering::Acquire);
-        // SAFETY: `NOWHERE`, or a core, whose head is its directory, and which whoever set it keeps.
+        // SAFETY: `EMPTY`, or a core, whose head is its directory, and which whoever set it keeps.
         let directory = unsafe { &*core.cast::<Directory>() };
-        let cache = thread::place(|place| directory.cache_at(place));
+        let cache = place(|place| directory.cache_at(place));
         // SAFETY: caches live as long as their core.
         unsafe { cache.as_ref() }
     }
 
     /// Where this thread's next hit would take its object from.
-    #[cfg(feature = "bytes")]
     #[inline(always)]
     pub(crate) fn top(&self) -> Option<Top<T>> {
         Some(Top {
@@ -124,13 +120,11 @@ impl<T> fmt::Debug for Entry<T> {
 
 /// The top of this thread's cache, for work on an object that stays where it is. It borrows nothing:
 /// the pool may go while the work is done.
-#[cfg(feature = "bytes")]
 pub(crate) struct Top<T> {
     cache: *const Cache,
     object: PhantomData<fn(T) -> T>,
 }
 
-#[cfg(feature = "bytes")]
 impl<T: Send + 'static> Top<T> {
     /// Shows the top object to `work`; `None` when there is none, or a visitor is at the cache.
     ///

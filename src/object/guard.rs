@@ -7,14 +7,16 @@
 use crate::object::recipe::DROP_IT;
 use crate::object::recycle;
 use crate::object::shell::{Node, Shell};
-use crate::raw::cache::{Cache, Home, MAX_WEIGHT};
+use crate::raw::cache::Cache;
+use crate::raw::directory::Directory;
+use crate::raw::limits::MAX_WEIGHT;
 use crate::raw::node::Link;
 use crate::raw::pool::Core;
-use crate::raw::refs::Falling;
+use crate::raw::refs::DiscardOnDrop;
 use crate::raw::stats::Reason;
-use crate::sync::Ordering;
 use crate::sys::fence;
-use crate::thread::attach as thread;
+use crate::sys::place::{Place, place};
+use crate::thread::{attach, slow};
 use std::fmt;
 use std::marker::PhantomData;
 #[cfg(feature = "bytes")]
@@ -99,29 +101,59 @@ impl<T: Send> Pooled<T> {
         }
     }
 
+    /// A guard of a new object, by the pool's `create`, which may panic.
+    ///
+    /// # Safety
+    /// `core` is the head of a live `Shell<T>` of which a strong reference is held.
+    pub(crate) unsafe fn create(core: &Core) -> Self {
+        // SAFETY: the caller's.
+        let link = unsafe { Shell::<T>::create(core) };
+        // SAFETY: the head of a node that no other thread knows.
+        unsafe { Self::from_link(link) }
+    }
+
+    /// The same of a value that the pool has not made; `value` may panic.
+    ///
+    /// # Safety
+    /// As [`Pooled::create`].
+    pub(crate) unsafe fn hold(core: &Core, value: impl FnOnce() -> T) -> Self {
+        // SAFETY: the caller's.
+        let link = unsafe { Shell::<T>::node(core, value) };
+        // SAFETY: the head of a node that no other thread knows.
+        unsafe { Self::from_link(link) }
+    }
+
     #[inline(always)]
     fn node(&self) -> *mut Node<T> {
         self.link.as_ptr().cast()
     }
 
-    /// The hit path of a return: the object's reset, two flag stores, four tests; no
-    /// read-modify-write, no fence instruction, no call. `false`: it has to take the slow path.
+    /// The hit path of a return: two flag stores, four tests; no read-modify-write, no fence instruction, no
+    /// call. `false`: nothing is done, and the return has to take the slow path.
     ///
     /// # Safety
-    /// On `true` the node is given up: the guard must not be used, or dropped, again.
+    /// On `true` the node is given up: the guard must not be used, or dropped, again. `weight` is what the
+    /// object holds. `reset` changes the object and nothing else, does not panic, and calls no user code (I5).
     #[inline(always)]
-    unsafe fn push(&mut self) -> bool {
-        let link = self.link.as_ptr();
-        if recycle::is_inlined::<T>() && !std::thread::panicking() {
-            // SAFETY: I1: the guard holds the node.
-            if let Some(home) = unsafe { my_home(link) } {
-                if let Some(weight) = recycle::inlined::<T>(self) {
-                    // SAFETY: the guard gives its node up.
-                    return unsafe { push_home(home, link, weight) };
-                }
-            }
+    unsafe fn push(&mut self, weight: usize, reset: impl FnOnce(&mut T)) -> bool {
+        if std::thread::panicking() {
+            return false;
         }
-        false
+        let link = self.link.as_ptr();
+        // SAFETY: I1: the guard holds the node.
+        if unsafe { Link::owner(link) } != place(Place::owner) {
+            return false;
+        }
+        // SAFETY: I1: the guard holds the node.
+        let home = unsafe { Link::home(link) };
+        // SAFETY: a node with an owner has a home, whose core it keeps.
+        let cache = unsafe { Cache::at(home) };
+        let node = self.node();
+        // SAFETY: I1: the guard holds the node; the value is there.
+        let reset = || reset(unsafe { &mut (*node).value });
+        // SAFETY: I3: this thread has the owner's number, and a place, so `light` is its half of the
+        // fence. The rest is the caller's.
+        unsafe { cache.push(link, weight, fence::light, reset) }
     }
 
     /// Takes the object out for good; it does not go back.
@@ -183,17 +215,34 @@ impl<T: Send> Pooled<T> {
     }
 }
 
-#[cfg(feature = "bytes")]
+/// For pools that are made of pools.
+#[allow(dead_code, reason = "for buffers and arenas, which are features")]
 impl<T: Send> Pooled<T> {
-    /// The object goes back by the hit path, or (reset, perhaps) not at all.
+    /// The object goes back by the hit path, or nothing is done.
+    ///
+    /// `weight` is what the object holds; `reset` changes the object and nothing else, does not panic, and calls
+    /// no user code: it runs inside the critical section (I5).
     #[inline(always)]
-    pub(crate) fn give_back_fast(this: Self) -> Result<(), Self> {
+    pub(crate) fn give_back_fast(
+        this: Self,
+        weight: usize,
+        reset: impl FnOnce(&mut T),
+    ) -> Result<(), Self> {
         let mut this = ManuallyDrop::new(this);
-        // SAFETY: on `true` the guard is not used again, and what is in a `ManuallyDrop` is not dropped.
-        if unsafe { this.push() } {
+        // SAFETY: on `true` the guard is not used again, and what is in a `ManuallyDrop` is not dropped. The
+        // rest is asked of the callers, all in this crate.
+        if unsafe { this.push(weight, reset) } {
             Ok(())
         } else {
             Err(ManuallyDrop::into_inner(this))
+        }
+    }
+
+    /// The object goes back, by the slow path if need be.
+    #[inline(always)]
+    pub(crate) fn give_back_with(this: Self, weight: usize, reset: impl FnOnce(&mut T)) {
+        if let Err(this) = Self::give_back_fast(this, weight, reset) {
+            drop(this);
         }
     }
 
@@ -206,9 +255,9 @@ impl<T: Send> Pooled<T> {
         let (link, weight) = (this.link.as_ptr(), this.retained_bytes());
         std::mem::forget(this);
         // SAFETY: I1: the guard held the node.
-        let core = unsafe { Link::core(link) };
+        let core = unsafe { Core::of(link) };
         // SAFETY: the guard held the node, and is gone without having given it back.
-        unsafe { Core::give(core, None, link, weight) };
+        unsafe { slow::give(core, None, link, weight) };
     }
 }
 
@@ -234,9 +283,12 @@ impl<T: Send> DerefMut for Pooled<T> {
 impl<T: Send> Drop for Pooled<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the guard is going, whether this keeps its node or not.
-        if unsafe { self.push() } {
-            return;
+        if let Some(weight) = recycle::inlined_weight::<T>(self) {
+            // SAFETY: the guard is going, whether this keeps its node or not; the resets of the inlined types
+            // set a length.
+            if unsafe { self.push(weight, recycle::inlined_reset::<T>) } {
+                return;
+            }
         }
         let link = self.link.as_ptr();
         // SAFETY: the guard gives its node up.
@@ -244,44 +296,15 @@ impl<T: Send> Drop for Pooled<T> {
     }
 }
 
-/// The node's home, if that is the calling thread's cache.
-///
-/// # Safety
-/// The caller holds the node.
-#[inline(always)]
-unsafe fn my_home(link: *mut Link) -> Option<*const Home> {
-    // SAFETY: the caller's.
-    let home = unsafe { Link::home(link) };
-    // SAFETY: a home lives as long as its core (I6).
-    // Relaxed: "mine" can only be read from what this thread, or the last thread of its number,
-    // wrote before; "not mine" only sends us the long way round.
-    let owner = unsafe { (*home).owner.load(Ordering::Relaxed) };
-    (owner == thread::place(thread::Place::owner)).then_some(home)
-}
-
-/// The hit path of a return to this thread's own cache.
-///
-/// # Safety
-/// `home` is `link`'s, and its owner is this thread; the caller holds the node, and gives it up if
-/// this succeeds; `weight` is at most `isize::MAX`.
-#[inline(always)]
-unsafe fn push_home(home: *const Home, link: *mut Link, weight: usize) -> bool {
-    // SAFETY: a home with an owner is the head of its cache, and the pointer has the provenance of
-    // all of it (`Core::home_in`).
-    let cache = unsafe { &*home.cast::<Cache>() };
-    // SAFETY: I3: this thread has the owner's number, and a place, so `light` is its half of the
-    // fence. The rest is the caller's.
-    unsafe { cache.push(link, weight, fence::light) }
-}
-
-/// Every return whose reset takes a call, and those that the hit path could not take.
+/// Every return whose reset takes a call, and those that the hit path could not take: from another thread than
+/// the one that got the object, among others.
 ///
 /// # Safety
 /// `link` is the head of a `Node<T>` that the caller holds and gives up.
 #[inline(never)]
 unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
-    let core = unsafe { Link::core(link) };
+    let core = unsafe { Core::of(link) };
     // Decided once: an object that has not been reset must never be kept.
     // SAFETY: the node keeps its core alive (I6).
     let barred = unsafe { (*core).is_barred() };
@@ -290,7 +313,7 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
         return unsafe { refuse_slow(link) };
     }
     // The reset is the user's code: if it panics, the node must go.
-    let bomb = Falling {
+    let bomb = DiscardOnDrop {
         link,
         reason: Reason::Panic,
     };
@@ -299,12 +322,17 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
     let weight = unsafe { Shell::<T>::reset(core, object) };
     std::mem::forget(bomb);
-    // SAFETY: the caller holds the node.
-    let home = unsafe { my_home(link) };
-    if let Some(home) = home.filter(|_| weight <= MAX_WEIGHT) {
-        // SAFETY: the caller gives the node up.
-        if unsafe { push_home(home, link, weight) } {
-            return;
+    if weight <= MAX_WEIGHT {
+        let (mine, look) = (place(Place::owner), |all: &Directory| {
+            place(|place| all.cache_at(place))
+        });
+        // SAFETY: the caller holds the node.
+        if let Some(cache) = unsafe { Core::cache_for_return(core, link, mine, look) } {
+            // SAFETY: I3: the calling thread's cache, and it has a place, so `light` is its half of the fence. The
+            // caller gives the node up.
+            if unsafe { cache.push(link, weight, fence::light, || ()) } {
+                return;
+            }
         }
     }
     // SAFETY: the caller's.
@@ -318,35 +346,37 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
 #[cold]
 unsafe fn refuse_slow(link: *mut Link) {
     // SAFETY: the caller holds the node.
-    let core = unsafe { Link::core(link) };
+    let core = unsafe { Core::of(link) };
     // SAFETY: the node keeps its core alive.
     let barred = unsafe { (*core).barred() };
-    // Not barred any more: it was when that was decided, and there is but one way to be so without
-    // being closed for good.
-    let panicking = std::thread::panicking();
-    let reason = if panicking {
+    // Not barred any more: it was when that was decided, and a pool that is closed stays so.
+    let reason = if std::thread::panicking() {
         Reason::Panic
     } else {
         barred.unwrap_or(Reason::SwitchedOff)
     };
+    if reason == Reason::Closed {
+        // SAFETY: the caller's. What a visitor has left to this thread goes as well.
+        return unsafe { slow::give(core, attach::number(), link, 0) };
+    }
     // SAFETY: the caller's.
     unsafe { Core::discard(link, reason) };
 }
 
-/// Keeps an object that has been reset, by way of the core, unless the reset said no.
+/// Keeps an object that has been reset, by the slow path, unless the reset said no.
 ///
 /// # Safety
 /// As [`refuse_slow`].
 #[inline(never)]
 unsafe fn keep_slow(link: *mut Link, weight: usize) {
     // SAFETY: the caller holds the node.
-    let core = unsafe { Link::core(link) };
+    let core = unsafe { Core::of(link) };
     if weight == DROP_IT {
         // SAFETY: the caller's.
         return unsafe { Core::discard(link, Reason::Reset) };
     }
     // SAFETY: the caller's.
-    unsafe { Core::give(core, thread::number(), link, weight) };
+    unsafe { slow::give(core, attach::number(), link, weight) };
 }
 
 impl<T: Send + fmt::Debug> fmt::Debug for Pooled<T> {

@@ -1,7 +1,6 @@
 //! The typed pool: what users call, and what a core needs to know of `T`.
 
 pub(crate) mod builder;
-#[cfg(feature = "bytes")]
 pub(crate) mod by_value;
 pub(crate) mod entry;
 #[cfg(feature = "bytes")]

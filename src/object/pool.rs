@@ -1,7 +1,6 @@
 //! [`Pool`]: what users call.
 
 use crate::background::manual;
-use crate::object::builder::Builder;
 use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
 use crate::object::entry::Top;
@@ -18,7 +17,7 @@ use crate::raw::stats::{Stats, Trimmed};
 use crate::sync::Patience;
 use crate::sync::rare::Arc;
 use crate::sys::memory::Level;
-use crate::thread::attach as thread;
+use crate::thread::{attach, slow};
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -102,7 +101,7 @@ impl<T: Send + 'static> Pool<T> {
     /// [`Recycle`]. `reset` runs when a guard is dropped; `false` drops the object.
     ///
     /// `const`, so it works in a `static`. Nothing is allocated before the first use. For limits,
-    /// or functions that capture something, use [`Builder::reset`].
+    /// or functions that capture something, use [`Builder::reset`](crate::Builder::reset).
     ///
     /// # Examples
     /// ```
@@ -128,22 +127,6 @@ impl<T: Send + 'static> Pool<T> {
             entry: Entry::new(),
             source: Source::Functions { create, reset },
         }
-    }
-
-    /// A pool with settings: limits, a reset of its own, a name.
-    ///
-    /// # Examples
-    /// ```
-    /// use repool::Pool;
-    /// let pool = Pool::builder(|| Vec::<u8>::with_capacity(4096))
-    ///     .name("frames")
-    ///     .max_idle(1_000)
-    ///     .max_object_bytes(1 << 20)
-    ///     .build();
-    /// assert!(pool.get().capacity() >= 4096);
-    /// ```
-    pub fn builder(create: impl Fn() -> T + Send + Sync + 'static) -> Builder<T> {
-        Builder::new(create)
     }
 
     /// An idle object, or a new one.
@@ -249,7 +232,7 @@ impl<T: Send + 'static> Pool<T> {
         let core = self.core();
         core.counters.adopted();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        unsafe { Shell::<T>::guard(core, || value) }
+        unsafe { Pooled::hold(core, || value) }
     }
 
     /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
@@ -306,7 +289,7 @@ impl<T: Send + 'static> Pool<T> {
         let Some(core) = self.core_if_used() else {
             return Stats::default();
         };
-        let stats = Stats::of(core);
+        let stats = core.stats();
         if stats.idle > 0 {
             // It is, but in a forked child that has had no return on a slow path.
             manual::ensure_watched(core);
@@ -341,7 +324,7 @@ impl<T: Send + 'static> Pool<T> {
     /// assert!(!pool.is_enabled());
     /// ```
     pub fn is_enabled(&self) -> bool {
-        self.core_if_used().is_none_or(|core| !core.is_barred())
+        self.core_if_used().is_none_or(Core::is_enabled)
     }
 
     /// The name given to the builder.
@@ -365,7 +348,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bytes")]
     pub(crate) unsafe fn enter_by(&self, entry: &Entry<T>) {
         // SAFETY: the pool keeps its core, and outlives the entry.
-        unsafe { entry.lead_to(self.core()) };
+        unsafe { entry.set(self.core()) };
     }
 
     /// Whether anybody has used the pool.
@@ -430,7 +413,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cfg(feature = "bytes")]
     pub(crate) fn close(&self) {
         // Made, if need be: one that is made later would be open.
-        self.core().close();
+        slow::close(self.core());
     }
 
     /// A pool whose core is made by its first use.
@@ -445,12 +428,12 @@ impl<T: Send + 'static> Pool<T> {
     #[inline(never)]
     fn get_slow(&self) -> Pooled<T> {
         let core = self.core();
-        if let Some(link) = NonNull::new(core.take(thread::number())) {
+        if let Some(link) = NonNull::new(slow::take(core, attach::number())) {
             // SAFETY: a node of this pool, just taken.
             return unsafe { Pooled::from_link(link) };
         }
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        unsafe { Shell::<T>::create(core) }
+        unsafe { Pooled::create(core) }
     }
 
     /// A guard for what `create` makes, which counts as a miss.
@@ -458,7 +441,7 @@ impl<T: Send + 'static> Pool<T> {
     fn created_by(&self, create: impl FnOnce() -> T) -> Pooled<T> {
         let core = self.core();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        let guard = unsafe { Shell::<T>::guard(core, create) };
+        let guard = unsafe { Pooled::hold(core, create) };
         core.counters.created();
         guard
     }
@@ -466,7 +449,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cold]
     #[inline(never)]
     fn take_slow(&self) -> Option<Pooled<T>> {
-        let link = self.core_if_used()?.take(thread::number());
+        let link = slow::take(self.core_if_used()?, attach::number());
         // SAFETY: a node of this pool, just taken.
         NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
     }
@@ -486,7 +469,7 @@ impl<T: Send + 'static> Pool<T> {
     fn core_slow(&self) -> &Core {
         let fresh = Shell::allocate(self.source.recipe());
         // SAFETY: the pool's reference keeps it for as long as there is a pool.
-        if let Err(first) = unsafe { self.entry.lead_first_to(fresh) } {
+        if let Err(first) = unsafe { self.entry.init(fresh) } {
             // SAFETY: fresh, so this is its only reference.
             unsafe { Core::release(fresh) };
             return first;
@@ -504,7 +487,7 @@ impl<T: Send + 'static> Drop for Pool<T> {
         // A destructor of an idle object may panic: the reference goes all the same.
         let handle = Strong(core.address());
         // SAFETY: the pool's reference keeps the core.
-        unsafe { (*handle.0).close() };
+        slow::close(unsafe { &*handle.0 });
     }
 }
 

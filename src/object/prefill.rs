@@ -37,7 +37,7 @@ impl<T: Send + 'static> Pool<T> {
         let mut kept = 0;
         while kept < objects && !core.is_barred() {
             // SAFETY: the core of this pool is the head of a `Shell<T>`.
-            let object = unsafe { Shell::<T>::create(core) };
+            let object = unsafe { Pooled::<T>::create(core) };
             if let Err((object, reason)) = keep_in_depot(core, object) {
                 Pooled::discard_for(object, reason);
                 break;

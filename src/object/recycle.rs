@@ -125,20 +125,6 @@ pub trait Recycle {
     }
 }
 
-/// What a `BufferPool` keeps; without it, any of the others.
-#[cfg(feature = "bytes")]
-use crate::buffer::{Cell as BufferCell, Ring as BufferRing};
-#[cfg(not(feature = "bytes"))]
-type BufferCell = Vec<u8>;
-#[cfg(not(feature = "bytes"))]
-type BufferRing = Vec<u8>;
-
-/// What an `ArenaPool` keeps; without it, any of the others.
-#[cfg(feature = "bumpalo")]
-use crate::arena::Region;
-#[cfg(not(feature = "bumpalo"))]
-type Region = Vec<u8>;
-
 /// The types whose reset is worth inlining.
 ///
 /// A pool may have a reset of its own, so `Pooled<T>` asks for no `T: Recycle`, and without
@@ -157,32 +143,37 @@ macro_rules! for_inlined_types {
             Vec<i64>,
             Vec<f32>,
             Vec<f64>,
-            Vec<char>,
-            BufferCell,
-            Region,
-            BufferRing
+            Vec<char>
         )
     };
 }
 
-/// Resets `value` in place when its type is one of the inlined ones; its weight then. `None` as well
-/// when there is more to do than belongs on a hit; nothing has been done then.
+/// The weight of a value of one of the inlined types; `None` for any other.
 #[inline(always)]
-pub(crate) fn inlined<T: 'static>(value: &mut T) -> Option<usize> {
-    #[cfg(feature = "bumpalo")]
-    if let Some(region) = (value as &mut dyn Any).downcast_mut::<Region>() {
-        return region.settled();
-    }
+pub(crate) fn inlined_weight<T: 'static>(value: &T) -> Option<usize> {
     macro_rules! arms {
         ($($Type:ty),*) => {$(
-            if let Some(value) = (value as &mut dyn Any).downcast_mut::<$Type>() {
-                value.recycle();
+            if let Some(value) = (value as &dyn Any).downcast_ref::<$Type>() {
                 return Some(value.retained_bytes());
             }
         )*};
     }
     for_inlined_types!(arms);
     None
+}
+
+/// Resets a value of one of the inlined types: sets its length, and nothing else.
+#[inline(always)]
+pub(crate) fn inlined_reset<T: 'static>(value: &mut T) {
+    macro_rules! arms {
+        ($($Type:ty),*) => {$(
+            if let Some(value) = (value as &mut dyn Any).downcast_mut::<$Type>() {
+                value.recycle();
+                return;
+            }
+        )*};
+    }
+    for_inlined_types!(arms);
 }
 
 /// Whether `T` is one of the inlined types.
@@ -196,15 +187,7 @@ pub(crate) fn is_inlined<T: 'static>() -> bool {
 
 /// The weight of a value of one of the inlined types; 0 for any other.
 pub(crate) fn known_weight<T: 'static>(value: &T) -> usize {
-    macro_rules! arms {
-        ($($Type:ty),*) => {$(
-            if let Some(value) = (value as &dyn Any).downcast_ref::<$Type>() {
-                return value.retained_bytes();
-            }
-        )*};
-    }
-    for_inlined_types!(arms);
-    0
+    inlined_weight(value).unwrap_or(0)
 }
 
 /// Collections with a length and a capacity: what the one and the other take, in bytes.

@@ -5,7 +5,7 @@
 
 use crate::background::worker;
 use crate::budget::Budget;
-use crate::raw::limits::{Group, Limits};
+use crate::raw::limits::{Limits, Quota};
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     max_idle: usize,
     max_idle_bytes: usize,
     max_object_bytes: usize,
-    group: Option<Arc<Group>>,
+    group: Option<Arc<Quota>>,
     budget: Option<Budget>,
     interval: Option<Duration>,
 }
@@ -96,7 +96,7 @@ impl Settings {
         Limits::new(self.max_idle, self.max_idle_bytes, self.max_object_bytes)
             .with_min_idle(self.min_idle)
             .with_group(self.group.clone())
-            .with_budget(self.effective_budget())
+            .with_budget(self.effective_budget().map(|budget| budget.quota()))
     }
 
     /// Whether a limit that the user has set is in bytes.
@@ -134,11 +134,11 @@ impl Settings {
     /// end.
     pub(crate) fn share_limits(&mut self) {
         if self.max_idle != usize::MAX || self.max_idle_bytes != usize::MAX {
-            self.group = Some(Arc::new(Group::new(self.max_idle, self.max_idle_bytes)));
+            self.group = Some(Arc::new(Quota::new(self.max_idle, self.max_idle_bytes)));
         }
     }
 
-    pub(crate) fn set_group(&mut self, group: Option<Arc<Group>>) {
+    pub(crate) fn set_group(&mut self, group: Option<Arc<Quota>>) {
         self.group = group;
     }
 

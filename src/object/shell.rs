@@ -3,12 +3,12 @@
 //! A [`Shell`] is a core with its recipe behind it, in one allocation; the untyped core
 //! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it.
 
-use crate::object::guard::Pooled;
 use crate::object::recipe::{Recipe, Reset};
 use crate::object::recycle::is_inlined;
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::sync::rare::Arc;
+use crate::thread::{attach, slow};
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
@@ -26,7 +26,7 @@ impl<T: Send + 'static> Node<T> {
     /// The caller holds the node and gives it up.
     pub(crate) unsafe fn into_value(node: *mut Node<T>) -> T {
         // SAFETY: the caller holds the node.
-        let core = unsafe { Link::core(node.cast()) };
+        let core = unsafe { Core::of(node.cast()) };
         // SAFETY: the node keeps its core alive.
         unsafe { (*core).counters.taken() };
         let memory = NodeMemory { node, core };
@@ -48,7 +48,7 @@ impl<T: Send + 'static> Node<T> {
         let _memory = NodeMemory { node, core };
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw mut (*node).value };
-        // SAFETY: the value is there, and nobody else has the node.
+        // SAFETY: the value is there, and no other thread has the node.
         unsafe { ptr::drop_in_place(value) };
     }
 }
@@ -61,7 +61,7 @@ struct NodeMemory<T> {
 
 impl<T> Drop for NodeMemory<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated as a box in `Shell::guard`, value gone.
+        // SAFETY: allocated as a box in `Shell::node`, value gone.
         drop(unsafe { Box::from_raw(self.node.cast::<MaybeUninit<Node<T>>>()) });
         // SAFETY: the node's reference, given up with it.
         unsafe { Core::release(self.core) };
@@ -102,7 +102,7 @@ impl<T: Send + 'static> Shell<T> {
             recipe: Arc::into_raw(recipe),
         });
         let core = Box::into_raw(shell).cast::<Core>();
-        // SAFETY: fresh, and nobody else knows it.
+        // SAFETY: fresh, and no other thread knows it.
         unsafe { Core::settle(core) };
         core
     }
@@ -120,20 +120,20 @@ impl<T: Send + 'static> Shell<T> {
     ///
     /// # Safety
     /// As [`Shell::recipe`].
-    pub(crate) unsafe fn create(core: &Core) -> Pooled<T> {
+    pub(crate) unsafe fn create(core: &Core) -> NonNull<Link> {
         // SAFETY: the caller's.
         let recipe = unsafe { Self::recipe(core.address()) };
         // SAFETY: the caller's.
-        let guard = unsafe { Self::guard(core, || recipe.create()) };
+        let link = unsafe { Self::node(core, || recipe.create()) };
         core.counters.created();
-        guard
+        link
     }
 
-    /// A guard with a new node, whose value is written in place. `value` may panic.
+    /// A new node, which the caller holds. Its value is written in place; `value` may panic.
     ///
     /// # Safety
     /// As [`Shell::recipe`].
-    pub(crate) unsafe fn guard(core: &Core, value: impl FnOnce() -> T) -> Pooled<T> {
+    pub(crate) unsafe fn node(core: &Core, value: impl FnOnce() -> T) -> NonNull<Link> {
         let mut memory = Box::<Node<T>>::new_uninit();
         let node = memory.as_mut_ptr();
         // SAFETY: in bounds of the box.
@@ -143,12 +143,13 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: in bounds of the box.
         let head = unsafe { &raw mut (*node).link };
         // SAFETY: as above; nothing is there yet.
-        unsafe { head.write(Link::new(core.orphan())) };
+        unsafe { head.write(Link::new(core.as_node_core())) };
         core.retain();
         // SAFETY: a box is not null.
         let link = unsafe { NonNull::new_unchecked(Box::into_raw(memory).cast::<Link>()) };
-        // SAFETY: the head of a node that nobody else knows.
-        unsafe { Pooled::from_link(link) }
+        // SAFETY: a fresh node of this core.
+        unsafe { slow::settle_new(core, attach::number(), link.as_ptr()) };
+        link
     }
 
     /// Resets an object; its weight, or [`DROP_IT`]. User code: may panic.
@@ -190,7 +191,7 @@ impl<T: Send + 'static> Shell<T> {
     unsafe fn free(core: *const Core) {
         // SAFETY: allocated as a box in `allocate`; the last reference is gone.
         let mut shell = unsafe { Box::from_raw(core.cast_mut().cast::<Self>()) };
-        // SAFETY: nobody uses the caches any more.
-        unsafe { shell.core.free_buckets() };
+        // SAFETY: no thread uses the caches any more.
+        unsafe { shell.core.free_caches() };
     }
 }

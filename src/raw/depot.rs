@@ -3,13 +3,13 @@
 //! One lock over a stack of batches, touched once per batch of operations (Bonwick and Adams,
 //! "Magazines and Vmem", 2001). Reuse takes from the hot end, trimming from the cold one. The
 //! lock is held for a few instructions: nothing is allocated, freed or walked under it, and no user
-//! code runs (I5). Whoever does not get it within a bounded number of tries takes the other way
-//! out.
+//! code runs (I5). A caller that cannot lock within the bound creates or drops instead.
 //!
 //! `objects` and `bytes` repeat what the stack holds, for readers without the lock; they are
 //! written under it.
 
-use crate::raw::node::{Batch, Link};
+use super::node::{Batch, End, Link};
+use super::stats::Reason;
 use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Patience};
 use std::collections::VecDeque;
 
@@ -28,18 +28,9 @@ struct Stack {
     bytes: usize,
     /// The fewest objects since the last pass.
     low: usize,
-    /// What nobody needed in the interval before that.
+    /// What no thread needed in the interval before that.
     low_before: usize,
     closed: bool,
-}
-
-/// Which end of the stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Handed out next.
-    Hot,
-    /// Trimmed next.
-    Cold,
 }
 
 /// Why the depot did not take a batch; the batch comes back.
@@ -47,6 +38,15 @@ pub(crate) enum End {
 pub(crate) enum Refused {
     Contended(Batch),
     Closed(Batch),
+}
+
+impl Refused {
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Refused::Contended(_) => Reason::Full,
+            Refused::Closed(_) => Reason::Closed,
+        }
+    }
 }
 
 impl Depot {
@@ -168,7 +168,7 @@ impl Depot {
     /// Takes everything; from then on, if `close`, takes nothing in.
     pub(crate) fn drain(&self, close: bool) -> VecDeque<Batch> {
         let Some(mut stack) = self.stack.lock_bounded(Patience::Long) else {
-            // A thread died holding the lock (fork): what it guards leaks.
+            // The lock's holder was lost in a fork: what it guards leaks.
             return VecDeque::new();
         };
         stack.closed |= close;
@@ -179,7 +179,7 @@ impl Depot {
         std::mem::take(&mut stack.batches)
     }
 
-    /// A pass begins: how many objects nobody needed during the last `intervals` (one or two).
+    /// A pass begins: how many objects no thread needed during the last `intervals` (one or two).
     /// `None` when the lock is not to be had.
     pub(crate) fn surplus(&self, intervals: u32) -> Option<usize> {
         let mut stack = self.stack.lock_bounded(Patience::Short)?;
@@ -193,7 +193,7 @@ impl Depot {
         Some(surplus)
     }
 
-    /// A pass ends: `unneeded` objects came in from caches, to the cold end. Nobody needed them in
+    /// A pass ends: `unneeded` objects came in from caches, to the cold end. No thread needed them in
     /// the interval that ends, so they count as if they had been here all along. `None` when the
     /// lock is not to be had.
     pub(crate) fn end_interval(&self, unneeded: usize) -> Option<()> {

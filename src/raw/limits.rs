@@ -1,4 +1,4 @@
-//! What a pool may keep: the number of idle objects, their bytes, and its share of a budget.
+//! What a pool may keep: the number of idle objects and their bytes, alone, with a group, within a budget.
 //!
 //! Nothing is counted on the hit path. A cache is *charged in advance* for the objects that it may
 //! hold: `grant` objects of `bar - 1` bytes each, the most it accepts (I7). It asks for more when
@@ -6,15 +6,23 @@
 //! when it is emptied. A batch in the depot is charged for exactly what it holds. So what is idle
 //! never exceeds what is charged, and what is charged never exceeds the limit: the slack above a
 //! limit is zero. The price is below it: a thread may sit on a charge that it does not use, at
-//! most two lists, until a pass takes it back.
+//! most two lists, until a pass takes it back. In a bounded pool a list is at most an eighth of each limit.
+//!
+//! # Orderings
+//! - `Account::used`: Relaxed. A number on its own, which publishes nothing: what it counts travels under
+//!   the depot's lock or the gate.
 
-#[cfg(not(repool_loom))]
-use crate::budget::Budget;
-use crate::raw::cache::{FIRST_BAR, MAX_WEIGHT};
-use crate::raw::stats::Reason;
-#[cfg(not(repool_loom))]
+use super::node::{LIST_BYTES, LIST_LEN};
+use super::stats::Reason;
 use crate::sync::rare::Arc;
-use crate::sync::{Figure, Ordering};
+use crate::sync::{AtomicUsize, Figure, Ordering};
+
+/// Heavier objects are not kept: the gate needs the sign. No allocation is larger.
+pub(crate) const MAX_WEIGHT: usize = isize::MAX as usize - 1;
+/// The bar of an unbounded pool's fresh cache: objects below need no look at the list's length.
+pub(crate) const FIRST_BAR: usize = LIST_BYTES / LIST_LEN + 1;
+/// A list in a bounded pool is at most this part of each limit.
+const LISTS: usize = 8;
 
 /// Objects and bytes that are charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +57,17 @@ impl Charge {
 #[derive(Debug)]
 pub(crate) struct Account {
     limit: usize,
-    used: Figure,
+    used: AtomicUsize,
 }
 
 impl Account {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            used: Figure::new(0),
+            used: AtomicUsize::new(0),
         }
     }
 
-    /// Relaxed, here and below: a number on its own, which publishes nothing.
     pub(crate) fn reserve(&self, amount: usize) -> bool {
         if amount == 0 {
             return true;
@@ -100,79 +107,112 @@ impl Account {
     }
 }
 
-/// What several pools may keep together: those of one buffer pool's classes.
+/// A limit on objects and bytes that one pool has, or several share.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct Quota {
     objects: Account,
     bytes: Account,
+    /// Returns that did not fit. A figure.
+    refused: Figure,
 }
 
-impl Group {
-    #[cfg(not(repool_loom))]
+impl Quota {
     pub(crate) fn new(max_idle: usize, max_idle_bytes: usize) -> Self {
         Self {
             objects: Account::new(max_idle),
             bytes: Account::new(max_idle_bytes),
+            refused: Figure::new(0),
         }
     }
 
-    fn reserve(&self, objects: usize, bytes: usize) -> bool {
-        if !self.objects.reserve(objects) {
+    pub(crate) fn bytes(&self) -> &Account {
+        &self.bytes
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.objects.limit != usize::MAX || self.bytes.limit != usize::MAX
+    }
+
+    fn reserve(&self, charge: Charge) -> bool {
+        if !self.objects.reserve(charge.objects) {
             return false;
         }
-        let fits = self.bytes.reserve(bytes);
+        let fits = self.bytes.reserve(charge.bytes);
         if !fits {
-            self.objects.release(objects);
+            self.objects.release(charge.objects);
         }
         fits
     }
 
-    fn release(&self, objects: usize, bytes: usize) {
-        self.objects.release(objects);
-        self.bytes.release(bytes);
+    fn release(&self, charge: Charge) {
+        self.objects.release(charge.objects);
+        self.bytes.release(charge.bytes);
+    }
+
+    fn could_hold(&self, charge: Charge) -> bool {
+        charge.objects <= self.objects.limit && charge.bytes <= self.bytes.limit
+    }
+
+    fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
 /// The limits of one pool.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    objects: Account,
-    bytes: Account,
-    #[cfg(not(repool_loom))]
-    group: Option<Arc<Group>>,
-    #[cfg(not(repool_loom))]
-    budget: Option<Budget>,
+    own: Quota,
+    /// What several pools may keep together: those of one buffer pool's classes.
+    group: Option<Arc<Quota>>,
+    budget: Option<Arc<Quota>>,
     max_object_bytes: usize,
     /// So many objects are left idle by passes.
     min_idle: usize,
     /// What each object takes besides its weight, which is what it holds on the heap.
     object_bytes: usize,
+    /// Whether anything has to be charged at all.
+    bounded: bool,
+    /// The most objects and bytes in a full list.
+    list: Charge,
+    /// Returns of this pool that a shared quota refused. A figure.
+    refused: Figure,
+    /// What a pass has seen of the shared quotas' refusals: others', and this pool's.
+    seen: [Figure; 2],
 }
 
 impl Limits {
     pub(crate) fn new(max_idle: usize, max_idle_bytes: usize, max_object_bytes: usize) -> Self {
-        Self {
-            objects: Account::new(max_idle),
-            bytes: Account::new(max_idle_bytes),
-            #[cfg(not(repool_loom))]
+        let limits = Self {
+            own: Quota::new(max_idle, max_idle_bytes),
             group: None,
-            #[cfg(not(repool_loom))]
             budget: None,
             max_object_bytes,
             min_idle: 0,
             object_bytes: 0,
-        }
+            bounded: false,
+            list: Charge::NONE,
+            refused: Figure::new(0),
+            seen: [Figure::new(0), Figure::new(0)],
+        };
+        limits.finished()
     }
 
-    #[cfg(not(repool_loom))]
+    pub(crate) fn with_budget(self, budget: Option<Arc<Quota>>) -> Self {
+        Self { budget, ..self }.finished()
+    }
+
+    pub(crate) fn with_group(self, group: Option<Arc<Quota>>) -> Self {
+        Self { group, ..self }.finished()
+    }
+
     pub(crate) fn with_object_bytes(self, object_bytes: usize) -> Self {
         Self {
             object_bytes,
             ..self
         }
+        .finished()
     }
 
-    #[cfg(not(repool_loom))]
     pub(crate) fn with_min_idle(self, min_idle: usize) -> Self {
         Self { min_idle, ..self }
     }
@@ -189,42 +229,52 @@ impl Limits {
             .saturating_add(weights)
     }
 
-    #[cfg(not(repool_loom))]
-    pub(crate) fn with_budget(self, budget: Option<Budget>) -> Self {
-        Self { budget, ..self }
+    /// The same for what is charged for.
+    fn real(&self, charge: Charge) -> Charge {
+        Charge {
+            bytes: self.bytes_of(charge.objects, charge.bytes),
+            ..charge
+        }
     }
 
-    #[cfg(not(repool_loom))]
-    pub(crate) fn with_group(self, group: Option<Arc<Group>>) -> Self {
-        Self { group, ..self }
+    /// Works out what follows from the quotas.
+    fn finished(mut self) -> Self {
+        self.bounded = self.own.is_bounded() || self.shared().next().is_some();
+        self.list = Charge {
+            objects: LIST_LEN,
+            bytes: LIST_BYTES,
+        };
+        let part = |limit: usize| (limit / LISTS).max(1);
+        let parts = self.quotas().map(|(quota, _)| Charge {
+            objects: part(quota.objects.limit),
+            bytes: part(quota.bytes.limit),
+        });
+        self.list = parts.fold(self.list, |list, part| Charge {
+            objects: list.objects.min(part.objects),
+            bytes: list.bytes.min(part.bytes),
+        });
+        self
     }
 
-    fn group(&self) -> Option<&Group> {
-        #[cfg(not(repool_loom))]
-        return self.group.as_deref();
-        #[cfg(repool_loom)]
-        None
+    fn shared(&self) -> impl Iterator<Item = &Quota> {
+        self.group
+            .as_deref()
+            .into_iter()
+            .chain(self.budget.as_deref())
     }
 
-    fn budget(&self) -> Option<&Account> {
-        #[cfg(not(repool_loom))]
-        return self.budget.as_ref().map(Budget::account);
-        #[cfg(repool_loom)]
-        None
+    /// All quotas, with the reason for what they refuse.
+    fn quotas(&self) -> impl Iterator<Item = (&Quota, Reason)> {
+        let group = self.group.as_deref().map(|quota| (quota, Reason::Full));
+        let budget = self.budget.as_deref().map(|quota| (quota, Reason::Budget));
+        std::iter::once((&self.own, Reason::Full))
+            .chain(group)
+            .chain(budget)
     }
 
     /// Whether anything has to be charged at all.
-    #[inline]
     pub(crate) fn bounded(&self) -> bool {
-        self.objects.limit() != usize::MAX
-            || self.bytes.limit() != usize::MAX
-            || self.group().is_some()
-            || self.budget().is_some()
-    }
-
-    /// The most objects and bytes that this pool may keep idle.
-    pub(crate) fn most(&self) -> (usize, usize) {
-        (self.objects.limit(), self.bytes.limit())
+        self.bounded
     }
 
     /// Whether an object of this weight is worth keeping. Its own size, which does not grow, has no
@@ -256,6 +306,15 @@ impl Limits {
         self.max_object_bytes.min(MAX_WEIGHT) + 1
     }
 
+    /// The length of a full list below this bar. The heaviest that passes weighs one less than it.
+    ///
+    /// In a bounded pool a thread must not keep most of the limit from the others: a list is at most an
+    /// eighth of each limit, or one object.
+    pub(crate) fn full_len(&self, bar: usize) -> usize {
+        let object = self.bytes_of(1, bar.saturating_sub(1)).max(1);
+        (self.list.bytes / object).clamp(1, self.list.objects)
+    }
+
     /// Takes a charge; `Err` and nothing taken when it does not fit.
     pub(crate) fn reserve(&self, charge: Charge) -> Result<(), Reason> {
         self.trade(Charge::NONE, charge)
@@ -271,41 +330,55 @@ impl Limits {
         if !self.bounded() {
             return Ok(());
         }
-        let had = self.bytes_of(have.objects, have.bytes);
-        let needed = self.bytes_of(need.objects, need.bytes);
-        let objects = need.objects.saturating_sub(have.objects);
-        let bytes = needed.saturating_sub(had);
-        if !self.objects.reserve(objects) {
-            return Err(Reason::Full);
-        }
-        if !self.bytes.reserve(bytes) {
-            self.objects.release(objects);
-            return Err(Reason::Full);
-        }
-        let group = self.group();
-        if !group.is_none_or(|group| group.reserve(objects, bytes)) {
-            self.objects.release(objects);
-            self.bytes.release(bytes);
-            return Err(Reason::Full);
-        }
-        if !self.budget().is_none_or(|budget| budget.reserve(bytes)) {
-            self.objects.release(objects);
-            self.bytes.release(bytes);
-            if let Some(group) = group {
-                group.release(objects, bytes);
+        let (have, need) = (self.real(have), self.real(need));
+        let more = Charge {
+            objects: need.objects.saturating_sub(have.objects),
+            bytes: need.bytes.saturating_sub(have.bytes),
+        };
+        for (taken, (quota, reason)) in self.quotas().enumerate() {
+            if !quota.reserve(more) {
+                for (quota, _) in self.quotas().take(taken) {
+                    quota.release(more);
+                }
+                return Err(reason);
             }
-            return Err(Reason::Budget);
         }
-        let objects = have.objects.saturating_sub(need.objects);
-        let bytes = had.saturating_sub(needed);
-        self.objects.release(objects);
-        self.bytes.release(bytes);
-        if let Some(group) = group {
-            group.release(objects, bytes);
-        }
-        if let Some(budget) = self.budget() {
-            budget.release(bytes);
+        let less = Charge {
+            objects: have.objects.saturating_sub(need.objects),
+            bytes: have.bytes.saturating_sub(need.bytes),
+        };
+        for (quota, _) in self.quotas() {
+            quota.release(less);
         }
         Ok(())
+    }
+
+    /// Whether an object of this weight could be kept if nothing else was.
+    pub(crate) fn could_hold(&self, weight: usize) -> bool {
+        let alone = self.real(Charge {
+            objects: 1,
+            bytes: weight,
+        });
+        self.quotas().all(|(quota, _)| quota.could_hold(alone))
+    }
+
+    /// Counts a return that did not fit.
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        for quota in self.shared() {
+            quota.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many returns of other pools the quotas shared with them have refused since the last call: they
+    /// want the room that this pool takes.
+    pub(crate) fn wanted_by_others(&self) -> usize {
+        let total = self.shared().map(Quota::refused).sum::<usize>();
+        let own = self.refused.load(Ordering::Relaxed) * self.shared().count();
+        let total_before = self.seen[0].swap(total, Ordering::Relaxed);
+        let own_before = self.seen[1].swap(own, Ordering::Relaxed);
+        total
+            .wrapping_sub(total_before)
+            .saturating_sub(own.wrapping_sub(own_before))
     }
 }

@@ -6,6 +6,8 @@
 pub(crate) mod cache;
 pub(crate) mod depot;
 pub(crate) mod directory;
+mod gate;
+mod grant;
 pub(crate) mod limits;
 pub(crate) mod lists;
 pub(crate) mod node;

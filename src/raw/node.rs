@@ -1,39 +1,107 @@
 //! Nodes: the heap cells that objects live in for as long as the pool owns them.
 //!
-//! A node is `{ link, value }`. Everything that moves nodes about (caches, depot, trim) sees only
-//! the untyped [`Link`] at its head, so that code exists once and not once per `T`; what needs the
-//! type (creating, dropping) goes through the core's vtable.
+//! A node is `{ link, value }`. Everything that moves nodes about (caches, depot, passes) sees only the
+//! untyped [`Link`] at its head, so that code exists once and not once per `T`. What needs the type
+//! goes through the core's vtable.
 //!
-//! Who may touch what:
-//! - `next`, `weight`: whoever holds the list that the node is on (I1, I2, I8).
-//! - `home`: likewise; it names the cache that the node was last on, which need not be a cache of
-//!   the thread that holds the node. A node that was never on one points to its core's `orphan`.
-//! - `value`: the guard while the node is out; nobody while it is idle; whoever drops it.
+//! # Who may touch what
+//! | field | written by |
+//! |---|---|
+//! | `core` | nobody, once the node is made |
+//! | `next`, `weight`, `strikes` | the holder (I1) |
+//! | `home`, `owner` | the holder: when the node enters a cache by a return of another thread than before |
+//! | `value` | the guard while the node is out; nobody while it is idle |
 //!
-//! A node holds a strong reference to its core from its creation on (I6), reached by `home.core`.
+//! # Home and owner
+//! `owner` is the number of the thread whose cache the node entered last, and `home` is that cache. A return
+//! compares `owner`, which is in the node, with its own thread's number, so it reads no line that another
+//! thread's hits write (I10). Both may be stale: the node may have travelled since, the thread may have
+//! ended, and its number may belong to another thread. That is harmless. A number that equals the returning
+//! thread's own names, in this core, the one cache at that thread's place; caches never move, and live as
+//! long as their core, which the node keeps (I6). If the thread has not registered there, the gate is shut.
 
-use crate::raw::cache::{Home, LIST_BYTES, LIST_LEN};
-use crate::raw::pool::Core;
 use crate::sync::UnsafeCell;
 use std::ptr;
+
+/// Objects in a full list, where their weight allows. A cache holds two lists.
+pub(crate) const LIST_LEN: usize = if cfg!(repool_loom) { 2 } else { 64 };
+/// Bytes in a full list of more than one object. A cache holds two lists.
+pub(crate) const LIST_BYTES: usize = 128 << 10;
+
+/// Which end of the depot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Handed out next.
+    Hot,
+    /// Trimmed next.
+    Cold,
+}
+
+/// A core, as a node knows it; `Core::of` casts it back.
+#[derive(Debug)]
+pub(crate) enum OpaqueCore {}
+
+/// A cache, as a node knows it; `Cache::at` casts it back.
+#[derive(Debug)]
+pub(crate) enum OpaqueCache {}
+
+/// The owner of a node that has no home, and of all nodes of a pool whose returns must not take the hit
+/// path. No thread has this number.
+pub(crate) const NO_OWNER: u32 = 0;
 
 /// The untyped head of a node.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Link {
     next: UnsafeCell<*mut Link>,
-    home: UnsafeCell<*const Home>,
+    home: UnsafeCell<*const OpaqueCache>,
     /// `retained_bytes()` when the object came back.
     weight: UnsafeCell<usize>,
+    core: *const OpaqueCore,
+    /// `Number::owner` of the thread whose cache is `home`, or [`NO_OWNER`].
+    owner: UnsafeCell<u32>,
+    /// Returns in a row that used little of a large object.
+    strikes: UnsafeCell<u32>,
 }
 
-// Each of these takes a live node that the caller holds (I1).
+const _: () = assert!(cfg!(repool_loom) || size_of::<Link>() == 4 * size_of::<usize>() + 8);
+
+/// A field's getter and setter. Each takes a live node that the caller holds (I1).
+macro_rules! field {
+    ($(#[$about:meta])* $name:ident, $set:ident: $Type:ty) => {
+        $(#[$about])*
+        ///
+        /// # Safety
+        /// As [`Link::of`].
+        #[inline(always)]
+        pub(crate) unsafe fn $name(link: *mut Link) -> $Type {
+            // SAFETY: the caller's.
+            let this = unsafe { Link::of(link) };
+            // SAFETY: the caller holds the node, so no other thread writes the field.
+            this.$name.with(|field| unsafe { *field })
+        }
+
+        /// # Safety
+        /// As [`Link::of`].
+        #[inline(always)]
+        pub(crate) unsafe fn $set(link: *mut Link, to: $Type) {
+            // SAFETY: the caller's.
+            let this = unsafe { Link::of(link) };
+            // SAFETY: the caller holds the node, so no other thread reads or writes the field.
+            this.$name.with_mut(|field| unsafe { *field = to });
+        }
+    };
+}
+
 impl Link {
-    pub(crate) fn new(home: *const Home) -> Self {
+    pub(crate) fn new(core: *const OpaqueCore) -> Self {
         Self {
             next: UnsafeCell::new(ptr::null_mut()),
-            home: UnsafeCell::new(home),
+            home: UnsafeCell::new(ptr::null()),
             weight: UnsafeCell::new(0),
+            core,
+            owner: UnsafeCell::new(NO_OWNER),
+            strikes: UnsafeCell::new(0),
         }
     }
 
@@ -41,96 +109,67 @@ impl Link {
     /// `link` is a live node that the caller holds (I1), for this and each function below.
     #[inline(always)]
     unsafe fn of<'a>(link: *mut Link) -> &'a Link {
-        // SAFETY: the caller holds the node. Every field is a cell, so a shared reference claims
-        // nothing of their content.
+        // SAFETY: the caller holds the node. Every field that changes is a cell, so a shared reference
+        // claims nothing of their content.
         unsafe { &*link }
     }
 
-    /// # Safety
-    /// As [`Link::of`].
-    #[inline(always)]
-    pub(crate) unsafe fn next(link: *mut Link) -> *mut Link {
-        // SAFETY: the caller's.
-        let this = unsafe { Link::of(link) };
-        // SAFETY: the caller holds the node, so nobody writes `next`.
-        this.next.with(|next| unsafe { *next })
-    }
-
-    /// # Safety
-    /// As [`Link::of`].
-    #[inline(always)]
-    pub(crate) unsafe fn set_next(link: *mut Link, to: *mut Link) {
-        // SAFETY: the caller's.
-        let this = unsafe { Link::of(link) };
-        // SAFETY: the caller holds the node, so nobody else reads or writes `next`.
-        this.next.with_mut(|next| unsafe { *next = to });
-    }
-
-    /// # Safety
-    /// As [`Link::of`].
-    #[inline(always)]
-    pub(crate) unsafe fn home(link: *mut Link) -> *const Home {
-        // SAFETY: the caller's.
-        let this = unsafe { Link::of(link) };
-        // SAFETY: the caller holds the node, so nobody writes `home`.
-        this.home.with(|home| unsafe { *home })
-    }
-
-    /// # Safety
-    /// As [`Link::of`]; and `to` belongs to the same core.
-    #[inline(always)]
-    pub(crate) unsafe fn set_home(link: *mut Link, to: *const Home) {
-        // SAFETY: the caller's.
-        let this = unsafe { Link::of(link) };
-        // SAFETY: the caller holds the node, so nobody else reads or writes `home`.
-        this.home.with_mut(|home| unsafe { *home = to });
-    }
-
-    /// # Safety
-    /// As [`Link::of`].
-    #[inline(always)]
-    pub(crate) unsafe fn weight(link: *mut Link) -> usize {
-        // SAFETY: the caller's.
-        let this = unsafe { Link::of(link) };
-        // SAFETY: the caller holds the node, so nobody writes `weight`.
-        this.weight.with(|weight| unsafe { *weight })
-    }
-
-    /// # Safety
-    /// As [`Link::of`].
-    #[inline(always)]
-    pub(crate) unsafe fn set_weight(link: *mut Link, to: usize) {
-        // SAFETY: the caller's.
-        let this = unsafe { Link::of(link) };
-        // SAFETY: the caller holds the node, so nobody else reads or writes `weight`.
-        this.weight.with_mut(|weight| unsafe { *weight = to });
-    }
-
-    /// The weights of a whole list.
-    ///
-    /// # Safety
-    /// The caller holds the list that starts at `link`, or it is null.
-    pub(crate) unsafe fn weights(mut link: *mut Link) -> usize {
-        let mut bytes = 0;
-        while !link.is_null() {
-            // SAFETY: the caller holds the list.
-            bytes = usize::wrapping_add(bytes, unsafe { Link::weight(link) });
-            // SAFETY: as above.
-            link = unsafe { Link::next(link) };
-        }
-        bytes
-    }
+    field!(
+        /// The node below this one in its list.
+        next, set_next: *mut Link
+    );
+    field!(
+        /// The cache that the node entered last; null if it never was in one.
+        home, set_home: *const OpaqueCache
+    );
+    field!(
+        /// `Number::owner` of the thread whose cache is the home.
+        owner, set_owner: u32
+    );
+    field!(
+        /// What the object held when it came back last.
+        weight, set_weight: usize
+    );
+    field!(
+        /// Returns in a row that used little of a large object.
+        strikes, set_strikes: u32
+    );
 
     /// The core that owns this node.
     ///
     /// # Safety
     /// As [`Link::of`].
     #[inline(always)]
-    pub(crate) unsafe fn core(link: *mut Link) -> *const Core {
-        // SAFETY: the caller holds the node.
-        let home = unsafe { Link::home(link) };
-        // SAFETY: a home lives as long as its core, which the node keeps alive (I6).
-        unsafe { (*home).core() }
+    pub(crate) unsafe fn core(link: *mut Link) -> *const OpaqueCore {
+        // SAFETY: the caller's.
+        unsafe { Link::of(link) }.core
+    }
+
+    /// The weights of the first `count` nodes of a list.
+    ///
+    /// # Safety
+    /// The caller holds the list that starts at `link`, of so many nodes or more.
+    pub(crate) unsafe fn weights(mut link: *mut Link, count: usize) -> usize {
+        let mut bytes = 0;
+        let mut step = || {
+            // SAFETY: the caller holds the list.
+            bytes = usize::wrapping_add(bytes, unsafe { Link::weight(link) });
+            // SAFETY: as above.
+            link = unsafe { Link::next(link) };
+        };
+        // Eight at a time: this runs once for each list that a thread hands over.
+        for _ in 0..count / 8 {
+            step();
+            step();
+            step();
+            step();
+            step();
+            step();
+            step();
+            step();
+        }
+        (0..count % 8).for_each(|_| step());
+        bytes
     }
 }
 
@@ -143,6 +182,8 @@ pub(crate) struct Batch {
     pub(crate) head: *mut Link,
     pub(crate) len: usize,
     pub(crate) bytes: usize,
+    /// No node here weighs more.
+    pub(crate) heaviest: usize,
 }
 
 // SAFETY: a batch owns its nodes (I1), and every pooled object is `Send` (a bound of `Pool<T>`).
@@ -153,6 +194,7 @@ impl Batch {
         head: ptr::null_mut(),
         len: 0,
         bytes: 0,
+        heaviest: 0,
     };
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -168,15 +210,10 @@ impl Batch {
     /// # Safety
     /// The caller holds the node and gives it up.
     pub(crate) unsafe fn of_one(link: *mut Link) -> Self {
-        // SAFETY: the caller holds the node.
-        unsafe { Link::set_next(link, ptr::null_mut()) };
-        // SAFETY: as above.
-        let bytes = unsafe { Link::weight(link) };
-        Self {
-            head: link,
-            len: 1,
-            bytes,
-        }
+        let mut batch = Self::EMPTY;
+        // SAFETY: the caller's.
+        unsafe { batch.push(link) };
+        batch
     }
 
     /// Puts a node on top.
@@ -187,7 +224,9 @@ impl Batch {
         // SAFETY: the caller holds the node.
         unsafe { Link::set_next(link, self.head) };
         // SAFETY: as above.
-        self.bytes = self.bytes.wrapping_add(unsafe { Link::weight(link) });
+        let weight = unsafe { Link::weight(link) };
+        self.bytes = self.bytes.wrapping_add(weight);
+        self.heaviest = self.heaviest.max(weight);
         self.head = link;
         self.len += 1;
     }
@@ -205,12 +244,24 @@ impl Batch {
         link
     }
 
+    pub(crate) fn each(&self, mut look: impl FnMut(*mut Link)) {
+        let mut link = self.head;
+        while !link.is_null() {
+            look(link);
+            // SAFETY: I1: the batch holds its nodes.
+            link = unsafe { Link::next(link) };
+        }
+    }
+
     /// Takes the top `count` nodes (all of them, if there are fewer) in their order.
     pub(crate) fn split_top(&mut self, count: usize) -> Self {
         if count >= self.len {
             return self.take();
         }
-        let mut top = Self::EMPTY;
+        let mut top = Self {
+            heaviest: self.heaviest,
+            ..Self::EMPTY
+        };
         let mut last = ptr::null_mut();
         let head = self.head;
         for _ in 0..count {
@@ -254,20 +305,23 @@ impl Batch {
         if other.is_empty() {
             return;
         }
-        let mut last = other.head;
-        loop {
-            // SAFETY: I1: `other` holds its nodes.
-            let next = unsafe { Link::next(last) };
-            if next.is_null() {
-                break;
+        if !self.is_empty() {
+            let mut last = other.head;
+            loop {
+                // SAFETY: I1: `other` holds its nodes.
+                let next = unsafe { Link::next(last) };
+                if next.is_null() {
+                    break;
+                }
+                last = next;
             }
-            last = next;
+            // SAFETY: as above.
+            unsafe { Link::set_next(last, self.head) };
         }
-        // SAFETY: as above.
-        unsafe { Link::set_next(last, self.head) };
         self.head = other.head;
         self.len += other.len;
         self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.heaviest = self.heaviest.max(other.heaviest);
     }
 
     /// Puts the other batch below this one; walks this one.
@@ -276,21 +330,26 @@ impl Batch {
         *self = other;
     }
 
-    /// Makes `home` the home of every node; the largest weight among them.
+    /// Walks the batch for its true `heaviest`.
+    pub(crate) fn weigh(&mut self) {
+        let mut heaviest = 0;
+        self.each(|link| {
+            // SAFETY: I1: the batch holds its nodes.
+            heaviest = heaviest.max(unsafe { Link::weight(link) });
+        });
+        self.heaviest = heaviest;
+    }
+
+    /// Makes `home`, the cache of `owner`, the home of every node.
     ///
     /// # Safety
-    /// `home` belongs to the core of these nodes.
-    pub(crate) unsafe fn settle(&self, home: *const Home) -> usize {
-        let mut heaviest = 0;
-        let mut link = self.head;
-        while !link.is_null() {
-            // SAFETY: I1: the batch holds its nodes; `home` is of their core.
+    /// `home` is a cache of these nodes' core, at the place of `owner`.
+    pub(crate) unsafe fn settle(&self, home: *const OpaqueCache, owner: u32) {
+        self.each(|link| {
+            // SAFETY: I1: the batch holds its nodes.
             unsafe { Link::set_home(link, home) };
             // SAFETY: as above.
-            heaviest = heaviest.max(unsafe { Link::weight(link) });
-            // SAFETY: as above.
-            link = unsafe { Link::next(link) };
-        }
-        heaviest
+            unsafe { Link::set_owner(link, owner) };
+        });
     }
 }

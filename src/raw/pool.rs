@@ -1,37 +1,41 @@
-//! One pool's inside: the caches, the depot, the limits, and how it closes.
+//! One pool's inside: the caches, the depot, the limits.
 //!
 //! Everything here is untyped: nodes are [`Link`]s, and what needs `T` (dropping a node, freeing
-//! the core) goes through a [`VTable`]. `pool.rs` puts the typed part, the `create` and `reset`
-//! functions, behind this one in the same allocation.
+//! the core) goes through a [`VTable`]. `object/shell.rs` puts the typed part behind this one in the same
+//! allocation. A core is passive: it starts no thread and runs no pass by itself.
 //!
 //! # The life of a core
 //! *Strong* references are the pool's handle and one for each node (I6). When the last is gone, the
 //! user's closures are dropped. *Weak* references are those of threads that have a cache here, of
-//! the janitor, and one for all strong ones together; with the last of them the memory goes.
+//! the janitor, and one for all strong ones together; with the last of them the memory goes (`refs.rs`).
 //!
 //! Dropping the pool closes the core: all gates are barred for good, caches and depot are emptied,
 //! which releases the nodes and so breaks the cycle. A guard that comes later finds the gate
-//! barred, then the depot closed, and frees its node.
+//! barred, then the depot closed, and frees its node. An owner that a visitor could not wait for empties its
+//! own cache when it finds its gate shut.
+//!
+//! # What is on which line
+//! The first fields are read by every hit and by every return from another thread, and written when a pool is
+//! set up, switched, or changes its mode. What slow paths write comes after them, on lines of its own (I10).
 //!
 //! # Orderings
-//! - strong, weak: decrement Release, last one loads Acquire: whoever frees sees what all the
-//!   others did. Increments are Relaxed: they start from a reference that is held.
-//! - `state`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
+//! - `state`, `shares`, `crossed`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
+//! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
+//! - `watched`: see `background/registry.rs`.
 
-use super::cache::{Cache, Home, Returned, Shut};
+use super::cache::Cache;
+use super::depot::{Depot, Refused};
 use super::directory::Directory;
-use super::lists::full_len;
-use super::refs::{Falling, WeakCore};
-use super::visit::Listed;
-use crate::raw::depot::{Depot, End, Refused};
-use crate::raw::limits::{Charge, Limits};
-use crate::raw::node::{Batch, Link};
-use crate::raw::stats::{Counters, Reason};
-use crate::sync::{AtomicU8, AtomicUsize, Mutex, Ordering, Patience};
+use super::limits::{Charge, Limits};
+use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
+use super::stats::{Counters, Reason};
+use crate::sync::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, CachePadded, Figure, Mutex, Ordering,
+};
 use crate::sys::panics::swallow;
+use crate::sys::place::Number;
 use crate::sys::process::epoch;
 use crate::sys::timer::Timer;
-use crate::thread::attach::Number;
 use std::ptr;
 use std::time::Duration;
 
@@ -39,7 +43,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct VTable {
     /// Drops the object, frees its node, and releases the node's reference; may panic. The core is
-    /// the node's: told, so that nobody has to ask the node, whose home is another cold line.
+    /// the node's.
     pub(crate) drop_node: unsafe fn(*const Core, *mut Link),
     /// What a pass has to do besides; `true` if it wants to see the next one. User code. Needs a
     /// strong reference.
@@ -53,28 +57,42 @@ pub(crate) struct VTable {
 const UNWATCHED: usize = 0;
 const MANUAL: usize = usize::MAX;
 
-pub(super) const CLOSED: u8 = 1;
+const CLOSED: u8 = 1;
 const SWITCHED_OFF: u8 = 2;
 
 /// A pool's inside. The directory comes first: the hit path finds it at the pool's pointer.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Core {
-    pub(super) directory: Directory,
-    pub(super) state: AtomicU8,
+    directory: Directory,
     pub(super) vtable: &'static VTable,
-    /// The home of nodes that were never on a cache of their own, and of all nodes of a pool
-    /// that wants every return on the slow path.
-    orphan: Home,
-    /// Returns must take the slow path, because the reset is not the type's own.
+    /// Where the core lives, with the provenance of its whole allocation.
+    address: AtomicPtr<Core>,
+    state: AtomicU8,
+    /// Returns must not take the hit path, because the reset is not the type's own.
     slow_returns: bool,
-    pub(crate) limits: Limits,
-    pub(crate) depot: Depot,
-    /// Visitors take turns. Guards the list of registered caches as well.
-    pub(super) visits: Mutex<Listed>,
-    pub(crate) counters: Counters,
+    /// Whether anything is charged at all.
+    bounded: bool,
+    /// In a bounded pool: an object came back to another thread than the one that got it.
+    crossed: AtomicBool,
+    /// In a bounded pool: a thread found nothing although objects cross threads, so what comes back to
+    /// another thread goes where all find it.
+    shares: AtomicBool,
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
+    pub(crate) depot: CachePadded<Depot>,
+    pub(crate) limits: Limits,
+    /// Visitors take turns. Guards the reasons at the gates, and the list of caches.
+    pub(super) visits: Mutex<()>,
+    /// The process in which `visits` was locked last; see `visit.rs`, "Fork".
+    pub(super) visit_epoch: Figure,
+    /// Whether the last visit that waited for an owner did so until its patience ran out.
+    pub(super) stuck: AtomicBool,
+    /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
+    newest: AtomicPtr<Cache>,
+    pub(crate) counters: Counters,
+    /// Returns that passes have seen.
+    pub(crate) returned_at_pass: Figure,
     /// The janitor's epoch while it watches this pool; [`UNWATCHED`], or [`MANUAL`] for good.
     watched: AtomicUsize,
     /// For passes without a janitor.
@@ -94,18 +112,22 @@ impl Core {
     ) -> Self {
         Self {
             directory: Directory::new(),
-            state: AtomicU8::new(0),
             vtable,
-            orphan: Home::new(),
+            address: AtomicPtr::new(ptr::null_mut()),
+            state: AtomicU8::new(0),
             slow_returns,
-            limits,
-            depot: Depot::new(),
-            visits: Mutex::new(Listed {
-                newest: ptr::null(),
-                stuck: false,
-            }),
-            counters: Counters::new(),
+            bounded: limits.bounded(),
+            crossed: AtomicBool::new(false),
+            shares: AtomicBool::new(false),
             interval,
+            depot: CachePadded::new(Depot::new()),
+            limits,
+            visits: Mutex::new(()),
+            visit_epoch: Figure::new(epoch()),
+            stuck: AtomicBool::new(false),
+            newest: AtomicPtr::new(ptr::null_mut()),
+            counters: Counters::new(),
+            returned_at_pass: Figure::new(0),
             watched: AtomicUsize::new(if interval.is_some() {
                 UNWATCHED
             } else {
@@ -120,19 +142,127 @@ impl Core {
     /// Tells the core where it lives: with the provenance of its whole allocation.
     ///
     /// # Safety
-    /// `core` is a live core that nobody else knows yet.
+    /// `core` is a live core that no other thread knows yet.
     pub(crate) unsafe fn settle(core: *const Core) {
+        // Relaxed: before any other thread knows the core.
         // SAFETY: the caller's.
-        unsafe { (*core).orphan.set_core(core) };
+        unsafe { (*core).address.store(core.cast_mut(), Ordering::Relaxed) };
     }
 
     /// Where the core lives, with the provenance of its whole allocation.
     pub(crate) fn address(&self) -> *const Core {
-        self.orphan.core()
+        self.address.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn orphan(&self) -> &Home {
-        &self.orphan
+    /// This core as its nodes know it.
+    pub(crate) fn as_node_core(&self) -> *const OpaqueCore {
+        self.address().cast()
+    }
+
+    /// The core that owns this node.
+    ///
+    /// # Safety
+    /// The caller holds the node (I1).
+    #[inline(always)]
+    pub(crate) unsafe fn of(link: *mut Link) -> *const Core {
+        // SAFETY: the caller's.
+        unsafe { Link::core(link) }.cast()
+    }
+
+    // ---------------------------------------------------------------- caches
+
+    #[inline(always)]
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Enters a node, which its thread is about to have or has in hand, at a cache of this core.
+    ///
+    /// # Safety
+    /// The caller holds the node; the cache is that of the place of `owner`.
+    #[inline(always)]
+    pub(crate) unsafe fn set_home(&self, link: *mut Link, cache: &Cache, owner: u32) {
+        // SAFETY: the caller holds the node.
+        unsafe { Link::set_home(link, cache.as_home()) };
+        let owner = if self.slow_returns { NO_OWNER } else { owner };
+        // SAFETY: as above.
+        unsafe { Link::set_owner(link, owner) };
+    }
+
+    /// The calling thread's cache, which is the node's home then; `None`: take the slow path. `mine` is the
+    /// thread's `owner` number, and `look` finds its cache.
+    ///
+    /// It reads the node, and lines of the core that are rarely written: none that another thread's hits write
+    /// (I10).
+    ///
+    /// # Safety
+    /// The caller holds the node, which is of this core.
+    #[inline(always)]
+    pub(crate) unsafe fn cache_for_return<'a>(
+        core: *const Core,
+        link: *mut Link,
+        mine: u32,
+        look: impl FnOnce(&Directory) -> *const Cache,
+    ) -> Option<&'a Cache> {
+        // SAFETY: the caller holds the node.
+        let home = unsafe { Link::home(link) };
+        // SAFETY: as above.
+        if unsafe { Link::owner(link) } == mine {
+            // SAFETY: a node with an owner has a home, whose core it keeps.
+            return Some(unsafe { Cache::at(home) });
+        }
+        // SAFETY: the node keeps its core alive (I6).
+        let core = unsafe { &*core };
+        // SAFETY: caches live as long as their core.
+        let cache = unsafe { look(&core.directory).as_ref() }?;
+        if home != cache.as_home() {
+            if core.bounded {
+                return None; // where it goes depends on what other threads find there
+            }
+            // SAFETY: the caller holds the node; the cache is at this thread's place.
+            unsafe { core.set_home(link, cache, mine) };
+        }
+        Some(cache)
+    }
+
+    /// Makes a batch's nodes at home in a cache of this core.
+    ///
+    /// # Safety
+    /// The batch is of this core; the cache is that of the place of `number`.
+    pub(crate) unsafe fn settle_batch(&self, batch: &Batch, cache: &Cache, number: Number) {
+        let owner = if self.slow_returns {
+            NO_OWNER
+        } else {
+            number.owner()
+        };
+        // SAFETY: the caller's.
+        unsafe { batch.settle(cache.as_home(), owner) };
+    }
+
+    /// Puts a cache on the list.
+    ///
+    /// # Safety
+    /// The caller holds the visits; the cache is of this core and not listed.
+    pub(crate) unsafe fn list(&self, cache: &Cache) {
+        // Relaxed: the list grows under the visits only.
+        let newest = self.newest.load(Ordering::Relaxed);
+        cache.next_listed.store(newest, Ordering::Relaxed);
+        let cache = ptr::from_ref(cache).cast_mut();
+        // Release: pairs with the Acquire in `each_cache`, for readers without the visits.
+        self.newest.store(cache, Ordering::Release); // mutant: list-cache
+    }
+
+    /// The caches that ever had an owner.
+    pub(crate) fn each_cache(&self, mut f: impl FnMut(&Cache)) {
+        // Acquire: pairs with the Release in `list`.
+        let mut next = self.newest.load(Ordering::Acquire); // mutant: read-list
+        while !next.is_null() {
+            // SAFETY: caches live as long as their core, and the list only grows.
+            let cache = unsafe { &*next };
+            // Relaxed: written before the cache came onto the list.
+            next = cache.next_listed.load(Ordering::Relaxed);
+            f(cache);
+        }
     }
 
     // ---------------------------------------------------------------- state
@@ -141,6 +271,7 @@ impl Core {
         self.state.load(Ordering::Relaxed) & CLOSED != 0
     }
 
+    /// Whether nothing is kept at the moment: closed, or switched off.
     #[inline]
     pub(crate) fn is_barred(&self) -> bool {
         self.state.load(Ordering::Relaxed) != 0
@@ -155,24 +286,53 @@ impl Core {
         }
     }
 
-    /// Whether neither the pool nor a guard is left.
-    pub(crate) fn is_gone(&self) -> bool {
-        // Acquire: pairs with the Release in `release`.
-        self.strong.load(Ordering::Acquire) == 0
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & SWITCHED_OFF == 0
     }
 
-    /// Switches pooling off and on. Off, every gate is barred, so that every operation takes the
-    /// slow path and finds out there.
-    pub(crate) fn set_enabled(&self, on: bool) {
-        let Some(listed) = self.visits.lock_bounded(Patience::Long) else {
-            return;
-        };
+    pub(crate) fn say_closed(&self) {
+        // Relaxed: before the janitor's entry goes, under the registry's lock, so that a thread that looks at an
+        // entry that a late return has made since finds it closed.
+        self.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
+    }
+
+    pub(super) fn say_switched(&self, on: bool) {
         if on {
             self.state.fetch_and(!SWITCHED_OFF, Ordering::Relaxed);
         } else {
             self.state.fetch_or(SWITCHED_OFF, Ordering::Relaxed);
         }
-        listed.each(|cache| cache.set_barred(self.is_barred()));
+    }
+
+    // ---------------------------------------------------------------- objects that cross threads
+    // In a bounded pool, the thread that drops what another one gets would sit on all that the limit allows.
+
+    /// Whether an object that comes back to another thread than the one that got it goes to the depot.
+    #[inline]
+    pub(crate) fn shares(&self) -> bool {
+        self.shares.load(Ordering::Relaxed)
+    }
+
+    /// An object came back to another thread than the one that got it.
+    #[inline]
+    pub(crate) fn note_crossing(&self) {
+        if self.bounded && !self.crossed.load(Ordering::Relaxed) {
+            self.crossed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A thread found nothing idle.
+    pub(crate) fn note_miss(&self) {
+        if self.crossed.load(Ordering::Relaxed) && !self.shares() {
+            self.shares.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A pass forgets what the last interval has taught.
+    pub(crate) fn forget_crossings(&self) {
+        if self.bounded {
+            self.shares.store(false, Ordering::Relaxed);
+        }
     }
 
     // ---------------------------------------------------------------- the janitor
@@ -181,7 +341,7 @@ impl Core {
         self.interval
     }
 
-    /// Whether the janitor will look at this pool by itself, or nobody wants it to.
+    /// Whether the janitor will look at this pool by itself, or the user runs its passes.
     pub(crate) fn is_watched(&self) -> bool {
         // Relaxed: see `registry::watchful_pass` for what orders it.
         let watched = self.watched.load(Ordering::Relaxed);
@@ -196,185 +356,7 @@ impl Core {
         }
     }
 
-    /// An object has become idle by the slow path, or was on its way between a cache and the depot,
-    /// where a pass does not see it, or a pass has something to look at all the same.
-    pub(crate) fn tell_janitor(&self) {
-        crate::background::manual::ensure_watched(self);
-    }
-
-    // ---------------------------------------------------------------- get
-
-    /// An idle node, the long way round; null when none is in reach.
-    pub(crate) fn take(&self, number: Option<Number>) -> *mut Link {
-        if self.is_barred() {
-            return ptr::null_mut();
-        }
-        if let Some(cache) = number.and_then(|number| self.cache_of(number)) {
-            // SAFETY: `cache_of` gives the owner its cache.
-            match unsafe { cache.pop_slow() } {
-                Ok(link) if !link.is_null() => return link,
-                Ok(_) => return self.refill(cache),
-                Err(Shut) => {}
-            }
-        }
-        let link = self.depot.take_one();
-        if !link.is_null() {
-            self.handed_out_from_depot(link);
-        }
-        link
-    }
-
-    /// The owner's lists are empty: takes a batch from the depot, hands out its top node.
-    fn refill(&self, cache: &Cache) -> *mut Link {
-        let Some(mut batch) = self.depot.take() else {
-            return ptr::null_mut();
-        };
-        let link = batch.pop();
-        self.handed_out_from_depot(link);
-        // SAFETY: I1: taken from the batch; the home is of its core.
-        unsafe { Link::set_home(link, self.home_in(cache)) };
-        // SAFETY: the depot's nodes are of this core, and so is the home.
-        let heaviest = unsafe { batch.settle(self.home_in(cache)) };
-        let fits = batch.split_top(full_len(self.limits.bar_for(heaviest)));
-        // SAFETY: the caller is the owner; settled above.
-        let mut back = unsafe { cache.load(fits, heaviest, &self.limits) };
-        back.append_below(batch);
-        let bomb = Falling {
-            link,
-            reason: Reason::Panic,
-        };
-        // SAFETY: the pool is borrowed by the caller, and keeps the core.
-        unsafe { Core::into_depot(self.address(), back, End::Hot) };
-        std::mem::forget(bomb);
-        self.tell_janitor(); // mutant: drop-tell-refill
-        link
-    }
-
-    fn handed_out_from_depot(&self, link: *mut Link) {
-        // SAFETY: I1: taken from the depot.
-        let weight = unsafe { Link::weight(link) };
-        self.limits.release(Charge {
-            objects: 1,
-            bytes: weight,
-        });
-        self.counters.reused(1);
-    }
-
-    // ---------------------------------------------------------------- give back
-
-    // These take the core as a pointer: with the node they may give up the last thing that keeps
-    // the core's memory, and no reference to it may be around then.
-
-    /// Takes a node in, the long way round. It has been reset and weighs `weight`.
-    ///
-    /// # Safety
-    /// The node is of this core; the caller holds it and gives it up.
-    pub(crate) unsafe fn give(
-        core: *const Core,
-        number: Option<Number>,
-        link: *mut Link,
-        weight: usize,
-    ) {
-        // SAFETY: the node keeps its core alive (I6).
-        let this = unsafe { &*core };
-        let cache = number.and_then(|number| this.cache_of(number));
-        let mut leaving = (Batch::EMPTY, End::Hot);
-        // A thread with a cache here holds a weak reference; another one needs its own, because
-        // once the node is in the depot somebody else may free the core.
-        let keep = cache.is_none().then(|| WeakCore::new(this));
-        // SAFETY: the caller's; the cache is its owner's.
-        let outcome = unsafe { this.try_give(cache, link, weight, &mut leaving) };
-        // Below, user code may run (destructors of what the depot refuses, passes), and that may end
-        // the thread's weak reference as well.
-        let kept = outcome.is_ok();
-        let keep = keep.or_else(|| {
-            let plain = leaving.0.is_empty() && (!kept || this.is_watched());
-            (!plain).then(|| WeakCore::new(this))
-        });
-        // Also if a destructor panics below.
-        let refused = outcome.err().map(|reason| Falling { link, reason });
-        if kept {
-            // SAFETY: kept, as above.
-            unsafe { (*core).tell_janitor() }; // mutant: drop-tell-return
-        }
-        let (leaving, end) = leaving;
-        if !leaving.is_empty() {
-            // SAFETY: kept, as above.
-            unsafe { Core::into_depot(core, leaving, end) };
-            // SAFETY: as above.
-            unsafe { (*core).tell_janitor() }; // mutant: drop-tell-rotation
-        }
-        drop(refused);
-        drop(keep);
-    }
-
-    /// # Safety
-    /// As [`Core::give`], and `cache` is the caller's; `Err` leaves the node with the caller.
-    unsafe fn try_give(
-        &self,
-        cache: Option<&Cache>,
-        link: *mut Link,
-        weight: usize,
-        leaving: &mut (Batch, End),
-    ) -> Result<(), Reason> {
-        if let Some(reason) = self.barred() {
-            return Err(reason);
-        }
-        if !self.limits.accepts(weight) {
-            return Err(Reason::Oversize);
-        }
-        if let Some(cache) = cache {
-            // SAFETY: the caller holds the node, which is of this core.
-            unsafe { Link::set_home(link, self.home_in(cache)) };
-            // SAFETY: the caller is the owner of its cache, and gives the node up.
-            match unsafe { cache.push_slow(link, weight, &self.limits) } {
-                Ok(Returned::Kept(full)) => {
-                    *leaving = full;
-                    return Ok(());
-                }
-                Ok(Returned::Refused(full, reason)) => {
-                    *leaving = full;
-                    return Err(reason);
-                }
-                Err(Shut) => {}
-            }
-        }
-        let charge = Charge {
-            objects: 1,
-            bytes: weight,
-        };
-        self.limits.reserve(charge)?;
-        // SAFETY: the caller holds the node.
-        unsafe { Link::set_home(link, &raw const self.orphan) };
-        // SAFETY: as above.
-        unsafe { Link::set_weight(link, weight) };
-        // SAFETY: the caller gives the node up.
-        match unsafe { self.depot.give_one(link) } {
-            Ok(()) => {
-                self.counters.returned(1);
-                Ok(())
-            }
-            Err(refused) => {
-                self.limits.release(charge);
-                Err(refused.reason())
-            }
-        }
-    }
-
-    /// Gives a batch, with the charge that came with it, to the depot; drops it if that is not to
-    /// be had.
-    ///
-    /// # Safety
-    /// The batch is of this core, and the core's memory is kept until this returns or later.
-    pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
-        // SAFETY: the caller's.
-        let this = unsafe { &*core };
-        if let Err(refused) = this.depot.give(batch, end, Patience::Short) {
-            // The destructors below may do anything, also end what kept the core's memory.
-            let _keep = WeakCore::new(this);
-            this.drop_batch(this.count_refused(refused));
-        }
-    }
+    // ---------------------------------------------------------------- dropping
 
     /// Drops one node for a reason.
     ///
@@ -382,7 +364,7 @@ impl Core {
     /// The node is of this core; the caller holds it and gives it up.
     pub(crate) unsafe fn discard(link: *mut Link, reason: Reason) {
         // SAFETY: the caller holds the node.
-        let core = unsafe { Link::core(link) };
+        let core = unsafe { Core::of(link) };
         // SAFETY: the node keeps its core alive (I6).
         unsafe { (*core).counters.discarded(reason, 1) };
         // SAFETY: as above.
@@ -392,13 +374,18 @@ impl Core {
     }
 
     /// Drops the nodes of a batch and gives back the charge for them. User code runs: nothing may
-    /// be held. A panic of one object's destructor does not keep the others from going; the
-    /// first one goes on when all are gone.
-    pub(crate) fn drop_batch(&self, mut batch: Batch) {
+    /// be held.
+    pub(crate) fn drop_batch(&self, batch: Batch) {
         self.limits.release(Charge {
             objects: batch.len,
             bytes: batch.bytes,
         });
+        self.drop_nodes(batch);
+    }
+
+    /// Drops the nodes of a batch that is not charged for any more. A panic of one object's destructor does
+    /// not keep the others from going; the first one goes on when all are gone.
+    pub(crate) fn drop_nodes(&self, mut batch: Batch) {
         let (core, drop_node) = (self.address(), self.vtable.drop_node);
         let mut first_panic = None;
         loop {
@@ -428,21 +415,12 @@ impl Core {
         batch
     }
 
-    /// The home that nodes get while they are in this cache.
-    fn home_in(&self, cache: &Cache) -> *const Home {
-        if self.slow_returns {
-            return &raw const self.orphan;
-        }
-        // With the provenance of the whole cache, which a return casts it back to.
-        ptr::from_ref(cache).cast()
-    }
-}
-
-impl Refused {
-    pub(crate) fn reason(&self) -> Reason {
-        match self {
-            Refused::Contended(_) => Reason::Full,
-            Refused::Closed(_) => Reason::Closed,
-        }
+    /// Frees the caches.
+    ///
+    /// # Safety
+    /// The core is about to be freed: no thread uses its caches any more.
+    pub(crate) unsafe fn free_caches(&mut self) {
+        // SAFETY: the caller's.
+        unsafe { self.directory.free() };
     }
 }

@@ -1,10 +1,14 @@
 //! A core's references, and what is given up with them.
 //!
-//! Strong ones keep the user's closures, weak ones the memory. Orderings: see `core.rs`.
+//! Strong ones keep the user's closures, weak ones the memory.
+//!
+//! # Orderings
+//! - strong, weak: decrement Release, last one loads Acquire: the thread that frees sees what all the
+//!   others did. Increments are Relaxed: they start from a reference that is held.
 
+use super::node::Link;
 use super::pool::Core;
-use crate::raw::node::Link;
-use crate::raw::stats::Reason;
+use super::stats::Reason;
 use crate::sync::Ordering;
 use std::ptr::NonNull;
 
@@ -19,10 +23,15 @@ impl Core {
     }
 
     /// How many nodes there are. The caller has the pool's handle.
-    #[cfg(feature = "bytes")]
     pub(super) fn nodes(&self) -> usize {
-        // Relaxed: a node's reference is counted before anybody can see the node.
+        // Relaxed: a node's reference is counted before any thread can see the node.
         self.strong.load(Ordering::Relaxed) - 1
+    }
+
+    /// Whether neither the pool nor a guard is left.
+    pub(crate) fn is_gone(&self) -> bool {
+        // Acquire: pairs with the Release in `release`.
+        self.strong.load(Ordering::Acquire) == 0 // mutant: read-gone
     }
 
     /// One more strong reference, unless the last one is gone.
@@ -67,16 +76,16 @@ impl Core {
     }
 }
 
-/// A node that is dropped with this, for a reason, also when something else panics first.
+/// Discards its node on drop, including during unwinding.
 #[derive(Debug)]
-pub(crate) struct Falling {
+pub(crate) struct DiscardOnDrop {
     pub(crate) link: *mut Link,
     pub(crate) reason: Reason,
 }
 
-impl Drop for Falling {
+impl Drop for DiscardOnDrop {
     fn drop(&mut self) {
-        // SAFETY: whoever made this held the node and gave it up.
+        // SAFETY: the maker of this held the node and gave it up.
         unsafe { Core::discard(self.link, self.reason) };
     }
 }
@@ -86,7 +95,7 @@ pub(crate) struct Strong(pub(crate) *const Core);
 
 impl Drop for Strong {
     fn drop(&mut self) {
-        // SAFETY: whoever made this had taken a reference.
+        // SAFETY: the maker of this had taken the reference.
         unsafe { Core::release(self.0) };
     }
 }

@@ -1,10 +1,9 @@
 //! What a pool has done: counters and the snapshot that users see.
 //!
-//! Returns are counted in the caches, in plain cells of their owners, and hits follow from them;
-//! what is rare is counted here, by atomic additions on slow paths. [`Stats`] adds both up when
-//! somebody asks: it visits each cache, as a pass does, so its figures are exact.
+//! Returns are counted in the caches, in words that only their owners write, and hits follow from them.
+//! What is rare is counted here, by atomic additions on slow paths. [`Stats`] adds both up when
+//! the caller asks. It shuts no gate.
 
-use crate::raw::pool::Core;
 use crate::sync::{Figure, Ordering};
 use std::fmt;
 
@@ -26,7 +25,7 @@ impl Reason {
     const COUNT: usize = Self::Underused as usize + 1;
 }
 
-/// The rare events, counted by whoever meets them. All Relaxed: figures, which publish nothing.
+/// The rare events, counted by the threads that meet them. All Relaxed: figures, which publish nothing.
 #[derive(Debug)]
 pub(crate) struct Counters {
     created: Figure,
@@ -36,6 +35,28 @@ pub(crate) struct Counters {
     returned: Figure,
     discarded: [Figure; Reason::COUNT],
     trimmed: Figure,
+    /// The most reuses that a snapshot has reported.
+    said_reused: Figure,
+}
+
+/// What one place holds, or several together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) reused: usize,
+    pub(crate) returned: usize,
+    pub(crate) idle: usize,
+    pub(crate) idle_bytes: usize,
+}
+
+impl Figures {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            reused: self.reused.wrapping_add(other.reused),
+            returned: self.returned.wrapping_add(other.returned),
+            idle: self.idle + other.idle,
+            idle_bytes: self.idle_bytes.wrapping_add(other.idle_bytes),
+        }
+    }
 }
 
 impl Counters {
@@ -48,7 +69,18 @@ impl Counters {
             returned: Figure::new(0),
             discarded: std::array::from_fn(|_| Figure::new(0)),
             trimmed: Figure::new(0),
+            said_reused: Figure::new(0),
         }
+    }
+
+    /// At least `reused`, and at least what was said before. Figures that are read while objects move may
+    /// be behind by some.
+    fn highest_reused(&self, reused: usize) -> usize {
+        if (reused as isize) < 0 {
+            return self.said_reused.load(Ordering::Relaxed);
+        }
+        let before = self.said_reused.fetch_max(reused, Ordering::Relaxed);
+        before.max(reused)
     }
 
     pub(crate) fn created(&self) {
@@ -69,6 +101,11 @@ impl Counters {
 
     pub(crate) fn returned(&self, objects: usize) {
         self.returned.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    /// Returns that went past the caches.
+    pub(crate) fn returned_directly(&self) -> usize {
+        self.returned.load(Ordering::Relaxed)
     }
 
     pub(crate) fn discarded(&self, reason: Reason, objects: usize) {
@@ -207,18 +244,13 @@ impl Stats {
         }
     }
 
-    pub(crate) fn of(core: &Core) -> Self {
+    /// Adds up the counters, what the caches hold, and what the depot holds. `idle_bytes` are weights here.
+    ///
+    /// Under load the parts are read one after the other, so `idle` may be off by the operations under way.
+    pub(crate) fn of(counters: &Counters, caches: Figures, depot: Figures) -> Self {
         let read = |counter: &Figure| counter.load(Ordering::Relaxed) as u64;
-        let counters = &core.counters;
-        let caches = core.figures();
-        let mut stats = Self {
-            reused: read(&counters.reused) + caches.reused as u64,
-            returned: read(&counters.returned) + caches.returned as u64,
-            ..Self::default()
-        };
-        let idle = (caches.idle + core.depot.objects()) as u64;
         let by = |reason: Reason| read(&counters.discarded[reason as usize]);
-        stats.discarded_by = Discarded {
+        let discarded_by = Discarded {
             oversize: by(Reason::Oversize),
             full: by(Reason::Full),
             budget: by(Reason::Budget),
@@ -229,22 +261,26 @@ impl Stats {
             user: by(Reason::User),
             underused: by(Reason::Underused),
         };
-        stats.discarded = stats.discarded_by.total();
-        stats.trimmed = read(&counters.trimmed);
-        stats.taken = read(&counters.taken);
-        stats.adopted = read(&counters.adopted);
+        let mut stats = Self {
+            discarded: discarded_by.total(),
+            discarded_by,
+            trimmed: read(&counters.trimmed),
+            taken: read(&counters.taken),
+            adopted: read(&counters.adopted),
+            returned: read(&counters.returned).wrapping_add(caches.returned as u64),
+            idle_bytes: caches.idle_bytes.wrapping_add(depot.idle_bytes) as u64,
+            ..Self::default()
+        };
+        // What came in, less what is still there: never less than what was said before.
+        let reused = read(&counters.reused) as usize;
+        stats.reused = counters.highest_reused(reused.wrapping_add(caches.reused)) as u64;
         // Last, so that no object is seen to go that was not seen to come.
         stats.created = read(&counters.created);
         let came = stats.created + stats.adopted;
         let went = stats.discarded + stats.trimmed + stats.taken;
-        // A batch on its way between a cache and the depot may have been seen in both, and an object
-        // that went from one thread to another in two caches; in truth no limit is exceeded (I7).
+        // A batch on its way between a cache and the depot may have been seen in both.
         let alive = came.saturating_sub(went);
-        let (max_idle, max_idle_bytes) = core.limits.most();
-        stats.idle = idle.min(alive).min(max_idle as u64);
-        let weights = caches.idle_bytes.wrapping_add(core.depot.bytes());
-        let bytes = core.limits.bytes_of(stats.idle as usize, weights);
-        stats.idle_bytes = bytes.min(max_idle_bytes) as u64;
+        stats.idle = ((caches.idle + depot.idle) as u64).min(alive);
         stats.in_use = alive - stats.idle;
         stats
     }

@@ -1,131 +1,221 @@
-//! Visitors: everything that looks into other threads' caches.
+//! Visitors: threads that look into other threads' caches.
 //!
-//! One at a time per core (`Core::visits`), one heavy fence per visit however many caches there
-//! are, and nobody waits without a bound. The protocol itself is in `cache.rs`.
+//! A visit shuts the gates of the caches that it wants, issues one heavy fence, enters those whose owners are
+//! out, and opens each gate as soon as it is done there. An owner that stays inside has most likely lost the
+//! processor. A visitor that must get in waits for such owners one at a time, with all other gates open and
+//! `Core::visits` unlocked; so a slow owner holds nobody else up. A visitor whose patience runs out leaves a mark,
+//! and the owner empties its own cache at its next operation (`thread/attach.rs`).
+//!
+//! # Fork
+//! A child has no visitors, but may inherit `Core::visits` locked and gates shut by one that its parent had. The
+//! first thread that comes for the lock in a new process finds `visit_epoch` behind. It alone may then open what a
+//! lost visitor has left shut; other threads do without the lock until it is done.
 
-use super::pool::{CLOSED, Core};
-use crate::raw::cache::Cache;
-#[cfg(feature = "bytes")]
-use crate::raw::limits::Charge;
-use crate::raw::lists::{Figures, Lists};
-use crate::raw::node::Batch;
-use crate::raw::stats::{Reason, Trimmed};
-use crate::sync::{Ordering, Patience, Wait};
+use super::cache::Cache;
+use super::gate::{BARRED, DRAIN, LISTED, MISSED, OCCUPIED, WANTED};
+use super::limits::Charge;
+use super::lists::Inside;
+use super::node::Batch;
+use super::pool::Core;
+use super::stats::{Figures, Reason, Stats, Trimmed};
+use crate::sync::{MutexGuard, Ordering, Patience, Wait, spin};
 use crate::sys::fence;
+use crate::sys::process::epoch;
 
 /// How often a visitor that wants what is in use as well looks for it.
-#[cfg(feature = "bytes")]
 const SWEEPS: usize = 8;
-
-/// Which caches a visitor wants to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// Those that have an owner; the others are empty.
-    Occupied,
-    /// Those that ever had one: their figures count.
-    Listed,
-}
-
-/// The caches that ever had an owner, newest first. They stay on it when they become vacant.
-#[derive(Debug)]
-pub(super) struct Listed {
-    pub(super) newest: *const Cache,
-    /// The last visit that waited did so in vain: some owner has died inside (fork), as like as not.
-    pub(super) stuck: bool,
-}
-
-// SAFETY: the list is walked only under `Core::visits`, and caches live as long as their core.
-unsafe impl Send for Listed {}
-
-impl Listed {
-    pub(super) fn each(&self, mut f: impl FnMut(&Cache)) {
-        let mut next = self.newest;
-        while !next.is_null() {
-            // SAFETY: caches live as long as their core, and the list only grows.
-            let cache = unsafe { &*next };
-            // Relaxed: guarded by `Core::visits`.
-            next = cache.next_listed.load(Ordering::Relaxed);
-            f(cache);
-        }
-    }
-}
+/// How often a visitor looks whether an owner leaves, before it lets the owner in again.
+const LOOKS: usize = if cfg!(repool_loom) { 1 } else { 32 };
+/// What `visit_epoch` is while a thread opens what lost visitors have left shut.
+const RECOVERING: usize = 0;
 
 impl Core {
-    /// Visits the caches, behind one heavy fence; `false` when some owner was too busy for
-    /// `patience`, or the barrier was refused.
-    ///
-    /// `work` moves pointers and nothing else (I5).
-    pub(crate) fn visit(
-        &self,
-        patience: Option<Patience>,
-        reach: Reach,
-        mut work: impl FnMut(&Cache, &mut Lists),
-    ) -> bool {
-        let Some(mut listed) = self
-            .visits
-            .lock_bounded(patience.unwrap_or(Patience::Short))
-        else {
-            return false;
-        };
-        let mut wanted = false;
-        listed.each(|cache| {
-            if cache.is_occupied() {
-                cache.want();
-                wanted = true;
-            }
-        });
-        // Without an owner there is nobody to keep off.
-        let passed = !wanted || fence::heavy();
-        let mut all = passed;
-        // One for all of them: a child of a fork may have many owners that died inside.
-        let mut wait = patience.map(|patience| {
-            Wait::new(if listed.stuck {
-                Patience::Short
-            } else {
-                patience
-            })
-        });
-        listed.each(|cache| {
-            if !cache.is_wanted() {
-                if reach == Reach::Listed {
-                    // SAFETY: I2: vacant, and stays so while the visits are held.
-                    unsafe { cache.enter_vacant(|lists| work(cache, lists)) };
-                }
-                return;
-            }
-            if passed {
-                // SAFETY: I2: the visits are held, the cache is wanted, the heavy fence is passed.
-                all &= unsafe { cache.try_enter(&mut wait, |lists| work(cache, lists)) }.is_some();
-            }
-            cache.let_go();
-        });
-        if passed && (all || wait.is_some()) {
-            listed.stuck = !all;
+    // ---------------------------------------------------------------- whose turn it is
+
+    /// Takes the visitors' lock.
+    pub(crate) fn lock_visits(&self, patience: Patience) -> Option<MutexGuard<'_, ()>> {
+        if self.visits_are_lost() && !self.recover_visits_slow() {
+            return None;
         }
-        all
+        self.visits.lock_bounded(patience)
     }
 
-    /// Takes everything idle, from every cache and the depot; and whether every cache was reached.
-    pub(crate) fn empty(&self, close: bool) -> (Batch, bool) {
-        if close {
-            // Relaxed: what decides is the gates and the depot.
-            self.state.fetch_or(CLOSED, Ordering::Relaxed);
-            if let Some(listed) = self.visits.lock_bounded(Patience::Long) {
-                listed.each(|cache| cache.set_barred(true));
+    /// Whether no thread of this process has been a visitor yet, but one of its parent may have.
+    pub(crate) fn visits_are_lost(&self) -> bool {
+        // Relaxed: changes in a process that has one thread, or is about to be recovered by one.
+        self.visit_epoch.load(Ordering::Relaxed) != epoch()
+    }
+
+    /// Opens what visitors of the parent process have left shut. `false`: another thread is at it.
+    #[cold]
+    pub(crate) fn recover_visits_slow(&self) -> bool {
+        let before = self.visit_epoch.load(Ordering::Relaxed);
+        let claimed = before != RECOVERING
+            && self
+                .visit_epoch
+                // Relaxed: one thread wins, and what it does is published by the lock.
+                .compare_exchange(before, RECOVERING, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if !claimed {
+            return !self.visits_are_lost();
+        }
+        let held = self.visits.try_lock();
+        let held = held.or_else(|| {
+            // SAFETY: no thread of this process comes to the lock before `visit_epoch` says that it may, so
+            // the holder was lost in the fork.
+            unsafe { self.visits.unlock_lost() };
+            self.visits.try_lock()
+        });
+        if let Some(visits) = held {
+            self.each_cache(|cache| cache.gate.set(WANTED | MISSED, false));
+            drop(visits);
+        }
+        self.visit_epoch.store(epoch(), Ordering::Relaxed);
+        true
+    }
+
+    // ---------------------------------------------------------------- a visit
+
+    /// Visits the occupied caches that `wanted` names. `false` when some owner was inside for longer than
+    /// `patience` (`None`: one look at each), or the barrier was refused.
+    ///
+    /// `work` moves pointers and nothing else (I5). Two visitors that wait at once may each do the other's work
+    /// at a cache: those that have patience take everything out.
+    fn visit_those(
+        &self,
+        patience: Option<Patience>,
+        wanted: impl Fn(&Cache) -> bool,
+        mut work: impl FnMut(&Cache, &mut Inside<'_>),
+    ) -> bool {
+        let Some(visits) = self.lock_visits(patience.unwrap_or(Patience::Short)) else {
+            return false;
+        };
+        let mut some = false;
+        self.each_cache(|cache| {
+            if cache.is_occupied() && wanted(cache) {
+                cache.gate.want();
+                some = true;
+            }
+        });
+        if !some {
+            return true;
+        }
+        let passed = fence::heavy();
+        // First those whose owners are out, so that their gates are shut for as short as can be.
+        if passed {
+            self.each_cache(|cache| {
+                if cache.gate.has(WANTED) && cache.gate.is_left() {
+                    // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner out.
+                    unsafe { cache.enter(|inside| work(cache, inside)) };
+                    cache.gate.let_go();
+                }
+            });
+        }
+        let mut missed = false;
+        self.each_cache(|cache| {
+            if !cache.gate.has(WANTED) {
+                return;
+            }
+            if passed && leaves(cache) {
+                // SAFETY: I2: as above.
+                unsafe { cache.enter(|inside| work(cache, inside)) };
+            } else {
+                missed = true;
+                if patience.is_some() {
+                    cache.gate.set(MISSED, true);
+                }
+            }
+            cache.gate.let_go();
+        });
+        drop(visits);
+        match patience {
+            _ if !missed => true,
+            Some(patience) if passed => self.visit_missed_slow(patience, work),
+            _ => false,
+        }
+    }
+
+    /// Waits for the owners that a visit has missed, one at a time.
+    #[cold]
+    fn visit_missed_slow(
+        &self,
+        patience: Patience,
+        mut work: impl FnMut(&Cache, &mut Inside<'_>),
+    ) -> bool {
+        // Relaxed: a hint. In a forked child, an owner that was lost inside never leaves.
+        let stuck = self.stuck.load(Ordering::Relaxed);
+        let mut wait = Wait::new(if stuck { Patience::Short } else { patience });
+        loop {
+            let mut left = false;
+            if let Some(visits) = self.lock_visits(Patience::Short) {
+                self.each_cache(|cache| {
+                    if !cache.gate.has(MISSED) {
+                        return;
+                    }
+                    cache.gate.want();
+                    if fence::heavy() && leaves(cache) {
+                        // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner
+                        // out.
+                        unsafe { cache.enter(|inside| work(cache, inside)) };
+                        cache.gate.set(MISSED, false);
+                    } else {
+                        left = true;
+                    }
+                    cache.gate.let_go();
+                });
+                drop(visits);
+                if !left {
+                    self.stuck.store(false, Ordering::Relaxed);
+                    return true;
+                }
+            }
+            if !wait.again() {
+                break;
             }
         }
-        // Where a fork has left a flag set, this gives up after a second, and what that cache
-        // holds leaks: rather that than hang.
+        self.stuck.store(true, Ordering::Relaxed);
+        // Its owner empties it, when it comes back.
+        if let Some(_visits) = self.lock_visits(patience) {
+            self.each_cache(|cache| {
+                if cache.gate.has(MISSED) {
+                    cache.gate.set(MISSED, false);
+                    cache.gate.set(DRAIN, true);
+                }
+            });
+        }
+        false
+    }
+
+    /// Looks into each occupied cache once; `false` if one was missed.
+    pub(crate) fn visit(&self, work: impl FnMut(&Cache, &mut Inside<'_>)) -> bool {
+        self.visit_those(None, |_| true, work)
+    }
+
+    // ---------------------------------------------------------------- everything out
+
+    /// Takes everything idle, from every cache and the depot; and whether every cache was reached. What was not
+    /// is emptied by its owner.
+    pub(crate) fn empty(&self, close: bool) -> (Batch, bool) {
+        if close {
+            self.say_closed();
+            if let Some(_visits) = self.lock_visits(Patience::Long) {
+                self.each_cache(|cache| cache.gate.set(BARRED, true));
+            }
+        }
         self.strip(Some(Patience::Long), close)
     }
 
     fn strip(&self, patience: Option<Patience>, close: bool) -> (Batch, bool) {
         let mut all = Batch::EMPTY;
-        let reached = self.visit(patience, Reach::Occupied, |cache, lists| {
-            for batch in cache.strip(lists, &self.limits) {
-                all.append(batch);
-            }
-        });
+        let reached = self.visit_those(
+            patience,
+            |_| true,
+            |_, inside| {
+                for batch in inside.strip(&self.limits) {
+                    all.append(batch);
+                }
+            },
+        );
         for batch in self.depot.drain(close) {
             all.append(batch);
         }
@@ -135,9 +225,8 @@ impl Core {
     /// Hands everything idle out to the caller; and whether that was all there is. With patience it
     /// looks again some times for what is in use, as it comes back in a moment where this is wanted.
     ///
-    /// An object that was idle before is not missed without notice: whoever took it left its cache,
+    /// An object that was idle before is not missed without notice: the thread that took it left its cache,
     /// or the depot's lock, before this came there.
-    #[cfg(feature = "bytes")]
     pub(crate) fn take_all(&self, patience: Option<Patience>) -> (Batch, bool) {
         let mut all = Batch::EMPTY;
         let mut wait = Wait::new(Patience::Short);
@@ -168,22 +257,8 @@ impl Core {
         cleared
     }
 
-    /// The pool is gone: no more idle objects, now or later.
-    pub(crate) fn close(&self) {
-        // Relaxed: before the entry goes, under the registry's lock, so that whoever looks at one that
-        // a late return has made since finds it closed.
-        self.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
-        crate::background::worker::forget(self);
-        let (all, reached) = self.empty(true);
-        if !reached {
-            crate::background::worker::finish_later(self); // mutant: drop-finish-later
-        }
-        self.counters.discarded(Reason::Closed, all.len);
-        self.drop_batch(all);
-    }
-
     /// Empties a pool that is gone; `false` if some owner was inside its cache for too long. What is
-    /// there then may only be reached by another call.
+    /// there then is reached by another call, or emptied by that owner.
     pub(crate) fn finish_closing(&self) -> bool {
         let (all, reached) = self.empty(true);
         self.counters.discarded(Reason::Closed, all.len);
@@ -191,43 +266,81 @@ impl Core {
         reached
     }
 
-    /// The figures of all caches together.
-    pub(crate) fn figures(&self) -> Figures {
-        let mut sum = Figures::default();
-        self.visit(Some(Patience::Long), Reach::Listed, |cache, lists| {
-            let one = cache.figures(lists);
-            sum.reused = sum.reused.wrapping_add(one.reused);
-            sum.returned = sum.returned.wrapping_add(one.returned);
-            sum.idle += one.idle;
-            sum.idle_bytes = sum.idle_bytes.wrapping_add(one.idle_bytes);
+    /// Switches pooling off and on. Off, every gate is barred, so that every operation takes the
+    /// slow path and finds out there.
+    pub(crate) fn set_enabled(&self, on: bool) {
+        self.say_switched(on);
+        if let Some(_visits) = self.lock_visits(Patience::Long) {
+            // As it is now: another thread may have switched since.
+            let barred = self.is_barred();
+            self.each_cache(|cache| cache.gate.set(BARRED, barred));
+        }
+    }
+
+    // ---------------------------------------------------------------- figures
+
+    /// What the pool has done and holds.
+    ///
+    /// Counts are read where they stand. Bytes are exact where no hit has changed them since a visitor walked
+    /// the lists; where one has, this looks once, and otherwise takes the weight of what was there.
+    pub(crate) fn stats(&self) -> Stats {
+        let (mut caches, exact) = self.read_caches();
+        if !exact {
+            let changed = |cache: &Cache| !cache.figures().1;
+            self.visit_those(None, changed, |cache, inside| cache.note_bytes(inside));
+            caches = self.read_caches().0;
+        }
+        let depot = Figures {
+            idle: self.depot.objects(),
+            idle_bytes: self.depot.bytes(),
+            ..Figures::default()
+        };
+        let mut stats = Stats::of(&self.counters, caches, depot);
+        let weights = stats.idle_bytes as usize;
+        stats.idle_bytes = self.limits.bytes_of(stats.idle as usize, weights) as u64;
+        stats
+    }
+
+    fn read_caches(&self) -> (Figures, bool) {
+        let (mut sum, mut exact) = (Figures::default(), true);
+        self.each_cache(|cache| {
+            let (figures, is_exact) = cache.figures();
+            sum = sum.plus(figures);
+            exact &= is_exact;
         });
-        sum
+        (sum, exact)
+    }
+
+    /// Objects that came back so far, about.
+    pub(crate) fn returned(&self) -> usize {
+        let caches = self.read_caches().0.returned;
+        self.counters.returned_directly().wrapping_add(caches)
     }
 }
 
-#[cfg(all(test, not(repool_loom)))]
-mod tests {
-    use crate::object::pool::Pool;
-    use crate::thread::attach as thread;
-    use std::time::{Duration, Instant};
+/// Whether the owner of a wanted cache is out, or leaves within a moment.
+fn leaves(cache: &Cache) -> bool {
+    (0..LOOKS).any(|_| {
+        let left = cache.gate.is_left();
+        if !left {
+            spin();
+        }
+        left
+    })
+}
 
-    #[test]
-    fn an_owner_that_died_inside_is_waited_for_once() {
-        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
-        drop(pool.get());
-        let number = thread::number().expect("a thread like any other");
-        let cache = pool.core().cache_of(number).expect("used above");
-        let time = || {
-            let start = Instant::now();
-            let idle = pool.stats().idle;
-            (start.elapsed(), idle)
-        };
-        cache.die_inside(true);
-        let (first, idle) = time();
-        assert_eq!(idle, 0, "it cannot be looked at");
-        let second = (0..3).map(|_| time().0).min().unwrap_or(Duration::MAX);
-        cache.die_inside(false);
-        assert!(second < first / 2, "{first:?}, then {second:?}");
-        assert_eq!(time().1, 1, "and seen again once it is back");
+/// For a thread that is about to use a cache, or has used it for the last time. Under `Core::visits`.
+impl Core {
+    /// # Safety
+    /// The caller holds the visits, and the cache is of this core, at the place of the calling thread.
+    pub(crate) unsafe fn occupy(&self, cache: &Cache) {
+        if !cache.is_listed() {
+            // SAFETY: the caller's.
+            unsafe { self.list(cache) };
+            cache.gate.set(LISTED, true);
+        }
+        debug_assert!(!cache.gate.has(OCCUPIED));
+        // SAFETY: I3: the calling thread has the place, and holds the visits.
+        unsafe { cache.occupy(&self.limits, self.is_barred()) };
     }
 }

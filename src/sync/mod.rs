@@ -6,7 +6,7 @@
 //! dependency.
 //!
 //! Locks here are only ever *tried*: [`Mutex::lock_bounded`] gives up after a bounded number of
-//! tries, so a thread that died holding a lock (fork) or lost the processor with it cannot hang
+//! tries, so a thread that was lost in a fork with a lock, or lost the processor with it, cannot hang
 //! another. That also means that `parking_lot` never parks a thread for us.
 
 #[cfg(all(feature = "bytes", not(repool_loom)))]
@@ -17,6 +17,8 @@ pub(crate) use self::real::*;
 
 #[cfg(repool_loom)]
 pub(crate) use self::model::*;
+
+pub(crate) use crossbeam_utils::CachePadded;
 
 /// What stays on std under loom: rare, blocking or process-wide.
 #[cfg_attr(
@@ -35,6 +37,10 @@ pub(crate) mod rare {
 pub(crate) type Figure = std::sync::atomic::AtomicUsize;
 /// The same in 32 bits.
 pub(crate) type Figure32 = std::sync::atomic::AtomicU32;
+/// The same for small numbers.
+pub(crate) type FigureI32 = std::sync::atomic::AtomicI32;
+/// The same for a pointer of which figures need only know whether it is null.
+pub(crate) type FigurePtr<T> = std::sync::atomic::AtomicPtr<T>;
 
 /// How long an operation tries before it takes the other way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +49,7 @@ pub(crate) enum Patience {
     Short,
     /// A visitor that must get in (`clear`, closing, thread exit): a fifth of a second and more.
     Long,
-    /// Somebody has waited in vain just before.
+    /// Do not wait: a recent waiter timed out.
     None,
 }
 
@@ -79,19 +85,19 @@ impl Wait {
 }
 
 impl<T> Mutex<T> {
-    /// Takes the lock within a bounded number of tries, or gives up. After some have waited in vain,
-    /// one after the other, the next ones wait less, until one gets it: a lock whose holder died
-    /// (fork) costs a try and not a wait.
+    /// Takes the lock within a bounded number of tries, or gives up. After some waits have timed out,
+    /// one after the other, the next ones are shorter, until one gets the lock: a lock whose holder was lost
+    /// in a fork costs a try and not a wait.
     pub(crate) fn lock_bounded(&self, patience: Patience) -> Option<MutexGuard<'_, T>> {
         let mut wait = None;
         loop {
             if let Some(guard) = self.try_lock() {
-                self.got_it();
+                self.acquired();
                 return Some(guard);
             }
             let wait = wait.get_or_insert_with(|| Wait::new(self.cut(patience)));
             if !wait.again() {
-                self.waited_in_vain(patience);
+                self.timed_out(patience);
                 return None;
             }
         }
@@ -113,9 +119,9 @@ mod real {
     pub(super) const SHORT_TRIES: u32 = 64;
     /// Tries before a long wait gives up: yields, then naps of 100 µs.
     pub(super) const LONG_TRIES: u32 = 3_000;
-    /// Short waits in vain, in a row, after which nobody waits for short any more.
+    /// Short waits that timed out, in a row, after which short waits are none.
     const STUCK: u8 = 16;
-    /// A long wait was in vain: the holder has probably died.
+    /// A long wait timed out: the holder was probably lost in a fork.
     const DEAD: u8 = u8::MAX;
     /// A long wait naps once it has this many tries left.
     const NAP_BELOW: u32 = LONG_TRIES - 1_000;
@@ -128,19 +134,24 @@ mod real {
         }
     }
 
+    /// A moment of a spin loop.
+    pub(crate) fn spin() {
+        std::hint::spin_loop();
+    }
+
     /// A `parking_lot::Mutex` that is only ever tried.
     #[derive(Debug)]
     pub(crate) struct Mutex<T> {
         raw: RawMutex<T>,
-        /// How many in a row have waited in vain. Relaxed: a hint.
-        in_vain: AtomicU8,
+        /// How many waits in a row have timed out. Relaxed: a hint.
+        timeouts: AtomicU8,
     }
 
     impl<T> Mutex<T> {
         pub(crate) const fn new(value: T) -> Self {
             Self {
                 raw: RawMutex::new(value),
-                in_vain: AtomicU8::new(0),
+                timeouts: AtomicU8::new(0),
             }
         }
 
@@ -148,31 +159,41 @@ mod real {
             self.raw.try_lock()
         }
 
-        /// The patience that is left after those who have waited in vain. One short wait says
-        /// nothing to those that must get in.
+        /// The patience that is left after waits that timed out. A short one says nothing to callers that
+        /// must get in.
         pub(super) fn cut(&self, patience: Patience) -> Patience {
-            let in_vain = self.in_vain.load(Ordering::Relaxed);
+            let timeouts = self.timeouts.load(Ordering::Relaxed);
             match patience {
-                Patience::Long if in_vain == DEAD => Patience::Short,
-                Patience::Short if in_vain >= STUCK => Patience::None,
+                Patience::Long if timeouts == DEAD => Patience::Short,
+                Patience::Short if timeouts >= STUCK => Patience::None,
                 patience => patience,
             }
         }
 
-        pub(super) fn waited_in_vain(&self, patience: Patience) {
-            let before = self.in_vain.load(Ordering::Relaxed);
+        pub(super) fn timed_out(&self, patience: Patience) {
+            let before = self.timeouts.load(Ordering::Relaxed);
             let now = if patience == Patience::Long {
                 DEAD
             } else {
                 before.saturating_add(1).min(STUCK)
             };
-            self.in_vain.store(now.max(before), Ordering::Relaxed);
+            self.timeouts.store(now.max(before), Ordering::Relaxed);
         }
 
-        pub(super) fn got_it(&self) {
-            if self.in_vain.load(Ordering::Relaxed) != 0 {
-                self.in_vain.store(0, Ordering::Relaxed);
+        pub(super) fn acquired(&self) {
+            if self.timeouts.load(Ordering::Relaxed) != 0 {
+                self.timeouts.store(0, Ordering::Relaxed);
             }
+        }
+
+        /// Unlocks what a thread has locked that was lost in a fork.
+        ///
+        /// # Safety
+        /// The lock is held, its holder does not exist in this process, and what it guards is as the next
+        /// holder may find it.
+        pub(crate) unsafe fn unlock_lost(&self) {
+            // SAFETY: the caller's.
+            unsafe { self.raw.force_unlock() };
         }
     }
 
@@ -229,6 +250,10 @@ mod model {
         loom::thread::yield_now();
     }
 
+    pub(crate) fn spin() {
+        loom::thread::yield_now();
+    }
+
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -245,9 +270,14 @@ mod model {
             patience
         }
 
-        pub(super) fn waited_in_vain(&self, _patience: Patience) {}
+        /// No model forks.
+        pub(crate) unsafe fn unlock_lost(&self) {
+            unreachable!("no model forks");
+        }
 
-        pub(super) fn got_it(&self) {}
+        pub(super) fn timed_out(&self, _patience: Patience) {}
+
+        pub(super) fn acquired(&self) {}
     }
 }
 
@@ -256,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_given_up_for_dead_costs_a_try_until_somebody_gets_it() {
+    fn a_lock_that_is_given_up_costs_a_try_until_a_thread_gets_it() {
         let mutex = Mutex::new(0);
         let held = mutex.try_lock();
         assert!(mutex.lock_bounded(Patience::Long).is_none());

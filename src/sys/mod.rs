@@ -4,6 +4,7 @@ mod cgroup;
 pub(crate) mod fence;
 pub(crate) mod memory;
 pub(crate) mod panics;
+pub(crate) mod place;
 pub(crate) mod process;
 #[cfg(not(repool_loom))]
 pub(crate) mod spawn;

@@ -1,13 +1,4 @@
-//! Thread numbers, and a thread's place in every pool, worked out once.
-//!
-//! A thread that uses a pool for the first time gets the lowest free number. Number `n` has the
-//! same place in every pool: bucket `k`, offset within it (buckets double: 1, 1, 2, 4, … caches).
-//! The hit path reads that place from [`PLACE`], a `const` thread-local without a destructor.
-//!
-//! A thread that is not registered, is being torn down, or lives in a process without a
-//! process-wide barrier, or where no janitor can run, holds the *sentinel*: a bucket whose pointer is always null. So one null
-//! check on the hit path serves "unknown thread", "no cache yet" and "thread is dying", and the
-//! slow path ([`number`]) tells them apart.
+//! A thread joins a pool and leaves it: numbers, caches, thread exit.
 //!
 //! The number goes back when [`EXIT`] is dropped, a second thread-local that the hit path never
 //! touches. Before that, every pool that the thread has a cache in gets its objects. The hand-over
@@ -15,130 +6,122 @@
 //! anything that the next one does (I3). Nothing keyed by a number is borrowed beyond one
 //! operation (I4), because numbers are used again.
 
+use crate::background::manual::ensure_watched;
+use crate::raw::cache::Cache;
+use crate::raw::node::{Batch, End};
+use crate::raw::pool::Core;
+use crate::raw::stats::Reason;
+use crate::sync::Patience;
+use crate::sys::place::Number;
+
 #[cfg(not(repool_loom))]
-pub(crate) use self::local::{Place, number, place, remember, unremember};
+pub(crate) use self::local::{number, remember, unremember};
 
-/// Buckets of 1, 1, 2, 4, … caches: 65,536 threads at once. More than that work without a cache.
-pub(crate) const BUCKETS: usize = if cfg!(repool_loom) { 3 } else { 17 };
-/// The bucket that is never there.
-pub(crate) const NO_BUCKET: usize = BUCKETS;
-
-/// The number of a living thread; dense and used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Number(pub(crate) usize);
-
-impl Number {
-    /// Bucket and index within it.
-    pub(crate) fn locate(self) -> (usize, usize) {
-        match self.0.checked_ilog2() {
-            None => (0, 0),
-            Some(log) => (log as usize + 1, self.0 - (1 << log)),
-        }
-    }
-
-    /// Caches in a bucket.
-    pub(crate) fn bucket_len(bucket: usize) -> usize {
-        if bucket == 0 { 1 } else { 1 << (bucket - 1) }
-    }
-
-    /// What `Home::owner` holds for this thread; never zero.
-    pub(crate) fn owner(self) -> usize {
-        self.0 + 1
-    }
-}
-
-/// loom has no thread-local destructors worth the name: models call `Core::vacate` themselves, and
+/// loom has no thread-local destructors worth the name: models call [`vacate`] themselves, and
 /// what a thread remembers is kept until the end of the model.
 #[cfg(repool_loom)]
-pub(crate) fn remember(core: &crate::raw::pool::Core) -> bool {
-    crate::models::remember(core);
+use crate::models::{remember, unremember};
+
+/// The calling thread's cache in a pool; makes it if need be. `None`: work without one this time.
+pub(crate) fn cache_of(core: &Core, number: Number) -> Option<&Cache> {
+    let cache = core.directory().cache_of_or_make(number);
+    // SAFETY: caches live as long as their core.
+    let cache = unsafe { &*cache };
+    (cache.is_occupied() || register_slow(core, cache)).then_some(cache)
+}
+
+#[cold]
+fn register_slow(core: &Core, cache: &Cache) -> bool {
+    // First, so that no registered cache is ever forgotten.
+    if core.is_closed() || !remember(core) {
+        return false;
+    }
+    let visits = core.lock_visits(Patience::Short);
+    let Some(visits) = visits.filter(|_| !core.is_closed()) else {
+        unremember(core);
+        return false;
+    };
+    // SAFETY: I3: the cache of the calling thread's place; the visits are held.
+    unsafe { core.occupy(cache) };
+    drop(visits);
     true
 }
 
-#[cfg(repool_loom)]
-pub(crate) fn unremember(_core: &crate::raw::pool::Core) {}
+/// The thread of this number ends: its objects go to the depot. `false` if that could not be
+/// done, and the number must not be used again.
+#[must_use]
+pub(crate) fn vacate(core: &Core, number: Number) -> bool {
+    let cache = core.directory().cache_of(number);
+    // SAFETY: caches live as long as their core.
+    let Some(cache) = (unsafe { cache.as_ref() }).filter(|cache| cache.is_occupied()) else {
+        return true;
+    };
+    let Some(visits) = core.lock_visits(Patience::Long) else {
+        return false;
+    };
+    // SAFETY: the calling thread is the owner and on its way out; the visits are held.
+    let [loaded, spare] = unsafe { cache.vacate(&core.limits) };
+    drop(visits);
+    let mut dropping = Batch::EMPTY;
+    for batch in [spare, loaded] {
+        if let Err(refused) = core.depot.give(batch, End::Hot, Patience::Long) {
+            dropping.append(core.count_refused(refused));
+        }
+    }
+    ensure_watched(core); // mutant: drop-tell-exit
+    core.drop_batch(dropping);
+    true
+}
+
+/// The owner has found its gate shut: it does what a visitor has left to it. Whether to try again.
+///
+/// User code runs: the caller keeps the core.
+#[cold]
+pub(crate) fn reopen_slow(core: &Core, cache: &Cache) -> bool {
+    if core.visits_are_lost() {
+        return core.recover_visits_slow();
+    }
+    if !cache.is_to_be_drained() && !core.is_closed() {
+        return false;
+    }
+    let Some(visits) = core.lock_visits(Patience::Short) else {
+        return false;
+    };
+    // SAFETY: the calling thread is the owner and not inside; the visits are held.
+    let [loaded, mut all] = unsafe { cache.drain(&core.limits) };
+    drop(visits);
+    all.append(loaded);
+    if core.is_closed() {
+        core.counters.discarded(Reason::Closed, all.len);
+    } else {
+        core.counters.trimmed(all.len);
+    }
+    core.drop_batch(all);
+    !core.is_closed()
+}
 
 /// Everything that is thread-local.
 #[cfg(not(repool_loom))]
 mod local {
-    use super::{BUCKETS, NO_BUCKET, Number};
+    use crate::raw::cache::Cache;
     use crate::raw::pool::Core;
     use crate::raw::refs::WeakCore;
     use crate::sync::{Mutex, Patience};
     use crate::sys::fence;
     use crate::sys::panics::swallow;
+    use crate::sys::place::{BUCKETS, Number, Place, State, place};
     use crate::sys::process::janitor_is_possible;
     use std::cell::{Cell, RefCell};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
 
-    /// Where this thread's cache is in every pool.
-    #[derive(Debug)]
-    pub(crate) struct Place {
-        bucket: Cell<usize>,
-        /// In bytes from the start of the bucket.
-        offset: Cell<usize>,
-        /// [`Number::owner`]; `usize::MAX`, which is no owner, for the sentinel.
-        owner: Cell<usize>,
-        state: Cell<State>,
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum State {
-        Unknown,
-        Registered(Number),
-        /// Being torn down, or beyond the last number: every operation goes to the depot.
-        Without,
-    }
-
-    impl Place {
-        #[expect(
-            clippy::declare_interior_mutable_const,
-            reason = "only ever used to make a thread-local"
-        )]
-        const SENTINEL: Self = Self {
-            bucket: Cell::new(NO_BUCKET),
-            offset: Cell::new(0),
-            owner: Cell::new(usize::MAX),
-            state: Cell::new(State::Unknown),
-        };
-
-        #[inline(always)]
-        pub(crate) fn bucket(&self) -> usize {
-            self.bucket.get()
-        }
-
-        #[inline(always)]
-        pub(crate) fn offset(&self) -> usize {
-            self.offset.get()
-        }
-
-        #[inline(always)]
-        pub(crate) fn owner(&self) -> usize {
-            self.owner.get()
-        }
-
-        fn forget(&self) {
-            self.bucket.set(NO_BUCKET);
-            self.owner.set(usize::MAX);
-            self.state.set(State::Without);
-        }
-    }
-
     thread_local! {
-        static PLACE: Place = const { Place::SENTINEL };
         static EXIT: Exit = const { Exit { number: Cell::new(None), cores: RefCell::new(Vec::new()) } };
-    }
-
-    /// This thread's place. Never panics, also during teardown: there is no destructor.
-    #[inline(always)]
-    pub(crate) fn place<R>(f: impl FnOnce(&Place) -> R) -> R {
-        PLACE.with(f)
     }
 
     /// This thread's number; registers the thread if need be. `None`: work without a cache.
     pub(crate) fn number() -> Option<Number> {
-        match place(|place| place.state.get()) {
+        match place(Place::state) {
             State::Registered(number) => Some(number),
             State::Without => None,
             State::Unknown => register_slow(),
@@ -156,7 +139,7 @@ mod local {
             };
             if cores.len() == cores.capacity() {
                 // Amortised: forget pools that are gone before growing. They are dropped after the
-                // borrow has ended, since freeing a core is somebody else's code.
+                // borrow has ended, since freeing a core runs other code.
                 let (alive, dead) = cores.drain(..).partition(|core: &WeakCore| !core.is_gone());
                 (*cores, gone) = (alive, dead);
                 let room = cores.len() + 8;
@@ -193,21 +176,12 @@ mod local {
             // No number this time (all taken, or the registry is contended): ask again later.
             Ok(None) => return None,
             Err(_torn_down) => {
-                place(Place::forget);
+                place(Place::leave);
                 return None;
             }
         };
-        place(|place| {
-            place.state.set(State::Registered(number));
-            if fence::asymmetric() && janitor_is_possible() {
-                let (bucket, index) = number.locate();
-                place.bucket.set(bucket);
-                place
-                    .offset
-                    .set(index * size_of::<crate::raw::cache::Cache>());
-                place.owner.set(number.owner());
-            }
-        });
+        let stride = (fence::asymmetric() && janitor_is_possible()).then_some(size_of::<Cache>());
+        place(|place| place.take(number, stride));
         Some(number)
     }
 
@@ -221,7 +195,7 @@ mod local {
     impl Drop for Exit {
         fn drop(&mut self) {
             // From here on every operation of this thread goes to the depot.
-            place(Place::forget);
+            place(Place::leave);
             let Some(number) = self.number.take() else {
                 return;
             };
@@ -229,14 +203,14 @@ mod local {
             for core in self.cores.take() {
                 // A panic must not leave a thread-local destructor: it would end the process.
                 let one = std::panic::AssertUnwindSafe(|| {
-                    vacated &= core.vacate(number);
+                    vacated &= super::vacate(&core, number);
                     drop(core);
                 });
                 if let Err(panic) = std::panic::catch_unwind(one) {
                     swallow(panic);
                 }
             }
-            // A cache that could not be vacated (somebody died visiting it: fork) keeps its number.
+            // A cache that could not be vacated (its visitor was lost in a fork) keeps its number.
             if !vacated {
                 return;
             }

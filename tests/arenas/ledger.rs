@@ -43,6 +43,14 @@ enum Op {
         slot: usize,
         thread: usize,
     },
+    /// Limits what the slot's request may allocate.
+    Limit {
+        slot: usize,
+        bytes: Option<usize>,
+    },
+    Enable {
+        on: bool,
+    },
     Trim,
     Clear,
     Check,
@@ -68,6 +76,9 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(slot, items, keep)| Op::Grow { slot, items, keep }),
         3 => slot.clone().prop_map(|slot| Op::Drop { slot }),
         2 => (slot, 0..THREADS).prop_map(|(slot, thread)| Op::Move { slot, thread }),
+        2 => (0..SLOTS, prop::option::of(0_usize..70_000))
+            .prop_map(|(slot, bytes)| Op::Limit { slot, bytes }),
+        1 => any::<bool>().prop_map(|on| Op::Enable { on }),
         1 => Just(Op::Trim),
         1 => Just(Op::Clear),
         2 => Just(Op::Check),
@@ -79,6 +90,7 @@ fn op() -> impl Strategy<Value = Op> {
 struct Tenant {
     arena: Arena,
     alive: Vec<Entry>,
+    limit: Option<usize>,
 }
 
 struct Entry {
@@ -93,7 +105,14 @@ unsafe impl Send for Tenant {}
 impl Tenant {
     fn alloc(&mut self, size: usize, align: u32, mark: u8) {
         let layout = Layout::from_size_align(size, 1 << align).expect("small");
-        let at = self.arena.alloc_layout(layout);
+        let used: usize = self.alive.iter().map(|entry| entry.range.len()).sum();
+        let Ok(at) = self.arena.try_alloc_layout(layout) else {
+            assert!(self.limit.is_some(), "there is memory");
+            return;
+        };
+        if let Some(limit) = self.limit {
+            assert!(size == 0 || used + size <= limit, "above {limit}");
+        }
         assert_eq!(at.addr().get() % layout.align(), 0);
         // SAFETY: fresh memory of the arena, `size` bytes of it.
         unsafe { at.as_ptr().write_bytes(mark, size) };
@@ -102,6 +121,8 @@ impl Tenant {
     }
 
     fn grow(&mut self, items: usize, keep: bool, mark: u8) {
+        // Where it meets a limit, a vector panics.
+        let items = if self.limit.is_none() { items } else { 0 };
         let mut vector = bumpalo::collections::Vec::new_in(&self.arena);
         for _ in 0..items {
             vector.push(mark);
@@ -191,8 +212,10 @@ struct Slot {
     thread: usize,
 }
 
-fn run(ops: Vec<Op>, max_object_bytes: Option<usize>) {
-    let builder = ArenaPool::builder().trim_manually();
+fn run(ops: Vec<Op>, first_chunk: usize, max_object_bytes: Option<usize>) {
+    let builder = ArenaPool::builder()
+        .first_chunk(first_chunk)
+        .trim_manually();
     let pool = Arc::new(match max_object_bytes {
         Some(bytes) => builder.max_object_bytes(bytes).build(),
         None => builder.build(),
@@ -208,6 +231,7 @@ fn run(ops: Vec<Op>, max_object_bytes: Option<usize>) {
         Some(Tenant {
             arena,
             alive: Vec::new(),
+            limit: None,
         })
     };
     for (step, op) in ops.into_iter().enumerate() {
@@ -257,6 +281,20 @@ fn run(ops: Vec<Op>, max_object_bytes: Option<usize>) {
                 slots[slot].thread = thread;
                 continue;
             }
+            Op::Limit { slot, bytes } => (
+                slot,
+                Box::new(move |_, tenant| {
+                    tenant.map(|mut tenant| {
+                        tenant.arena.set_allocation_limit(bytes);
+                        tenant.limit = bytes;
+                        tenant
+                    })
+                }),
+            ),
+            Op::Enable { on } => {
+                pool.set_enabled(on);
+                continue;
+            }
             Op::Trim => {
                 let _ = pool.trim();
                 continue;
@@ -301,9 +339,10 @@ proptest! {
     #[test]
     fn live_allocations_never_overlap_and_stay_as_written(
         ops in prop::collection::vec(op(), 0..if cfg!(miri) { 30 } else { 150 }),
+        first_chunk in 0_usize..10_000,
         limit in prop::option::of(0_usize..40_000),
     ) {
-        run(ops, limit);
+        run(ops, first_chunk, limit);
     }
 }
 

@@ -6,16 +6,21 @@ use repool::{Budget, Stats};
 /// A page with what bumpalo and the allocator add.
 const FIRST: u64 = 4096 - 64;
 
-/// A request that allocates so many bytes, in pieces of up to 1000.
+const fn n(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}
+
+/// A request that allocates so many bytes, in pieces.
 fn serve(pool: &ArenaPool, bytes: usize) {
     use_up(&pool.get(), bytes);
 }
 
 fn use_up(arena: &Arena, bytes: usize) {
-    for _ in 0..bytes / 1000 {
-        fill(arena, 1000);
+    let piece = n(1_000, 100_000);
+    for _ in 0..bytes / piece {
+        fill(arena, piece);
     }
-    fill(arena, bytes % 1000);
+    fill(arena, bytes % piece);
 }
 
 /// So many requests at once, of so many bytes each; what their arenas have reserved.
@@ -109,8 +114,8 @@ fn rare_large_requests_do_not_make_small_ones_large() {
         (200, 16 << 20),
     ] {
         let pool = manual();
-        for n in 0..20 * one_in {
-            serve(&pool, if n % one_in == 0 { large } else { 500 });
+        for at in 0..n(20, 2) * one_in {
+            serve(&pool, if at % one_in == 0 { large } else { 500 });
         }
         let reserved = at_once(&pool, 200, 500);
         assert!(
@@ -171,6 +176,7 @@ fn a_spike_on_several_arenas_is_gone_after_a_bounded_number_of_requests_of_the_p
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of requests")]
 fn a_spike_is_gone_after_a_bounded_number_of_requests_however_patient_the_pool_is() {
     let pool = manual();
     make_patient(&pool, 8);
@@ -213,6 +219,7 @@ fn a_spike_on_many_arenas_is_gone_after_two_passes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of requests")]
 fn passes_make_a_patient_pool_quick_again() {
     let pool = manual();
     make_patient(&pool, 8);
@@ -240,13 +247,13 @@ fn requests_above_a_budget_cost_their_own_misses_and_no_others() {
             .budget(Budget::new(budget))
             .trim_manually()
             .build();
-        for n in 0..1_000 {
-            serve(&pool, if n % one_in == 0 { large } else { 500 });
+        for at in 0..n(1_000, 100) {
+            serve(&pool, if at % one_in == 0 { large } else { 500 });
         }
         let Stats {
             created, reused, ..
         } = pool.stats();
-        let misses = 1_000_u64.div_ceil(one_in) + 1;
+        let misses = n(1_000, 100).div_ceil(one_in) as u64 + 1;
         assert!(created <= misses, "{created} created, {reused} reused");
     }
 }
@@ -258,11 +265,11 @@ fn requests_above_max_object_bytes_cost_their_own_misses_and_no_others() {
             .max_object_bytes(limit)
             .trim_manually()
             .build();
-        for n in 0..1_000 {
-            serve(&pool, if n % one_in == 0 { large } else { 500 });
+        for at in 0..n(1_000, 100) {
+            serve(&pool, if at % one_in == 0 { large } else { 500 });
         }
         assert!(
-            pool.stats().created <= 1_000_u64.div_ceil(one_in) + 1,
+            pool.stats().created <= n(1_000, 100).div_ceil(one_in) as u64 + 1,
             "{}",
             pool.stats()
         );

@@ -1,0 +1,154 @@
+//! What a cache may hold: its *grant* of the pool's limits, and the bar that goes with it.
+//!
+//! In an unbounded pool nothing is charged: a grant is without end, and only the bar moves. All of it runs
+//! inside the critical section (I2, I5).
+
+use super::limits::{Charge, FIRST_BAR, Limits};
+use super::lists::Inside;
+use super::node::{Batch, End};
+use super::stats::Reason;
+
+impl Inside<'_> {
+    /// Makes room for one object of this weight; a full list may have to leave.
+    pub(super) fn admit(
+        &mut self,
+        weight: usize,
+        limits: &Limits,
+        leaving: &mut (Batch, End),
+    ) -> Result<(), Reason> {
+        if weight >= self.lists.bar() {
+            self.raise_bar(weight, limits)?;
+        }
+        if !self.has_room() {
+            if self.space() == 0 {
+                *leaving = self.rotate(limits);
+            } else {
+                self.make_room();
+            }
+        }
+        if self.has_room() {
+            return Ok(());
+        }
+        self.grow_grant(limits).or_else(|reason| {
+            self.lower_bar(weight, limits)
+                .ok()
+                .filter(|()| self.has_room())
+                .ok_or(reason)
+        })
+    }
+
+    /// Loads a batch, with its charge, into the empty lists; gives back what does not fit. `keep_grant`:
+    /// what is left of the grant serves the objects that this thread has out.
+    pub(super) fn admit_batch(&mut self, batch: Batch, limits: &Limits, keep_grant: bool) -> Batch {
+        if !limits.bounded() && batch.heaviest < FIRST_BAR && self.lists.bar() == FIRST_BAR {
+            self.load_from_depot(batch);
+            return Batch::EMPTY;
+        }
+        let bar = limits.bar_for(batch.heaviest);
+        let with_it = Charge {
+            objects: batch.len,
+            bytes: batch.bytes,
+        };
+        // A thread that only ever gets must not collect all of the limit.
+        let grant = (self.lists.grant as usize)
+            .saturating_add(batch.len)
+            .min(2 * limits.full_len(bar))
+            .max(batch.len);
+        let grant = if keep_grant { grant } else { batch.len };
+        let granted = self
+            .regrant(limits, with_it, grant, bar)
+            .or_else(|_| self.regrant(limits, with_it, batch.len, bar));
+        if granted.is_err() {
+            return batch;
+        }
+        self.load_from_depot(batch);
+        Batch::EMPTY
+    }
+
+    /// Accepts heavier objects from now on, and fewer of them.
+    fn raise_bar(&mut self, weight: usize, limits: &Limits) -> Result<(), Reason> {
+        let bar = limits.bar_for(weight).max(self.lists.bar());
+        // With the object itself: one that does not fit must not raise what lighter ones are charged.
+        let need = self.idle() + 1;
+        let grant = need.max(self.lists.grant as usize);
+        self.regrant(limits, Charge::NONE, grant, bar)
+            // Give the unused part of the grant back, and try with what is really there.
+            .or_else(|_| self.regrant(limits, Charge::NONE, need, bar))?;
+        self.make_room();
+        Ok(())
+    }
+
+    /// Asks for more to be charged for: slowly at first, so that many threads share a small
+    /// limit, then a list at a time.
+    fn grow_grant(&mut self, limits: &Limits) -> Result<(), Reason> {
+        let (grant, bar) = (self.lists.grant as usize, self.lists.bar());
+        let more = grant.clamp(1, limits.full_len(bar));
+        self.regrant(limits, Charge::NONE, grant.saturating_add(more), bar)
+            .or_else(|_| self.regrant(limits, Charge::NONE, grant.saturating_add(1), bar))?;
+        self.make_room();
+        Ok(())
+    }
+
+    /// The limits allow no more objects of the most that the bar lets pass: asks for room for one
+    /// that weighs `weight`, with all charged by what is really there. Walks both lists.
+    fn lower_bar(&mut self, weight: usize, limits: &Limits) -> Result<(), Reason> {
+        if self.lists.bar() <= weight.saturating_add(1) {
+            return Ok(());
+        }
+        let bar = limits.bar_for(self.heaviest().max(weight));
+        if bar < self.lists.bar() {
+            let need = self.idle() + 1;
+            self.regrant(limits, Charge::NONE, need, bar)?;
+            self.make_room();
+        }
+        Ok(())
+    }
+
+    /// What `regrant` and `shrink_to` trade.
+    fn charge(&self) -> Charge {
+        Charge::of_objects(self.lists.grant as usize, self.lists.bar())
+    }
+
+    /// Trades the present charge, and what came `with_it`, for one of `grant` objects below `bar`.
+    /// `Err` and nothing changed when the limits do not allow it. `make_room` is to follow.
+    fn regrant(
+        &mut self,
+        limits: &Limits,
+        with_it: Charge,
+        grant: usize,
+        bar: usize,
+    ) -> Result<(), Reason> {
+        if limits.bounded() {
+            let need = Charge::of_objects(grant, bar);
+            limits.trade(self.charge().plus(with_it), need)?;
+            self.lists.grant = grant as u32;
+        }
+        self.lists.set_bar(bar, limits);
+        Ok(())
+    }
+
+    /// A list leaves with what its objects weigh: the grant shrinks by its length.
+    pub(super) fn shrink_for(&mut self, limits: &Limits, leaving: &Batch) {
+        let grant = (self.lists.grant as usize).saturating_sub(leaving.len);
+        self.shrink_to(limits, &[leaving], grant);
+    }
+
+    /// Lowers the charge to `grant` objects, and gives the rest back but what leaves with `leaving`.
+    pub(super) fn shrink_to(&mut self, limits: &Limits, leaving: &[&Batch], grant: usize) {
+        if limits.bounded() {
+            let before = self.charge();
+            self.lists.grant = grant as u32;
+            let keep = leaving.iter().fold(self.charge(), |sum, batch| {
+                sum.plus(Charge {
+                    objects: batch.len,
+                    bytes: batch.bytes,
+                })
+            });
+            let traded = limits.trade(before, keep);
+            debug_assert!(
+                traded.is_ok(),
+                "I7: exact weights never exceed what was charged for them"
+            );
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The slow steps of a thread at a pool: get and give back without a hit, and how a pool ends.
+//!
+//! These stand above the passive core: they register threads, and tell the janitor. Those that give a node up take
+//! the core as a pointer: with the node they may give up the last thing that keeps the core's memory, and no
+//! reference to it may be around then (I6).
+
+use super::attach::{self, reopen_slow};
+use crate::background::manual::ensure_watched;
+use crate::background::worker;
+use crate::raw::cache::{Cache, Returned};
+use crate::raw::limits::{Charge, FIRST_BAR};
+use crate::raw::node::{Batch, End, LIST_LEN, Link};
+use crate::raw::pool::Core;
+use crate::raw::refs::{DiscardOnDrop, WeakCore};
+use crate::raw::stats::Reason;
+use crate::sync::Patience;
+use crate::sys::place::Number;
+use std::ptr;
+
+/// The most objects that one return takes the room of.
+const EVICTED: usize = 32;
+
+// -------------------------------------------------------------------- get
+
+/// An idle node, by the slow path; null when none is in reach.
+pub(crate) fn take(core: &Core, number: Option<Number>) -> *mut Link {
+    if core.is_barred() {
+        return ptr::null_mut();
+    }
+    let cache = number.and_then(|number| attach::cache_of(core, number));
+    if let Some((cache, number)) = cache.zip(number) {
+        for _ in 0..2 {
+            if cache.is_empty() && !cache.is_to_be_drained() {
+                return refill(core, cache, number);
+            }
+            // SAFETY: `cache_of` gives the owner its cache.
+            match unsafe { cache.pop_slow() } {
+                Ok(link) if !link.is_null() => return link,
+                Ok(_) => return refill(core, cache, number),
+                Err(_shut) if reopen_slow(core, cache) => {}
+                Err(_shut) => break,
+            }
+        }
+    }
+    take_one(core)
+}
+
+/// One node from the depot; null when none is in reach.
+fn take_one(core: &Core) -> *mut Link {
+    let link = core.depot.take_one();
+    if link.is_null() {
+        core.note_miss();
+    } else {
+        handed_out(core, link);
+    }
+    link
+}
+
+/// The owner's lists are empty: takes a batch from the depot, hands out its top node.
+fn refill(core: &Core, cache: &Cache, number: Number) -> *mut Link {
+    if core.shares() {
+        // Nothing stays here that other threads may want.
+        let link = take_one(core);
+        if link.is_null() {
+            // SAFETY: the caller is the owner; its lists are empty, but it may be charged for more.
+            let nothing = unsafe { hand_over(core, cache) };
+            debug_assert!(nothing.0.is_empty());
+        } else {
+            // SAFETY: I1: taken from the depot; the calling thread's cache.
+            unsafe { core.set_home(link, cache, number.owner()) };
+        }
+        return link;
+    }
+    let Some(mut batch) = core.depot.take() else {
+        core.note_miss();
+        return ptr::null_mut();
+    };
+    let bounded = core.limits.bounded();
+    let mut full = LIST_LEN;
+    if bounded || batch.heaviest >= FIRST_BAR {
+        batch.weigh();
+        full = core.limits.full_len(core.limits.bar_for(batch.heaviest));
+    }
+    let link = batch.pop();
+    handed_out(core, link);
+    // SAFETY: I1: taken from the batch; the calling thread's cache.
+    unsafe { core.set_home(link, cache, number.owner()) };
+    if bounded {
+        // So that a return to another thread is seen as one.
+        // SAFETY: the depot's nodes are of this core; the calling thread's cache.
+        unsafe { core.settle_batch(&batch, cache, number) };
+    }
+    let fits = batch.split_top(full);
+    // SAFETY: the caller is the owner; the batch is of this core.
+    let mut back = unsafe { cache.load(fits, &core.limits, true) };
+    back.append_below(batch);
+    let bomb = DiscardOnDrop {
+        link,
+        reason: Reason::Panic,
+    };
+    // SAFETY: the pool is borrowed by the caller, and keeps the core.
+    unsafe { into_depot(core.address(), back, End::Hot) };
+    std::mem::forget(bomb);
+    ensure_watched(core); // mutant: drop-tell-refill
+    link
+}
+
+/// Makes a new node at home in the calling thread's cache.
+///
+/// # Safety
+/// The caller holds the node, which is of this core.
+pub(crate) unsafe fn settle_new(core: &Core, number: Option<Number>, link: *mut Link) {
+    let Some(number) = number else {
+        return;
+    };
+    let cache = core.directory().cache_of(number);
+    // SAFETY: caches live as long as their core.
+    if let Some(cache) = unsafe { cache.as_ref() } {
+        // SAFETY: the caller holds the node; the cache is at the calling thread's place.
+        unsafe { core.set_home(link, cache, number.owner()) };
+    }
+}
+
+fn handed_out(core: &Core, link: *mut Link) {
+    // SAFETY: I1: taken from the depot.
+    let bytes = unsafe { Link::weight(link) };
+    core.limits.release(Charge { objects: 1, bytes });
+    core.counters.reused(1);
+}
+
+// -------------------------------------------------------------------- give back
+
+/// Takes a node in, by the slow path. It has been reset and weighs `weight`.
+///
+/// # Safety
+/// The node is of this core; the caller holds it and gives it up.
+pub(crate) unsafe fn give(
+    core: *const Core,
+    number: Option<Number>,
+    link: *mut Link,
+    weight: usize,
+) {
+    // SAFETY: the node keeps its core alive (I6).
+    let this = unsafe { &*core };
+    let cache = number.and_then(|number| attach::cache_of(this, number));
+    // A thread with a cache here holds a weak reference. Another one needs its own, because
+    // once the node is in the depot another thread may free the core.
+    let keep = cache.is_none().then(|| WeakCore::new(this));
+    // SAFETY: the caller's; the cache is its owner's.
+    let (outcome, leaving) = unsafe { into_cache(this, cache.zip(number), link, weight) };
+    if outcome.is_ok() && leaving.0.is_empty() && this.is_watched() {
+        return;
+    }
+    // Below, user code may run (destructors of what the depot refuses, passes), and that may end
+    // the thread's weak reference as well.
+    let _keep = keep.unwrap_or_else(|| WeakCore::new(this));
+    match outcome {
+        Ok(()) => {
+            let _watched = EnsureWatched(this);
+            // SAFETY: kept, as above.
+            unsafe { into_depot(core, leaving.0, leaving.1) };
+        }
+        // SAFETY: the node was not taken; the core is kept, as above.
+        Err(reason) => unsafe { past_cache(this, cache, link, weight, leaving, reason) },
+    }
+}
+
+/// Ensures on drop that the janitor watches a pool, including during unwinding: objects became idle.
+struct EnsureWatched<'a>(&'a Core);
+
+impl Drop for EnsureWatched<'_> {
+    fn drop(&mut self) {
+        ensure_watched(self.0); // mutant: drop-tell-return
+    }
+}
+
+/// Puts a node into the calling thread's cache. `Ok`: it is given up, and a full list may have to leave.
+///
+/// # Safety
+/// As [`give`], and the cache is the caller's; `Err` leaves the node with the caller.
+unsafe fn into_cache(
+    core: &Core,
+    cache: Option<(&Cache, Number)>,
+    link: *mut Link,
+    weight: usize,
+) -> (Result<(), Option<Reason>>, (Batch, End)) {
+    let nothing = (Batch::EMPTY, End::Hot);
+    if let Some(reason) = core.barred() {
+        return (Err(Some(reason)), nothing);
+    }
+    if !core.limits.accepts(weight) {
+        return (Err(Some(Reason::Oversize)), nothing);
+    }
+    let Some((cache, number)) = cache else {
+        return (Err(None), nothing);
+    };
+    // SAFETY: the caller holds the node.
+    let foreign = unsafe { Link::home(link) } != cache.as_home();
+    if foreign {
+        core.note_crossing();
+        if core.shares() {
+            // SAFETY: the caller is the owner.
+            return (Err(None), unsafe { hand_over(core, cache) });
+        }
+    }
+    // SAFETY: the caller holds the node; the cache is at its thread's place.
+    unsafe { core.set_home(link, cache, number.owner()) };
+    // SAFETY: the caller is the owner of its cache, and gives the node up.
+    match unsafe { cache.push_slow(link, weight, &core.limits) } {
+        Ok(Returned::Kept(leaving)) => (Ok(()), leaving),
+        Ok(Returned::Refused(mut leaving)) => {
+            // SAFETY: the caller is the owner.
+            leaving.0.append(unsafe { hand_over(core, cache) }.0);
+            (Err(None), leaving)
+        }
+        Err(_shut) => (Err(None), nothing),
+    }
+}
+
+/// Where limits keep objects apart: what this thread keeps for itself, others may want, and what it is charged for
+/// in advance, too.
+///
+/// # Safety
+/// The caller is the owner.
+unsafe fn hand_over(core: &Core, cache: &Cache) -> (Batch, End) {
+    // SAFETY: the caller's.
+    let all = unsafe { cache.hand_over(&core.limits) };
+    (all.unwrap_or(Batch::EMPTY), End::Hot)
+}
+
+/// Puts a node that its thread's cache has not taken into the depot, or drops it for `reason`, if there is one.
+///
+/// # Safety
+/// As [`give`]; the core's memory is kept until this returns or later.
+unsafe fn past_cache(
+    core: &Core,
+    cache: Option<&Cache>,
+    link: *mut Link,
+    weight: usize,
+    leaving: (Batch, End),
+    reason: Option<Reason>,
+) {
+    let mut falling = DiscardOnDrop {
+        link,
+        reason: reason.unwrap_or(Reason::Panic),
+    };
+    // SAFETY: the caller keeps the core.
+    unsafe { into_depot(core.address(), leaving.0, leaving.1) };
+    if let Some(cache) = cache {
+        reopen_slow(core, cache);
+    }
+    if reason.is_some() {
+        return;
+    }
+    let evicted = match make_space(core, weight) {
+        Ok(evicted) => evicted,
+        Err(reason) => {
+            falling.reason = reason;
+            return;
+        }
+    };
+    std::mem::forget(falling);
+    // SAFETY: the caller holds the node.
+    unsafe { Link::set_weight(link, weight) };
+    // SAFETY: the caller gives the node up.
+    let refused = unsafe { core.depot.give_one(link) };
+    match refused {
+        Ok(()) => core.counters.returned(1),
+        Err(refused) => {
+            let batch = core.count_refused(refused);
+            let _evicted = DropNodes(core, evicted);
+            return core.drop_batch(batch);
+        }
+    }
+    ensure_watched(core); // mutant: drop-tell-return-to-depot
+    core.drop_nodes(evicted);
+}
+
+/// Nodes that are to be dropped, also if another destructor panics.
+struct DropNodes<'a>(&'a Core, Batch);
+
+impl Drop for DropNodes<'_> {
+    fn drop(&mut self) {
+        self.0.drop_nodes(self.1.take());
+    }
+}
+
+/// Reserves what one object weighs. Where a limit is in the way, the coldest objects in the depot make room;
+/// they are to be dropped, and are not charged for any more.
+fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
+    let charge = Charge {
+        objects: 1,
+        bytes: weight,
+    };
+    let mut evicted = Batch::EMPTY;
+    let mut result = core.limits.reserve(charge);
+    if core.limits.could_hold(weight) {
+        while let (Err(reason), true) = (result, evicted.len < EVICTED) {
+            let Some(cold) = core.depot.take_cold(1) else {
+                break;
+            };
+            core.limits.release(Charge {
+                objects: cold.len,
+                bytes: cold.bytes,
+            });
+            core.counters.discarded(reason, cold.len);
+            evicted.append(cold);
+            result = core.limits.reserve(charge);
+        }
+    }
+    match result {
+        Ok(()) => Ok(evicted),
+        Err(reason) => {
+            core.limits.count_refused();
+            core.drop_nodes(evicted);
+            Err(reason)
+        }
+    }
+}
+
+/// Gives a batch, with the charge that came with it, to the depot; drops it if that is not to
+/// be had.
+///
+/// # Safety
+/// The batch is of this core, and the core's memory is kept until this returns or later.
+pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
+    // SAFETY: the caller's.
+    let this = unsafe { &*core };
+    if let Err(refused) = this.depot.give(batch, end, Patience::Short) {
+        // The destructors below may do anything, also end what kept the core's memory.
+        let _keep = WeakCore::new(this);
+        this.drop_batch(this.count_refused(refused));
+    }
+}
+
+// -------------------------------------------------------------------- the end
+
+/// The pool is gone: no more idle objects, now or later. What cannot be reached now, the janitor comes back for.
+pub(crate) fn close(core: &Core) {
+    core.say_closed();
+    worker::forget(core);
+    let (all, reached) = core.empty(true);
+    if !reached {
+        worker::finish_later(core); // mutant: drop-finish-later
+    }
+    core.counters.discarded(Reason::Closed, all.len);
+    core.drop_batch(all);
+}
