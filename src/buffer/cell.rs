@@ -325,6 +325,15 @@ impl Cell {
         alone
     }
 
+    /// Whether it is as it was, and the policy has nothing to say of it: cleared then.
+    pub(super) fn is_plain_after_all(&mut self) -> bool {
+        let whole = !self.looked_at && !self.fresh && self.is_whole();
+        if whole {
+            self.bytes.clear();
+        }
+        whole && memory::is_alone(&mut self.bytes)
+    }
+
     /// Overwrites everything, where that is wanted.
     pub(super) fn wipe(&mut self) {
         if wipe::ON && self.class.wipes {

@@ -30,7 +30,9 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
     if cell.class.is_bounded() && !panicking() {
         cell.class.relieve_if_due();
     }
-    if cell.regain() {
+    if cell.is_plain_after_all() {
+        drop(cell);
+    } else if cell.regain() {
         finish(cell, used);
     } else if !panicking() {
         cell.wait(used);

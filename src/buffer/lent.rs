@@ -6,11 +6,14 @@
 //! # Who looks, and how often
 //! - A get that finds nothing idle in its thread's cache looks at the oldest handle of its thread's ring.
 //!   If that is back, as a rule, the get is done.
-//! - If not, it looks at a few more ([`LOOKS`]). Those that are still lent move to the *old* part of the
-//!   ring, out of the way of the others: a view that is kept for long costs one look, and hides nothing.
-//! - Before it makes a buffer it looks at some of the old part as well ([`OLD_LOOKS`]), and all that it
-//!   finds back there becomes idle. So the looks at old handles are a few for each buffer made or found
-//!   there, and where those that are kept change, a third of their number is back and not found yet.
+//! - If not, it looks at more, at one of the old part first, and goes on each time where it has ended. If
+//!   a young one is back, all before it have been lent for longer: they move to the *old* part of the ring,
+//!   out of the way of the others. So a view that is kept for long hides nothing, and what is in flight
+//!   does not become old by being looked at.
+//! - Where looks find something there are up to [`LOOKS`] of them, and where they do not, soon
+//!   [`LEAST_LOOKS`]. So a few in flight are all looked at before a buffer is made, and many that are kept
+//!   cost each buffer made a few looks. If those that are kept change, about as many again may be back and
+//!   not found yet.
 //! - A freeze puts its handle into the ring where there is room. If there is none it looks at all young
 //!   ones before the ring grows, so that a thread which freezes and never gets does not collect them.
 //! - A pass looks at all, of all threads. In a pool with limits so does a return or a freeze when more is
@@ -48,10 +51,10 @@ use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, Figure, Ordering, Patience};
 use std::thread::panicking;
 
-/// What a get looks at that found the oldest one lent.
-const LOOKS: usize = 8;
-/// What it looks at in the old part, if it does.
-const OLD_LOOKS: usize = 4;
+/// What a get that found the oldest one lent looks at, of the young ones and again of the old ones,
+/// before it makes a buffer: so many, and half of it each time that it had to make one, down to the least.
+const LOOKS: usize = 32;
+const LEAST_LOOKS: usize = 4;
 /// How many rings without an owner a get looks into.
 const MERGED: usize = 4;
 /// So many operations, at least, from one look at all handles to the next.
@@ -65,6 +68,10 @@ pub(crate) struct Ring {
     /// Those that were looked at and still lent, in the order of the looks.
     old: Queue<Pooled<Cell>>,
     tally: Arc<Tally>,
+    /// The young one where a get goes on to look.
+    next: usize,
+    /// How many it looks at.
+    looks: usize,
     /// What its tally had counted as come when the last pass looked.
     came: usize,
 }
@@ -118,6 +125,8 @@ impl Ring {
             young: Queue::new(),
             old: Queue::new(),
             tally,
+            next: 1,
+            looks: LOOKS,
             came: 0,
         }
     }
@@ -136,40 +145,48 @@ impl Ring {
     }
 
     /// Looks for one to be handed out, where the oldest is still lent.
-    ///
-    /// First at the next one: the oldest may be kept for long. Then at the old ones, which are older
-    /// than what is lent at the moment. Only then are young ones called old.
     fn look(&mut self) -> Option<Pooled<Cell>> {
-        if let Some(found) = self.look_at_next() {
-            return ready(found);
-        }
-        if let Some(found) = self.look_at_old() {
-            return Some(found);
-        }
-        for _ in 0..LOOKS {
-            let mut cell = self.young.pop()?;
-            if cell.is_back() {
-                return ready(self.leaves(cell));
+        let found = self
+            .look_at_old(1)
+            .or_else(|| self.look_at_young())
+            .or_else(|| self.look_at_old(self.looks));
+        self.looks = match found {
+            Some(_) => LOOKS,
+            None => (self.looks / 2).max(LEAST_LOOKS),
+        };
+        found
+    }
+
+    /// Looks at some young ones, behind those that were looked at last.
+    fn look_at_young(&mut self) -> Option<Pooled<Cell>> {
+        for _ in 0..self.looks.min(self.young.len()) {
+            if self.next >= self.young.len() {
+                // The oldest one has been looked at.
+                self.next = 1;
             }
-            self.old.push(cell);
+            let at = self.next;
+            if self.young.get_mut(at)?.is_back() {
+                return self.take_at(at).and_then(ready);
+            }
+            self.next += 1;
         }
         None
     }
 
-    /// Looks behind the oldest one.
-    fn look_at_next(&mut self) -> Option<(Pooled<Cell>, bool)> {
-        if !self.young.second_mut()?.is_back() {
-            return None;
+    /// Takes out one that is back; those before it are old.
+    fn take_at(&mut self, at: usize) -> Option<(Pooled<Cell>, bool)> {
+        self.next = 1;
+        for _ in 0..at {
+            let cell = self.young.pop()?;
+            self.old.push(cell);
         }
-        let oldest = self.young.pop()?;
-        self.old.push(oldest);
         self.young.pop().map(|cell| self.leaves(cell))
     }
 
     /// Looks at some of the old ones. What is back beside the first becomes idle.
-    fn look_at_old(&mut self) -> Option<Pooled<Cell>> {
+    fn look_at_old(&mut self, looks: usize) -> Option<Pooled<Cell>> {
         let mut first = None;
-        for _ in 0..OLD_LOOKS.min(self.old.len()) {
+        for _ in 0..looks.min(self.old.len()) {
             let Some(mut cell) = self.old.pop() else {
                 break;
             };
@@ -208,6 +225,8 @@ impl Ring {
         // So that the next look at all is after as many more.
         if self.young.len() > len / 2 || len == 0 {
             self.young.grow();
+            // So that what moves there finds room, as a rule.
+            self.old.grow();
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) fn regain(bytes: &mut BytesMut) -> bool {
 ///
 /// A capacity says nothing of what lies behind it: a buffer can grow where it is and have just the new
 /// part split off. So the handle is moved forward by a byte, and asked to go back.
-fn is_alone(bytes: &mut BytesMut) -> bool {
+pub(super) fn is_alone(bytes: &mut BytesMut) -> bool {
     debug_assert!(bytes.is_empty());
     let (start, full) = (bytes.as_ptr().addr(), bytes.capacity());
     if full == 0 {
