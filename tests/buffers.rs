@@ -4,6 +4,10 @@
 
 #[path = "buffers/contract.rs"]
 mod contract;
+#[path = "buffers/figures.rs"]
+mod figures;
+#[path = "buffers/handles.rs"]
+mod handles;
 #[path = "buffers/lent.rs"]
 mod lent;
 #[path = "buffers/limits.rs"]

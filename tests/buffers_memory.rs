@@ -407,3 +407,34 @@ fn switched_off_it_calls_the_allocator_as_plain_code_does() {
     assert_eq!(stats.created, stats.discarded_by.switched_off);
     assert!(stats.created > 600, "{stats}");
 }
+
+/// What the process holds, whatever it counts: outliers of 1 MiB among requests that the janitor trims
+/// meanwhile.
+#[test]
+#[cfg_attr(miri, ignore = "there is no janitor")]
+fn a_running_process_with_rare_outliers_keeps_one_buffer() {
+    use std::time::{Duration, Instant};
+    for pool in [
+        BufferPool::new(),
+        BufferPool::builder()
+            .trim_every(Duration::from_millis(20))
+            .build(),
+    ] {
+        let start = Instant::now();
+        let mut requests = 0;
+        while start.elapsed() < Duration::from_millis(600) {
+            for _ in 0..5 {
+                requests += 1;
+                use_for(&pool, 512, if requests % 50 == 0 { MIB } else { 400 });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Its passes may have one in hand.
+        let stats = pool.stats();
+        assert!(
+            stats.idle <= 2 && stats.idle_bytes <= 2 * MIB as u64,
+            "{stats}"
+        );
+        assert!(stats.created <= 20, "{stats}");
+    }
+}

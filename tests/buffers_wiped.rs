@@ -1,0 +1,200 @@
+//! With `zeroize`: no block of memory is freed, or handed out again, with a user's bytes in it, as long as the
+//! pool could reach it. The allocator looks into each block that is freed.
+#![cfg(all(feature = "zeroize", not(miri)))]
+
+use bytes::{BufMut, Bytes};
+use repool::{Budget, Buffer, BufferPool, BufferPoolBuilder};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+struct Inspector;
+
+#[global_allocator]
+static ALLOCATOR: Inspector = Inspector;
+
+const SECRET: u8 = 0xA5;
+/// Blocks from this size on are looked into.
+const LARGE: usize = 4096;
+
+thread_local! {
+    /// Blocks that this thread freed with secrets in them.
+    static LEAKS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: passes everything on to the system's allocator. All memory is initialised, so it may be looked at.
+unsafe impl GlobalAlloc for Inspector {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        if layout.size() >= LARGE {
+            // SAFETY: the block is the caller's, who gives it up.
+            let bytes = unsafe { std::slice::from_raw_parts(at, layout.size()) };
+            if bytes.windows(8).any(|bytes| bytes == [SECRET; 8]) {
+                let _ = LEAKS.try_with(|leaks| leaks.set(leaks.get() + 1));
+            }
+        }
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+/// Blocks freed with secrets in them during `f`.
+fn leaks(f: impl FnOnce()) -> usize {
+    let before = LEAKS.get();
+    f();
+    LEAKS.get() - before
+}
+
+const SIZE: usize = 8192;
+
+fn builder() -> BufferPoolBuilder {
+    BufferPool::builder().trim_manually()
+}
+
+fn secret(pool: &BufferPool, size: usize) -> Buffer {
+    let mut buffer = pool.get(size);
+    buffer.put_bytes(SECRET, size);
+    buffer
+}
+
+fn frozen(pool: &BufferPool) -> Bytes {
+    secret(pool, SIZE).freeze()
+}
+
+#[test]
+fn the_inspector_sees_secrets() {
+    let plain = || drop(bytes::BytesMut::from(&[SECRET; SIZE][..]));
+    assert_eq!(leaks(plain), 1);
+    let careless = builder().zeroize(false).build();
+    assert_eq!(leaks(|| drop((secret(&careless, SIZE), careless))), 1);
+}
+
+#[test]
+fn frozen_ones_whose_views_are_gone_before_the_pool_lets_go() {
+    for end in 0..4 {
+        let pool = builder().build();
+        let leaked = leaks(|| {
+            let views = [frozen(&pool), frozen(&pool)];
+            drop(views);
+            match end {
+                0 => drop(pool),
+                1 => drop(pool.clear()),
+                2 => pool.set_enabled(false),
+                _ => {
+                    let thread = std::thread::scope(|scope| {
+                        let thread = scope.spawn(|| leaks(|| drop(frozen(&pool))));
+                        thread.join().expect("no panic")
+                    });
+                    assert_eq!(thread, 0);
+                    drop(pool);
+                }
+            }
+        });
+        assert_eq!(leaked, 0, "{end}");
+    }
+}
+
+#[test]
+fn dropped_ones_by_every_way_out() {
+    let pools = [
+        builder().build(),
+        builder().max_class(4096).build(),
+        builder().max_idle(0).build(),
+        builder().max_idle_bytes(100).build(),
+        builder().max_object_bytes(100).build(),
+        builder().budget(Budget::new(100)).build(),
+    ];
+    for (n, pool) in pools.into_iter().enumerate() {
+        let leaked = leaks(|| {
+            drop([secret(&pool, SIZE), secret(&pool, SIZE)]);
+            drop([frozen(&pool), frozen(&pool)]);
+            let mut buffer = secret(&pool, SIZE);
+            let part = buffer.split_to(100);
+            drop((part, buffer));
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                let _buffer = secret(&pool, SIZE);
+                std::panic::resume_unwind(Box::new(()));
+            }));
+            assert!(panicked.is_err());
+            (0..4).for_each(|_| _ = pool.trim());
+            pool.set_enabled(false);
+            drop([secret(&pool, SIZE), secret(&pool, SIZE)]);
+            drop(frozen(&pool));
+            let late = (secret(&pool, SIZE), secret(&pool, SIZE));
+            drop(pool);
+            drop(late.0.freeze());
+            drop(late.1);
+        });
+        assert_eq!(leaked, 0, "pool {n}");
+    }
+}
+
+#[test]
+fn requests_without_a_size() {
+    let pool = builder().build();
+    drop(pool.get(SIZE));
+    let leaked = leaks(|| {
+        for _ in 0..3 {
+            let mut buffer = pool.get(0);
+            // At once, so that it does not grow: what it grows out of is not seen any more.
+            buffer.reserve(SIZE);
+            buffer.put_bytes(SECRET, SIZE);
+        }
+        drop(pool);
+    });
+    assert_eq!(leaked, 0);
+}
+
+#[test]
+fn frozen_in_a_panic_or_kept_by_nobody() {
+    struct Freezes<'a>(&'a BufferPool);
+    impl Drop for Freezes<'_> {
+        fn drop(&mut self) {
+            drop(frozen(self.0));
+        }
+    }
+    let pool = builder().build();
+    let leaked = leaks(|| {
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _freezes = Freezes(&pool);
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(panicked.is_err());
+        // Refused from the start: the view may outlive the pool.
+        let small = builder().max_class(4096).build();
+        let view = frozen(&small);
+        drop(small);
+        assert!(view.iter().all(|&byte| byte == SECRET));
+        drop(view);
+    });
+    assert_eq!(leaked, 0);
+}
+
+#[test]
+fn cut_back_and_handed_out_again() {
+    let pool = builder().build();
+    let leaked = leaks(|| {
+        let mut buffer = pool.get(SIZE);
+        buffer.reserve(100 * SIZE);
+        buffer.put_bytes(SECRET, 100 * SIZE);
+        drop(buffer);
+        for _ in 0..20 {
+            let mut buffer = secret(&pool, 100);
+            assert!(buffer.iter().all(|&byte| byte == SECRET));
+            buffer.clear();
+            drop(buffer);
+            secret(&pool, SIZE).truncate(3);
+            drop(frozen(&pool));
+        }
+        let mut again = pool.get(SIZE);
+        let len = again.capacity();
+        // SAFETY: the allocator initialises all memory, and the pool has written zeros to it.
+        unsafe { again.set_len(len) };
+        assert!(again.iter().all(|&byte| byte == 0));
+    });
+    assert_eq!(leaked, 0);
+}
