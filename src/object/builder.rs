@@ -152,7 +152,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self.change(|recipe| recipe.set_on_pass(on_pass))
     }
 
-    /// What users see of an object is what it holds on the heap: its own size is not theirs.
+    /// See [`Recipe::set_heap_only`].
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn heap_only(self) -> Self {
         self.change(Recipe::set_heap_only)
@@ -202,6 +202,33 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// unless objects have no size.
     pub fn max_idle_bytes(self, bytes: usize) -> Self {
         self.set(|settings| settings.set_max_idle_bytes(bytes))
+    }
+
+    /// Whether large objects of which little is used are dropped, so that one large use does not keep
+    /// its memory for ever, and does not slow down each reset that goes by capacity, as a map's.
+    /// Default: yes.
+    ///
+    /// An object is dropped when it comes back the fifth time in a row with less than a quarter of
+    /// its heap bytes used, if these are more than 64 KiB and more than `create` gives a new object.
+    /// [`Recycle::used_bytes`] says how much is used: std's collections know, derived types of such
+    /// as well, others are left alone. The statistics count the object in
+    /// [`Discarded::underused`](crate::Discarded::underused).
+    ///
+    /// Costs nothing for smaller objects. Larger ones return by the slow path if they are larger than
+    /// a new one.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// let pool = Pool::builder(Vec::<u8>::new).trim_manually().build();
+    /// pool.get().resize(10 << 20, 1);
+    /// for _ in 0..5 {
+    ///     pool.get().push(1);
+    /// }
+    /// assert_eq!((pool.stats().idle, pool.stats().discarded_by.underused), (0, 1));
+    /// ```
+    pub fn drop_underused(self, on: bool) -> Self {
+        self.set(|settings| settings.set_drops_underused(on))
     }
 
     /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the

@@ -307,11 +307,51 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     let core = unsafe { Core::of(link) };
     // Decided once: an object that has not been reset must never be kept.
     // SAFETY: the node keeps its core alive (I6).
+    let special = unsafe { (*core).is_special() };
+    if special || std::thread::panicking() {
+        // SAFETY: the caller's.
+        return unsafe { give_back_special::<T>(link) };
+    }
+    // SAFETY: the caller's.
+    unsafe { reset_and_keep::<T>(core, link) };
+}
+
+/// A return to a pool that keeps nothing at the moment or has large objects, or while the thread panics.
+///
+/// # Safety
+/// As [`give_back`].
+#[cold]
+unsafe fn give_back_special<T: Send + 'static>(link: *mut Link) {
+    // SAFETY: the caller holds the node.
+    let core = unsafe { Core::of(link) };
+    // SAFETY: the node keeps its core alive (I6).
     let barred = unsafe { (*core).is_barred() };
     if barred || std::thread::panicking() {
         // SAFETY: the caller's.
         return unsafe { refuse_slow(link) };
     }
+    // It is the user's code that says what is used.
+    let bomb = DiscardOnDrop {
+        link,
+        reason: Reason::Panic,
+    };
+    // SAFETY: I1: the caller holds the node; the value is there.
+    let object = unsafe { &(*link.cast::<Node<T>>()).value };
+    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`; the caller holds the node.
+    let underused = unsafe { Shell::is_underused(core, link, object) };
+    std::mem::forget(bomb);
+    if underused {
+        // SAFETY: the caller's.
+        return unsafe { Core::discard(link, Reason::Underused) };
+    }
+    // SAFETY: the caller's.
+    unsafe { reset_and_keep::<T>(core, link) };
+}
+
+/// # Safety
+/// As [`give_back`], and the core is the node's.
+#[inline(always)]
+unsafe fn reset_and_keep<T: Send + 'static>(core: *const Core, link: *mut Link) {
     // The reset is the user's code: if it panics, the node must go.
     let bomb = DiscardOnDrop {
         link,
@@ -334,6 +374,12 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
                 return;
             }
         }
+    }
+    if weight == DROP_IT {
+        // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, and the node keeps it.
+        let reason = unsafe { Shell::<T>::recipe(core) }.why_dropped();
+        // SAFETY: the caller's.
+        return unsafe { Core::discard(link, reason) };
     }
     // SAFETY: the caller's.
     unsafe { keep_slow(link, weight) };
@@ -363,7 +409,7 @@ unsafe fn refuse_slow(link: *mut Link) {
     unsafe { Core::discard(link, reason) };
 }
 
-/// Keeps an object that has been reset, by the slow path, unless the reset said no.
+/// Keeps an object that has been reset, by the slow path.
 ///
 /// # Safety
 /// As [`refuse_slow`].
@@ -371,10 +417,8 @@ unsafe fn refuse_slow(link: *mut Link) {
 unsafe fn keep_slow(link: *mut Link, weight: usize) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
-    if weight == DROP_IT {
-        // SAFETY: the caller's.
-        return unsafe { Core::discard(link, Reason::Reset) };
-    }
+    // SAFETY: the node keeps its core alive.
+    unsafe { (*core).note_weight(weight) };
     // SAFETY: the caller's.
     unsafe { slow::give(core, attach::number(), link, weight) };
 }

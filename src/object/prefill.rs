@@ -66,7 +66,9 @@ fn keep_in_depot<T: Send + 'static>(
     // SAFETY: the core of a `Pooled<T>` is the head of a `Shell<T>`.
     let weight = unsafe { Shell::<T>::reset(core.address(), &mut object) };
     if weight == DROP_IT {
-        return Err((object, Reason::Reset));
+        // SAFETY: as above.
+        let recipe = unsafe { Shell::<T>::recipe(core.address()) };
+        return Err((object, recipe.why_dropped()));
     }
     if !core.limits.accepts(weight) {
         return Err((object, Reason::Oversize));

@@ -3,9 +3,10 @@
 //! Builders make one; a `const` pool keeps a [`Source`], from which its first use makes it. A pool
 //! and its core share the recipe, which is never changed: closures are called through `&Recipe`.
 
-use crate::object::recycle::{Recycle, is_inlined, known_weight};
+use crate::object::recycle::{Recycle, is_inlined, known_use, known_weight};
 use crate::object::settings::Settings;
 use crate::raw::limits::Limits;
+use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use std::any::type_name;
 use std::mem::needs_drop;
@@ -37,6 +38,8 @@ pub(crate) struct Recipe<T> {
     /// What [`by_closure`] calls.
     closure: Option<Closure<T>>,
     weigh: Weigh<T>,
+    /// How much of an object is used; by [`known_use`] if nobody has said.
+    used: Option<fn(&T) -> usize>,
     on_pass: Option<OnPass>,
     /// What an object takes besides what it holds on the heap.
     object_bytes: usize,
@@ -60,6 +63,7 @@ impl<T: 'static> Recipe<T> {
             reset: by_closure,
             closure: None,
             weigh: Weigh::Unsaid,
+            used: None,
             on_pass: None,
             object_bytes: size_of::<T>(),
             settings: Settings::default(),
@@ -71,10 +75,12 @@ impl<T: 'static> Recipe<T> {
     where
         T: Recycle,
     {
-        self.reset = match self.weigh {
-            Weigh::Unsaid => by_recycle,
-            _ => by_recycle_weighed,
+        self.reset = if let Weigh::Closure(_) = self.weigh {
+            by_recycle_weighed
+        } else {
+            by_recycle
         };
+        self.set_recycles_weights();
     }
 
     /// Objects are weighed by [`Recycle`] unless the user has said how.
@@ -85,6 +91,7 @@ impl<T: 'static> Recipe<T> {
         if let Weigh::Unsaid = self.weigh {
             self.weigh = Weigh::Type(T::retained_bytes);
         }
+        self.used = Some(T::used_bytes);
     }
 
     /// # Panics
@@ -114,14 +121,21 @@ impl<T: 'static> Recipe<T> {
         self.on_pass = Some(Box::new(on_pass));
     }
 
-    /// Objects weigh what they hold on the heap and no more.
+    /// For pools made of pools, which have an eye on sizes themselves: objects weigh what they hold on
+    /// the heap and no more, and how much of that is used is not asked.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn set_heap_only(&mut self) {
         self.object_bytes = 0;
+        self.settings.set_drops_underused(false);
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        self.settings.limits().with_object_bytes(self.object_bytes)
+        let limits = self.settings.limits().with_object_bytes(self.object_bytes);
+        if self.watches_use() {
+            limits.with_use_watched()
+        } else {
+            limits
+        }
     }
 
     /// Makes an object. User code.
@@ -148,10 +162,37 @@ impl<T: 'static> Recipe<T> {
         weight.min(DROP_IT - 1)
     }
 
+    /// Whether it matters how much of an object is used, and is known.
+    fn watches_use(&self) -> bool {
+        self.settings.drops_underused() && (self.used.is_some() || is_inlined::<T>())
+    }
+
+    /// What a new object holds on the heap, if that matters. User code.
+    pub(crate) fn weight_of_new(&self, object: &T) -> Option<usize> {
+        self.watches_use().then(|| self.weight(object))
+    }
+
+    /// Heap bytes of what the user has left in an object; `usize::MAX` if that is not known. User code.
+    pub(crate) fn used_bytes(&self, object: &T) -> usize {
+        match self.used {
+            Some(used) => used(object),
+            None => known_use(object),
+        }
+    }
+
     /// Whether the user says how objects are reset or weighed, so that no return may do it as the
     /// type does.
     pub(crate) fn is_foreign(&self) -> bool {
         self.closure.is_some() || matches!(self.weigh, Weigh::Closure(_))
+    }
+
+    /// Why a reset has said [`DROP_IT`].
+    pub(crate) fn why_dropped(&self) -> Reason {
+        if self.closure.is_some() {
+            Reason::Reset
+        } else {
+            Reason::Oversize
+        }
     }
 
     /// What a pass has to do besides. User code.
@@ -163,7 +204,8 @@ impl<T: 'static> Recipe<T> {
 /// By [`Recycle`].
 fn by_recycle<T: Recycle>(_: &Recipe<T>, object: &mut T) -> usize {
     object.recycle();
-    object.retained_bytes().min(DROP_IT - 1)
+    // `usize::MAX` has two meanings then: see `why_dropped`.
+    object.retained_bytes()
 }
 
 /// By [`Recycle`], and weighed by the user's closure.

@@ -119,7 +119,7 @@ pub trait Recycle {
     ///
     /// An object of more than 64 KiB that comes back five times in a row with less than a quarter
     /// of its [`retained_bytes`](Recycle::retained_bytes) used is dropped, so that one large use
-    /// does not keep its memory for ever.
+    /// does not keep its memory for ever: see [`Builder::drop_underused`](crate::Builder::drop_underused).
     fn used_bytes(&self) -> usize {
         usize::MAX
     }
@@ -188,6 +188,19 @@ pub(crate) fn is_inlined<T: 'static>() -> bool {
 /// The weight of a value of one of the inlined types; 0 for any other.
 pub(crate) fn known_weight<T: 'static>(value: &T) -> usize {
     inlined_weight(value).unwrap_or(0)
+}
+
+/// How much of a value of one of the inlined types is used; `usize::MAX` for any other.
+pub(crate) fn known_use<T: 'static>(value: &T) -> usize {
+    macro_rules! arms {
+        ($($Type:ty),*) => {$(
+            if let Some(value) = (value as &dyn Any).downcast_ref::<$Type>() {
+                return value.used_bytes();
+            }
+        )*};
+    }
+    for_inlined_types!(arms);
+    usize::MAX
 }
 
 /// Collections with a length and a capacity: what the one and the other take, in bytes.

@@ -20,6 +20,7 @@ pub(crate) struct Settings {
     max_idle: usize,
     max_idle_bytes: usize,
     max_object_bytes: usize,
+    drops_underused: bool,
     group: Option<Arc<Quota>>,
     budget: Option<Budget>,
     interval: Option<Duration>,
@@ -33,6 +34,7 @@ impl Default for Settings {
             max_idle: usize::MAX,
             max_idle_bytes: usize::MAX,
             max_object_bytes: usize::MAX,
+            drops_underused: true,
             group: None,
             budget: None,
             interval: Some(worker::INTERVAL),
@@ -60,6 +62,10 @@ impl Settings {
 
     pub(crate) fn set_max_object_bytes(&mut self, bytes: usize) {
         self.max_object_bytes = bytes;
+    }
+
+    pub(crate) fn set_drops_underused(&mut self, on: bool) {
+        self.drops_underused = on;
     }
 
     pub(crate) fn set_budget(&mut self, budget: Budget) {
@@ -97,6 +103,11 @@ impl Settings {
             .with_min_idle(self.min_idle)
             .with_group(self.group.clone())
             .with_budget(self.effective_budget().map(|budget| budget.quota()))
+    }
+
+    /// Whether large objects of which little is used are dropped.
+    pub(crate) fn drops_underused(&self) -> bool {
+        self.drops_underused
     }
 
     /// Whether a limit that the user has set is in bytes.

@@ -7,6 +7,8 @@ use crate::object::recipe::{Recipe, Reset};
 use crate::object::recycle::is_inlined;
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
+use crate::raw::refs::DiscardOnDrop;
+use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::thread::{attach, slow};
 use std::mem::MaybeUninit;
@@ -68,6 +70,9 @@ impl<T> Drop for NodeMemory<T> {
     }
 }
 
+/// So many returns in a row with little used drop a large object.
+const STRIKES: u32 = 5;
+
 /// A core with what it needs of its type; the core is its head.
 #[repr(C)]
 pub(crate) struct Shell<T: Send + 'static> {
@@ -109,7 +114,7 @@ impl<T: Send + 'static> Shell<T> {
 
     /// # Safety
     /// `core` is the head of a live `Shell<T>` whose recipe is there: a strong reference is held.
-    unsafe fn recipe<'a>(core: *const Core) -> &'a Recipe<T> {
+    pub(crate) unsafe fn recipe<'a>(core: *const Core) -> &'a Recipe<T> {
         // SAFETY: the caller's.
         let recipe = unsafe { (*core.cast::<Self>()).recipe };
         // SAFETY: kept by the reference that `drop_recipe` gives up.
@@ -126,6 +131,18 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: the caller's.
         let link = unsafe { Self::node(core, || recipe.create()) };
         core.counters.created();
+        // The user's code weighs it: if it panics, the node must go.
+        let bomb = DiscardOnDrop {
+            link: link.as_ptr(),
+            reason: Reason::Panic,
+        };
+        // SAFETY: in bounds of the node.
+        let value = unsafe { &raw const (*link.as_ptr().cast::<Node<T>>()).value };
+        // SAFETY: I1: the node is held here, and its value is there.
+        if let Some(weight) = recipe.weight_of_new(unsafe { &*value }) {
+            core.limits.expect(weight);
+        }
+        std::mem::forget(bomb);
         link
     }
 
@@ -150,6 +167,29 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: a fresh node of this core.
         unsafe { slow::settle_new(core, attach::number(), link.as_ptr()) };
         link
+    }
+
+    /// Whether an object that holds `weight` bytes is to be dropped because little of it was used once
+    /// too often. User code: may panic.
+    ///
+    /// # Safety
+    /// As [`Shell::recipe`]; `link` is the head of the object's node, which the caller holds.
+    #[cold]
+    pub(crate) unsafe fn is_underused(core: *const Core, link: *mut Link, object: &T) -> bool {
+        // SAFETY: the caller's.
+        let weight = unsafe { Link::weight(link) };
+        // SAFETY: a strong reference is held.
+        if weight <= unsafe { (*core).limits.usual_weight() } {
+            return false;
+        }
+        // SAFETY: the caller's.
+        let used = unsafe { Self::recipe(core) }.used_bytes(object);
+        // SAFETY: the caller's.
+        let before = unsafe { Link::strikes(link) };
+        let strikes = if used < weight / 4 { before + 1 } else { 0 };
+        // SAFETY: the caller's.
+        unsafe { Link::set_strikes(link, strikes) };
+        strikes >= STRIKES
     }
 
     /// Resets an object; its weight, or [`DROP_IT`]. User code: may panic.

@@ -16,6 +16,7 @@ impl Inside<'_> {
         limits: &Limits,
         leaving: &mut (Batch, End),
     ) -> Result<(), Reason> {
+        self.look_at_watched(limits);
         if weight >= self.lists.bar() {
             self.raise_bar(weight, limits)?;
         }

@@ -21,6 +21,8 @@ use crate::sync::{AtomicUsize, Figure, Ordering};
 pub(crate) const MAX_WEIGHT: usize = isize::MAX as usize - 1;
 /// The bar of an unbounded pool's fresh cache: objects below need no look at the list's length.
 pub(crate) const FIRST_BAR: usize = LIST_BYTES / LIST_LEN + 1;
+/// Heavier objects have to say how much of them is used, where that is asked.
+const LARGE: usize = 64 << 10;
 /// A list in a bounded pool is at most this part of each limit.
 const LISTS: usize = 8;
 
@@ -170,6 +172,9 @@ pub(crate) struct Limits {
     min_idle: usize,
     /// What each object takes besides its weight, which is what it holds on the heap.
     object_bytes: usize,
+    /// The binary logarithm of the weight from which on an object has to say how much of it is used;
+    /// 0: at no weight. A new object's is below it.
+    watched: Figure,
     /// Whether anything has to be charged at all.
     bounded: bool,
     /// The most objects and bytes in a full list.
@@ -189,6 +194,7 @@ impl Limits {
             max_object_bytes,
             min_idle: 0,
             object_bytes: 0,
+            watched: Figure::new(0),
             bounded: false,
             list: Charge::NONE,
             refused: Figure::new(0),
@@ -219,6 +225,40 @@ impl Limits {
 
     pub(crate) fn min_idle(&self) -> usize {
         self.min_idle
+    }
+
+    /// Objects heavier than [`LARGE`], and than a new one, return by the slow path.
+    pub(crate) fn with_use_watched(self) -> Self {
+        Self {
+            watched: Figure::new(LARGE.ilog2() as usize),
+            ..self
+        }
+    }
+
+    /// A new object weighs so much, so this is nothing unusual.
+    pub(crate) fn expect(&self, weight: usize) {
+        // Relaxed: a figure, which publishes nothing.
+        let watched = self.watched.load(Ordering::Relaxed);
+        let log = weight
+            .saturating_sub(1)
+            .checked_ilog2()
+            .map_or(0, |log| log + 1) as usize;
+        if watched != 0 && log > watched {
+            self.watched.store(log, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Limits::usual_weight`]: its binary logarithm, 0 if there is no such weight.
+    pub(super) fn watched(&self) -> u8 {
+        self.watched.load(Ordering::Relaxed) as u8
+    }
+
+    /// Objects up to this weight are kept however little of them is used.
+    pub(crate) fn usual_weight(&self) -> usize {
+        match self.watched() {
+            0 => usize::MAX,
+            log => 1_usize.checked_shl(log.into()).unwrap_or(usize::MAX),
+        }
     }
 
     /// What so many objects take that weigh `weights` together: what limits and users see. A weight

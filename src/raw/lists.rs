@@ -46,15 +46,17 @@ pub(super) struct Shown {
 pub(super) struct Lists {
     /// The loaded list below its top.
     loaded: *mut Link,
-    /// Heavier objects do not pass; what is charged for each is one less. The gate holds it, too,
-    /// unless there is no room even for one.
+    /// Heavier objects do not pass; what is charged for each is one less. The gate holds it, too, unless
+    /// there is no room even for one, or `watched` is lower.
     bar: usize,
     /// The other list: full, or set aside by a pass.
     spare: *mut Link,
     spare_bytes: usize,
     spare_len: u16,
     /// The length of a full list below `bar`; 0: not worked out.
-    full: u16,
+    full: u8,
+    /// [`Limits::watched`]: heavier objects are kept, but do not pass.
+    watched: u8,
     /// Objects that this cache is charged for in a bounded pool, each at `bar - 1` bytes.
     pub(super) grant: u32,
     seen: Seen,
@@ -125,7 +127,17 @@ impl Lists {
     pub(super) fn set_bar(&mut self, bar: usize, limits: &Limits) {
         if bar != self.bar {
             self.bar = bar;
-            self.full = limits.full_len(bar) as u16;
+            self.full = limits.full_len(bar) as u8;
+        }
+        self.watched = limits.watched();
+    }
+
+    /// What the gate holds while there is room.
+    fn passes(&self) -> usize {
+        let watched = 1_usize.checked_shl(self.watched.into());
+        match watched.filter(|_| self.watched != 0) {
+            Some(heaviest) => self.bar.min(heaviest + 1),
+            None => self.bar,
         }
     }
 
@@ -138,6 +150,7 @@ impl Lists {
             spare_bytes: 0,
             spare_len: 0,
             full: 0,
+            watched: 0,
             grant: 0,
             seen: Seen {
                 returned: 0,
@@ -500,6 +513,14 @@ impl Inside<'_> {
         }
     }
 
+    /// A new object of the pool is heavier than any before: such pass from now on.
+    pub(super) fn look_at_watched(&mut self, limits: &Limits) {
+        if self.lists.watched != limits.watched() {
+            self.lists.watched = limits.watched();
+            self.make_room();
+        }
+    }
+
     /// Fills the slot, works the room out again, and moves the gate's bar: to the lists' bar, or to nothing
     /// where not even the slot may be filled.
     #[inline]
@@ -527,7 +548,11 @@ impl Inside<'_> {
         self.lists.base = below + room;
         self.shown.set_room(room);
         self.shown.below.store(below + room + spare, Relaxed);
-        let passes = if len + more == 0 { 0 } else { self.lists.bar };
+        let passes = if len + more == 0 {
+            0
+        } else {
+            self.lists.passes()
+        };
         self.gate.set_bar(passes);
     }
 }

@@ -59,6 +59,8 @@ const MANUAL: usize = usize::MAX;
 
 const CLOSED: u8 = 1;
 const SWITCHED_OFF: u8 = 2;
+/// An object was kept that is heavier than usual: returns ask how much of one is used.
+const WATCHES_USE: u8 = 4;
 
 /// A pool's inside. The directory comes first: the hit path finds it at the pool's pointer.
 #[derive(Debug)]
@@ -274,12 +276,25 @@ impl Core {
     /// Whether nothing is kept at the moment: closed, or switched off.
     #[inline]
     pub(crate) fn is_barred(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) != 0
+    }
+
+    /// Whether a return is more than a reset and a push, or none. One test where that costs something.
+    #[inline]
+    pub(crate) fn is_special(&self) -> bool {
         self.state.load(Ordering::Relaxed) != 0
+    }
+
+    /// An object that weighs so much is about to be kept.
+    pub(crate) fn note_weight(&self, weight: usize) {
+        if weight > self.limits.usual_weight() {
+            self.state.fetch_or(WATCHES_USE, Ordering::Relaxed);
+        }
     }
 
     /// Why nothing is kept at the moment, if so.
     pub(crate) fn barred(&self) -> Option<Reason> {
-        match self.state.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) {
             0 => None,
             state if state & CLOSED != 0 => Some(Reason::Closed),
             _ => Some(Reason::SwitchedOff),

@@ -9,6 +9,7 @@ mod crossing;
 mod derive;
 mod limits;
 mod objects;
+mod outliers;
 mod panics;
 mod prefill;
 mod properties;
