@@ -15,6 +15,8 @@ mod buffer;
 #[cfg(not(repool_loom))]
 mod object;
 #[cfg(not(repool_loom))]
+mod observe;
+#[cfg(not(repool_loom))]
 mod pressure;
 mod raw;
 mod sync;
@@ -35,6 +37,8 @@ pub use crate::{
     object::guard::Pooled,
     object::pool::Pool,
     object::recycle::Recycle,
+    object::roster::PoolKind,
+    observe::{PoolInfo, pools},
     pressure::Pressure,
 };
 

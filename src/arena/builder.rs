@@ -7,7 +7,8 @@ use crate::budget::Budget;
 use crate::object::builder::Builder;
 use crate::object::pool::Pool;
 use crate::object::recipe::Recipe;
-use crate::object::settings::Settings;
+use crate::object::settings::{Role, Settings};
+use crate::sync::AtomicBool;
 use crate::sync::rare::Arc;
 use std::time::Duration;
 
@@ -104,6 +105,7 @@ impl ArenaPoolBuilder {
         ArenaPool {
             pool: regions.build(),
             shells: shells.build(),
+            entered: AtomicBool::new(false),
         }
     }
 
@@ -114,8 +116,10 @@ impl ArenaPoolBuilder {
         self.settings.set_max_object_bytes(limit);
         let sizes = Arc::new(Sizes::new(self.first_chunk, limit));
         let [of_regions, of_shells] = [(); 2].map(|()| Arc::clone(&sizes));
+        let for_shells = self.settings.for_shells();
+        self.settings.set_role(Role::Regions, None);
         let shells = Pool::builder(move || Region::shell(Arc::clone(&of_shells)))
-            .settings(self.settings.for_shells())
+            .settings(for_shells)
             .heap_only();
         let regions = Pool::builder(move || Region::new(Arc::clone(&of_regions)))
             .settings(self.settings)

@@ -6,6 +6,7 @@
 
 mod builder;
 mod region;
+mod roster;
 mod sizes;
 
 pub use self::builder::ArenaPoolBuilder;
@@ -14,7 +15,9 @@ pub(crate) use self::region::Region;
 use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
+use crate::object::settings::Role;
 use crate::raw::stats::{Stats, Trimmed};
+use crate::sync::AtomicBool;
 use crate::sys::memory::Level;
 use bumpalo::Bump;
 use std::fmt;
@@ -155,9 +158,11 @@ pub struct ArenaPool {
     pool: Pool<Region>,
     /// The nodes of arenas that are made while pooling is off. A return to it is a drop.
     shells: Pool<Region>,
+    /// Whether the pool has entered the roster, if it has a name.
+    entered: AtomicBool,
 }
 
-static GLOBAL: ArenaPool = ArenaPool::new();
+static GLOBAL: ArenaPool = ArenaPool::named("global");
 
 impl ArenaPool {
     /// A pool with the default settings.
@@ -165,14 +170,35 @@ impl ArenaPool {
     /// `const`, so it works in a `static`. Nothing is allocated before the first use.
     #[must_use]
     pub const fn new() -> Self {
+        Self::of_name(None)
+    }
+
+    /// A pool as by [`ArenaPool::new`] that has a name: for [`pools`](crate::pools), metrics, and
+    /// `REPOOL=off:name` in the environment.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::ArenaPool;
+    /// static REQUESTS: ArenaPool = ArenaPool::named("requests");
+    /// REQUESTS.get().alloc(5);
+    /// assert_eq!(repool::pools()[0].name, "requests");
+    /// ```
+    #[must_use]
+    pub const fn named(name: &'static str) -> Self {
+        Self::of_name(Some(name))
+    }
+
+    const fn of_name(name: Option<&'static str>) -> Self {
+        let shells = ArenaPoolBuilder::recipe_of_shells;
         Self {
             // Each pool's arenas share what its requests need, and that is made by the first use.
-            pool: Pool::deferred(ArenaPoolBuilder::recipe),
-            shells: Pool::deferred(ArenaPoolBuilder::recipe_of_shells),
+            pool: Pool::deferred(name, Role::Regions, ArenaPoolBuilder::recipe),
+            shells: Pool::deferred(None, Role::Part, shells),
+            entered: AtomicBool::new(false),
         }
     }
 
-    /// The pool of the whole process, for code that needs no settings of its own. Its users share
+    /// The pool of the whole process, named `global`, for code that needs no settings of its own. Its users share
     /// arenas: requests of very different size are better served by a pool each.
     ///
     /// # Examples
@@ -216,6 +242,7 @@ impl ArenaPool {
     #[cold]
     #[inline(never)]
     fn get_slow(&self) -> Arena {
+        self.enter();
         if self.pool.is_enabled() {
             return Arena(ByValue::new(self.pool.get()));
         }
@@ -279,14 +306,7 @@ impl ArenaPool {
     /// An arena that grows or is cut down is still the same object; one that grows beyond
     /// `max_object_bytes` is dropped, and counts as `discarded_by.oversize`.
     pub fn stats(&self) -> Stats {
-        let mut stats = self.pool.stats();
-        let off = self.shells.stats();
-        stats.created += off.created + off.reused;
-        stats.in_use += off.in_use;
-        stats.discarded += off.returned + off.discarded;
-        stats.discarded_by.switched_off += off.returned + off.discarded - off.discarded_by.panic;
-        stats.discarded_by.panic += off.discarded_by.panic;
-        stats
+        roster::together(self.pool.stats(), self.shells.stats())
     }
 
     /// Switches pooling off and on, as [`Pool::set_enabled`](crate::Pool::set_enabled).
@@ -303,7 +323,7 @@ impl ArenaPool {
         self.pool.is_enabled()
     }
 
-    /// The name given to the builder.
+    /// The name given to the builder or to [`named`](ArenaPool::named).
     pub fn name(&self) -> Option<&str> {
         self.pool.name()
     }

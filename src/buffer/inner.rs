@@ -39,6 +39,8 @@ pub(super) struct Inner {
     settings: Settings,
     enabled: AtomicBool,
     me: Weak<Inner>,
+    /// Whether the pool has entered the roster, if it has a name.
+    pub(super) entered: AtomicBool,
     /// Once it was switched off.
     off: Lazy<Off>,
     /// By class. Made when first used.
@@ -60,7 +62,7 @@ pub(super) struct Used {
 
 impl Inner {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
+        let inner = Arc::new_cyclic(|me| Self {
             idle: std::array::from_fn(|_| Entry::new()),
             lent: std::array::from_fn(|_| Entry::new()),
             classes: std::array::from_fn(|_| Lazy::new()),
@@ -69,7 +71,12 @@ impl Inner {
             enabled: AtomicBool::new(true),
             open: AtomicUsize::new(SLOTS),
             me: Weak::clone(me),
-        })
+            entered: AtomicBool::new(false),
+        });
+        if inner.settings.common.is_off() {
+            inner.set_enabled(false);
+        }
+        inner
     }
 
     /// A buffer for a request of this slot: an idle one in this thread's cache, or one that this thread
@@ -334,6 +341,7 @@ fn slots(class: usize) -> Range<usize> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.leave();
         self.all_used().for_each(|used| used.class.lent.close());
     }
 }

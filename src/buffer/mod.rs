@@ -28,6 +28,7 @@ mod policy;
 mod pool;
 mod queue;
 mod read;
+mod roster;
 mod settings;
 mod shells;
 mod stats;

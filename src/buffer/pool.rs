@@ -9,6 +9,7 @@ use super::memory;
 use super::settings::Settings;
 use super::stats::{self, ClassStats};
 use crate::background::hook;
+use crate::object::settings::Role;
 use crate::raw::stats::{Stats, Trimmed};
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
@@ -98,6 +99,8 @@ pub struct BufferPool {
     inner: Lazy<Inner>,
     /// Requests without a size before there was an inside.
     early: AtomicU8,
+    /// Of a `const` pool.
+    name: Option<&'static str>,
 }
 
 /// A request without a size that makes the inside; those before it are not pooled, so that a program
@@ -108,27 +111,48 @@ const EARLY: u8 = 8;
 impl UnwindSafe for BufferPool {}
 impl RefUnwindSafe for BufferPool {}
 
-static GLOBAL: BufferPool = BufferPool::new();
+static GLOBAL: BufferPool = BufferPool::named("global");
 
 impl BufferPool {
     /// A pool with the default settings. `const`, so it works in a `static`; nothing is allocated
     /// before the first use.
     #[must_use]
     pub const fn new() -> Self {
+        Self::of_name(None)
+    }
+
+    /// A pool as by [`BufferPool::new`] that has a name: for [`pools`](crate::pools), metrics, and
+    /// `REPOOL=off:name` in the environment.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::BufferPool;
+    /// static FRAMES: BufferPool = BufferPool::named("frames");
+    /// drop(FRAMES.get(4096));
+    /// assert!(repool::pools().iter().any(|pool| pool.name == "frames"));
+    /// ```
+    #[must_use]
+    pub const fn named(name: &'static str) -> Self {
+        Self::of_name(Some(name))
+    }
+
+    const fn of_name(name: Option<&'static str>) -> Self {
         Self {
             inner: Lazy::new(),
             early: AtomicU8::new(0),
+            name,
         }
     }
 
     pub(super) fn of(inner: Arc<Inner>) -> Self {
+        inner.enter();
         Self {
             inner: Lazy::made(inner),
-            early: AtomicU8::new(0),
+            ..Self::new()
         }
     }
 
-    /// The process's pool, for libraries and for programs that need no pool of their own: what one part
+    /// The process's pool, named `global`, for libraries and for programs that need no pool of their own: what one part
     /// of the program gives back, another can use.
     ///
     /// # Examples
@@ -360,7 +384,8 @@ impl BufferPool {
         self.inner().set_enabled(on);
     }
 
-    /// Whether pooling is switched on.
+    /// Whether pooling is switched on: by [`set_enabled`](BufferPool::set_enabled), or, before that,
+    /// by `REPOOL` in the environment.
     ///
     /// # Examples
     /// ```
@@ -372,16 +397,37 @@ impl BufferPool {
     /// ```
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.inner.get().is_none_or(Inner::is_enabled)
+        match self.inner.get() {
+            Some(inner) => inner.is_enabled(),
+            None => !Role::Whole.is_off(self.name),
+        }
     }
 
-    /// The name given to the builder.
+    /// The name given to the builder or to [`named`](BufferPool::named).
     pub fn name(&self) -> Option<&str> {
-        self.inner.get()?.settings().common.name()
+        match self.inner.get() {
+            Some(inner) => inner.settings().common.name(),
+            None => self.name,
+        }
     }
 
     fn inner(&self) -> &Inner {
-        self.inner.get_or_make(|| Inner::new(Settings::default()))
+        match self.inner.get() {
+            Some(inner) => inner,
+            None => self.make_inner(),
+        }
+    }
+
+    #[cold]
+    fn make_inner(&self) -> &Inner {
+        let make = || {
+            let mut settings = Settings::default();
+            settings.common.set_role(Role::Whole, self.name);
+            Inner::new(settings)
+        };
+        let inner = self.inner.get_or_make(make);
+        inner.enter();
+        inner
     }
 
     fn used(&self) -> impl Iterator<Item = &Used> {

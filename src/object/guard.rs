@@ -19,7 +19,6 @@ use crate::sys::place::{Place, place};
 use crate::thread::{attach, slow};
 use std::fmt;
 use std::marker::PhantomData;
-#[cfg(feature = "bytes")]
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};

@@ -5,13 +5,14 @@ use crate::object::entry::Entry;
 #[cfg(feature = "bytes")]
 use crate::object::entry::Top;
 use crate::object::guard::Pooled;
-use crate::object::recipe::{Recipe, Source};
+use crate::object::recipe::{ConstReset, Recipe, Source};
 use crate::object::recycle::Recycle;
+use crate::object::roster::{self, PoolKind};
+#[cfg(feature = "bumpalo")]
+use crate::object::settings::Role;
 use crate::object::shell::Shell;
 use crate::raw::pool::Core;
-use crate::raw::refs::Strong;
-#[cfg(feature = "bytes")]
-use crate::raw::refs::WeakCore;
+use crate::raw::refs::{Strong, WeakCore};
 use crate::raw::stats::{Stats, Trimmed};
 #[cfg(feature = "bytes")]
 use crate::sync::Patience;
@@ -86,13 +87,22 @@ impl<T: Recycle + Send + 'static> Pool<T> {
     /// assert!(LINES.get().capacity() >= 256);
     /// ```
     pub const fn new(create: fn() -> T) -> Self {
-        Self {
-            entry: Entry::new(),
-            source: Source::Recycled {
-                create,
-                set_recycle: Recipe::set_recycle,
-            },
-        }
+        Self::of_functions(None, create, ConstReset::Own(Recipe::set_recycle))
+    }
+
+    /// A pool as by [`Pool::new`] that has a name: for [`pools`](crate::pools), metrics, and `REPOOL=off:name`
+    /// in the environment.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// static LINES: Pool<String> = Pool::named("lines", String::new);
+    /// drop(LINES.get());
+    /// assert_eq!(repool::pools()[0].name, "lines");
+    /// ```
+    pub const fn named(name: &'static str, create: fn() -> T) -> Self {
+        let reset = ConstReset::Own(Recipe::set_recycle);
+        Self::of_functions(Some(name), create, reset)
     }
 }
 
@@ -123,9 +133,45 @@ impl<T: Send + 'static> Pool<T> {
     /// assert_eq!(ENCODERS.stats().created, 1);
     /// ```
     pub const fn with_reset(create: fn() -> T, reset: fn(&mut T) -> bool) -> Self {
+        Self::of_functions(None, create, ConstReset::Custom(reset))
+    }
+
+    /// A pool as by [`Pool::with_reset`] that has a name; see [`Pool::named`].
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::Pool;
+    /// struct Encoder { level: u8 }
+    /// static ENCODERS: Pool<Encoder> = Pool::named_with_reset(
+    ///     "encoders",
+    ///     || Encoder { level: 0 },
+    ///     |encoder| {
+    ///         encoder.level = 0;
+    ///         true
+    ///     },
+    /// );
+    /// assert_eq!(ENCODERS.name(), Some("encoders"));
+    /// ```
+    pub const fn named_with_reset(
+        name: &'static str,
+        create: fn() -> T,
+        reset: fn(&mut T) -> bool,
+    ) -> Self {
+        Self::of_functions(Some(name), create, ConstReset::Custom(reset))
+    }
+
+    const fn of_functions(
+        name: Option<&'static str>,
+        create: fn() -> T,
+        reset: ConstReset<T>,
+    ) -> Self {
         Self {
             entry: Entry::new(),
-            source: Source::Functions { create, reset },
+            source: Source::Functions {
+                name,
+                create,
+                reset,
+            },
         }
     }
 
@@ -286,19 +332,14 @@ impl<T: Send + 'static> Pool<T> {
     /// What the pool has done and holds. Cheap enough for once a second: it adds up the figures
     /// of each thread's cache.
     pub fn stats(&self) -> Stats {
-        let Some(core) = self.core_if_used() else {
-            return Stats::default();
-        };
-        let stats = core.stats();
-        if stats.idle > 0 {
-            // It is, but in a forked child that has had no return on a slow path.
-            manual::ensure_watched(core);
-        }
-        stats
+        self.core_if_used().map(roster::stats).unwrap_or_default()
     }
 
     /// Switches pooling off and on. Off, every get creates and every drop drops, by the same
     /// calls, for comparing runs with and without. What is idle stays until `clear`.
+    ///
+    /// Without a change of the program, `REPOOL=off` in the environment switches all pools off at their
+    /// first use, and `REPOOL=off:frames,lines` those with these names; a later call here decides.
     ///
     /// # Examples
     /// ```
@@ -313,8 +354,8 @@ impl<T: Send + 'static> Pool<T> {
         self.core().set_enabled(on);
     }
 
-    /// Whether the pool keeps objects: `false` once it was switched off by
-    /// [`set_enabled`](Pool::set_enabled).
+    /// Whether the pool keeps objects: `false` once it was switched off, by
+    /// [`set_enabled`](Pool::set_enabled) or by `REPOOL` in the environment.
     ///
     /// # Examples
     /// ```
@@ -324,12 +365,15 @@ impl<T: Send + 'static> Pool<T> {
     /// assert!(!pool.is_enabled());
     /// ```
     pub fn is_enabled(&self) -> bool {
-        self.core_if_used().is_none_or(Core::is_enabled)
+        match self.core_if_used() {
+            Some(core) => core.is_enabled(),
+            None => !self.source.is_off(),
+        }
     }
 
-    /// The name given to the builder.
+    /// The name given to the builder or to [`named`](Pool::named).
     pub fn name(&self) -> Option<&str> {
-        self.source.built()?.settings.name()
+        self.source.name()
     }
 
     // ---------------------------------------------------------------- inside
@@ -372,10 +416,14 @@ impl<T: Send + 'static> Pool<T> {
 
     /// A pool whose settings are made by its first use as well.
     #[cfg(feature = "bumpalo")]
-    pub(crate) const fn deferred(make: fn() -> Arc<Recipe<T>>) -> Self {
+    pub(crate) const fn deferred(
+        name: Option<&'static str>,
+        role: Role,
+        make: fn() -> Arc<Recipe<T>>,
+    ) -> Self {
         Self {
             entry: Entry::new(),
-            source: Source::Deferred(make),
+            source: Source::Deferred { name, role, make },
         }
     }
 
@@ -467,15 +515,24 @@ impl<T: Send + 'static> Pool<T> {
 
     #[cold]
     fn core_slow(&self) -> &Core {
-        let fresh = Shell::allocate(self.source.recipe());
+        let recipe = self.source.recipe();
+        let fresh = Shell::allocate(Arc::clone(&recipe));
+        // SAFETY: a core, which this keeps until it releases it.
+        let core = unsafe { &*fresh };
+        if recipe.settings.is_off() {
+            core.set_enabled(false);
+        }
         // SAFETY: the pool's reference keeps it for as long as there is a pool.
         if let Err(first) = unsafe { self.entry.init(fresh) } {
             // SAFETY: fresh, so this is its only reference.
             unsafe { Core::release(fresh) };
             return first;
         }
-        // SAFETY: a core, which the pool keeps.
-        unsafe { &*fresh }
+        if let Some(name) = recipe.settings.listed_name() {
+            let member = Box::new(WeakCore::new(core));
+            roster::enter(fresh.addr(), PoolKind::Objects, name, member);
+        }
+        core
     }
 }
 
@@ -486,6 +543,9 @@ impl<T: Send + 'static> Drop for Pool<T> {
         };
         // A destructor of an idle object may panic: the reference goes all the same.
         let handle = Strong(core.address());
+        if self.source.name().is_some() {
+            roster::leave(handle.0.addr());
+        }
         // SAFETY: the pool's reference keeps the core.
         slow::close(unsafe { &*handle.0 });
     }

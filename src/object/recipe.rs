@@ -4,7 +4,7 @@
 //! and its core share the recipe, which is never changed: closures are called through `&Recipe`.
 
 use crate::object::recycle::{Recycle, is_inlined, known_use, known_weight};
-use crate::object::settings::Settings;
+use crate::object::settings::{Role, Settings};
 use crate::raw::limits::Limits;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
@@ -224,50 +224,77 @@ fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
 
 /// Where a pool's recipe comes from.
 pub(crate) enum Source<T> {
-    /// From `create`, for `const` pools of what is [`Recycle`].
-    Recycled {
-        create: fn() -> T,
-        set_recycle: fn(&mut Recipe<T>),
-    },
-    /// From the user's functions, for `const` pools.
+    /// From functions, for `const` pools.
     Functions {
+        name: Option<&'static str>,
         create: fn() -> T,
-        reset: fn(&mut T) -> bool,
+        reset: ConstReset<T>,
     },
     /// For pools that are `const` and still have something of their own to make. Threads that race
     /// for the first use make one each, and all but one are dropped.
     #[cfg(feature = "bumpalo")]
-    Deferred(fn() -> Arc<Recipe<T>>),
+    Deferred {
+        name: Option<&'static str>,
+        role: Role,
+        make: fn() -> Arc<Recipe<T>>,
+    },
     Built(Arc<Recipe<T>>),
 }
 
+/// How the objects of a `const` pool are reset.
+pub(crate) enum ConstReset<T> {
+    /// By [`Recycle`], as this function sets.
+    Own(fn(&mut Recipe<T>)),
+    /// By the user's function.
+    Custom(fn(&mut T) -> bool),
+}
+
 impl<T: 'static> Source<T> {
-    /// The recipe, if it is there already.
-    pub(crate) fn built(&self) -> Option<&Recipe<T>> {
+    /// The pool's name.
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
-            Self::Built(recipe) => Some(recipe),
-            _ => None,
+            Self::Functions { name, .. } => *name,
+            #[cfg(feature = "bumpalo")]
+            Self::Deferred { name, .. } => *name,
+            Self::Built(recipe) => recipe.settings.name(),
+        }
+    }
+
+    /// Whether the environment switches the pool off.
+    pub(crate) fn is_off(&self) -> bool {
+        match self {
+            Self::Functions { name, .. } => Role::Whole.is_off(*name),
+            #[cfg(feature = "bumpalo")]
+            Self::Deferred { name, role, .. } => role.is_off(*name),
+            Self::Built(recipe) => recipe.settings.is_off(),
         }
     }
 
     /// The recipe, made now if it has to be.
     pub(crate) fn recipe(&self) -> Arc<Recipe<T>> {
         match self {
-            Self::Recycled {
+            Self::Functions {
+                name,
                 create,
-                set_recycle,
+                reset,
             } => {
                 let mut recipe = Recipe::of(Create::Function(*create));
-                set_recycle(&mut recipe);
-                Arc::new(recipe)
-            }
-            Self::Functions { create, reset } => {
-                let mut recipe = Recipe::of(Create::Function(*create));
-                recipe.set_closure(*reset);
+                match reset {
+                    ConstReset::Own(set_recycle) => set_recycle(&mut recipe),
+                    ConstReset::Custom(reset) => recipe.set_closure(*reset),
+                }
+                if let Some(name) = name {
+                    recipe.settings.set_name(*name);
+                }
                 Arc::new(recipe)
             }
             #[cfg(feature = "bumpalo")]
-            Self::Deferred(make) => make(),
+            Self::Deferred { name, role, make } => {
+                let mut recipe = make();
+                let settings = Arc::get_mut(&mut recipe).map(|recipe| &mut recipe.settings);
+                settings.expect("just made").set_role(*role, *name);
+                recipe
+            }
             Self::Built(recipe) => Arc::clone(recipe),
         }
     }

@@ -8,14 +8,38 @@ use crate::budget::Budget;
 use crate::raw::limits::{Limits, Quota};
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
+use crate::sys::switch;
 use std::time::Duration;
 
 /// Longer intervals are as good as this one, and clocks can add it up.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// What a pool is to its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The user's own pool: it enters the roster, and the environment switches it off.
+    Whole,
+    #[cfg_attr(
+        not(feature = "bumpalo"),
+        expect(dead_code, reason = "for arenas, which are a feature")
+    )]
+    /// The arenas of an arena pool: the environment switches them off, and the arena pool enters the roster.
+    Regions,
+    /// A part, which the whole takes care of.
+    Part,
+}
+
+impl Role {
+    /// Whether the environment switches a pool of this name off.
+    pub(crate) fn is_off(self, name: Option<&str>) -> bool {
+        self != Self::Part && switch::is_off(name)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     name: Option<Box<str>>,
+    role: Role,
     min_idle: usize,
     max_idle: usize,
     max_idle_bytes: usize,
@@ -30,6 +54,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             name: None,
+            role: Role::Whole,
             min_idle: 0,
             max_idle: usize::MAX,
             max_idle_bytes: usize::MAX,
@@ -93,6 +118,16 @@ impl Settings {
         self.name.as_deref()
     }
 
+    /// The name under which the pool enters the roster and is switched off, if it does so itself.
+    pub(crate) fn listed_name(&self) -> Option<&str> {
+        self.name().filter(|_| self.role == Role::Whole)
+    }
+
+    /// Whether the environment switches the pool off.
+    pub(crate) fn is_off(&self) -> bool {
+        self.role.is_off(self.name())
+    }
+
     /// `None`: the user runs the passes.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.interval
@@ -129,10 +164,18 @@ impl Settings {
 /// For an arena pool.
 #[allow(dead_code, reason = "for arenas, which are a feature")]
 impl Settings {
+    pub(crate) fn set_role(&mut self, role: Role, name: Option<&str>) {
+        self.role = role;
+        if let Some(name) = name {
+            self.set_name(name);
+        }
+    }
+
     /// The settings of a pool whose idle objects hold nothing: no limits, and passes as here.
     pub(crate) fn for_shells(&self) -> Self {
         Self {
             interval: self.interval,
+            role: Role::Part,
             ..Self::default()
         }
     }
@@ -156,6 +199,8 @@ impl Settings {
     /// The settings of one member; `max_object_bytes` is its own limit on an object.
     pub(crate) fn for_member(&self, max_object_bytes: usize) -> Self {
         Self {
+            name: None,
+            role: Role::Part,
             max_idle: usize::MAX,
             max_idle_bytes: usize::MAX,
             max_object_bytes: max_object_bytes.min(self.max_object_bytes),

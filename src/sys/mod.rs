@@ -8,4 +8,6 @@ pub(crate) mod place;
 pub(crate) mod process;
 #[cfg(not(repool_loom))]
 pub(crate) mod spawn;
+#[cfg(not(repool_loom))]
+pub(crate) mod switch;
 pub(crate) mod timer;

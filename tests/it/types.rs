@@ -34,8 +34,8 @@ assert_eq_size!(Option<Pooled<[u8; 100_000]>>, usize);
 assert_eq_size!(Pooled<()>, usize);
 assert_eq_size!(Option<Pooled<()>>, usize);
 
-// A pool is a pointer to its inside, and what that is made from.
-assert_eq_size!(Pool<[u8; 100_000]>, [usize; 4]);
+// A pool is a pointer to its inside, and what that is made from: a name and two functions.
+assert_eq_size!(Pool<[u8; 100_000]>, [usize; 6]);
 
 // `Pool<Vec<u8>>` is nameable without a second parameter, and made in a `const` context.
 const fn empty() -> Scratch {

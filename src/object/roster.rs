@@ -1,0 +1,173 @@
+//! The roster: the named pools of the process, of every kind, for those who list them.
+//!
+//! A pool enters when it is first used, if it has a name, and leaves when it is dropped. The roster
+//! keeps no pool alive. No hit, no return and no pass comes here.
+//!
+//! The list is in parts with a lock each, so that a thread that is lost in a fork while it changes one does
+//! not take all of them along: a child that cannot lock a part goes on without the pools in it, and those
+//! that enter later go to another part. The locks are only ever tried, and nothing is dropped under them.
+
+use crate::background::manual::ensure_watched;
+use crate::raw::pool::Core;
+use crate::raw::refs::WeakCore;
+use crate::raw::stats::Stats;
+use crate::sync::rare::Arc;
+use crate::sync::{Mutex, Patience};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a named pool hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum PoolKind {
+    /// Objects of one type: a [`Pool`](crate::Pool).
+    Objects,
+    /// Byte buffers: a `BufferPool`.
+    Buffers,
+    /// Arenas: an `ArenaPool`.
+    Arenas,
+}
+
+impl fmt::Display for PoolKind {
+    /// `objects`, `buffers`, `arenas`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Objects => "objects",
+            Self::Buffers => "buffers",
+            Self::Arenas => "arenas",
+        })
+    }
+}
+
+/// A pool without its user's handle.
+pub(crate) trait Member: Send + Sync {
+    /// What it has done and holds; `None` when the pool is gone.
+    fn stats(&self) -> Option<Stats>;
+
+    /// Whether it keeps objects.
+    fn is_enabled(&self) -> bool;
+}
+
+/// An entry of the roster.
+pub(crate) struct Entry {
+    pub(crate) kind: PoolKind,
+    pub(crate) name: Box<str>,
+    pub(crate) member: Box<dyn Member>,
+}
+
+/// By the address that the pool enters and leaves under.
+type Part = Mutex<BTreeMap<usize, Arc<Entry>>>;
+
+const PARTS: usize = 16;
+
+static ROSTER: [Part; PARTS] = [const { Mutex::new(BTreeMap::new()) }; PARTS];
+
+/// The parts in the order in which a pool at this address tries them.
+fn parts(address: usize) -> impl Iterator<Item = &'static Part> {
+    // What is allocated for a pool is larger than a cache line.
+    let first = address / 64;
+    (first..).take(PARTS).map(|part| &ROSTER[part % PARTS])
+}
+
+/// Enters a pool.
+pub(crate) fn enter(address: usize, kind: PoolKind, name: &str, member: Box<dyn Member>) {
+    let entry = Arc::new(Entry {
+        kind,
+        name: name.into(),
+        member,
+    });
+    let part = parts(address).find_map(|part| part.lock_bounded(Patience::Short));
+    let before = part.and_then(|mut part| part.insert(address, entry));
+    drop(before); // after the lock
+}
+
+/// A pool that has entered is gone.
+pub(crate) fn leave(address: usize) {
+    let gone = parts(address).find_map(|part| {
+        let mut part = part.lock_bounded(Patience::Long)?;
+        part.remove(&address)
+    });
+    drop(gone); // after the lock
+}
+
+/// The named pools.
+pub(crate) fn entries() -> Vec<Arc<Entry>> {
+    let mut all = Vec::new();
+    for part in &ROSTER {
+        if let Some(part) = part.lock_bounded(Patience::Long) {
+            all.extend(part.values().cloned());
+        }
+    }
+    all
+}
+
+impl Member for WeakCore {
+    fn stats(&self) -> Option<Stats> {
+        (!self.is_closed()).then(|| stats(self))
+    }
+
+    fn is_enabled(&self) -> bool {
+        Core::is_enabled(self)
+    }
+}
+
+/// What a pool has done and holds.
+pub(crate) fn stats(core: &Core) -> Stats {
+    let stats = core.stats();
+    if stats.idle > 0 {
+        // It is, but in a forked child that has had no return on a slow path.
+        ensure_watched(core);
+    }
+    stats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Member for Nothing {
+        fn stats(&self) -> Option<Stats> {
+            None
+        }
+
+        fn is_enabled(&self) -> bool {
+            true
+        }
+    }
+
+    fn names() -> Vec<String> {
+        let mut names: Vec<_> = entries()
+            .iter()
+            .map(|entry| entry.name.to_string())
+            .filter(|name| name.starts_with("roster-test"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// As after a fork in which the holder of a lock was lost.
+    #[test]
+    fn a_part_that_stays_locked_keeps_no_pool_out_and_none_in() {
+        let address = 64 * PARTS * 1_000;
+        enter(
+            address,
+            PoolKind::Objects,
+            "roster-test-1",
+            Box::new(Nothing),
+        );
+        assert_eq!(names(), ["roster-test-1"]);
+        let lost = parts(address).next().and_then(Mutex::try_lock);
+        assert!(lost.is_some());
+        let other = address + 64 * PARTS;
+        enter(other, PoolKind::Arenas, "roster-test-2", Box::new(Nothing));
+        assert_eq!(names(), ["roster-test-2"]);
+        leave(other);
+        assert!(names().is_empty());
+        drop(lost);
+        leave(address);
+        leave(address);
+        assert!(names().is_empty());
+    }
+}

@@ -1,0 +1,7 @@
+//! What an operator sees: the named pools of the process and their figures.
+//!
+//! Stands above the pools and only reads: nothing below calls in here, so what is not asked for costs nothing.
+
+mod pools;
+
+pub use self::pools::{PoolInfo, pools};

@@ -1,0 +1,69 @@
+//! [`pools`]: the named pools of the process.
+
+use crate::object::roster::{self, PoolKind};
+use crate::raw::stats::Stats;
+use std::fmt;
+
+/// A named pool and its figures, from [`pools`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolInfo {
+    /// What it hands out.
+    pub kind: PoolKind,
+    /// Its name. Two pools may have the same one.
+    pub name: String,
+    /// Whether it keeps objects: `false` once it was switched off.
+    pub enabled: bool,
+    /// What it has done and holds.
+    pub stats: Stats,
+}
+
+impl fmt::Display for PoolInfo {
+    /// One line for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.name, self.kind)?;
+        if !self.enabled {
+            f.write_str(", off")?;
+        }
+        write!(f, "): {}", self.stats)
+    }
+}
+
+/// The named pools of the process with their figures, sorted by name and kind.
+///
+/// A pool is there from its first use (a [`BufferPool`](crate::BufferPool) with settings from `build`) until
+/// it is dropped. One gets its name from its builder or a constructor like
+/// [`Pool::named`](crate::Pool::named); pools without a name are not listed.
+///
+/// The figures are those of [`Pool::stats`](crate::Pool::stats), and cost as much: some nanoseconds for each
+/// pool and thread. No get and no drop waits for them. A forked child lists its parent's pools as well,
+/// except some of those that another thread of the parent was adding or removing at that moment.
+///
+/// # Examples
+/// ```
+/// use repool::Pool;
+///
+/// static LINES: Pool<String> = Pool::named("lines", String::new);
+/// drop(LINES.get());
+/// for pool in repool::pools() {
+///     println!("{pool}");
+/// }
+/// # assert!(repool::pools().iter().any(|pool| pool.to_string().starts_with(
+/// #     "lines (objects): 0 in use, 1 idle")));
+/// ```
+#[must_use]
+pub fn pools() -> Vec<PoolInfo> {
+    let mut pools: Vec<_> = roster::entries()
+        .iter()
+        .filter_map(|entry| {
+            Some(PoolInfo {
+                kind: entry.kind,
+                name: entry.name.to_string(),
+                enabled: entry.member.is_enabled(),
+                stats: entry.member.stats()?,
+            })
+        })
+        .collect();
+    pools.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)));
+    pools
+}

@@ -1,0 +1,90 @@
+//! `REPOOL` in the environment: which pools are switched off from their first use on.
+//!
+//! Read once, when the first pool asks; nothing on the hit path looks here.
+
+use crate::sync::rare::OnceLock;
+
+/// What the environment says of pools.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    AllOff,
+    /// These are off.
+    Off(Vec<String>),
+}
+
+/// Whether `REPOOL` says that the pool of this name is off.
+pub(crate) fn is_off(name: Option<&str>) -> bool {
+    // Read first and then set: a child forked while a `OnceLock` initialises would wait for ever.
+    static SAID: OnceLock<Said> = OnceLock::new();
+    let said = SAID.get().unwrap_or_else(|| {
+        let text = std::env::var_os("REPOOL").unwrap_or_default();
+        let parsed = match text.to_str() {
+            Some(text) => parse(text),
+            None => Err("not UTF-8"),
+        };
+        let said = *parsed.as_ref().err().unwrap_or(&"");
+        // Of threads that race, one says so.
+        if SAID.set(parsed.unwrap_or(Said::Nothing)).is_ok() && !said.is_empty() {
+            eprintln!(
+                "repool: REPOOL={text:?} is {said}; no pool is switched off. Say off, or off:name,name."
+            );
+        }
+        SAID.get().expect("set by some thread")
+    });
+    match said {
+        Said::Nothing => false,
+        Said::AllOff => true,
+        Said::Off(names) => name.is_some_and(|name| names.iter().any(|off| off == name)),
+    }
+}
+
+/// `off`, `off:name,name`, `on`, or nothing.
+fn parse(text: &str) -> Result<Said, &'static str> {
+    let (word, names) = match text.split_once(':') {
+        Some((word, names)) => (word, Some(names)),
+        None => (text, None),
+    };
+    match (word.trim(), names) {
+        ("" | "on", None) => Ok(Said::Nothing),
+        ("off", None) => Ok(Said::AllOff),
+        ("off", Some(names)) => {
+            let names: Vec<_> = names
+                .split(',')
+                .map(|name| name.trim().to_owned())
+                .collect();
+            if names.iter().any(String::is_empty) {
+                return Err("a list with an empty name");
+            }
+            Ok(Said::Off(names))
+        }
+        _ => Err("not understood"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Said, parse};
+
+    fn off(names: &[&str]) -> Result<Said, &'static str> {
+        Ok(Said::Off(names.iter().copied().map(String::from).collect()))
+    }
+
+    #[test]
+    fn words_and_lists_are_understood() {
+        assert_eq!(parse(""), Ok(Said::Nothing));
+        assert_eq!(parse("on"), Ok(Said::Nothing));
+        assert_eq!(parse(" off "), Ok(Said::AllOff));
+        assert_eq!(parse("off:frames"), off(&["frames"]));
+        assert_eq!(parse("off: a b , c:d"), off(&["a b", "c:d"]));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "0", "false", "OFF", "off:", "off:a,,b", "off:a,", ":a", "on:a", "offf",
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What an operator sees: the list of named pools, the switch in the environment.
+#![cfg(not(any(miri, target_family = "wasm")))]
+
+#[path = "observe/pools.rs"]
+mod pools;
+#[path = "observe/switch.rs"]
+mod switch;
