@@ -66,6 +66,7 @@ fn one_thread_fills_a_limit_on_bytes_exactly() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "arrays of 64 KiB")]
 fn an_objects_own_size_counts_towards_limits_on_bytes() {
     // 12.5 MiB of 64 KiB inline arrays were kept under 1 MiB.
     type Array = [u8; 64 << 10];
@@ -427,6 +428,7 @@ fn by_hand<T: Default + Send + 'static>(bytes: usize) -> Pool<T> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "fills a hundred maps")]
 fn a_reset_of_ones_own_does_not_blind_a_limit_on_bytes() {
     // A pool of maps kept 36 MiB under 1 MiB, and said that it was nothing.
     const LIMIT: usize = 1 << 20;
