@@ -125,7 +125,7 @@ impl Ring {
             young: Queue::new(),
             old: Queue::new(),
             tally,
-            next: 1,
+            next: 0,
             looks: LOOKS,
             came: 0,
         }
@@ -161,8 +161,7 @@ impl Ring {
     fn look_at_young(&mut self) -> Option<Pooled<Cell>> {
         for _ in 0..self.looks.min(self.young.len()) {
             if self.next >= self.young.len() {
-                // The oldest one has been looked at.
-                self.next = 1;
+                self.next = 0;
             }
             let at = self.next;
             if self.young.get_mut(at)?.is_back() {
@@ -175,7 +174,7 @@ impl Ring {
 
     /// Takes out one that is back; those before it are old.
     fn take_at(&mut self, at: usize) -> Option<(Pooled<Cell>, bool)> {
-        self.next = 1;
+        self.next = 0;
         for _ in 0..at {
             let cell = self.young.pop()?;
             self.old.push(cell);
