@@ -159,8 +159,8 @@ fn objects_cross_threads_where_they_should() {
     let result: Value = serde_json::from_str(&short(&args)).unwrap();
     let workloads = result["comparisons"][0]["summaries"].as_array().unwrap();
     for workload in &workloads[..2] {
-        // The rest is served by the worker itself, since the next one is too far behind.
-        assert!(workload["crossed"].as_f64() > Some(0.2), "{workload}");
+        // The rest is what was left when the next worker had ended.
+        assert!(workload["crossed"].as_f64() > Some(0.5), "{workload}");
     }
     assert_eq!(workloads[2]["crossed"], Value::Null);
 

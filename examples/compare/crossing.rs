@@ -46,24 +46,32 @@ impl<'a, S: Source> Place<'a, S> {
         body: &[u8],
         number: usize,
     ) -> Option<Result<(usize, u64), String>> {
-        let mut message = S::message(body.len());
-        message.extend_from_slice(body);
-        self.serve(Message::Body(number, message))
+        self.serve(|_| {
+            let mut message = S::message(body.len());
+            message.extend_from_slice(body);
+            Message::Body(number, message)
+        })
     }
 
     /// The same with a message of vectors.
     pub(crate) fn exchange(&mut self, number: usize) -> Option<Result<(usize, u64), String>> {
-        let mut parcels = std::mem::take(&mut self.spare);
-        parcels.extend((number..number + BATCH).map(|n| {
-            let mut parcel = S::parcel();
-            parcel.extend_from_slice(&[n as u8; WRITTEN]);
-            parcel
-        }));
-        self.serve(Message::Parcels(number, parcels))
+        self.serve(|spare| {
+            let mut parcels = std::mem::take(spare);
+            parcels.extend((number..number + BATCH).map(|n| {
+                let mut parcel = S::parcel();
+                parcel.extend_from_slice(&[n as u8; WRITTEN]);
+                parcel
+            }));
+            Message::Parcels(number, parcels)
+        })
     }
 
-    fn serve(&mut self, message: Message<S>) -> Option<Result<(usize, u64), String>> {
-        match self.desk.exchange(self.ring, self.phase, message) {
+    fn serve(
+        &mut self,
+        make: impl FnOnce(&mut Vec<S::Parcel>) -> Message<S>,
+    ) -> Option<Result<(usize, u64), String>> {
+        let spare = &mut self.spare;
+        match self.desk.exchange(self.ring, self.phase, || make(spare)) {
             Turn::Nothing => None,
             Turn::Serve(Message::Body(number, body)) => {
                 Some(request::encode::<S>(&body).map(|reply| (number, reply)))

@@ -1,13 +1,14 @@
 //! Objects that cross threads: each worker sends to the next one and takes from the one before, in
 //! a ring.
 //!
-//! In one request a worker makes a message, sends it on, and serves one that came. So each thread
-//! gets as many objects as it drops, and never its own. When the next worker is [`ROOM`] behind, the
-//! worker serves its own message instead of waiting; [`Desk::crossed`] says how often it did not
-//! have to.
+//! In one request a worker makes a message, sends it on, and serves one that came. When the next worker
+//! is [`ROOM`] behind, the message waits, and no other is made until it has gone. So a worker serves
+//! only what another one made, as long as there are two; [`Desk::crossed`] counts that.
 //!
-//! Nobody waits for ever: a worker waits for a message only after it has sent one, so around the
-//! ring not all can wait, and one whose predecessor has ended its phase takes what is left.
+//! Nobody waits for ever. A worker waits with an empty inbox only, after it has sent its message, or
+//! while the next one's inbox is full; that one does not wait then. If all had sent and all inboxes were
+//! empty, each had begun its request after it took the message that the one before sent in its own: around
+//! the ring, each had begun before itself.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -29,6 +30,8 @@ pub(crate) struct Desk<T> {
     number: usize,
     next: SyncSender<T>,
     inbox: Receiver<T>,
+    /// A message for which there was no room.
+    waiting: Option<T>,
     /// Messages served that another worker made, and all.
     crossed: u64,
     served: u64,
@@ -50,6 +53,7 @@ pub(crate) fn ring<T>(workers: usize) -> (Ring, Vec<Desk<T>>) {
             number,
             next: senders[(number + 1) % workers].clone(),
             inbox,
+            waiting: None,
             crossed: 0,
             served: 0,
         })
@@ -70,34 +74,54 @@ impl Ring {
 }
 
 impl<T> Desk<T> {
-    /// Sends a message on, and says which one to serve instead.
-    pub(crate) fn exchange(&mut self, ring: &Ring, phase: usize, message: T) -> Turn<T> {
-        match self.next.try_send(message) {
-            Ok(()) => {}
-            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
-                self.served += 1;
-                return Turn::Serve(message);
-            }
-        }
+    /// Sends a message on, and says which one to serve. Makes it only if none is waiting to go.
+    pub(crate) fn exchange(
+        &mut self,
+        ring: &Ring,
+        phase: usize,
+        make: impl FnOnce() -> T,
+    ) -> Turn<T> {
         let workers = ring.ended.len();
         let before = (self.number + workers - 1) % workers;
+        let after = (self.number + 1) % workers;
+        let mut waiting = Some(self.waiting.take().unwrap_or_else(make));
         loop {
+            if let Some(message) = waiting.take() {
+                match self.next.try_send(message) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
+                        waiting = Some(message);
+                    }
+                }
+            }
             // Before the look into the inbox: what is there then is all that will be.
-            let ended = ring.has_ended(before, phase);
+            let no_more_come = ring.has_ended(before, phase);
+            let stays = ring.has_ended(after, phase);
             match self.inbox.recv_timeout(PATIENCE) {
                 Ok(message) => {
+                    self.waiting = waiting;
                     self.served += 1;
                     self.crossed += u64::from(workers > 1);
                     return Turn::Serve(message);
                 }
-                Err(RecvTimeoutError::Timeout) if !ended => {}
-                Err(_) => return Turn::Nothing,
+                Err(RecvTimeoutError::Timeout) if !no_more_come && !stays => {}
+                Err(_) => match waiting.take() {
+                    // Nobody takes it any more.
+                    Some(message) if stays => {
+                        self.served += 1;
+                        return Turn::Serve(message);
+                    }
+                    Some(message) => waiting = Some(message),
+                    None if no_more_come => return Turn::Nothing,
+                    None => {}
+                },
             }
         }
     }
 
     /// Drops what nobody has served, so that it does not count as memory in use.
     pub(crate) fn clear(&mut self) {
+        self.waiting = None;
         while self.inbox.try_recv().is_ok() {}
     }
 
