@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    repool_loom,
-    allow(dead_code, reason = "models use the protocol, not the API")
+    any(repool_loom, not(all(feature = "bytes", feature = "bumpalo"))),
+    allow(
+        dead_code,
+        reason = "models use the protocol and not the API; buffers and arenas use more than pools do"
+    )
 )]
 
 #[cfg(all(feature = "bumpalo", not(repool_loom)))]
