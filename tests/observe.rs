@@ -3,5 +3,7 @@
 
 #[path = "observe/pools.rs"]
 mod pools;
+#[path = "observe/stats.rs"]
+mod stats;
 #[path = "observe/switch.rs"]
 mod switch;

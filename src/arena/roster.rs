@@ -55,6 +55,7 @@ pub(super) fn together(regions: Stats, off: Stats) -> Stats {
     let mut stats = regions;
     stats.created += off.created + off.reused;
     stats.in_use += off.in_use;
+    stats.peak_in_use += off.peak_in_use;
     stats.discarded += off.returned + off.discarded;
     stats.discarded_by.switched_off += off.returned + off.discarded - off.discarded_by.panic;
     stats.discarded_by.panic += off.discarded_by.panic;

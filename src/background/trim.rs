@@ -31,6 +31,7 @@ use crate::sys::memory::Level;
 /// A pool is quiet when the depot has no more than is to stay, and every cache was found unused and empty and was left
 /// without room, so that its owner's next return takes the slow path.
 pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
+    core.sample_marks();
     let more_to_come = core.on_pass();
     core.forget_crossings();
     let wanted = others_want_the_room(core);

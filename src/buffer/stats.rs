@@ -76,6 +76,7 @@ pub(super) fn of_all(inner: &Inner) -> Stats {
     // What goes from thread to thread may have been seen twice; no limit is exceeded (I7).
     let (objects, bytes) = inner.settings().common.most();
     let idle = sum.idle.min(objects as u64);
+    sum.peak_idle = sum.peak_idle.min(objects as u64);
     sum.in_use += sum.idle - idle;
     sum.idle = idle;
     sum.idle_bytes = sum.idle_bytes.min(bytes as u64);

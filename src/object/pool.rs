@@ -490,7 +490,7 @@ impl<T: Send + 'static> Pool<T> {
         let core = self.core();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
         let guard = unsafe { Pooled::hold(core, create) };
-        core.counters.created();
+        core.count_created();
         guard
     }
 

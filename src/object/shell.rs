@@ -130,7 +130,7 @@ impl<T: Send + 'static> Shell<T> {
         let recipe = unsafe { Self::recipe(core.address()) };
         // SAFETY: the caller's.
         let link = unsafe { Self::node(core, || recipe.create()) };
-        core.counters.created();
+        core.count_created();
         // The user's code weighs it: if it panics, the node must go.
         let bomb = DiscardOnDrop {
             link: link.as_ptr(),

@@ -3,5 +3,7 @@
 //! Stands above the pools and only reads: nothing below calls in here, so what is not asked for costs nothing.
 
 mod pools;
+#[cfg(feature = "serde")]
+mod serialize;
 
 pub use self::pools::{PoolInfo, pools};

@@ -10,6 +10,7 @@ mod gate;
 mod grant;
 pub(crate) mod limits;
 pub(crate) mod lists;
+mod marks;
 pub(crate) mod node;
 mod page;
 pub(crate) mod pool;

@@ -37,6 +37,11 @@ pub(crate) struct Counters {
     trimmed: Figure,
     /// The most reuses that a snapshot has reported.
     said_reused: Figure,
+    /// The high-water marks: see `marks.rs`.
+    peak_idle: Figure,
+    peak_in_use: Figure,
+    /// From so many objects on the next miss looks at them.
+    look_at: Figure,
 }
 
 /// What one place holds, or several together.
@@ -70,6 +75,9 @@ impl Counters {
             discarded: std::array::from_fn(|_| Figure::new(0)),
             trimmed: Figure::new(0),
             said_reused: Figure::new(0),
+            peak_idle: Figure::new(0),
+            peak_in_use: Figure::new(0),
+            look_at: Figure::new(0),
         }
     }
 
@@ -81,6 +89,16 @@ impl Counters {
         }
         let before = self.said_reused.fetch_max(reused, Ordering::Relaxed);
         before.max(reused)
+    }
+
+    /// Whether there are so many more objects that the high-water marks are worth a look.
+    pub(super) fn has_grown_to(&self, objects: usize) -> bool {
+        let has_grown = objects >= self.look_at.load(Ordering::Relaxed);
+        if has_grown {
+            let next = objects + 1 + objects / 64;
+            self.look_at.store(next, Ordering::Relaxed);
+        }
+        has_grown
     }
 
     pub(crate) fn created(&self) {
@@ -119,9 +137,9 @@ impl Counters {
 
 /// A snapshot of what a pool has done and holds, from [`Pool::stats`](crate::Pool::stats).
 ///
-/// Counters count from the pool's first use and never go back. `idle`, `idle_bytes` and `in_use`
+/// Counters count from the pool's first use and never go back, so a Prometheus counter may read them. `idle`, `idle_bytes` and `in_use`
 /// are the present state. While other threads are at work they may be off by the operations under
-/// way, but the books always balance:
+/// way, but the counters always add up:
 /// `created + adopted == in_use + idle + discarded + trimmed + taken`.
 ///
 /// # Examples
@@ -160,6 +178,12 @@ pub struct Stats {
     pub idle_bytes: u64,
     /// Objects that guards hold.
     pub in_use: u64,
+    /// The most objects that were idle at once, as far as was seen: by [`Pool::stats`](crate::Pool::stats)
+    /// and at the start of each trim pass, and never on a hit. Of a buffer pool: the sum of its classes'.
+    pub peak_idle: u64,
+    /// The most objects that guards held at once, as far as was seen: as `peak_idle`, and by a request that
+    /// created an object, each time that there were 1/64 more of them.
+    pub peak_in_use: u64,
 }
 
 /// Objects dropped instead of being kept, by reason.
@@ -215,6 +239,8 @@ impl Stats {
             idle,
             idle_bytes,
             in_use,
+            peak_idle,
+            peak_in_use,
         } = self;
         for (sum, one) in [
             (created, other.created),
@@ -227,6 +253,8 @@ impl Stats {
             (idle, other.idle),
             (idle_bytes, other.idle_bytes),
             (in_use, other.in_use),
+            (peak_idle, other.peak_idle),
+            (peak_in_use, other.peak_in_use),
             (&mut discarded_by.oversize, other.discarded_by.oversize),
             (&mut discarded_by.full, other.discarded_by.full),
             (&mut discarded_by.budget, other.discarded_by.budget),
@@ -282,8 +310,19 @@ impl Stats {
         let alive = came.saturating_sub(went);
         stats.idle = ((caches.idle + depot.idle) as u64).min(alive);
         stats.in_use = alive - stats.idle;
+        stats.peak_idle = highest(&counters.peak_idle, stats.idle);
+        stats.peak_in_use = highest(&counters.peak_in_use, stats.in_use);
         stats
     }
+}
+
+/// Raises a mark to a figure; what it is then.
+fn highest(mark: &Figure, now: u64) -> u64 {
+    let before = mark.load(Ordering::Relaxed) as u64;
+    if now > before {
+        mark.fetch_max(now as usize, Ordering::Relaxed);
+    }
+    now.max(before)
 }
 
 impl Discarded {
@@ -303,24 +342,74 @@ impl Discarded {
         } = *self;
         oversize + full + budget + reset + panic + closed + switched_off + user + underused
     }
+
+    /// Each reason's name and count, in the order of the fields.
+    ///
+    /// # Examples
+    /// ```
+    /// # use repool::Pool;
+    /// let pool: Pool<String> = Pool::new(String::new);
+    /// pool.set_enabled(false);
+    /// drop(pool.get());
+    /// let why: Vec<_> = pool.stats().discarded_by.by_reason().filter(|(_, count)| *count > 0).collect();
+    /// assert_eq!(why, [("switched_off", 1)]);
+    /// ```
+    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let Self {
+            oversize,
+            full,
+            budget,
+            reset,
+            panic,
+            closed,
+            switched_off,
+            user,
+            underused,
+        } = *self;
+        [
+            ("oversize", oversize),
+            ("full", full),
+            ("budget", budget),
+            ("reset", reset),
+            ("panic", panic),
+            ("closed", closed),
+            ("switched_off", switched_off),
+            ("user", user),
+            ("underused", underused),
+        ]
+        .into_iter()
+    }
 }
 
 impl fmt::Display for Stats {
-    /// One line for a log.
+    /// One line for a log: the present state, the counters, why objects were discarded, the peaks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} in use, {} idle ({} bytes), {} created, {} reused ({:.1} % hits), {} discarded, \
-             {} trimmed",
+            "{} in use, {} idle ({} bytes), {} created, {} reused ({:.1} % hits), {} trimmed, \
+             {} discarded",
             self.in_use,
             self.idle,
             self.idle_bytes,
             self.created,
             self.reused,
             100.0 * self.hit_rate(),
-            self.discarded,
             self.trimmed,
-        )
+            self.discarded,
+        )?;
+        let mut reasons = self
+            .discarded_by
+            .by_reason()
+            .filter(|(_, count)| *count > 0);
+        if let Some((reason, count)) = reasons.next() {
+            write!(f, " ({count} {reason}")?;
+            for (reason, count) in reasons {
+                write!(f, ", {count} {reason}")?;
+            }
+            f.write_str(")")?;
+        }
+        let (in_use, idle) = (self.peak_in_use, self.peak_idle);
+        write!(f, ", at most {in_use} in use and {idle} idle")
     }
 }
 

@@ -290,18 +290,13 @@ impl Core {
             self.visit_those(None, changed, |cache, inside| cache.note_bytes(inside));
             caches = self.read_caches().0;
         }
-        let depot = Figures {
-            idle: self.depot.objects(),
-            idle_bytes: self.depot.bytes(),
-            ..Figures::default()
-        };
-        let mut stats = Stats::of(&self.counters, caches, depot);
+        let mut stats = Stats::of(&self.counters, caches, self.in_depot());
         let weights = stats.idle_bytes as usize;
         stats.idle_bytes = self.limits.bytes_of(stats.idle as usize, weights) as u64;
         stats
     }
 
-    fn read_caches(&self) -> (Figures, bool) {
+    pub(super) fn read_caches(&self) -> (Figures, bool) {
         let (mut sum, mut exact) = (Figures::default(), true);
         self.each_cache(|cache| {
             let (figures, is_exact) = cache.figures();
