@@ -228,16 +228,10 @@ impl Inner {
         self.is_enabled() || self.settings.wipes()
     }
 
-    /// Counts a plain one; `false` if buffers are pooled.
+    /// What counts plain ones, if buffers are plain ones.
     #[inline(always)]
-    pub(super) fn is_off(&self) -> bool {
-        match self.off.get() {
-            Some(off) if !self.pools() => {
-                off.count();
-                true
-            }
-            _ => false,
-        }
+    pub(super) fn off(&self) -> Option<&Off> {
+        self.off.get().filter(|_| !self.pools())
     }
 
     /// Plain buffers handed out.

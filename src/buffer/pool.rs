@@ -274,8 +274,12 @@ impl BufferPool {
     #[cold]
     #[inline(never)]
     fn get_slow(&self, min_capacity: usize) -> Buffer {
-        if self.inner.get().is_some_and(Inner::is_off) {
-            return Buffer::plain(BytesMut::with_capacity(min_capacity));
+        if let Some(off) = self.inner.get().and_then(Inner::off) {
+            if min_capacity <= isize::MAX as usize {
+                let buffer = Buffer::plain(BytesMut::with_capacity(min_capacity));
+                off.count();
+                return buffer;
+            }
         }
         match self.find(min_capacity, false) {
             Ok(buffer) => buffer,
@@ -285,11 +289,11 @@ impl BufferPool {
 
     /// A buffer by the slow path.
     fn find(&self, min_capacity: usize, fallible: bool) -> Result<Buffer, CapacityError> {
-        if fallible && self.inner.get().is_some_and(Inner::is_off) {
+        if let Some(off) = self.inner.get().and_then(Inner::off) {
             let memory = memory::allocate(min_capacity, fallible);
-            return memory
-                .map(Buffer::plain)
-                .ok_or_else(|| CapacityError::of(min_capacity));
+            let memory = memory.ok_or_else(|| CapacityError::of(min_capacity))?;
+            off.count();
+            return Ok(Buffer::plain(memory));
         }
         if min_capacity == 0 {
             return Ok(self.find_unsized());
