@@ -9,11 +9,10 @@ mod ledger;
 mod workers;
 
 use buffer_model::{LEFT, Left, Part, Piece, Tenant, edit};
-use buffer_program::{How, Op, Program, Settings, class, size};
+use buffer_program::{How, Op, Program, Settings, size};
 use bytes::{BufMut, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use repool::{Budget, Buffer, BufferPool, Level};
-use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use workers::Workers;
@@ -30,7 +29,9 @@ struct Subject {
     pool: Arc<BufferPool>,
     number: usize,
     max_class: usize,
-    requests: BTreeMap<usize, u64>,
+    /// Requests with a size, and without.
+    sized: u64,
+    without: u64,
 }
 
 impl Subject {
@@ -60,28 +61,29 @@ impl Subject {
             pool: Arc::new(builder.build()),
             number,
             max_class,
-            requests: BTreeMap::new(),
+            sized: 0,
+            without: 0,
         }
     }
 
     /// Notes requests for buffers.
     fn asked(&mut self, asked: usize, buffers: usize) {
-        if asked > 0 && buffers > 0 {
-            *self
-                .requests
-                .entry(class(asked, self.max_class))
-                .or_default() += buffers as u64;
+        if asked > 0 {
+            self.sized += buffers as u64;
+        } else {
+            self.without += buffers as u64;
         }
     }
 
     fn home(&self, asked: usize) -> Option<usize> {
-        (asked > 0).then_some(self.number)
+        let _ = asked;
+        Some(self.number)
     }
 }
 
 fn get(pool: &BufferPool, asked: usize, fallible: bool) -> Buffer {
     let buffer = if fallible {
-        pool.try_get(asked).expect("there is memory")
+        pool.try_with_capacity(asked).expect("there is memory")
     } else {
         pool.get(asked)
     };
@@ -139,8 +141,10 @@ impl World {
             }
             Op::TryGetHuge { less } => {
                 let asked = usize::MAX - usize::from(less);
-                let error = self.workers.run(thread, move || pool.try_get(asked).err());
-                assert_eq!(error.expect("too much").asked, asked);
+                let error = self
+                    .workers
+                    .run(thread, move || pool.try_with_capacity(asked).err());
+                assert_eq!(error.expect("too much").requested, asked);
             }
             Op::Write { at, size, how } => {
                 if let Some(mut tenant) = take(&mut self.tenants, at) {
@@ -385,26 +389,29 @@ impl World {
         let sum = |figure: fn(&repool::ClassStats) -> u64| classes.iter().map(figure).sum::<u64>();
         assert_eq!(stats.idle, sum(|class| class.idle));
         assert_eq!(stats.idle_bytes, sum(|class| class.idle_bytes));
-        assert_eq!(stats.created, sum(|class| class.created));
+        // Those handed out while the pool was switched off are of no class.
+        assert!(stats.created >= sum(|class| class.created));
         assert_eq!(stats.reused, sum(|class| class.reused));
         assert!(classes.iter().all(|class| class.lent <= class.in_use));
 
-        // Every request got a buffer, a new one or an old one, and is counted in its class.
-        let requests: BTreeMap<_, _> = classes
-            .iter()
-            .map(|class| (class.capacity, class.requests))
-            .filter(|(_, requests)| *requests > 0)
-            .collect();
-        assert_eq!(requests, self.subject.requests);
-        let asked = self.subject.requests.values().sum::<u64>();
-        assert_eq!(stats.created + stats.reused, asked);
+        // Every request with a size got a buffer, a new one or an old one. One without a size counts when
+        // it is written to.
+        let Subject { sized, without, .. } = self.subject;
+        let requests = stats.created + stats.reused;
+        assert!((sized..=sized + without).contains(&requests), "{stats:?}");
+        assert!(
+            classes
+                .iter()
+                .all(|class| class.requests == class.created + class.reused)
+        );
 
-        // In use is what is out, and what waits for its last part.
+        // In use is what is out, and what waits for its last part. (Plain ones, from while the pool was
+        // switched off, and those without memory are not.)
         let left = self.left.iter().flatten().copied();
         let homes = left.chain(self.tenants.iter().map(|tenant| tenant.home));
         let out = homes.filter(|home| *home == Some(self.subject.number));
         let lent = sum(|class| class.lent);
-        assert_eq!(stats.in_use, out.count() as u64 + lent, "{stats:?}");
+        assert!(stats.in_use <= out.count() as u64 + lent, "{stats:?}");
 
         let Settings {
             max_idle,
@@ -419,12 +426,8 @@ impl World {
             let most = max_object_bytes.map(|most| class.idle * size(most) as u64);
             assert!(most.is_none_or(|most| bytes <= most));
             assert!(bytes == 0 || class.capacity <= self.subject.max_class);
-            // Each has at least the capacity of its class, and less than the next one's.
-            let least = class.capacity as u64;
-            assert!(
-                class.idle == 0
-                    || (class.idle * least..=class.idle * least * 5 / 4).contains(&bytes)
-            );
+            // Each has at least the capacity of its class.
+            assert!(class.idle == 0 || class.idle * class.capacity as u64 <= bytes);
         }
         if let Some(budget) = &self.budget {
             assert!(stats.idle_bytes <= budget.used() as u64);
@@ -435,10 +438,14 @@ impl World {
         let left = self.left.iter().any(|left| !left.is_empty());
         if self.tenants.is_empty() && self.pieces.is_empty() && !left && lent == 0 {
             let live = ledger::Live::now().since(self.before);
-            assert_eq!(
-                (live.blocks, live.bytes),
-                (stats.idle as i64, stats.idle_bytes as i64),
-                "{stats:?}"
+            // One that was cut back to nothing has no block. Without a limit, one that grew in place and
+            // was cut back may hold more than it says.
+            assert!(live.blocks <= stats.idle as i64, "{live:?} {stats:?}");
+            assert!(live.bytes >= stats.idle_bytes as i64, "{live:?} {stats:?}");
+            let bounded = max_idle.is_some() || max_idle_bytes.is_some() || self.budget.is_some();
+            assert!(
+                !bounded || live.bytes == stats.idle_bytes as i64,
+                "{live:?} {stats:?}"
             );
         }
     }

@@ -170,10 +170,3 @@ pub fn size(raw: u16) -> usize {
         _ => rest * 16,
     }
 }
-
-/// The class that a request is counted in, by the documentation and without cleverness.
-pub fn class(asked: usize, max_class: usize) -> usize {
-    let mut sizes = (0..).flat_map(|log| (4..8).map(move |quarters| (quarters << log) * 16));
-    let class = sizes.find(|size| *size >= asked).expect("there is no end");
-    if class > max_class { usize::MAX } else { class }
-}
