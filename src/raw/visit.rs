@@ -26,8 +26,8 @@ use crate::sys::process::epoch;
 const SWEEPS: usize = 8;
 /// How often a visitor looks whether an owner leaves, before it lets the owner in again.
 const LOOKS: usize = if cfg!(repool_loom) { 1 } else { 32 };
-/// What `visit_epoch` is while a thread opens what lost visitors have left shut.
-const RECOVERING: usize = 0;
+/// Set in `visit_epoch` beside the epoch while a thread of that process opens what lost visitors have left shut.
+const RECOVERING: usize = 1 << (usize::BITS - 1);
 
 impl Core {
     // ---------------------------------------------------------------- whose turn it is
@@ -49,12 +49,20 @@ impl Core {
     /// Opens what visitors of the parent process have left shut. `false`: another thread is at it.
     #[cold]
     pub(crate) fn recover_visits_slow(&self) -> bool {
-        let before = self.visit_epoch.load(Ordering::Relaxed);
-        let claimed = before != RECOVERING
+        let (now, before) = (epoch(), self.visit_epoch.load(Ordering::Relaxed));
+        if before == now {
+            return true; // another thread has done it since the caller looked, and the lock is in use
+        }
+        let claimed = before != now | RECOVERING
             && self
                 .visit_epoch
                 // Relaxed: one thread wins, and what it does is published by the lock.
-                .compare_exchange(before, RECOVERING, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(
+                    before,
+                    now | RECOVERING,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
                 .is_ok();
         if !claimed {
             return !self.visits_are_lost();
@@ -70,7 +78,7 @@ impl Core {
             self.each_cache(|cache| cache.gate.set(WANTED | MISSED, false));
             drop(visits);
         }
-        self.visit_epoch.store(epoch(), Ordering::Relaxed);
+        self.visit_epoch.store(now, Ordering::Relaxed);
         true
     }
 
@@ -337,5 +345,39 @@ impl Core {
         debug_assert!(!cache.gate.has(OCCUPIED));
         // SAFETY: I3: the calling thread has the place, and holds the visits.
         unsafe { cache.occupy(&self.limits, self.is_barred()) };
+    }
+}
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use super::RECOVERING;
+    use crate::object::pool::Pool;
+    use crate::sync::{Ordering, Patience};
+    use crate::sys::process::epoch;
+
+    /// In a child, two threads may find the visits lost at once. The second one comes when the first has opened
+    /// them, and when a visitor of the child has them.
+    #[test]
+    fn visits_that_were_recovered_are_not_taken_from_their_next_visitor() {
+        let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+        let core = pool.core();
+        let visits = core.lock_visits(Patience::Short);
+        assert!(visits.is_some());
+        assert!(core.recover_visits_slow());
+        assert!(core.visits.try_lock().is_none(), "unlocked under a visitor");
+        drop(visits);
+        assert!(core.lock_visits(Patience::Short).is_some());
+    }
+
+    /// The parent was forked while one of its threads was recovering.
+    #[test]
+    fn a_recovery_that_was_lost_in_a_fork_is_done_again() {
+        let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+        let core = pool.core();
+        let of_parent = (epoch() + 1) | RECOVERING; // any other process's
+        core.visit_epoch.store(of_parent, Ordering::Relaxed);
+        std::mem::forget(core.visits.try_lock());
+        assert!(core.lock_visits(Patience::Short).is_some());
+        assert_eq!(core.visit_epoch.load(Ordering::Relaxed), epoch());
     }
 }
