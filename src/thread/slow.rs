@@ -60,12 +60,18 @@ fn take_one(core: &Core) -> *mut Link {
 fn refill(core: &Core, cache: &Cache, number: Number) -> *mut Link {
     if core.shares() {
         // Nothing stays here that other threads may want.
-        let link = take_one(core);
+        let mut link = take_one(core);
         if link.is_null() {
-            // SAFETY: the caller is the owner; its lists are empty, but it may be charged for more.
-            let nothing = unsafe { hand_over(core, cache) };
-            debug_assert!(nothing.0.is_empty());
-        } else {
+            // SAFETY: the caller is the owner. It may be charged for more than it has; and it may have something all
+            // the same, because to look empty from outside takes no more than a visitor at work.
+            let (rest, end) = unsafe { hand_over(core, cache) };
+            if !rest.is_empty() {
+                // SAFETY: the pool is borrowed by the caller, and keeps the core.
+                unsafe { into_depot(core.address(), rest, end) };
+                link = take_one(core);
+            }
+        }
+        if !link.is_null() {
             // SAFETY: I1: taken from the depot; the calling thread's cache.
             unsafe { core.set_home(link, cache, number.owner()) };
         }
@@ -345,4 +351,35 @@ pub(crate) fn close(core: &Core) {
     }
     core.counters.discarded(Reason::Closed, all.len);
     core.drop_batch(all);
+}
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use super::refill;
+    use crate::object::pool::Pool;
+    use crate::raw::pool::Core;
+    use crate::thread::attach;
+    use std::ptr::NonNull;
+
+    /// A visitor sets objects aside, and for a moment its figures say that the cache is empty.
+    #[test]
+    fn a_cache_that_only_looked_empty_loses_nothing_where_objects_are_shared() {
+        let pool = Pool::builder(Vec::<u8>::new)
+            .max_idle(64)
+            .trim_manually()
+            .build();
+        drop([pool.get(), pool.get(), pool.get()]);
+        let core = pool.core();
+        core.note_crossing();
+        core.note_miss();
+        assert!(core.shares());
+        let number = attach::number().expect("a thread like any other");
+        let cache = attach::cache_of(core, number).expect("used above");
+        assert!(!cache.is_empty());
+        let link = NonNull::new(refill(core, cache, number)).expect("there were three");
+        assert_eq!((pool.stats().idle, pool.stats().in_use), (2, 1));
+        // SAFETY: just taken, and held here.
+        unsafe { Core::discard(link.as_ptr(), crate::raw::stats::Reason::User) };
+        assert_eq!(pool.clear().objects, 2);
+    }
 }
