@@ -17,8 +17,13 @@ use super::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicUsize, Figure, Ordering};
 
-/// Heavier objects are not kept: the gate needs the sign. No allocation is larger.
-pub(crate) const MAX_WEIGHT: usize = isize::MAX as usize - 1;
+/// Heavier objects are not kept: the gate needs the sign, and sums of weights must not overflow, or what is given
+/// back is not what was charged. No process has more memory than that; users' `retained_bytes` may say so.
+pub(crate) const MAX_WEIGHT: usize = if usize::BITS > 32 {
+    1 << 47
+} else {
+    isize::MAX as usize - 1
+};
 /// The bar of an unbounded pool's fresh cache: objects below need no look at the list's length.
 pub(crate) const FIRST_BAR: usize = LIST_BYTES / LIST_LEN + 1;
 /// Heavier objects have to say how much of them is used, where that is asked.

@@ -559,3 +559,32 @@ fn a_builder_without_weights_builds_again() {
     assert_eq!((one.stats().created, other.stats().created), (1, 0));
     assert_eq!((one.name(), other.name()), (Some("twin"), Some("twin")));
 }
+
+/// A weigher may say anything. What it says must not leave a charge behind that keeps others out for good.
+#[test]
+fn weights_beyond_all_memory_leave_nothing_charged() {
+    for weight in [
+        usize::MAX,
+        isize::MAX as usize,
+        isize::MAX as usize - 1,
+        1 << 62,
+        1 << 40,
+    ] {
+        let budget = Budget::new(usize::MAX);
+        let pool = manual(|| Vec::<u16>::with_capacity(8))
+            .max_idle(100)
+            .budget(budget.clone())
+            .retained_bytes(move |of| if of.capacity() > 8 { weight } else { 16 })
+            .build();
+        for count in [1, 3, 7] {
+            let mut all = (0..count).map(|_| pool.get()).collect::<Vec<_>>();
+            all.iter_mut().for_each(|one| one.reserve(1_000));
+            drop(all);
+            drop((0..count).map(|_| pool.get()).collect::<Vec<_>>());
+        }
+        clear(&pool);
+        assert_eq!(budget.used(), 0, "{weight:#x}");
+        drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
+        assert_eq!(pool.stats().idle, 10, "{weight:#x}");
+    }
+}
