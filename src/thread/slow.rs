@@ -258,7 +258,7 @@ unsafe fn past_cache(
     if reason.is_some() {
         return;
     }
-    let evicted = match make_space(core, weight) {
+    let mut dropping = match make_space(core, weight) {
         Ok(evicted) => evicted,
         Err(reason) => {
             falling.reason = reason;
@@ -269,39 +269,35 @@ unsafe fn past_cache(
     // SAFETY: the caller holds the node.
     unsafe { Link::set_weight(link, weight) };
     // SAFETY: the caller gives the node up.
-    let refused = unsafe { core.depot.give_one(link) };
-    match refused {
-        Ok(()) => core.counters.returned(1),
+    match unsafe { core.depot.give_one(link) } {
+        Ok(()) => {
+            core.counters.returned(1);
+            ensure_watched(core); // mutant: drop-tell-return-to-depot
+        }
         Err(refused) => {
-            let batch = core.count_refused(refused);
-            let _evicted = DropNodes(core, evicted);
-            return core.drop_batch(batch);
+            core.limits.release(Charge {
+                objects: 1,
+                bytes: weight,
+            });
+            dropping.append(core.count_refused(refused));
         }
     }
-    ensure_watched(core); // mutant: drop-tell-return-to-depot
-    core.drop_nodes(evicted);
-}
-
-/// Nodes that are to be dropped, also if another destructor panics.
-struct DropNodes<'a>(&'a Core, Batch);
-
-impl Drop for DropNodes<'_> {
-    fn drop(&mut self) {
-        self.0.drop_nodes(self.1.take());
-    }
+    core.drop_nodes(dropping);
 }
 
 /// Reserves what one object weighs. Where a limit is in the way, the coldest objects in the depot make room;
-/// they are to be dropped, and are not charged for any more.
+/// they are to be dropped, and are not charged for any more. They stay if that does not make enough.
 fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
-    let charge = Charge {
+    let of_one = Charge {
         objects: 1,
         bytes: weight,
     };
     let mut evicted = Batch::EMPTY;
-    let mut result = core.limits.reserve(charge);
+    let Err(reason) = core.limits.reserve(of_one) else {
+        return Ok(evicted);
+    };
     if core.limits.could_hold(weight) {
-        while let (Err(reason), true) = (result, evicted.len < EVICTED) {
+        while evicted.len < EVICTED {
             let Some(cold) = core.depot.take_cold(1) else {
                 break;
             };
@@ -309,19 +305,29 @@ fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
                 objects: cold.len,
                 bytes: cold.bytes,
             });
-            core.counters.discarded(reason, cold.len);
             evicted.append(cold);
-            result = core.limits.reserve(charge);
+            if core.limits.reserve(of_one).is_ok() {
+                core.counters.discarded(reason, evicted.len);
+                return Ok(evicted);
+            }
         }
     }
-    match result {
-        Ok(()) => Ok(evicted),
-        Err(reason) => {
-            core.limits.count_refused();
-            core.drop_nodes(evicted);
-            Err(reason)
-        }
+    core.limits.count_refused();
+    if core
+        .limits
+        .reserve(Charge {
+            objects: evicted.len,
+            bytes: evicted.bytes,
+        })
+        .is_ok()
+    {
+        // SAFETY: the caller keeps the core.
+        unsafe { into_depot(core.address(), evicted, End::Cold) };
+    } else {
+        core.counters.discarded(reason, evicted.len);
+        core.drop_nodes(evicted);
     }
+    Err(reason)
 }
 
 /// Gives a batch, with the charge that came with it, to the depot; drops it if that is not to
