@@ -135,7 +135,8 @@ impl Gate {
                 let done = work();
                 // Release: pairs with the visitor's Acquire in `is_left`.
                 self.busy.store(false, Ordering::Release); // mutant: owner-leaves-slow
-                if wait.is_some() {
+                // Also if it did not have to wait: whichever visitor it waited for has gone.
+                if self.timed_out.load(Ordering::Relaxed) != 0 {
                     self.timed_out.store(0, Ordering::Relaxed);
                 }
                 return Ok(done);
@@ -230,5 +231,31 @@ impl Gate {
     #[cfg(test)]
     pub(super) fn lose_owner_inside(&self, lost: bool) {
         self.busy.store(lost, Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use super::{Gate, OCCUPIED};
+    use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Ordering};
+
+    /// One slow visitor must not make an owner go without its cache at each visit from then on.
+    #[test]
+    fn an_owner_whose_wait_ran_out_waits_again_once_the_gate_was_open() {
+        let gate = Gate {
+            bar: AtomicIsize::new(0),
+            busy: AtomicBool::new(false),
+            reasons: AtomicU8::new(0),
+            timed_out: AtomicU8::new(0),
+        };
+        gate.set(OCCUPIED, true);
+        gate.want();
+        // SAFETY: this thread is the only one.
+        assert!(unsafe { gate.as_owner(|| ()) }.is_err());
+        assert_ne!(gate.timed_out.load(Ordering::Relaxed), 0);
+        gate.let_go();
+        // SAFETY: as above.
+        assert!(unsafe { gate.as_owner(|| ()) }.is_ok());
+        assert_eq!(gate.timed_out.load(Ordering::Relaxed), 0);
     }
 }
