@@ -4,6 +4,7 @@
 //! `fallback.rs` runs all of it a second time without the process-wide barrier.
 
 mod budget;
+mod chaos;
 mod crossing;
 #[cfg(feature = "derive")]
 mod derive;
