@@ -63,6 +63,9 @@ pub use crate::arena::ArenaPoolBuilder as ArenaBuilder;
 #[cfg(all(feature = "bytes", not(repool_loom)))]
 pub use crate::buffer::{Buffer, BufferPool, BufferPoolBuilder, CapacityError, ClassStats};
 
+#[cfg(all(feature = "metrics", not(repool_loom)))]
+pub use crate::observe::record_metrics;
+
 #[cfg(feature = "derive")]
 pub use repool_derive::Recycle;
 

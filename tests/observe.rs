@@ -1,6 +1,9 @@
 //! What an operator sees: the list of named pools, the switch in the environment.
 #![cfg(not(any(miri, target_family = "wasm")))]
 
+#[cfg(feature = "metrics")]
+#[path = "observe/metrics.rs"]
+mod metrics;
 #[path = "observe/pools.rs"]
 mod pools;
 #[path = "observe/stats.rs"]

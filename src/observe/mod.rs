@@ -2,8 +2,12 @@
 //!
 //! Stands above the pools and only reads: nothing below calls in here, so what is not asked for costs nothing.
 
+#[cfg(feature = "metrics")]
+mod metrics;
 mod pools;
 #[cfg(feature = "serde")]
 mod serialize;
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::record_metrics;
 pub use self::pools::{PoolInfo, pools};

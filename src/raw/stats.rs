@@ -225,7 +225,7 @@ impl Stats {
     }
 
     /// Adds the figures of another pool.
-    #[cfg(feature = "bytes")]
+    #[allow(dead_code, reason = "for buffers and metrics, which are features")]
     pub(crate) fn add(&mut self, other: &Self) {
         let Self {
             created,

@@ -1,0 +1,206 @@
+//! The figures of all named pools for the `metrics` facade (feature `metrics`).
+//!
+//! Nothing is recorded on any path of a pool: [`record_metrics`] reads the figures as
+//! [`pools`](super::pools) does and hands them to the recorder that the program has installed.
+
+use super::{PoolInfo, pools};
+use crate::background::worker::janitor_stats;
+use crate::object::roster::PoolKind;
+use crate::raw::stats::Stats;
+use metrics::{Label, Unit};
+
+/// A metric of each pool.
+struct Metric {
+    name: &'static str,
+    unit: Unit,
+    read: fn(&Stats) -> u64,
+    description: &'static str,
+}
+
+const COUNTERS: &[Metric] = &[
+    Metric {
+        name: "repool_objects_created_total",
+        unit: Unit::Count,
+        read: |stats| stats.created,
+        description: "Objects made because none was idle: the misses.",
+    },
+    Metric {
+        name: "repool_objects_reused_total",
+        unit: Unit::Count,
+        read: |stats| stats.reused,
+        description: "Objects handed out again: the hits.",
+    },
+    Metric {
+        name: "repool_objects_returned_total",
+        unit: Unit::Count,
+        read: |stats| stats.returned,
+        description: "Objects taken back.",
+    },
+    Metric {
+        name: "repool_objects_adopted_total",
+        unit: Unit::Count,
+        read: |stats| stats.adopted,
+        description: "Objects that were made elsewhere and given to the pool.",
+    },
+    Metric {
+        name: "repool_objects_taken_total",
+        unit: Unit::Count,
+        read: |stats| stats.taken,
+        description: "Objects that left the pool for good.",
+    },
+    Metric {
+        name: "repool_objects_trimmed_total",
+        unit: Unit::Count,
+        read: |stats| stats.trimmed,
+        description: "Idle objects dropped by trim passes and by clear.",
+    },
+];
+
+const DISCARDED: &str = "repool_objects_discarded_total";
+const DISCARDED_IS: &str = "Objects dropped instead of being kept, by reason.";
+
+const GAUGES: &[Metric] = &[
+    Metric {
+        name: "repool_idle_objects",
+        unit: Unit::Count,
+        read: |stats| stats.idle,
+        description: "Objects waiting to be handed out.",
+    },
+    Metric {
+        name: "repool_idle_bytes",
+        unit: Unit::Bytes,
+        read: |stats| stats.idle_bytes,
+        description: "Memory of the idle objects.",
+    },
+    Metric {
+        name: "repool_in_use_objects",
+        unit: Unit::Count,
+        read: |stats| stats.in_use,
+        description: "Objects that are handed out.",
+    },
+    Metric {
+        name: "repool_peak_idle_objects",
+        unit: Unit::Count,
+        read: |stats| stats.peak_idle,
+        description: "The most objects that were seen idle at once.",
+    },
+    Metric {
+        name: "repool_peak_in_use_objects",
+        unit: Unit::Count,
+        read: |stats| stats.peak_in_use,
+        description: "The most objects that were seen handed out at once.",
+    },
+];
+
+const ENABLED: &str = "repool_enabled";
+const PASSES: &str = "repool_janitor_passes_total";
+const WAKE_UPS: &str = "repool_janitor_wake_ups_total";
+const RUNNING: &str = "repool_janitor_running";
+
+/// Hands the figures of all named pools to the recorder of the `metrics` crate.
+///
+/// Call it from a timer, or before each scrape. It costs as much as [`pools`](crate::pools) and what the
+/// recorder takes for some twenty metrics of each pool; no get and no drop ever records anything, and no lock
+/// of this crate is held while the recorder runs. Without a recorder it does nothing of use.
+///
+/// | metric | type | what |
+/// |---|---|---|
+/// | `repool_objects_created_total` | counter | misses |
+/// | `repool_objects_reused_total` | counter | hits |
+/// | `repool_objects_returned_total` | counter | objects taken back |
+/// | `repool_objects_adopted_total`, `repool_objects_taken_total` | counter | objects that came from elsewhere, or left |
+/// | `repool_objects_discarded_total` | counter | objects dropped instead of being kept; label `reason` as in [`Discarded`](crate::Discarded) |
+/// | `repool_objects_trimmed_total` | counter | objects dropped by passes and `clear` |
+/// | `repool_idle_objects`, `repool_idle_bytes` | gauge | objects that wait, and their memory |
+/// | `repool_in_use_objects` | gauge | objects that are handed out |
+/// | `repool_peak_idle_objects`, `repool_peak_in_use_objects` | gauge | see [`Stats::peak_idle`](crate::Stats::peak_idle) |
+/// | `repool_enabled` | gauge | 1, or 0 while the pool is switched off |
+/// | `repool_janitor_passes_total`, `repool_janitor_wake_ups_total` | counter | [`JanitorStats`](crate::JanitorStats), without labels |
+/// | `repool_janitor_running` | gauge | 1 or 0, without labels |
+///
+/// Each but the last two rows has the labels `pool`, the name, and `kind` (`objects`, `buffers`, `arenas`).
+/// Pools of one name and kind are added up; their counters may then stand still for a while after one of them
+/// is dropped, so give pools that come and go names of their own, or none.
+///
+/// # Examples
+/// ```
+/// use metrics_exporter_prometheus::PrometheusBuilder;
+/// use repool::Pool;
+///
+/// static LINES: Pool<String> = Pool::named("lines", String::new);
+///
+/// let prometheus = PrometheusBuilder::new().install_recorder()?;
+/// drop(LINES.get());
+/// // For each scrape:
+/// repool::record_metrics();
+/// let page = prometheus.render();
+/// assert!(page.contains(r#"repool_idle_objects{pool="lines",kind="objects"} 1"#));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn record_metrics() {
+    describe();
+    for pool in together(pools()) {
+        record(&pool);
+    }
+    let janitor = janitor_stats();
+    metrics::counter!(PASSES).absolute(janitor.passes);
+    metrics::counter!(WAKE_UPS).absolute(janitor.wake_ups);
+    metrics::gauge!(RUNNING).set(f64::from(u8::from(janitor.running)));
+}
+
+/// Each time, since the recorder may be a new one. Recorders keep one description of a name.
+fn describe() {
+    for metric in COUNTERS {
+        metrics::describe_counter!(metric.name, metric.unit, metric.description);
+    }
+    metrics::describe_counter!(DISCARDED, Unit::Count, DISCARDED_IS);
+    for metric in GAUGES {
+        metrics::describe_gauge!(metric.name, metric.unit, metric.description);
+    }
+    metrics::describe_gauge!(ENABLED, "1, or 0 while the pool is switched off.");
+    metrics::describe_counter!(PASSES, Unit::Count, "Trim passes over all pools.");
+    metrics::describe_counter!(WAKE_UPS, Unit::Count, "Times the janitor woke up.");
+    metrics::describe_gauge!(RUNNING, "1 while the janitor's thread is there, or 0.");
+}
+
+/// Adds up the pools of one name and kind, which are neighbours.
+fn together(pools: Vec<PoolInfo>) -> Vec<PoolInfo> {
+    let mut all: Vec<PoolInfo> = Vec::with_capacity(pools.len());
+    for pool in pools {
+        match all.last_mut() {
+            Some(last) if (last.kind, &last.name) == (pool.kind, &pool.name) => {
+                last.stats.add(&pool.stats);
+                last.enabled &= pool.enabled;
+            }
+            _ => all.push(pool),
+        }
+    }
+    all
+}
+
+fn record(pool: &PoolInfo) {
+    let kind = match pool.kind {
+        PoolKind::Objects => "objects",
+        PoolKind::Buffers => "buffers",
+        PoolKind::Arenas => "arenas",
+    };
+    let labels = vec![
+        Label::new("pool", pool.name.clone()),
+        Label::from_static_parts("kind", kind),
+    ];
+    for metric in COUNTERS {
+        let count = (metric.read)(&pool.stats);
+        metrics::counter!(metric.name, labels.clone()).absolute(count);
+    }
+    for (reason, count) in pool.stats.discarded_by.by_reason() {
+        let mut labels = labels.clone();
+        labels.push(Label::from_static_parts("reason", reason));
+        metrics::counter!(DISCARDED, labels).absolute(count);
+    }
+    for metric in GAUGES {
+        let figure = (metric.read)(&pool.stats) as f64;
+        metrics::gauge!(metric.name, labels.clone()).set(figure);
+    }
+    let enabled = f64::from(u8::from(pool.enabled));
+    metrics::gauge!(ENABLED, labels).set(enabled);
+}
