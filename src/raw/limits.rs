@@ -356,7 +356,11 @@ impl Limits {
     /// In a bounded pool a thread must not keep most of the limit from the others: a list is at most an
     /// eighth of each limit, or one object.
     pub(crate) fn full_len(&self, bar: usize) -> usize {
-        let object = self.bytes_of(1, bar.saturating_sub(1)).max(1);
+        let mut object = bar.saturating_sub(1);
+        if self.bounded {
+            object = self.bytes_of(1, object);
+        }
+        let object = object.max(1);
         (self.list.bytes / object).clamp(1, self.list.objects)
     }
 
