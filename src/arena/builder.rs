@@ -1,15 +1,10 @@
 //! [`ArenaPoolBuilder`]: the settings of an arena pool.
 
-use super::ArenaPool;
-use super::region::Region;
-use super::sizes::{FIRST, Sizes};
+use super::pool::ArenaPool;
+use super::recipes;
+use super::sizes::FIRST;
 use crate::budget::Budget;
-use crate::object::builder::Builder;
-use crate::object::pool::Pool;
-use crate::object::recipe::Recipe;
-use crate::object::settings::{Role, Settings};
-use crate::sync::AtomicBool;
-use crate::sync::rare::Arc;
+use crate::object::settings::Settings;
 use std::time::Duration;
 
 /// Settings for an [`ArenaPool`], from [`ArenaPool::builder`].
@@ -20,14 +15,28 @@ pub struct ArenaPoolBuilder {
     first_chunk: usize,
 }
 
-impl ArenaPoolBuilder {
-    pub(super) fn new() -> Self {
-        Self {
+impl ArenaPool {
+    /// A pool with settings: limits, a name, the time between passes.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::ArenaPool;
+    /// let pool = ArenaPool::builder()
+    ///     .name("requests")
+    ///     .max_idle_bytes(64 << 20)
+    ///     .max_object_bytes(4 << 20)
+    ///     .build();
+    /// assert_eq!(pool.get().alloc_str("hello"), "hello");
+    /// ```
+    pub fn builder() -> ArenaPoolBuilder {
+        ArenaPoolBuilder {
             settings: Settings::default(),
             first_chunk: FIRST,
         }
     }
+}
 
+impl ArenaPoolBuilder {
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(&mut self.settings);
         self
@@ -57,13 +66,13 @@ impl ArenaPoolBuilder {
     }
 
     /// How many arenas the pool keeps idle at most, in all threads together. Default: no limit. See
-    /// [`Builder::max_idle`].
+    /// [`Builder::max_idle`](crate::Builder::max_idle).
     pub fn max_idle(self, arenas: usize) -> Self {
         self.set(|settings| settings.set_max_idle(arenas))
     }
 
     /// How many bytes the idle arenas may hold together. Default: no limit. See
-    /// [`Builder::max_idle_bytes`].
+    /// [`Builder::max_idle_bytes`](crate::Builder::max_idle_bytes).
     ///
     /// An arena that a request made larger than this is dropped when it comes back, and no arena is
     /// made larger to begin with.
@@ -86,7 +95,7 @@ impl ArenaPoolBuilder {
     }
 
     /// Lets the janitor run a pass every `interval`. Default: every 5 s. See
-    /// [`Builder::trim_every`].
+    /// [`Builder::trim_every`](crate::Builder::trim_every).
     ///
     /// # Panics
     /// If `interval` is zero.
@@ -101,43 +110,7 @@ impl ArenaPoolBuilder {
 
     /// Makes the pool.
     pub fn build(self) -> ArenaPool {
-        let (regions, shells) = self.pools();
-        ArenaPool {
-            pool: regions.build(),
-            shells: shells.build(),
-            entered: AtomicBool::new(false),
-        }
-    }
-
-    fn pools(mut self) -> (Builder<Region>, Builder<Region>) {
-        // The pool is told as well that no larger arena is kept than by either limit: what it refuses
-        // for its weight alone leaves no trace in a thread's share.
-        let limit = self.settings.largest_kept();
-        self.settings.set_max_object_bytes(limit);
-        let sizes = Arc::new(Sizes::new(self.first_chunk, limit));
-        let [of_regions, of_shells] = [(); 2].map(|()| Arc::clone(&sizes));
-        let for_shells = self.settings.for_shells();
-        self.settings.set_role(Role::Regions, None);
-        let shells = Pool::builder(move || Region::shell(Arc::clone(&of_shells)))
-            .settings(for_shells)
-            .heap_only();
-        let regions = Pool::builder(move || Region::new(Arc::clone(&of_regions)))
-            .settings(self.settings)
-            .heap_only()
-            .on_pass(move || {
-                sizes.pass();
-                false
-            });
-        (regions, shells)
-    }
-
-    /// How the first use of a `const` pool makes its inside.
-    pub(super) fn recipe() -> Arc<Recipe<Region>> {
-        Self::new().pools().0.recipe()
-    }
-
-    /// The same of its shells.
-    pub(super) fn recipe_of_shells() -> Arc<Recipe<Region>> {
-        Self::new().pools().1.recipe()
+        let (regions, shells) = recipes::pools(self.settings, self.first_chunk);
+        ArenaPool::of(regions.build(), shells.build())
     }
 }

@@ -1,37 +1,18 @@
 //! An arena pool in the roster of named pools.
 
-use super::ArenaPool;
 use crate::object::roster::{self, Member, PoolKind};
+use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::raw::stats::Stats;
-use crate::sync::Ordering;
 
-impl ArenaPool {
-    /// Enters the pool, once, if it has a name. It leaves with the pool of regions.
-    #[inline]
-    pub(super) fn enter(&self) {
-        // Relaxed: one thread enters it, and the roster has a lock.
-        if !self.entered.load(Ordering::Relaxed) {
-            self.enter_slow();
-        }
-    }
-
-    #[cold]
-    fn enter_slow(&self) {
-        // Relaxed: as above.
-        if self.entered.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        if let Some(name) = self.name() {
-            let regions = self.pool.core();
-            let parts = Parts {
-                regions: WeakCore::new(regions),
-                shells: WeakCore::new(self.shells.core()),
-            };
-            let address = regions.address().addr();
-            roster::enter(address, PoolKind::Arenas, name, Box::new(parts));
-        }
-    }
+/// Enters an arena pool. It leaves with the pool of regions.
+pub(super) fn enter(name: &str, regions: &Core, shells: &Core) {
+    let parts = Parts {
+        regions: WeakCore::new(regions),
+        shells: WeakCore::new(shells),
+    };
+    let address = regions.address().addr();
+    roster::enter(address, PoolKind::Arenas, name, Box::new(parts));
 }
 
 struct Parts {
