@@ -14,6 +14,25 @@ pub struct BufferPoolBuilder {
     settings: Settings,
 }
 
+impl BufferPool {
+    /// A pool with settings.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::BufferPool;
+    /// let pool = BufferPool::builder()
+    ///     .name("frames")
+    ///     .max_class(1 << 20)
+    ///     .max_idle_bytes(64 << 20)
+    ///     .build();
+    /// drop(pool.get(2 << 20)); // served, and not kept
+    /// assert_eq!(pool.stats().idle, 0);
+    /// ```
+    pub fn builder() -> BufferPoolBuilder {
+        BufferPoolBuilder::default()
+    }
+}
+
 impl BufferPoolBuilder {
     /// A name for logs and statistics.
     pub fn name(mut self, name: impl Into<String>) -> Self {

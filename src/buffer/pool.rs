@@ -1,6 +1,5 @@
 //! [`BufferPool`]: what users call.
 
-use super::builder::BufferPoolBuilder;
 use super::class;
 use super::error::CapacityError;
 use super::guard::Buffer;
@@ -26,7 +25,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 ///
 /// # Sizes
 /// Buffers are made and kept by size class: 64, 80, 96, 112, 128, 160, … bytes up to 4 MiB (see
-/// [`max_class`](BufferPoolBuilder::max_class)), so one is made at most a quarter larger than was requested.
+/// [`max_class`](crate::BufferPoolBuilder::max_class)), so one is made at most a quarter larger than was requested.
 /// It belongs to that class for as long as it lives, however much it grows, so that the requests which made
 /// it grow find it again; no size is learned from one buffer for another. A request looks at its own class,
 /// then at the next one, and then makes a buffer. A request for 0 bytes is a class of its own: a new buffer
@@ -164,23 +163,6 @@ impl BufferPool {
     #[must_use]
     pub fn global() -> &'static Self {
         &GLOBAL
-    }
-
-    /// A pool with settings.
-    ///
-    /// # Examples
-    /// ```
-    /// use repool::BufferPool;
-    /// let pool = BufferPool::builder()
-    ///     .name("frames")
-    ///     .max_class(1 << 20)
-    ///     .max_idle_bytes(64 << 20)
-    ///     .build();
-    /// drop(pool.get(2 << 20)); // served, and not kept
-    /// assert_eq!(pool.stats().idle, 0);
-    /// ```
-    pub fn builder() -> BufferPoolBuilder {
-        BufferPoolBuilder::default()
     }
 
     /// An empty buffer with at least this capacity, in bytes.
