@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Imports in src/ run downwards between the layers of DESIGN.md's tree, and close no circle among files.
 #
+# At most three files may import each other, if the header of one of them says so and why: "import each other".
+#
 # Reads each file's `use` lines and inline `crate::` paths; leaves out the loom models and modules of tests. With
 # --self-test it first plants an import that runs upwards, and one that closes a circle, and must find both.
 # Usage: ci/layers.sh [--self-test]
@@ -139,6 +141,9 @@ for file in files:
     if file not in index:
         visit(file)
 for circle in circles:
+    headers = ["".join(l[3:] for l in (src / file).read_text().splitlines(True) if l.startswith("//!")) for file in circle]
+    if len(circle) <= 3 and any(re.search(r"import\s+each\s+other", header) for header in headers):
+        continue
     for file in sorted(circle):
         for target, number in sorted(edges[file].items()):
             if target in circle:
