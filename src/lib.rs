@@ -41,7 +41,7 @@ pub use crate::{
     object::pool::Pool,
     object::recycle::Recycle,
     object::roster::PoolKind,
-    observe::{PoolInfo, pools},
+    observe::{Advice, PoolInfo, pools},
     pressure::Pressure,
 };
 

@@ -342,6 +342,15 @@ impl Cell {
         }
     }
 
+    /// Counts what was used of it, if that is to be seen: it may have been consumed.
+    pub(super) fn note_use(&self, used: usize) {
+        if used > 0 {
+            if let Some(core) = self.class.core.get() {
+                core.counters.looked_at(self.full, used);
+            }
+        }
+    }
+
     /// What becomes of a buffer that has its whole allocation. If it is kept, it is as if new.
     pub(super) fn judge(&mut self, used: usize) -> Verdict {
         let verdict = self.record.judge(Seen {

@@ -92,6 +92,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
         // Its user has taken the memory.
         return drop(Cell::into_bytes(cell));
     }
+    cell.note_use(used);
     let kept = match cell.judge(used) {
         Verdict::Keep => true,
         Verdict::Cut => cell.cut(),

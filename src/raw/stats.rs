@@ -40,6 +40,9 @@ pub(crate) struct Counters {
     /// The high-water marks: see `marks.rs`.
     peak_idle: Figure,
     peak_in_use: Figure,
+    /// Of the objects whose use was looked at: what they hold, and what of it was used.
+    looked_at_bytes: Figure,
+    used_bytes: Figure,
     /// From so many objects on the next miss looks at them.
     look_at: Figure,
 }
@@ -77,6 +80,8 @@ impl Counters {
             said_reused: Figure::new(0),
             peak_idle: Figure::new(0),
             peak_in_use: Figure::new(0),
+            looked_at_bytes: Figure::new(0),
+            used_bytes: Figure::new(0),
             look_at: Figure::new(0),
         }
     }
@@ -99,6 +104,13 @@ impl Counters {
             self.look_at.store(next, Ordering::Relaxed);
         }
         has_grown
+    }
+
+    /// The use of an object was looked at: bytes that it holds, and those that were used.
+    #[allow(dead_code, reason = "for buffers, which are a feature")]
+    pub(crate) fn looked_at(&self, bytes: usize, used: usize) {
+        self.looked_at_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.used_bytes.fetch_add(used, Ordering::Relaxed);
     }
 
     pub(crate) fn created(&self) {
@@ -184,6 +196,11 @@ pub struct Stats {
     /// The most objects that guards held at once, as far as was seen: as `peak_idle`, and by a request that
     /// created an object, each time that there were 1/64 more of them.
     pub peak_in_use: u64,
+    /// Capacity, in bytes, of the buffers whose use was looked at when they came back: each one's first use,
+    /// and those that grew (all uses where buffers are wiped), unless they were empty. 0 but for a buffer pool.
+    pub looked_at_bytes: u64,
+    /// What those buffers were filled with, in bytes.
+    pub used_bytes: u64,
 }
 
 /// Objects dropped instead of being kept, by reason.
@@ -241,6 +258,8 @@ impl Stats {
             in_use,
             peak_idle,
             peak_in_use,
+            looked_at_bytes,
+            used_bytes,
         } = self;
         for (sum, one) in [
             (created, other.created),
@@ -255,6 +274,8 @@ impl Stats {
             (in_use, other.in_use),
             (peak_idle, other.peak_idle),
             (peak_in_use, other.peak_in_use),
+            (looked_at_bytes, other.looked_at_bytes),
+            (used_bytes, other.used_bytes),
             (&mut discarded_by.oversize, other.discarded_by.oversize),
             (&mut discarded_by.full, other.discarded_by.full),
             (&mut discarded_by.budget, other.discarded_by.budget),
@@ -297,6 +318,8 @@ impl Stats {
             adopted: read(&counters.adopted),
             returned: read(&counters.returned).wrapping_add(caches.returned as u64),
             idle_bytes: caches.idle_bytes.wrapping_add(depot.idle_bytes) as u64,
+            used_bytes: read(&counters.used_bytes),
+            looked_at_bytes: read(&counters.looked_at_bytes),
             ..Self::default()
         };
         // What came in, less what is still there: never less than what was said before.

@@ -1,0 +1,195 @@
+//! [`Stats::advice`]: when a pool is not earning its keep, in words.
+//!
+//! # Where the thresholds are from
+//! - [`ENOUGH`]: of a thousand requests a rate is known to within two in a hundred.
+//! - [`LOW`]: with fewer hits than misses, most requests pay for the pool and for what it replaces.
+//! - [`SMALL`]: glibc's and mimalloc's fastest paths end at about 1 KiB (`tcache_max` is 1032 bytes,
+//!   `MI_SMALL_SIZE_MAX` 1024). Below, malloc and free together take about what a hit takes.
+//! - [`MANY`]: what a tenth of the requests pay for is what a user sees in a profile.
+//! - [`WIDE`]: a class is at most a quarter larger than the request and buffers double when they grow, so
+//!   a well-chosen size leaves half unused and more rarely than not three quarters. An eighth is beyond that.
+
+use crate::raw::stats::Stats;
+use std::fmt;
+
+/// Requests before anything is said.
+const ENOUGH: u64 = 1_000;
+const LOW: f64 = 0.5;
+const SMALL: u64 = 1_024;
+const MANY: f64 = 0.1;
+const WIDE: f64 = 0.125;
+/// Buffer bytes that have to be looked at before use is judged: a single buffer says nothing.
+const LOOKED_AT: u64 = 64 << 10;
+
+/// What a pool's figures say against it, and which knob to turn; from [`Stats::advice`].
+///
+/// `Display` is a sentence or two with the figure that was seen. Shares are from 0.0 to 1.0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Advice {
+    /// Fewer than half of the requests were served by idle objects, and none of the other advice says why.
+    LowHitRate {
+        /// The share of requests that were hits.
+        hit_rate: f64,
+    },
+    /// Idle objects are so small that an allocator serves them as quickly.
+    SmallObjects {
+        /// Mean bytes of the idle objects.
+        mean_bytes: u64,
+    },
+    /// Most objects are dropped by passes without having served often.
+    RarelyUsed {
+        /// Requests that an object serves on average.
+        uses: f64,
+        /// The share of created objects that passes have dropped.
+        trimmed: f64,
+    },
+    /// Many objects come back too large to be kept.
+    Oversize {
+        /// The share of requests whose object was dropped for its size.
+        share: f64,
+    },
+    /// Limits or the budget refuse objects, and others are created soon after.
+    LimitsTooTight {
+        /// The share of requests that created what a limit had refused.
+        share: f64,
+        /// Whether it is the budget more often than the pool's own limits.
+        budget: bool,
+    },
+    /// Most objects that were ever handed out have not come back.
+    NotReturned {
+        /// Objects still in use, and those that left by `into_inner`.
+        kept: u64,
+        /// Objects handed out.
+        handed_out: u64,
+    },
+    /// Buffers are requested far larger than they are filled, as far as was looked at.
+    RequestsTooLarge {
+        /// The share of the capacity that was filled.
+        used: f64,
+    },
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| 100.0 * share;
+        match *self {
+            Self::LowHitRate { hit_rate } => write!(
+                f,
+                "only {:.1} % of requests found an idle object: use the pool where objects come back sooner, \
+                 let passes come more rarely (`trim_every`), or do without it",
+                percent(hit_rate)
+            ),
+            Self::SmallObjects { mean_bytes } => write!(
+                f,
+                "idle objects have {mean_bytes} bytes on average, which allocators serve as quickly as a pool: \
+                 unless they are expensive to create, do without it (compare with `set_enabled(false)`)"
+            ),
+            Self::RarelyUsed { uses, trimmed } => write!(
+                f,
+                "an object serves {uses:.1} requests, and passes dropped {:.0} % of those created: if creating \
+                 them is expensive, keep some (`min_idle`) or let passes come more rarely (`trim_every`), else \
+                 do without the pool",
+                percent(trimmed)
+            ),
+            Self::Oversize { share } => write!(
+                f,
+                "{:.1} % of requests end with an object too large to keep: raise `max_object_bytes` (or \
+                 `max_class` of a buffer pool), or serve large requests from a pool of their own",
+                percent(share)
+            ),
+            Self::LimitsTooTight { share, budget } => {
+                let knob = match budget {
+                    true => "give the `budget` more bytes, or this pool one of its own",
+                    false => "raise `max_idle` or `max_idle_bytes`",
+                };
+                write!(
+                    f,
+                    "{:.1} % of requests create what a limit has refused: {knob}",
+                    percent(share)
+                )
+            }
+            Self::NotReturned { kept, handed_out } => write!(
+                f,
+                "{kept} of {handed_out} objects handed out have not come back: drop guards when the work is \
+                 done, and do not pool what its users keep (`into_inner`, `mem::forget`, guards in long-lived \
+                 structs)"
+            ),
+            Self::RequestsTooLarge { used } => write!(
+                f,
+                "{:.1} % of the capacity requested is filled: request less, a buffer grows if it has to \
+                 (buffers that are consumed before they are dropped look emptier than they were)",
+                percent(used)
+            ),
+        }
+    }
+}
+
+impl Stats {
+    /// What these figures say against the pool, if anything; nothing before 1,000 requests.
+    ///
+    /// It compares figures with fixed thresholds and costs some nanoseconds. Requests while the pool was
+    /// switched off do not count. It cannot know how expensive objects are to create.
+    ///
+    /// # Examples
+    /// ```
+    /// use repool::{Advice, Pool};
+    /// let pool = Pool::builder(|| [0_u8; 4096]).reset(|_| true).max_idle(1).build();
+    /// for _ in 0..1_000 {
+    ///     drop([pool.get(), pool.get(), pool.get()]);
+    /// }
+    /// let advice = pool.stats().advice();
+    /// assert!(matches!(advice[..], [Advice::LimitsTooTight { budget: false, .. }]));
+    /// assert!(advice[0].to_string().contains("raise `max_idle`"));
+    /// ```
+    #[must_use]
+    pub fn advice(&self) -> Vec<Advice> {
+        let by = &self.discarded_by;
+        let created = self.created.saturating_sub(by.switched_off);
+        let requests = created + self.reused;
+        if requests < ENOUGH {
+            return Vec::new();
+        }
+        let share = |count: u64| count as f64 / requests as f64;
+        let mut all = Vec::new();
+
+        let oversize = share(by.oversize);
+        if oversize > MANY {
+            all.push(Advice::Oversize { share: oversize });
+        }
+        // What is refused and not missed costs nothing.
+        let refused = share((by.full + by.budget).min(created));
+        if refused > MANY {
+            all.push(Advice::LimitsTooTight {
+                share: refused,
+                budget: by.budget > by.full,
+            });
+        }
+        let kept = self.in_use + self.taken;
+        if share(kept) > LOW {
+            all.push(Advice::NotReturned {
+                kept,
+                handed_out: requests,
+            });
+        }
+        let trimmed = self.trimmed as f64 / created.max(1) as f64;
+        let uses = requests as f64 / created.max(1) as f64;
+        // As many hits as misses: an object serves twice.
+        if trimmed > LOW && uses < 1.0 / LOW {
+            all.push(Advice::RarelyUsed { uses, trimmed });
+        }
+        let hit_rate = share(self.reused);
+        if hit_rate < LOW && all.is_empty() {
+            all.push(Advice::LowHitRate { hit_rate });
+        }
+        let mean_bytes = self.idle_bytes / self.idle.max(1);
+        if self.idle > 0 && mean_bytes < SMALL {
+            all.push(Advice::SmallObjects { mean_bytes });
+        }
+        let used = self.used_bytes as f64 / self.looked_at_bytes.max(1) as f64;
+        if self.looked_at_bytes >= LOOKED_AT && used < WIDE {
+            all.push(Advice::RequestsTooLarge { used });
+        }
+        all
+    }
+}

@@ -1,0 +1,238 @@
+//! What the figures of a pool say against it: each kind of advice has a load that calls for it, and one
+//! close by that does not.
+
+use repool::{Advice, Budget, Builder, Pool, Pooled};
+
+type Page = Vec<u8>;
+
+fn pages() -> Builder<Page> {
+    Pool::builder(|| Vec::with_capacity(4096)).trim_manually()
+}
+
+/// Requests one at a time, `2000` of them; `each` does something with the guard.
+fn run(pool: &Pool<Page>, each: impl Fn(usize, Pooled<Page>)) -> Vec<Advice> {
+    (0..2_000).for_each(|round| each(round, pool.get()));
+    pool.stats().advice()
+}
+
+fn use_one(_: usize, page: Pooled<Page>) {
+    drop(page);
+}
+
+#[test]
+fn a_pool_that_earns_its_keep_gets_none() {
+    assert_eq!(run(&pages().build(), use_one), []);
+    // Bursts, passes in between, some drops for a limit.
+    let pool = pages().max_idle(90).build();
+    for _ in 0..50 {
+        drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
+        let _ = pool.trim();
+    }
+    assert_eq!(pool.stats().advice(), [], "{}", pool.stats());
+}
+
+#[test]
+fn nothing_is_said_before_a_thousand_requests() {
+    let pool = pages().max_idle(0).build();
+    (0..999).for_each(|_| drop(pool.get()));
+    assert_eq!(pool.stats().advice(), []);
+    drop(pool.get());
+    assert_eq!(pool.stats().advice().len(), 1);
+}
+
+#[test]
+fn requests_while_switched_off_do_not_count() {
+    let pool = pages().build();
+    pool.set_enabled(false);
+    assert_eq!(run(&pool, use_one), []);
+    pool.set_enabled(true);
+    assert_eq!(run(&pool, use_one), []);
+}
+
+/// So many of ten resets refuse the object.
+fn refusing(of_ten: usize) -> Vec<Advice> {
+    let pool = Pool::builder(Page::new)
+        .reset(move |page| {
+            let keep = page.capacity() >= 4096;
+            page.clear();
+            keep
+        })
+        .trim_manually()
+        .build();
+    run(&pool, |round, mut page| {
+        if round % 10 < of_ten {
+            *page = Vec::new();
+        } else {
+            page.reserve(4096);
+        }
+    })
+}
+
+#[test]
+fn few_hits_for_no_other_reason() {
+    let advice = refusing(6);
+    let [Advice::LowHitRate { hit_rate }] = advice[..] else {
+        panic!("{advice:?}");
+    };
+    assert!((0.35..0.45).contains(&hit_rate), "{hit_rate}");
+    assert!(
+        advice[0].to_string().starts_with("only 40."),
+        "{}",
+        advice[0]
+    );
+    assert_eq!(refusing(4), []);
+}
+
+#[test]
+fn objects_that_an_allocator_serves_as_quickly() {
+    let of = |bytes: usize| {
+        let pool = Pool::builder(move || Page::with_capacity(bytes - size_of::<Page>()));
+        run(&pool.trim_manually().build(), use_one)
+    };
+    assert_eq!(of(100), [Advice::SmallObjects { mean_bytes: 100 }]);
+    assert!(of(100)[0].to_string().contains("100 bytes"));
+    assert_eq!(of(1_023), [Advice::SmallObjects { mean_bytes: 1_023 }]);
+    assert_eq!(of(1_024), []);
+}
+
+#[test]
+fn objects_that_passes_drop_before_they_serve_again() {
+    let used = |times: usize| {
+        let pool = pages().build();
+        for _ in 0..1_000 {
+            (0..times).for_each(|_| drop(pool.get()));
+            while pool.trim().objects == 0 {}
+        }
+        pool.stats().advice()
+    };
+    let advice = used(1);
+    assert_eq!(
+        advice,
+        [Advice::RarelyUsed {
+            uses: 1.0,
+            trimmed: 1.0
+        }]
+    );
+    let words = advice[0].to_string();
+    assert!(
+        words.contains("1.0 requests") && words.contains("`min_idle`"),
+        "{words}"
+    );
+    assert_eq!(used(2), []);
+}
+
+#[test]
+fn objects_that_come_back_too_large() {
+    let grown = |of_twenty: usize| {
+        let pool = pages().max_object_bytes(10_000).build();
+        run(&pool, |round, mut page| {
+            if round % 20 < of_twenty {
+                page.reserve(50_000);
+            }
+        })
+    };
+    let advice = grown(3);
+    assert_eq!(advice, [Advice::Oversize { share: 0.15 }]);
+    assert!(advice[0].to_string().starts_with("15.0 % of requests"));
+    assert_eq!(grown(2), []);
+}
+
+#[test]
+fn limits_that_refuse_what_is_missed_at_once() {
+    let held = |pool: &Pool<Page>, count: usize| {
+        (0..500).for_each(|_| drop((0..count).map(|_| pool.get()).collect::<Vec<_>>()));
+        pool.stats().advice()
+    };
+    let pool = pages().max_idle(2).build();
+    let advice = held(&pool, 4);
+    let [
+        Advice::LimitsTooTight {
+            share,
+            budget: false,
+        },
+    ] = advice[..]
+    else {
+        panic!("{advice:?}");
+    };
+    assert!((0.4..0.7).contains(&share), "{share}");
+    assert!(advice[0].to_string().contains("`max_idle`"));
+    // As many as are in use.
+    assert_eq!(held(&pages().max_idle(4).build(), 4), []);
+
+    let pool = pages().budget(Budget::new(10_000)).build();
+    let advice = held(&pool, 4);
+    assert!(
+        matches!(advice[..], [Advice::LimitsTooTight { budget: true, .. }]),
+        "{advice:?}"
+    );
+    assert!(advice[0].to_string().contains("`budget`"));
+    // Refused once, and not missed.
+    let pool = pages().max_idle(2).build();
+    drop((0..400).map(|_| pool.get()).collect::<Vec<_>>());
+    (0..8_000).for_each(|_| drop(pool.get()));
+    assert_eq!(pool.stats().advice(), []);
+}
+
+#[test]
+fn guards_that_are_held_for_ever() {
+    let pool = pages().build();
+    let held: Vec<_> = (0..1_500).map(|_| pool.get()).collect();
+    let advice = pool.stats().advice();
+    assert_eq!(
+        advice,
+        [Advice::NotReturned {
+            kept: 1_500,
+            handed_out: 1_500
+        }]
+    );
+    assert!(advice[0].to_string().starts_with("1500 of 1500 objects"));
+    drop(held);
+    (0..1_600).for_each(|_| drop(pool.get()));
+    assert_eq!(pool.stats().advice(), []);
+    // Those that leave for good.
+    let advice = run(&pages().build(), |_, page| drop(Pooled::into_inner(page)));
+    assert_eq!(
+        advice,
+        [Advice::NotReturned {
+            kept: 2_000,
+            handed_out: 2_000
+        }]
+    );
+    let advice = run(&pages().build(), |round, page| match round % 3 {
+        0 => drop(Pooled::into_inner(page)),
+        _ => drop(page),
+    });
+    assert_eq!(advice, []);
+}
+
+#[cfg(feature = "bytes")]
+#[test]
+fn buffers_that_are_requested_far_larger_than_they_are_filled() {
+    use repool::BufferPool;
+    let filled = |bytes: usize| {
+        let pool = BufferPool::builder().trim_manually().build();
+        for _ in 0..1_000 {
+            let mut two = [pool.get(65_536), pool.get(65_536)];
+            two.iter_mut().for_each(|buffer| buffer.resize(bytes, 7));
+        }
+        pool.stats()
+    };
+    let stats = filled(655);
+    // Of each buffer the first use; all of them where they are wiped.
+    let looks = if cfg!(feature = "zeroize") { 2_000 } else { 2 };
+    let looked_at = (stats.looked_at_bytes, stats.used_bytes);
+    assert_eq!(looked_at, (looks * 65_536, looks * 655));
+    let advice = stats.advice();
+    assert!(
+        matches!(advice[..], [Advice::RequestsTooLarge { .. }]),
+        "{advice:?}"
+    );
+    assert!(
+        advice[0].to_string().starts_with("1.0 % of the capacity"),
+        "{}",
+        advice[0]
+    );
+    assert_eq!(filled(10_000).advice(), []);
+    // What was not filled at all says nothing.
+    assert_eq!(filled(0).looked_at_bytes, 0);
+}
