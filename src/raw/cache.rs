@@ -326,6 +326,11 @@ impl Cache {
     pub(crate) fn figures(&self) -> (Figures, bool) {
         let (returned, moved, idle) =
             (self.shown.returned(), self.shown.moved(), self.shown.idle());
+        // A batch that comes counts after it is there, and one that goes before it has gone (`lists.rs`): so the
+        // lower figure, of before and after, never makes too many of what went out.
+        let later = self.shown.moved();
+        let more = (later.wrapping_sub(moved) as isize) > 0;
+        let moved = if more { moved } else { later };
         let (bytes, known_at) = (
             self.known_bytes.load(Ordering::Relaxed),
             self.known_at.load(Ordering::Relaxed),

@@ -112,9 +112,12 @@ impl Shown {
         self.moved.load(Relaxed)
     }
 
-    /// Objects in both lists. Read from outside it may be off by the operation under way.
+    /// Objects in both lists. Read from outside, while they change, it may be too high but not too low: what went out
+    /// is what came in less this, and must not seem to be more than it is, because no figure goes back.
     pub(super) fn idle(&self) -> usize {
-        let below = self.below.load(Relaxed).wrapping_sub(self.room());
+        let room = self.room();
+        let below = self.below.load(Relaxed);
+        let below = below.wrapping_sub(room.min(self.room()));
         usize::try_from(below).unwrap_or(0) + usize::from(!self.hot().is_null())
     }
 }
@@ -328,9 +331,10 @@ impl Inside<'_> {
 
     /// Loads a batch from the depot into the empty lists.
     pub(super) fn load_from_depot(&mut self, batch: Batch) {
-        self.move_in(batch.len);
+        let len = batch.len;
         self.load(batch);
         self.make_room();
+        self.move_in(len);
     }
 
     /// Takes the loaded list out, with its figures. Walks it.
@@ -340,6 +344,9 @@ impl Inside<'_> {
         self.shown.set_room(0);
         let mut head = std::mem::replace(&mut self.lists.loaded, ptr::null_mut());
         if let Some(hot) = self.top() {
+            // It is below its place now; `make_room` works the figure out again.
+            let below = self.shown.below.load(Relaxed);
+            self.shown.below.store(below.wrapping_add(1), Relaxed);
             self.shown.hot.store(ptr::null_mut(), Relaxed);
             // SAFETY: I1: the slot held its node.
             unsafe { Link::set_next(hot, head) };
@@ -546,8 +553,15 @@ impl Inside<'_> {
         // An empty slot (of an empty list, then) takes the first.
         let room = (more - (1 - filled)).max(0);
         self.lists.base = below + room;
-        self.shown.set_room(room);
-        self.shown.below.store(below + room + spare, Relaxed);
+        // In the order in which a reader in between finds too many (`Shown::idle`).
+        let all = below + room + spare;
+        if room > self.shown.room() {
+            self.shown.below.store(all, Relaxed);
+            self.shown.set_room(room);
+        } else {
+            self.shown.set_room(room);
+            self.shown.below.store(all, Relaxed);
+        }
         let passes = if len + more == 0 {
             0
         } else {

@@ -1,8 +1,9 @@
 //! Every figure has a test that makes it move, and by how much (D8).
 
-use super::support::{Census, Worker, balanced, manual, n, panics};
+use super::support::{Census, Worker, balanced, join_all, manual, n, panics};
 use repool::{Pool, Pooled, Stats};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 fn bytes() -> Pool<Vec<u8>> {
     manual(|| Vec::with_capacity(10)).build()
@@ -232,4 +233,30 @@ fn looking_changes_nothing() {
         assert_eq!(pool.stats(), pool.stats());
     }
     assert_eq!(census.alive(), 0);
+}
+
+/// Figures that are read while objects move must not leave a count behind that is too high.
+#[test]
+fn reuses_are_exact_once_all_is_quiet_however_often_figures_were_read() {
+    let pool = Arc::new(manual(Vec::<u8>::new).build());
+    let stop = Arc::new(AtomicBool::new(false));
+    let (read, until) = (pool.clone(), stop.clone());
+    let reader = std::thread::spawn(move || {
+        while !until.load(SeqCst) {
+            let _ = read.stats();
+        }
+    });
+    for round in 1..=n(20_000, 10) as u64 {
+        // Comes by the batch, and goes by the batch.
+        assert_eq!(pool.prefill(64), 64);
+        drop(pool.get());
+        let _ = pool.clear();
+        let stats = pool.stats();
+        if stats.reused != round {
+            stop.store(true, SeqCst);
+        }
+        assert_eq!(stats.reused, round, "{stats:?}");
+    }
+    stop.store(true, SeqCst);
+    join_all([reader]);
 }
