@@ -1,7 +1,7 @@
 //! What threads other than the janitor do about passes: run one, and see to it that the janitor
 //! watches a pool that has something idle.
 
-use super::{hook, trim, worker};
+use super::{hook, trace, trim, worker};
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
 use crate::sys::memory::Level;
@@ -11,6 +11,7 @@ pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
     hook::together(|| {
         let (trimmed, quiet) = trim::pass(core, level);
         hook::add(trimmed);
+        trace::passed(core, level, trimmed);
         if !quiet {
             // While this pass had objects in its hands, the janitor may have found the pool quiet.
             ensure_watched(core); // mutant: drop-tell-pass

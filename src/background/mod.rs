@@ -42,6 +42,11 @@ pub(crate) mod manual;
 pub(crate) mod registry;
 #[cfg(not(repool_loom))]
 pub(crate) mod source;
+#[cfg(all(feature = "tracing", not(repool_loom)))]
+mod trace;
+#[cfg(not(all(feature = "tracing", not(repool_loom))))]
+#[path = "trace_off.rs"]
+mod trace;
 mod trim;
 #[cfg(not(repool_loom))]
 pub(crate) mod worker;

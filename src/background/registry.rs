@@ -12,7 +12,7 @@
 //! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
 //!   after that, by a late return, wakes the thread, which finds the pool closed.
 
-use super::{hook, trim};
+use super::{hook, trace, trim};
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::sync::{
@@ -220,6 +220,7 @@ pub(crate) fn finish_later(
 pub(crate) fn run(registry: &Mutex<Registry>, level: impl Fn() -> Level) {
     // Should this thread end by a panic, all the same: another one can be started.
     let _leaving = Leaving(registry);
+    trace::janitor_started();
     loop {
         WAKE_UPS.fetch_add(1, Ordering::Relaxed);
         match round(registry, quietly(&level).unwrap_or_default()) {
@@ -227,9 +228,10 @@ pub(crate) fn run(registry: &Mutex<Registry>, level: impl Fn() -> Level) {
             Next::SleepUntil(due) => {
                 park_timeout(due.saturating_duration_since(Instant::now()));
             }
-            Next::End => return,
+            Next::End => break,
         }
     }
+    trace::janitor_ended();
 }
 
 struct Leaving<'a>(&'a Mutex<Registry>);
@@ -373,6 +375,7 @@ pub(crate) fn watchful_pass(core: &Core, level: Level) -> bool {
     let again = WatchAgain(core);
     let (trimmed, quiet) = trim::pass(core, level);
     hook::add(trimmed);
+    trace::passed(core, level, trimmed);
     if quiet {
         std::mem::forget(again);
     }

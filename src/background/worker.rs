@@ -1,7 +1,7 @@
 //! The process's janitor: its one registry, the thread, and what that is told about time and memory.
 
 use super::registry::{self, Call, PASSES, Registry, WAKE_UPS};
-use super::{hook, source, trim};
+use super::{hook, source, trace, trim};
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Patience, Thread};
 use crate::sys::memory::Memory;
@@ -158,8 +158,10 @@ fn pass_if_due(core: &Core, interval: Duration) {
     }
     PASSES.fetch_add(1, Ordering::Relaxed);
     let pass = || {
-        let (trimmed, quiet) = trim::pass(core, source::level());
+        let level = source::level();
+        let (trimmed, quiet) = trim::pass(core, level);
         hook::add(trimmed);
+        trace::passed(core, level, trimmed);
         quiet
     };
     let quiet = quietly(|| hook::together(pass));

@@ -117,12 +117,17 @@ struct Shell {
 static VTABLE: VTable = VTable {
     drop_node,
     on_pass,
+    name,
     drop_payload,
     free,
 };
 
 unsafe fn on_pass(_core: *const Core) -> bool {
     false
+}
+
+unsafe fn name(_core: *const Core) -> Option<String> {
+    None
 }
 
 unsafe fn drop_node(core: *const Core, link: *mut Link) {

@@ -543,7 +543,7 @@ impl<T: Send + 'static> Drop for Pool<T> {
         };
         // A destructor of an idle object may panic: the reference goes all the same.
         let handle = Strong(core.address());
-        if self.source.name().is_some() {
+        if self.source.is_listed() {
             roster::leave(handle.0.addr());
         }
         // SAFETY: the pool's reference keeps the core.

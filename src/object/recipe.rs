@@ -260,6 +260,12 @@ impl<T: 'static> Source<T> {
         }
     }
 
+    /// Whether the pool enters the roster, or its whole does so for it.
+    pub(crate) fn is_listed(&self) -> bool {
+        let is_part = matches!(self, Self::Built(recipe) if recipe.settings.is_part());
+        !is_part && self.name().is_some()
+    }
+
     /// Whether the environment switches the pool off.
     pub(crate) fn is_off(&self) -> bool {
         match self {

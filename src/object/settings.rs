@@ -123,6 +123,10 @@ impl Settings {
         self.name().filter(|_| self.role == Role::Whole)
     }
 
+    pub(crate) fn is_part(&self) -> bool {
+        self.role == Role::Part
+    }
+
     /// Whether the environment switches the pool off.
     pub(crate) fn is_off(&self) -> bool {
         self.role.is_off(self.name())
@@ -199,7 +203,6 @@ impl Settings {
     /// The settings of one member; `max_object_bytes` is its own limit on an object.
     pub(crate) fn for_member(&self, max_object_bytes: usize) -> Self {
         Self {
-            name: None,
             role: Role::Part,
             max_idle: usize::MAX,
             max_idle_bytes: usize::MAX,

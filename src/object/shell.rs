@@ -88,6 +88,7 @@ impl<T: Send + 'static> Shell<T> {
         drop_node: Node::<T>::drop_node,
         drop_payload: Self::drop_recipe,
         on_pass: Self::on_pass,
+        name: Self::name,
         free: Self::free,
     };
 
@@ -211,6 +212,16 @@ impl<T: Send + 'static> Shell<T> {
     unsafe fn on_pass(core: *const Core) -> bool {
         // SAFETY: the caller's.
         unsafe { Self::recipe(core) }.on_pass()
+    }
+
+    /// For the vtable.
+    ///
+    /// # Safety
+    /// As [`Shell::recipe`].
+    unsafe fn name(core: *const Core) -> Option<String> {
+        // SAFETY: the caller's.
+        let recipe = unsafe { Self::recipe(core) };
+        recipe.settings.name().map(String::from)
     }
 
     /// For the vtable.

@@ -48,6 +48,9 @@ pub(crate) struct VTable {
     /// What a pass has to do besides; `true` if it wants to see the next one. User code. Needs a
     /// strong reference.
     pub(crate) on_pass: unsafe fn(*const Core) -> bool,
+    /// The pool's name. Needs a strong reference.
+    #[allow(dead_code, reason = "for events, which are a feature")]
+    pub(crate) name: unsafe fn(*const Core) -> Option<String>,
     /// Drops the user's closures.
     pub(crate) drop_payload: unsafe fn(*const Core),
     /// Frees the memory.

@@ -54,6 +54,18 @@ impl Core {
         unsafe { (self.vtable.on_pass)(core) }
     }
 
+    /// The pool's name, if it has one.
+    #[allow(dead_code, reason = "for events, which are a feature")]
+    pub(crate) fn name(&self) -> Option<String> {
+        if self.is_closed() || !self.try_retain() {
+            return None;
+        }
+        let core = self.address();
+        let _strong = Strong(core);
+        // SAFETY: the reference just taken.
+        unsafe { (self.vtable.name)(core) }
+    }
+
     /// # Safety
     /// The caller gives up one strong reference of its own.
     pub(crate) unsafe fn release(core: *const Core) {

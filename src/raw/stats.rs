@@ -43,6 +43,8 @@ pub(crate) struct Counters {
     /// Of the objects whose use was looked at: what they hold, and what of it was used.
     looked_at_bytes: Figure,
     used_bytes: Figure,
+    /// What limits had refused when a pass looked last: for want of room, and of budget.
+    refused_at_pass: [Figure; 2],
     /// From so many objects on the next miss looks at them.
     look_at: Figure,
 }
@@ -82,6 +84,7 @@ impl Counters {
             peak_in_use: Figure::new(0),
             looked_at_bytes: Figure::new(0),
             used_bytes: Figure::new(0),
+            refused_at_pass: [Figure::new(0), Figure::new(0)],
             look_at: Figure::new(0),
         }
     }
@@ -140,6 +143,17 @@ impl Counters {
 
     pub(crate) fn discarded(&self, reason: Reason, objects: usize) {
         self.discarded[reason as usize].fetch_add(objects, Ordering::Relaxed);
+    }
+
+    /// What limits have refused since the last call: for want of room, and of budget.
+    #[allow(dead_code, reason = "for events, which are a feature")]
+    pub(crate) fn refused_since_pass(&self) -> (usize, usize) {
+        let since = |reason: Reason, before: &Figure| {
+            let now = self.discarded[reason as usize].load(Ordering::Relaxed);
+            now.wrapping_sub(before.swap(now, Ordering::Relaxed))
+        };
+        let [full, budget] = &self.refused_at_pass;
+        (since(Reason::Full, full), since(Reason::Budget, budget))
     }
 
     pub(crate) fn trimmed(&self, objects: usize) {
