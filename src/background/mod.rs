@@ -9,7 +9,7 @@
 //! Nobody can tell it of a hit-path return, so a pool is only left alone (*unwatched*) when no
 //! such return can happen: a pass found every cache unused and empty, and left it so that the next
 //! return takes the slow path (`Cache::strip` leaves no room). The slow path looks at
-//! `Core::is_watched`, and calls `worker::watch_slow` if the pool is not. `registry::watchful_pass` has
+//! `Core::is_watched`, and calls `worker::watch_slow` if the pool is not. `registry::watchful_passes` has
 //! the order that keeps a return from falling between the two.
 //!
 //! It is the process's thread and not its starter's: it blocks the program's signals, and has the

@@ -5,14 +5,15 @@
 //!
 //! - A thread that finds a pool unwatched enters it, marks it as watched, and unlocks the registry;
 //!   only then it wakes the janitor ([`watch`]).
-//! - The thread says that nobody watches *before* a pass looks ([`watchful_pass`]), and leaves
+//! - The thread says that nobody watches *before* a pass looks ([`watchful_passes`]), and leaves
 //!   the pool alone only if the pass found it quiet *and* nobody has said otherwise since
 //!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
 //!   that leaves a token, with which the sleep ends at once.
 //! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
 //!   after that, by a late return, wakes the thread, which finds the pool closed.
 
-use super::{hook, trace, trim};
+use super::trim::{self, Pass};
+use super::{hook, trace};
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::sync::{
@@ -36,6 +37,8 @@ const FINISH_SOON: u32 = 100;
 const FINISH_RARELY: Duration = Duration::from_secs(5);
 /// After so many, a quarter of an hour, what is left is up to the end of the owner's thread.
 const FINISH_TRIES: u32 = 300;
+/// Pools whose passes go step by step together.
+const TOGETHER: usize = 64;
 /// How soon to look again when the registry was not to be had.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -264,12 +267,16 @@ fn round(registry: &Mutex<Registry>, level: Level) -> Next {
         return Next::SleepUntil(now + AGAIN);
     };
     hook::together(|| {
-        for (core, interval) in due {
-            let quiet = pass(&core, level);
-            if let Some(entered) = registry.lock_bounded(Patience::Long) {
-                file(entered, &core, interval, quiet);
+        for due in due.chunks(TOGETHER) {
+            let quiet = watchful_passes(due.iter().map(|(core, _)| &**core), level);
+            for ((core, interval), quiet) in due.iter().zip(quiet) {
+                if let Some(entered) = registry.lock_bounded(Patience::Long) {
+                    file(entered, core, *interval, quiet);
+                }
             }
-            // Freeing a core runs destructors of the user's closures.
+        }
+        // Freeing a core runs destructors of the user's closures.
+        for core in due {
             let _ = quietly(|| drop(core));
         }
     });
@@ -357,29 +364,41 @@ fn file(mut entered: MutexGuard<'_, Registry>, core: &Core, interval: Duration, 
     entry.due = (!quiet).then(|| now + interval);
 }
 
-/// One pass, whatever the destructors do; whether the pool has gone quiet.
-fn pass(core: &Core, level: Level) -> bool {
-    PASSES.fetch_add(1, Ordering::Relaxed);
-    quietly(|| watchful_pass(core, level)).unwrap_or(false)
-}
-
-/// A pass of the janitor's; whether the pool is quiet now, and may be left alone.
+/// One pass over each of these pools, whatever the destructors do; which of them are quiet now, and may be
+/// left alone.
 ///
-/// The janitor says that nobody watches *before* the pass looks at the caches. A return that came
+/// The janitor says that nobody watches a pool *before* the pass looks at the caches. A return that came
 /// before the look was seen, and the pool is not quiet. One that comes after it passes the gate that
 /// the look has opened again (Release, Acquire), or the depot's lock, and so sees that nobody
 /// watches, and calls for the janitor.
+fn watchful_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Vec<bool> {
+    let begin = |core: &'a Core| {
+        PASSES.fetch_add(1, Ordering::Relaxed);
+        core.set_watched(false); // mutant: drop-say-unwatched
+        // User code may panic: better to come once too often.
+        let again = WatchAgain(core);
+        (again, quietly(|| Pass::begin(core, level)))
+    };
+    let (again, mut passes): (Vec<_>, Vec<_>) = cores.map(begin).unzip();
+    trim::visit_together(&mut passes);
+    let finish = |(again, pass): (WatchAgain<'_>, Option<Pass<'_>>)| {
+        let (trimmed, quiet) = pass
+            .and_then(|pass| quietly(|| pass.finish()))
+            .unwrap_or_default();
+        hook::add(trimmed);
+        trace::passed(again.0, level, trimmed);
+        if quiet {
+            std::mem::forget(again);
+        }
+        quiet
+    };
+    again.into_iter().zip(passes).map(finish).collect()
+}
+
+/// A single one.
+#[cfg(all(test, repool_loom))]
 pub(crate) fn watchful_pass(core: &Core, level: Level) -> bool {
-    core.set_watched(false); // mutant: drop-say-unwatched
-    // The destructors may panic: better to come once too often.
-    let again = WatchAgain(core);
-    let (trimmed, quiet) = trim::pass(core, level);
-    hook::add(trimmed);
-    trace::passed(core, level, trimmed);
-    if quiet {
-        std::mem::forget(again);
-    }
-    quiet
+    watchful_passes(std::iter::once(core), level) == [true]
 }
 
 /// Watches the pool again when dropped.

@@ -15,43 +15,191 @@
 //! The rule of step 3 is the working-set rule of the Solaris slab allocator's depot
 //! (`kmem_depot_ws_reap`; Bonwick and Adams, 2001): `min(previous low, this low)`.
 //!
-//! One pass is one heavy fence, however many caches there are.
+//! One pass is one heavy fence, however many caches there are, and passes over many small pools share
+//! theirs ([`visit_together`]).
 //!
 //! Under pressure (`sys/memory.rs`) a pass looks at one interval only, or takes everything.
 
 use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
+use crate::raw::visit::Begun;
 use crate::sync::{Ordering, Patience};
+use crate::sys::fence;
 use crate::sys::memory::Level;
+
+/// How many gates passes that go together may shut at once, but for those of the last pool.
+const GATES: usize = 64;
 
 /// Runs one pass: what it dropped, and whether the pool is quiet. User code (destructors) runs at the
 /// end, with nothing held.
 ///
-/// A pool is quiet when the depot has no more than is to stay, and every cache was found unused and empty and was left
-/// without room, so that its owner's next return takes the slow path.
+/// A pool is quiet when the depot has no more than is to stay, and every cache was found unused and empty and
+/// was left without room, so that its owner's next return takes the slow path.
 pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
-    core.sample_marks();
-    let more_to_come = core.on_pass();
-    core.forget_crossings();
-    let wanted = others_want_the_room(core);
-    let (mut dropping, trimmed, unused) = if wanted || level == Level::Critical {
-        all_but_min_idle(core)
-    } else {
-        by_need(core, level)
-    };
-    core.depot.shrink();
-    let quiet = unused && !more_to_come && core.depot.objects() <= core.limits.min_idle();
-    let (objects, bytes) = trimmed;
-    core.counters.trimmed(objects);
-    core.drop_batch(dropping.take());
-    (
-        Trimmed {
-            objects: objects as u64,
-            bytes: core.limits.bytes_of(objects, bytes) as u64,
-        },
-        quiet,
-    )
+    let mut pass = [Some(Pass::begin(core, level))];
+    visit_together(&mut pass);
+    let [pass] = pass;
+    pass.map(Pass::finish).unwrap_or_default()
+}
+
+/// Looks at the caches and the depots of many pools, and decides what goes. No user code. `None`: a pool
+/// whose pass could not begin.
+///
+/// One heavy fence serves as many pools as have some dozens of caches together: while other threads of the
+/// process run, it costs microseconds, and several times what else there is to do in a pool. How many there
+/// were is returned.
+pub(super) fn visit_together(passes: &mut [Option<Pass<'_>>]) -> usize {
+    let mut rest = passes;
+    let mut fences = 0;
+    while !rest.is_empty() {
+        let (mut pools, mut gates) = (0, 0);
+        while pools < rest.len() && gates < GATES {
+            gates += rest[pools].as_mut().map_or(0, Pass::shut_gates);
+            pools += 1;
+        }
+        let passed = gates == 0 || fence::heavy();
+        fences += usize::from(gates > 0);
+        let (now, later) = rest.split_at_mut(pools);
+        now.iter_mut()
+            .flatten()
+            .for_each(|pass| pass.gather(passed));
+        now.iter_mut().flatten().for_each(Pass::decide);
+        rest = later;
+    }
+    fences
+}
+
+/// A pass, step by step.
+#[derive(Debug)]
+pub(super) struct Pass<'a> {
+    core: &'a Core,
+    level: Level,
+    more_to_come: bool,
+    /// Everything goes that is not to stay, and not only what is not needed.
+    all: bool,
+    visit: Option<Begun<'a>>,
+    /// What the caches did not need.
+    unneeded: Batch,
+    /// How many objects they keep.
+    left: usize,
+    /// Whether all of them were unused, and the depot could be looked at.
+    unused: bool,
+    dropping: Batch,
+    /// Objects and bytes of it that are trimmed. The rest is what the depot refused.
+    trimmed: (usize, usize),
+}
+
+impl<'a> Pass<'a> {
+    /// User code runs.
+    pub(super) fn begin(core: &'a Core, level: Level) -> Self {
+        core.sample_marks();
+        let more_to_come = core.on_pass();
+        core.forget_crossings();
+        let wanted = others_want_the_room(core);
+        Self {
+            core,
+            level,
+            more_to_come,
+            all: wanted || level == Level::Critical,
+            visit: None,
+            unneeded: Batch::EMPTY,
+            left: 0,
+            unused: false,
+            dropping: Batch::EMPTY,
+            trimmed: (0, 0),
+        }
+    }
+
+    /// Begins the visit; how many gates are shut. A heavy fence comes next.
+    fn shut_gates(&mut self) -> usize {
+        if !self.all {
+            self.visit = self.core.begin_visit_to_all();
+        }
+        self.visit.as_ref().map_or(0, |visit| visit.gates)
+    }
+
+    /// Steps 1 and 2, and the end of the visit.
+    fn gather(&mut self, passed: bool) {
+        let Some(visit) = self.visit.take() else {
+            return;
+        };
+        let mut unused = true;
+        let missed = visit.enter(passed, false, |_, inside| {
+            if inside.was_used() {
+                unused = false;
+                self.unneeded.append(inside.set_aside(&self.core.limits));
+                self.left += inside.idle();
+            } else {
+                let [loaded, spare] = inside.strip(&self.core.limits);
+                self.unneeded.append(spare);
+                self.unneeded.append(loaded);
+            }
+        });
+        self.unused = unused && !missed;
+    }
+
+    /// Step 3: what is to be dropped.
+    fn decide(&mut self) {
+        if self.all {
+            self.all_but_min_idle();
+        } else {
+            self.by_need();
+        }
+        self.core.depot.shrink();
+    }
+
+    /// Everything but what is to stay.
+    fn all_but_min_idle(&mut self) {
+        let core = self.core;
+        let (mut all, emptied) = core.empty(false);
+        let stays = all.split_top(core.limits.min_idle());
+        self.trimmed = (all.len, all.bytes);
+        let (_, refused) = settle(core, stays);
+        all.append(refused);
+        self.dropping = all;
+        self.unused = emptied;
+    }
+
+    /// The working-set rule.
+    fn by_need(&mut self) {
+        let core = self.core;
+        let idle = self.left + self.unneeded.len + core.depot.objects();
+        let mut spare = idle.saturating_sub(core.limits.min_idle());
+        // The surplus first: it is older than what comes in now.
+        let intervals = if self.level == Level::Normal { 2 } else { 1 };
+        let surplus = core.depot.surplus(intervals);
+        let mut trimmed = take_cold(core, surplus.unwrap_or(0).min(spare));
+        spare -= trimmed.len;
+        let (came_in, refused) = settle(core, self.unneeded.take());
+        self.unused &= surplus.is_some() && core.depot.end_interval(came_in).is_some();
+        if intervals == 1 {
+            // One interval is known of these as well.
+            if let Some(surplus) = core.depot.newcomers(came_in) {
+                trimmed.append(take_cold(core, surplus.min(spare)));
+            }
+        }
+        self.trimmed = (trimmed.len, trimmed.bytes);
+        trimmed.append(refused);
+        self.dropping = trimmed;
+    }
+
+    /// Drops what has to go. User code runs.
+    pub(super) fn finish(mut self) -> (Trimmed, bool) {
+        let core = self.core;
+        let idle = core.depot.objects();
+        let quiet = self.unused && !self.more_to_come && idle <= core.limits.min_idle();
+        let (objects, bytes) = self.trimmed;
+        core.counters.trimmed(objects);
+        core.drop_batch(self.dropping.take());
+        (
+            Trimmed {
+                objects: objects as u64,
+                bytes: core.limits.bytes_of(objects, bytes) as u64,
+            },
+            quiet,
+        )
+    }
 }
 
 /// Whether pools that share a limit with this one were refused more often, since the last pass, than this one
@@ -61,60 +209,6 @@ fn others_want_the_room(core: &Core) -> bool {
     let returned = core.returned();
     let before = core.returned_at_pass.swap(returned, Ordering::Relaxed);
     wanted > returned.wrapping_sub(before)
-}
-
-/// Everything but what is to stay: as [`by_need`].
-fn all_but_min_idle(core: &Core) -> (Batch, (usize, usize), bool) {
-    let (mut all, emptied) = core.empty(false);
-    let stays = all.split_top(core.limits.min_idle());
-    let counts = (all.len, all.bytes);
-    let (_, refused) = settle(core, stays);
-    all.append(refused);
-    (all, counts, emptied)
-}
-
-/// The working-set rule: what is to be dropped, how much of it is trimmed (the rest is what the
-/// depot refused), and whether every cache was unused and the depot could be looked at.
-fn by_need(core: &Core, level: Level) -> (Batch, (usize, usize), bool) {
-    let (unneeded, left, mut unused) = gather(core);
-    let idle = left + unneeded.len + core.depot.objects();
-    let mut spare = idle.saturating_sub(core.limits.min_idle());
-    // The surplus first: it is older than what comes in now.
-    let intervals = if level == Level::Normal { 2 } else { 1 };
-    let surplus = core.depot.surplus(intervals);
-    let mut trimmed = take_cold(core, surplus.unwrap_or(0).min(spare));
-    spare -= trimmed.len;
-    let (came_in, refused) = settle(core, unneeded);
-    unused &= surplus.is_some() && core.depot.end_interval(came_in).is_some();
-    if intervals == 1 {
-        // One interval is known of these as well.
-        if let Some(surplus) = core.depot.newcomers(came_in) {
-            trimmed.append(take_cold(core, surplus.min(spare)));
-        }
-    }
-    let counts = (trimmed.len, trimmed.bytes);
-    trimmed.append(refused);
-    (trimmed, counts, unused)
-}
-
-/// Steps 1 and 2: what the caches did not need, how many objects they keep, and whether all of them
-/// were unused.
-fn gather(core: &Core) -> (Batch, usize, bool) {
-    let mut unneeded = Batch::EMPTY;
-    let mut left = 0;
-    let mut unused = true;
-    let all = core.visit(|_, inside| {
-        if inside.was_used() {
-            unused = false;
-            unneeded.append(inside.set_aside(&core.limits));
-            left += inside.idle();
-        } else {
-            let [loaded, spare] = inside.strip(&core.limits);
-            unneeded.append(spare);
-            unneeded.append(loaded);
-        }
-    });
-    (unneeded, left, unused && all)
 }
 
 /// Gives what came from the caches to the depot's cold end, list by list. How many arrived, and
@@ -142,4 +236,40 @@ fn take_cold(core: &Core, mut count: usize) -> Batch {
         cold.append(batch);
     }
     cold
+}
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use super::{GATES, Pass, visit_together};
+    use crate::object::pool::Pool;
+    use crate::sys::memory::Level;
+    use crate::sys::process::janitor_is_possible;
+
+    #[test]
+    fn passes_over_many_small_pools_share_a_heavy_fence() {
+        if !janitor_is_possible() {
+            return; // no caches
+        }
+        let pools: Vec<Pool<Vec<u8>>> = (0..10 * GATES)
+            .map(|_| Pool::builder(Vec::new).trim_manually().build())
+            .collect();
+        for _ in 0..4 {
+            for pool in &pools {
+                drop([pool.get(), pool.get()]);
+            }
+            let mut passes: Vec<_> = pools
+                .iter()
+                .map(|pool| Some(Pass::begin(pool.core(), Level::Normal)))
+                .collect();
+            assert_eq!(visit_together(&mut passes), 10);
+            for pass in passes.into_iter().flatten() {
+                let _ = pass.finish();
+            }
+        }
+        assert!(pools.iter().all(|pool| pool.stats().created == 2));
+        for pool in &pools {
+            let _ = (pool.trim(), pool.trim(), pool.trim());
+        }
+        assert!(pools.iter().all(|pool| pool.stats().idle == 0));
+    }
 }

@@ -361,7 +361,7 @@ impl Core {
 
     /// Whether the janitor will look at this pool by itself, or the user runs its passes.
     pub(crate) fn is_watched(&self) -> bool {
-        // Relaxed: see `registry::watchful_pass` for what orders it.
+        // Relaxed: see `registry::watchful_passes` for what orders it.
         let watched = self.watched.load(Ordering::Relaxed);
         watched == MANUAL || watched == epoch()
     }

@@ -95,52 +95,44 @@ impl Core {
         wanted: impl Fn(&Cache) -> bool,
         mut work: impl FnMut(&Cache, &mut Inside<'_>),
     ) -> bool {
-        let Some(visits) = self.lock_visits(patience.unwrap_or(Patience::Short)) else {
+        let begun = self.begin_visit(patience.unwrap_or(Patience::Short), wanted);
+        let Some(begun) = begun else {
             return false;
         };
-        let mut some = false;
-        self.each_cache(|cache| {
-            if cache.is_occupied() && wanted(cache) {
-                cache.gate.want();
-                some = true;
-            }
-        });
-        if !some {
-            return true;
-        }
-        let passed = fence::heavy();
-        // First those whose owners are out, so that their gates are shut for as short as can be.
-        if passed {
-            self.each_cache(|cache| {
-                if cache.gate.has(WANTED) && cache.gate.is_left() {
-                    // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner out.
-                    unsafe { cache.enter(|inside| work(cache, inside)) };
-                    cache.gate.let_go();
-                }
-            });
-        }
-        let mut missed = false;
-        self.each_cache(|cache| {
-            if !cache.gate.has(WANTED) {
-                return;
-            }
-            if passed && leaves(cache) {
-                // SAFETY: I2: as above.
-                unsafe { cache.enter(|inside| work(cache, inside)) };
-            } else {
-                missed = true;
-                if patience.is_some() {
-                    cache.gate.set(MISSED, true);
-                }
-            }
-            cache.gate.let_go();
-        });
-        drop(visits);
+        let passed = begun.gates == 0 || fence::heavy();
+        let missed = begun.enter(passed, patience.is_some(), &mut work);
         match patience {
             _ if !missed => true,
             Some(patience) if passed => self.visit_missed_slow(patience, work),
             _ => false,
         }
+    }
+
+    /// The first half of a visit to the occupied caches that `wanted` names: shuts their gates. `None`: the
+    /// visitors' lock was not to be had.
+    fn begin_visit(
+        &self,
+        patience: Patience,
+        wanted: impl Fn(&Cache) -> bool,
+    ) -> Option<Begun<'_>> {
+        let visits = self.lock_visits(patience)?;
+        let mut gates = 0;
+        self.each_cache(|cache| {
+            if cache.is_occupied() && wanted(cache) {
+                cache.gate.want();
+                gates += 1;
+            }
+        });
+        Some(Begun {
+            core: self,
+            _visits: visits,
+            gates,
+        })
+    }
+
+    /// The first half of [`Core::visit`]: for several visits at once, which share a fence.
+    pub(crate) fn begin_visit_to_all(&self) -> Option<Begun<'_>> {
+        self.begin_visit(Patience::Short, |_| true)
     }
 
     /// Waits for the owners that a visit has missed, one at a time.
@@ -318,6 +310,60 @@ impl Core {
     pub(crate) fn returned(&self) -> usize {
         let caches = self.read_caches().0.returned;
         self.counters.returned_directly().wrapping_add(caches)
+    }
+}
+
+/// A visit that has shut gates. Next comes a heavy fence, which any number of visits may share, then
+/// [`Begun::enter`]. No user code runs in between (I5).
+#[derive(Debug)]
+pub(crate) struct Begun<'a> {
+    core: &'a Core,
+    _visits: MutexGuard<'a, ()>,
+    /// How many gates are shut.
+    pub(crate) gates: usize,
+}
+
+impl Begun<'_> {
+    /// The second half of a visit: looks into each cache once, and opens its gate. Whether one was missed; if
+    /// `mark`, it is left marked.
+    ///
+    /// `passed`: a heavy fence was passed since the first half.
+    pub(crate) fn enter(
+        self,
+        passed: bool,
+        mark: bool,
+        mut work: impl FnMut(&Cache, &mut Inside<'_>),
+    ) -> bool {
+        if self.gates == 0 {
+            return false;
+        }
+        // First those whose owners are out, so that their gates are shut for as short as can be.
+        if passed {
+            self.core.each_cache(|cache| {
+                if cache.gate.has(WANTED) && cache.gate.is_left() {
+                    // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner out.
+                    unsafe { cache.enter(|inside| work(cache, inside)) };
+                    cache.gate.let_go();
+                }
+            });
+        }
+        let mut missed = false;
+        self.core.each_cache(|cache| {
+            if !cache.gate.has(WANTED) {
+                return;
+            }
+            if passed && leaves(cache) {
+                // SAFETY: I2: as above.
+                unsafe { cache.enter(|inside| work(cache, inside)) };
+            } else {
+                missed = true;
+                if mark {
+                    cache.gate.set(MISSED, true);
+                }
+            }
+            cache.gate.let_go();
+        });
+        missed
     }
 }
 

@@ -35,7 +35,11 @@ pub(crate) fn take(core: &Core, number: Option<Number>) -> *mut Link {
             }
             // SAFETY: `cache_of` gives the owner its cache.
             match unsafe { cache.pop_slow() } {
-                Ok(link) if !link.is_null() => return link,
+                Ok(link) if !link.is_null() => {
+                    // It is, but in a forked child, whose first operation at a cache comes here.
+                    ensure_watched(core);
+                    return link;
+                }
                 Ok(_) => return refill(core, cache, number),
                 Err(_shut) if reopen_slow(core, cache) => {}
                 Err(_shut) => break,
