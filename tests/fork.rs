@@ -1,5 +1,5 @@
 //! A23: `fork` in a process whose other threads are at work in the pool: they hold its locks and
-//! flags at that moment, and in the child nobody will ever let go of them.
+//! flags at that moment, and in the child they are never released.
 #![cfg(all(unix, not(miri)))]
 
 #[path = "support/scale.rs"]
@@ -171,7 +171,7 @@ fn a_forked_child_may_start_threads_and_pools_of_its_own() {
 
 #[test]
 fn a_child_of_an_idle_process_finds_what_the_parent_left() {
-    // A23: without anybody else at work, a fork changes nothing: the objects are there, and the
+    // A23: without other threads at work, a fork changes nothing: the objects are there, and the
     // barrier, whose registration a child may lose, still empties caches.
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let pool: Pool<Vec<u8>> = Pool::builder(|| vec![0; 100]).build();

@@ -660,7 +660,7 @@ fn it_blocks_all_signals_but_those_that_instructions_raise() {
             libc::SIGTRAP,
         ]
         .contains(&signal);
-        // Nobody can block the first two; the C library keeps the others for itself.
+        // The first two cannot be blocked; the C library keeps the others for itself.
         if [libc::SIGKILL, libc::SIGSTOP, 32, 33, 34].contains(&signal) {
             continue;
         }

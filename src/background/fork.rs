@@ -43,7 +43,7 @@ extern "C" fn in_child() {
 }
 
 /// Makes the next return to each cache of the pools that were watched take the slow path, which finds
-/// out that nobody watches them in this process.
+/// out that they are not watched in this process.
 fn send_owners_slow(registry: &Registry) {
     for entry in registry.pools.values().filter(|entry| entry.due.is_some()) {
         entry.core.visit(|_, inside| inside.take_room());

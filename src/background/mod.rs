@@ -6,7 +6,7 @@
 //! without a timeout while every pool is quiet, and ends with the last of those pools.
 //!
 //! # How it can sleep
-//! Nobody can tell it of a hit-path return, so a pool is only left alone (*unwatched*) when no
+//! Nothing tells it of a hit-path return, so a pool is only left alone (*unwatched*) when no
 //! such return can happen: a pass found every cache unused and empty, and left it so that the next
 //! return takes the slow path (`Cache::strip` leaves no room). The slow path looks at
 //! `Core::is_watched`, and calls `worker::watch_slow` if the pool is not. `registry::watchful_passes` has

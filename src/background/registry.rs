@@ -5,7 +5,7 @@
 //!
 //! - A thread that finds a pool unwatched enters it, marks it as watched, and unlocks the registry;
 //!   only then it wakes the janitor ([`watch`]).
-//! - The thread says that nobody watches *before* a pass looks ([`watchful_passes`]), and leaves
+//! - The janitor marks a pool as unwatched *before* a pass looks ([`watchful_passes`]), and leaves
 //!   the pool alone only if the pass found it quiet *and* nobody has said otherwise since
 //!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
 //!   that leaves a token, with which the sleep ends at once.
@@ -134,7 +134,7 @@ pub(crate) enum Call {
     Locked,
 }
 
-/// An object became idle, and nobody watches the pool: the janitor does from now on. `start` is
+/// An object became idle in a pool that is not watched: the janitor watches it from now on. `start` is
 /// asked for a thread if there is none.
 pub(crate) fn watch(
     registry: &Mutex<Registry>,
@@ -142,7 +142,7 @@ pub(crate) fn watch(
     interval: Duration,
     start: impl FnOnce() -> Option<Thread>,
 ) -> Call {
-    // Long: if this call is lost, nobody may look after the pool for as long as it is idle.
+    // Long: if this call is lost, the pool may keep what is idle for as long as it is not used.
     let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
         return Call::Locked;
     };
@@ -367,10 +367,10 @@ fn file(mut entered: MutexGuard<'_, Registry>, core: &Core, interval: Duration, 
 /// One pass over each of these pools, whatever the destructors do; which of them are quiet now, and may be
 /// left alone.
 ///
-/// The janitor says that nobody watches a pool *before* the pass looks at the caches. A return that came
+/// The janitor marks a pool as unwatched *before* the pass looks at the caches. A return that came
 /// before the look was seen, and the pool is not quiet. One that comes after it passes the gate that
-/// the look has opened again (Release, Acquire), or the depot's lock, and so sees that nobody
-/// watches, and calls for the janitor.
+/// the look has opened again (Release, Acquire), or the depot's lock, and so sees the mark,
+/// and calls for the janitor.
 fn watchful_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Vec<bool> {
     let begin = |core: &'a Core| {
         PASSES.fetch_add(1, Ordering::Relaxed);
@@ -417,7 +417,7 @@ fn settle(registry: &Mutex<Registry>, level: Level) -> Next {
         return Next::SleepUntil(now + AGAIN);
     };
     if registry.pools.is_empty() && registry.closing.is_empty() {
-        // Under the lock: whoever comes next starts another one.
+        // Under the lock: the next call starts another one.
         registry.thread = None; // mutant: drop-say-end
         return Next::End;
     }

@@ -4,7 +4,7 @@
 //! between two passes, is.
 //!
 //! 1. A cache whose owner did nothing since the last pass is emptied, without its owner running:
-//!    its objects go to the depot's cold end. Nobody needed them in the interval that ends.
+//!    its objects go to the depot's cold end. They were not needed in the interval that ends.
 //! 2. A cache whose owner is at work is looked at as well: what it holds is set aside, and what of
 //!    it is still there at the next pass was not needed either, and goes the same way. The
 //!    owner takes back what it needs, one object at a time.

@@ -47,7 +47,7 @@ fn replace(dead: &'static Mutex<Registry>) {
     // Release: pairs with the Acquire in `registry`.
     let set = REPLACEMENT.compare_exchange(before, fresh, Ordering::Release, Ordering::Relaxed);
     if set.is_err() {
-        // SAFETY: made above, and nobody knows it.
+        // SAFETY: made above, and not shared yet.
         drop(unsafe { Box::from_raw(fresh) });
     }
 }
@@ -97,7 +97,7 @@ pub fn janitor_stats() -> JanitorStats {
     }
 }
 
-/// An object became idle, and nobody watches the pool.
+/// An object became idle in a pool that is not watched.
 #[cold]
 pub(crate) fn watch_slow(core: &Core) {
     let Some(interval) = core.interval() else {

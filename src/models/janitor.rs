@@ -1,7 +1,7 @@
 //! The janitor as it ships (`background/registry.rs`), against pools that come, go, fall quiet and
 //! wake up again.
 //!
-//! A model that never ends is one that fails: loom sees a thread that nobody will ever wake as
+//! A model that never ends is one that fails: loom sees a thread that is never woken as
 //! a deadlock, and one that goes round for ever as too many branches.
 
 use super::time::{self, ASLEEP};
@@ -96,9 +96,9 @@ fn run_janitor(name: &str, f: impl Fn() + Send + Sync + 'static) {
             thread.join().unwrap();
         }
         *lock(&JANITOR) = None;
-        let left = shared.try_lock().expect("nobody is there").pools();
+        let left = shared.try_lock().expect("unlocked").pools();
         assert_eq!(left, 0, "a pool that is gone is still watched");
-        // SAFETY: allocated above, and nobody knows it any more.
+        // SAFETY: allocated above, and not shared any more.
         drop(unsafe { Box::from_raw(registry) });
     });
 }
@@ -119,7 +119,7 @@ fn all_quiet() {
         thread::yield_now();
     }
     let left = NODES.load(SeqCst);
-    assert_eq!(left, 0, "an idle object that nobody looks after");
+    assert_eq!(left, 0, "an idle object that is not looked after");
 }
 
 /// The first idle object starts it, and not the pool; it empties the pool, sleeps without a
@@ -140,7 +140,7 @@ fn it_starts_with_the_first_idle_object_and_ends_with_the_last_pool() {
     );
 }
 
-/// A pool goes while a pass runs on it, and stops the janitor. Fails when nobody wakes it for that.
+/// A pool goes while a pass runs on it, and stops the janitor. Fails when it is not woken for that.
 #[test]
 fn stop_against_pass() {
     run_janitor("stop_against_pass", || {
@@ -179,7 +179,7 @@ fn a_return_to_the_depot_is_seen_or_wakes_it() {
 }
 
 /// The same for a full list on its way to the depot. (What comes before is not of interest, and
-/// calls nobody.)
+/// calls no janitor.)
 #[test]
 fn a_full_list_is_seen_or_wakes_it() {
     run_janitor("a_full_list_is_seen_or_wakes_it", || {
@@ -213,10 +213,10 @@ fn a_hand_over_is_seen_or_wakes_it() {
     });
 }
 
-/// The same by a pass of somebody else's, which has in its hands what the janitor then does not see.
+/// The same by a pass of the program's, which has in its hands what the janitor then does not see.
 #[test]
-fn a_pass_of_somebody_else_is_seen_or_wakes_it() {
-    run_janitor("a_pass_of_somebody_else_is_seen_or_wakes_it", || {
+fn a_pass_of_the_program_is_seen_or_wakes_it() {
+    run_janitor("a_pass_of_the_program_is_seen_or_wakes_it", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
         let _ = manual::pass(pool.core(), Level::Normal);
@@ -267,7 +267,7 @@ fn a_pool_that_goes_leaves_the_others_watched() {
 }
 
 /// A pool goes while an owner is held up inside its cache: what is there goes when the owner has left.
-/// Fails when nobody tries again.
+/// Fails when there is no other try.
 #[test]
 fn what_closing_could_not_reach_goes_later() {
     run_janitor("what_closing_could_not_reach_goes_later", || {
@@ -284,7 +284,7 @@ fn what_closing_could_not_reach_wakes_it() {
         let (pool, other) = two_pools();
         other.create().give_back(None);
         all_quiet();
-        // Nobody has been told of this one.
+        // The janitor has not been told of this one.
         let pool = pool.register(0);
         pool.core().set_watched(true);
         pool.create().give_back(Some(0));

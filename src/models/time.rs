@@ -38,7 +38,7 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// Whether a thread sleeps without a timeout and nobody has called it.
+/// Whether a thread sleeps without a timeout and has not been called.
 pub(super) static ASLEEP: AtomicBool = AtomicBool::new(false);
 
 loom::thread_local! {

@@ -57,7 +57,7 @@ pub(crate) fn symmetric() {
     fence(Ordering::SeqCst);
 }
 
-/// The visitor's half. `false`: the barrier was refused, so nobody's cache may be touched.
+/// The visitor's half. `false`: the barrier was refused, so no other thread's cache may be touched.
 #[must_use]
 pub(crate) fn heavy() -> bool {
     fence(Ordering::SeqCst); // mutant: heavy-fence
@@ -68,7 +68,7 @@ pub(crate) fn heavy() -> bool {
 #[cfg(not(repool_loom))]
 #[inline]
 pub(crate) fn asymmetric() -> bool {
-    // Relaxed: the answer is the same whoever finds it, and nothing else is published with it.
+    // Relaxed: every thread finds the same answer, and nothing else is published with it.
     match MODE.load(Ordering::Relaxed) {
         UNKNOWN => decide_slow(),
         mode => mode == ASYMMETRIC,
@@ -127,7 +127,7 @@ mod system {
 }
 
 // Miri knows no such call; macOS, wasm and others have none. Windows has FlushProcessWriteBuffers,
-// which nobody here can test, so it takes the always-sound way as well.
+// which is not tested, so it takes the symmetric fences as well.
 #[cfg(not(all(target_os = "linux", not(miri), not(repool_loom))))]
 mod system {
     #[cfg(not(repool_loom))]
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Two owners hammer, a visitor comes by; how often an owner was inside with the visitor, and
+    /// Two owners hammer while a visitor visits; how often an owner was inside with the visitor, and
     /// how many operations there were.
     fn stress(seconds: u64, fence: impl Fn(), enough: impl Fn(usize) -> bool) -> (usize, usize) {
         let sides = [Side::default(), Side::default()];

@@ -76,7 +76,7 @@ mod epochs {
         let current = if page.is_null() {
             (&raw const LAST).cast_mut()
         } else {
-            // SAFETY: a fresh page, and nobody else's.
+            // SAFETY: a fresh page, not shared yet.
             unsafe { (*page).store(first, Ordering::Relaxed) };
             page
         };
@@ -92,7 +92,7 @@ mod epochs {
             Ok(_) if page.is_null() => count_forks(),
             Ok(_) => {}
             Err(_) if page.is_null() => {}
-            // SAFETY: made above, and nobody knows it.
+            // SAFETY: made above, and not shared.
             Err(_) => unsafe { page::unmap(page) },
         }
         first
@@ -130,7 +130,7 @@ mod epochs {
             let takes_any = unsafe { libc::madvise(page, LEN, -1) } == 0;
             // SAFETY: the mapping is ours.
             if takes_any || unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) } != 0 {
-                // SAFETY: mapped above, and nobody knows it.
+                // SAFETY: mapped above, and not shared.
                 unsafe { unmap(page.cast()) };
                 return ptr::null_mut();
             }
@@ -138,7 +138,7 @@ mod epochs {
         }
 
         /// # Safety
-        /// The page is from [`wiped_by_fork`], and nobody uses it any more.
+        /// The page is from [`wiped_by_fork`], and is not used any more.
         pub(super) unsafe fn unmap(page: *mut AtomicUsize) {
             // SAFETY: the caller's.
             unsafe { libc::munmap(page.cast(), LEN) };

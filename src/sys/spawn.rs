@@ -17,7 +17,7 @@
 use crate::sync::Thread;
 use crate::sync::rare::Builder;
 
-/// Starts a thread that nobody joins; `None` where none can be had.
+/// Starts a detached thread; `None` where none can be had.
 pub(crate) fn background(name: &str, run: impl FnOnce() + Send + 'static) -> Option<Thread> {
     let _masked = system::block_signals();
     let started = Builder::new().name(name.into()).spawn(|| {

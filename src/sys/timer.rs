@@ -3,7 +3,7 @@
 //! The time of the last restart is kept in 32 bits, which every target can exchange atomically. It
 //! counts *ticks* of a 65,536th of the interval, one millisecond at least, so it wraps around after
 //! 65,536 intervals, or 49.7 days where those are longer; no interval is too long for it. A timer that
-//! nobody asked for so long is at worst late by an interval, and then goes on as usual.
+//! was not asked for so long is at worst late by an interval, and then goes on as usual.
 
 use crate::sync::rare::OnceLock;
 use crate::sync::{Figure32, Ordering};
@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// However long nobody has asked, an interval later it is due.
+    /// However long it was not asked, an interval later it is due.
     #[test]
     fn a_timer_that_was_left_alone_goes_on() {
         let interval = Duration::from_secs(5);
