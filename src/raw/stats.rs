@@ -208,7 +208,8 @@ pub struct Stats {
     /// and at the start of each trim pass, and never on a hit. Of a buffer pool: the sum of its classes'.
     pub peak_idle: u64,
     /// The most objects that guards held at once, as far as was seen: as `peak_idle`, and by a request that
-    /// created an object, each time that there were 1/64 more of them.
+    /// created an object, each time that there were 1/64 more of them. While objects move it may be off by
+    /// the operations under way, to either side.
     pub peak_in_use: u64,
     /// Capacity, in bytes, of the buffers whose use was looked at when they came back: each one's first use,
     /// and those that grew (all uses where buffers are wiped), unless they were empty. 0 but for a buffer pool.
