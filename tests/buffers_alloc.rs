@@ -1,5 +1,5 @@
 //! B2 and B14: what buffers cost in allocator calls, with a counting allocator; that their memory
-//! goes, with a ledger; and that a first use that does not come to its end holds up nobody.
+//! goes, with a ledger; and that a first use that does not come to its end holds up no other thread.
 #![cfg(feature = "bytes")]
 
 #[path = "support/counting.rs"]
@@ -47,7 +47,7 @@ fn stop_slow() {
     }
 }
 
-/// A size that nobody but the ledger's test uses, and how much memory of it is around.
+/// A size that only the ledger's test uses, and how much memory of it is around.
 const LEDGER: usize = 7 << 10;
 static ENTRIES: AtomicIsize = AtomicIsize::new(0);
 
@@ -84,7 +84,7 @@ fn calls_of_looking(pool: &BufferPool) -> usize {
 /// At each of its calls of the allocator, as one whose thread is not there any more, in a forked
 /// child.
 #[test]
-fn a_first_use_that_gets_stuck_holds_up_nobody_else() {
+fn a_first_use_that_gets_stuck_holds_up_no_other_thread() {
     let mut places = 0;
     loop {
         STOPPED.store(GOING, SeqCst);

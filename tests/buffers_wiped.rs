@@ -150,7 +150,7 @@ fn requests_without_a_size() {
 }
 
 #[test]
-fn frozen_in_a_panic_or_kept_by_nobody() {
+fn frozen_in_a_panic_or_refused_by_the_pool() {
     struct Freezes<'a>(&'a BufferPool);
     impl Drop for Freezes<'_> {
         fn drop(&mut self) {

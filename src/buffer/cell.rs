@@ -209,7 +209,12 @@ impl Cell {
     fn settle(&mut self) {
         let enough = self.record.least(self.class.size, self.full);
         let bounded = self.class.is_bounded();
-        self.looked_at = self.class.wipes || self.waits != Waits::Plainly || enough != Some(0);
+        self.looked_at = match enough {
+            Some(0) => self.class.wipes || self.waits != Waits::Plainly,
+            // A grown one that is in good use. Limits have to know what it weighs.
+            Some(_) => self.class.wipes || self.waits != Waits::Plainly || bounded,
+            None => true,
+        };
         self.freezes_slowly = self.looked_at || bounded;
         self.least = enough.unwrap_or(0).max(1);
         self.span = match enough {
@@ -292,9 +297,15 @@ impl Cell {
         self.full.wrapping_sub(self.class.size)
     }
 
+    /// Whether there is so little in it that a freeze has to look at that: nothing, as a rule.
+    #[inline(always)]
+    pub(super) fn is_little_used(&self) -> bool {
+        self.bytes.len() < self.least
+    }
+
     /// The same, where it is frozen: if it has to be looked at at all.
     pub(super) fn prepare_to_wait(&mut self) {
-        if self.looked_at || !self.is_whole() {
+        if self.looked_at || !self.is_whole() || self.is_little_used() {
             self.wait(self.used_now());
         }
     }
@@ -327,7 +338,8 @@ impl Cell {
 
     /// Whether it is as it was, and the policy has nothing to say of it: cleared then.
     pub(super) fn is_plain_after_all(&mut self) -> bool {
-        let whole = !self.looked_at && !self.fresh && self.is_whole();
+        let calm = self.record.least(self.class.size, self.full) == Some(0);
+        let whole = calm && !self.looked_at && !self.fresh && self.is_whole();
         if whole {
             self.bytes.clear();
         }

@@ -108,24 +108,32 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
 /// Gives the bytes away, and keeps a handle to the memory.
 #[inline]
 pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
-    if cell.bytes.is_empty() || panicking() {
-        return freeze_at_once(cell);
-    }
-    if !cell.freezes_plainly() {
-        if let Some(view) = prepare_slow(&mut cell) {
-            return view;
-        }
+    if cell.is_little_used() || !cell.freezes_plainly() || panicking() {
+        return freeze_slow(cell);
     }
     let view = cell.bytes.split().freeze();
     lend(cell);
     view
 }
 
-/// A freeze of a buffer that is not as it was, or has to be looked at when it is back; the whole of it,
-/// if nothing will wait for it and the memory has to be overwritten all the same.
+/// The same, of a buffer that has to be looked at, or is empty, or while the thread panics.
 #[cold]
 #[inline(never)]
-fn prepare_slow(cell: &mut Pooled<Cell>) -> Option<Bytes> {
+fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
+    if cell.bytes.is_empty() || panicking() {
+        return freeze_at_once(cell);
+    }
+    if let Some(view) = prepare(&mut cell) {
+        return view;
+    }
+    let view = cell.bytes.split().freeze();
+    lend(cell);
+    view
+}
+
+/// Makes a buffer ready to wait and to be looked at when it is back; the whole of it, if nothing will wait
+/// for it and the memory has to be overwritten all the same.
+fn prepare(cell: &mut Pooled<Cell>) -> Option<Bytes> {
     if cell.class.wipes && cell.class.keeps_nothing().is_some() {
         return Some(wipe::freeze_wiped(mem::take(&mut cell.bytes)));
     }
@@ -137,8 +145,6 @@ fn prepare_slow(cell: &mut Pooled<Cell>) -> Option<Bytes> {
 }
 
 /// A freeze of one that is empty, or while the thread panics.
-#[cold]
-#[inline(never)]
 fn freeze_at_once(mut cell: Pooled<Cell>) -> Bytes {
     let view = if cell.bytes.is_empty() {
         Bytes::new()

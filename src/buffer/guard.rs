@@ -99,7 +99,7 @@ impl Buffer {
     /// # A view is never the only handle
     /// While the pool waits for it, the pool has a handle too. So [`Bytes::try_into_mut`] fails and
     /// [`Bytes::is_unique`] is `false`, and `Vec::from(view)` and `BytesMut::from(view)` copy the content.
-    /// To give memory away for good, so that whoever gets it can have it back without a copy, take it out
+    /// To give memory away for good, so that its next owner can make it mutable without a copy, take it out
     /// of the pool first: [`into_inner`](Buffer::into_inner), and then `BytesMut::freeze`.
     ///
     /// # Wiping

@@ -11,8 +11,8 @@
 //!   out of the way of the others. So a view that is kept for long hides nothing, and what is in flight
 //!   does not become old by being looked at.
 //! - Where looks find something there are up to [`LOOKS`] of them, and where they do not, soon
-//!   [`LEAST_LOOKS`]. So a few in flight are all looked at before a buffer is made, and many that are kept
-//!   cost each buffer made a few looks. If those that are kept change, about as many again may be back and
+//!   [`LEAST_LOOKS`]; but all of a few are looked at before a buffer is made. So many that are kept cost each
+//!   buffer made a few looks. If those that are kept change, about as many again may be back and
 //!   not found yet.
 //! - A freeze puts its handle into the ring where there is room. If there is none it looks at all young
 //!   ones before the ring grows, so that a thread which freezes and never gets does not collect them.
@@ -55,6 +55,8 @@ use std::thread::panicking;
 /// before it makes a buffer: so many, and half of it each time that it had to make one, down to the least.
 const LOOKS: usize = 32;
 const LEAST_LOOKS: usize = 4;
+/// All of so few are looked at.
+const FEW: usize = 64;
 /// How many rings without an owner a get looks into.
 const MERGED: usize = 4;
 /// So many operations, at least, from one look at all handles to the next.
@@ -146,10 +148,12 @@ impl Ring {
 
     /// Looks for one to be handed out, where the oldest is still lent.
     fn look(&mut self) -> Option<Pooled<Cell>> {
+        let all = self.young.len() + self.old.len();
+        let looks = if all <= FEW { all } else { self.looks };
         let found = self
             .look_at_old(1)
-            .or_else(|| self.look_at_young())
-            .or_else(|| self.look_at_old(self.looks));
+            .or_else(|| self.look_at_young(looks))
+            .or_else(|| self.look_at_old(looks));
         self.looks = match found {
             Some(_) => LOOKS,
             None => (self.looks / 2).max(LEAST_LOOKS),
@@ -158,8 +162,8 @@ impl Ring {
     }
 
     /// Looks at some young ones, behind those that were looked at last.
-    fn look_at_young(&mut self) -> Option<Pooled<Cell>> {
-        for _ in 0..self.looks.min(self.young.len()) {
+    fn look_at_young(&mut self, looks: usize) -> Option<Pooled<Cell>> {
+        for _ in 0..looks.min(self.young.len()) {
             if self.next >= self.young.len() {
                 self.next = 0;
             }

@@ -147,7 +147,7 @@ mod tests {
         bytes.advance(120);
         assert!(regain(&mut bytes));
         assert_eq!(bytes.capacity(), 200);
-        // Grown in place as far as anybody can see.
+        // As one that grew in place and was cut back.
         let mut bytes = filled(200, 150);
         drop(bytes.split_off(100));
         assert!(regain(&mut bytes));

@@ -7,7 +7,7 @@ use super::guard::Buffer;
 use bytes::BytesMut;
 use std::io::{self, ErrorKind, Read};
 
-/// A single read gets this much at most: what is left of it is zeroed in vain.
+/// A single read gets this much at most: what it leaves was zeroed for nothing.
 const ONE: usize = 16 << 10;
 /// Reads until the end get this much at a time to begin with, and twice as much with each that fills it.
 const FIRST: usize = 4 << 10;

@@ -32,7 +32,8 @@ pub struct ClassStats {
     pub in_use: u64,
     /// Buffers given up by their user of which views may still be around: frozen, or split.
     pub lent: u64,
-    /// Their capacity together, in bytes.
+    /// Their capacity together, in bytes. Where there is no limit, one that has grown may count at the
+    /// capacity of its class.
     pub lent_bytes: u64,
 }
 

@@ -307,7 +307,7 @@ fn a_switch_that_races_with_first_uses_is_not_lost() {
     const SIZES: [usize; 4] = [64, 128, 256, 512];
     let use_all = |pool: &BufferPool| SIZES.map(|size| drop(pool.get(size)));
     for round in 0..if cfg!(miri) { 5 } else { 500 } {
-        // Off, alone or against somebody who switches on.
+        // Off, alone or against a thread that switches on.
         let switches: &[bool] = [&[false][..], &[false, true]][round % 2];
         let pool = manual();
         let start = Barrier::new(1 + switches.len());

@@ -282,7 +282,7 @@ fn a_get_while_the_thread_panics_lets_nothing_go() {
         std::panic::resume_unwind(Box::new(()));
     });
     assert!(std::panic::catch_unwind(unwinding).is_err());
-    // The oldest was looked at in vain, and waits again.
+    // The oldest was looked at while lent, and waits again.
     assert_eq!((pool.stats().created, lent(&pool)), (3, 2));
     assert_eq!(pool.stats().reused, 0);
     drop((views, got));
