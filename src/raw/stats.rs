@@ -4,7 +4,7 @@
 //! What is rare is counted here, by atomic additions on slow paths. [`Stats`] adds both up when
 //! the caller asks. It shuts no gate.
 
-use crate::sync::{Figure, Ordering};
+use crate::sync::{Figure, Figure32, Ordering};
 use std::fmt;
 
 /// Why an object was dropped when it came back, instead of being kept.
@@ -38,15 +38,15 @@ pub(crate) struct Counters {
     /// The most reuses that a snapshot has reported.
     said_reused: Figure,
     /// The high-water marks: see `marks.rs`.
-    peak_idle: Figure,
-    peak_in_use: Figure,
+    peak_idle: Figure32,
+    peak_in_use: Figure32,
     /// Of the objects whose use was looked at: what they hold, and what of it was used.
     looked_at_bytes: Figure,
     used_bytes: Figure,
     /// What limits had refused when a pass looked last: for want of room, and of budget.
-    refused_at_pass: [Figure; 2],
+    refused_at_pass: [Figure32; 2],
     /// From so many objects on the next miss looks at them.
-    look_at: Figure,
+    look_at: Figure32,
 }
 
 /// What one place holds, or several together.
@@ -80,12 +80,12 @@ impl Counters {
             discarded: std::array::from_fn(|_| Figure::new(0)),
             trimmed: Figure::new(0),
             said_reused: Figure::new(0),
-            peak_idle: Figure::new(0),
-            peak_in_use: Figure::new(0),
+            peak_idle: Figure32::new(0),
+            peak_in_use: Figure32::new(0),
             looked_at_bytes: Figure::new(0),
             used_bytes: Figure::new(0),
-            refused_at_pass: [Figure::new(0), Figure::new(0)],
-            look_at: Figure::new(0),
+            refused_at_pass: [Figure32::new(0), Figure32::new(0)],
+            look_at: Figure32::new(0),
         }
     }
 
@@ -101,10 +101,10 @@ impl Counters {
 
     /// Whether there are so many more objects that the high-water marks are worth a look.
     pub(super) fn has_grown_to(&self, objects: usize) -> bool {
-        let has_grown = objects >= self.look_at.load(Ordering::Relaxed);
+        let has_grown = objects >= self.look_at.load(Ordering::Relaxed) as usize;
         if has_grown {
             let next = objects + 1 + objects / 64;
-            self.look_at.store(next, Ordering::Relaxed);
+            self.look_at.store(in_32_bits(next), Ordering::Relaxed);
         }
         has_grown
     }
@@ -148,9 +148,10 @@ impl Counters {
     /// What limits have refused since the last call: for want of room, and of budget.
     #[allow(dead_code, reason = "for events, which are a feature")]
     pub(crate) fn refused_since_pass(&self) -> (usize, usize) {
-        let since = |reason: Reason, before: &Figure| {
-            let now = self.discarded[reason as usize].load(Ordering::Relaxed);
-            now.wrapping_sub(before.swap(now, Ordering::Relaxed))
+        let since = |reason: Reason, before: &Figure32| {
+            // What counts is the difference, which 32 bits hold.
+            let now = self.discarded[reason as usize].load(Ordering::Relaxed) as u32;
+            now.wrapping_sub(before.swap(now, Ordering::Relaxed)) as usize
         };
         let [full, budget] = &self.refused_at_pass;
         (since(Reason::Full, full), since(Reason::Budget, budget))
@@ -354,13 +355,19 @@ impl Stats {
     }
 }
 
+/// The most that 32 bits hold, at most: for figures that are rarely as high.
+fn in_32_bits(figure: usize) -> u32 {
+    u32::try_from(figure).unwrap_or(u32::MAX)
+}
+
 /// Raises a mark to a figure; what it is then.
-fn highest(mark: &Figure, now: u64) -> u64 {
-    let before = mark.load(Ordering::Relaxed) as u64;
+fn highest(mark: &Figure32, now: u64) -> u64 {
+    let before = mark.load(Ordering::Relaxed);
+    let now = in_32_bits(now as usize);
     if now > before {
-        mark.fetch_max(now as usize, Ordering::Relaxed);
+        mark.fetch_max(now, Ordering::Relaxed);
     }
-    now.max(before)
+    now.max(before).into()
 }
 
 impl Discarded {
