@@ -2,20 +2,14 @@
 
 use crate::background::manual;
 use crate::object::entry::Entry;
-#[cfg(feature = "bytes")]
-use crate::object::entry::Top;
 use crate::object::guard::Pooled;
 use crate::object::recipe::{ConstReset, Recipe, Source};
 use crate::object::recycle::Recycle;
 use crate::object::roster::{self, PoolKind};
-#[cfg(feature = "bumpalo")]
-use crate::object::settings::Role;
 use crate::object::shell::Shell;
 use crate::raw::pool::Core;
 use crate::raw::refs::{Strong, WeakCore};
 use crate::raw::stats::{Stats, Trimmed};
-#[cfg(feature = "bytes")]
-use crate::sync::Patience;
 use crate::sync::rare::Arc;
 use crate::sys::memory::Level;
 use crate::thread::{attach, slow};
@@ -66,9 +60,9 @@ use std::ptr::NonNull;
 /// ```
 pub struct Pool<T: Send + 'static> {
     /// The way to the core, and from there to the caches.
-    entry: Entry<T>,
+    pub(super) entry: Entry<T>,
     /// What the core is made from.
-    source: Source<T>,
+    pub(super) source: Source<T>,
 }
 
 impl<T: Send> UnwindSafe for Pool<T> {}
@@ -378,92 +372,6 @@ impl<T: Send + 'static> Pool<T> {
 
     // ---------------------------------------------------------------- inside
 
-    /// An idle object of this thread's cache: [`Pool::try_get`] without the slow path.
-    #[allow(dead_code, reason = "for buffers and arenas, which are features")]
-    #[inline(always)]
-    pub(crate) fn try_get_fast(&self) -> Option<Pooled<T>> {
-        self.entry.hit()
-    }
-
-    /// The way to this pool's caches, for somebody who has many pools: one look less.
-    ///
-    /// # Safety
-    /// The pool has to outlive all use of it.
-    #[cfg(feature = "bytes")]
-    pub(crate) unsafe fn enter_by(&self, entry: &Entry<T>) {
-        // SAFETY: the pool keeps its core, and outlives the entry.
-        unsafe { entry.set(self.core()) };
-    }
-
-    /// Whether anybody has used the pool.
-    #[cfg(feature = "bytes")]
-    pub(crate) fn is_used(&self) -> bool {
-        self.core_if_used().is_some()
-    }
-
-    /// Where this thread's next hit would take its object from.
-    #[cfg(feature = "bytes")]
-    #[inline(always)]
-    pub(crate) fn top(&self) -> Option<Top<T>> {
-        self.entry.top()
-    }
-
-    /// The core, for those that have to tell it something when the pool may be gone.
-    #[cfg(feature = "bytes")]
-    pub(crate) fn weak_core(&self) -> WeakCore {
-        WeakCore::new(self.core())
-    }
-
-    /// A pool whose settings are made by its first use as well.
-    #[cfg(feature = "bumpalo")]
-    pub(crate) const fn deferred(
-        name: Option<&'static str>,
-        role: Role,
-        make: fn() -> Arc<Recipe<T>>,
-    ) -> Self {
-        Self {
-            entry: Entry::new(),
-            source: Source::Deferred { name, role, make },
-        }
-    }
-
-    /// Looks at everything idle, wherever it is: out of every thread's cache, and then in the depot.
-    /// What `keep` does not want is dropped. `false` if something was missed: a guard is out, or some
-    /// cache was not reached within `patience` (`None`: with one look at each).
-    ///
-    /// `keep` runs with nothing held; if it panics, what it has not seen leaks.
-    #[cfg(feature = "bytes")]
-    pub(crate) fn sift(
-        &self,
-        patience: Option<Patience>,
-        mut keep: impl FnMut(&mut T) -> bool,
-    ) -> bool
-    where
-        T: Recycle,
-    {
-        let Some(core) = self.core_if_used() else {
-            return true;
-        };
-        let (mut batch, all) = core.take_all(patience);
-        while let Some(link) = NonNull::new(batch.pop()) {
-            // SAFETY: a node of this pool, just taken.
-            let mut object = unsafe { Pooled::<T>::from_link(link) };
-            if keep(&mut object) {
-                Pooled::give_to_all(object);
-            } else {
-                drop(Pooled::into_inner(object));
-            }
-        }
-        all
-    }
-
-    /// Ends the pool before it is dropped: no more idle objects, now or later.
-    #[cfg(feature = "bytes")]
-    pub(crate) fn close(&self) {
-        // Made, if need be: one that is made later would be open.
-        slow::close(self.core());
-    }
-
     /// A pool whose core is made by its first use.
     pub(crate) fn from_recipe(recipe: Arc<Recipe<T>>) -> Self {
         Self {
@@ -502,7 +410,7 @@ impl<T: Send + 'static> Pool<T> {
         NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
     }
 
-    fn core_if_used(&self) -> Option<&Core> {
+    pub(super) fn core_if_used(&self) -> Option<&Core> {
         self.entry.core()
     }
 

@@ -232,7 +232,7 @@ pub(crate) enum Source<T> {
     },
     /// For pools that are `const` and still have something of their own to make. Threads that race
     /// for the first use make one each, and all but one are dropped.
-    #[cfg(feature = "bumpalo")]
+    #[allow(dead_code, reason = "for arenas, which are a feature")]
     Deferred {
         name: Option<&'static str>,
         role: Role,
@@ -254,7 +254,6 @@ impl<T: 'static> Source<T> {
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Functions { name, .. } => *name,
-            #[cfg(feature = "bumpalo")]
             Self::Deferred { name, .. } => *name,
             Self::Built(recipe) => recipe.settings.name(),
         }
@@ -270,7 +269,6 @@ impl<T: 'static> Source<T> {
     pub(crate) fn is_off(&self) -> bool {
         match self {
             Self::Functions { name, .. } => Role::Whole.is_off(*name),
-            #[cfg(feature = "bumpalo")]
             Self::Deferred { name, role, .. } => role.is_off(*name),
             Self::Built(recipe) => recipe.settings.is_off(),
         }
@@ -294,7 +292,6 @@ impl<T: 'static> Source<T> {
                 }
                 Arc::new(recipe)
             }
-            #[cfg(feature = "bumpalo")]
             Self::Deferred { name, role, make } => {
                 let mut recipe = make();
                 let settings = Arc::get_mut(&mut recipe).map(|recipe| &mut recipe.settings);

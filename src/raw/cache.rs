@@ -61,7 +61,7 @@ pub(crate) enum Returned {
 
 impl Cache {
     /// Only for loom, where a page cannot be allocated as zeros.
-    #[cfg(repool_loom)]
+    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(crate) fn vacant() -> Self {
         Self {
             known_at: Figure::new(0),

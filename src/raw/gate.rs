@@ -77,7 +77,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Only for loom, where a page cannot be allocated as zeros.
-    #[cfg(repool_loom)]
+    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn vacant() -> Self {
         Self {
             bar: AtomicIsize::new(0),

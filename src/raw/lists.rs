@@ -77,7 +77,7 @@ struct Seen {
 }
 
 impl Shown {
-    #[cfg(repool_loom)]
+    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn new() -> Self {
         Self {
             hot: FigurePtr::new(ptr::null_mut()),
@@ -144,7 +144,7 @@ impl Lists {
         }
     }
 
-    #[cfg(repool_loom)]
+    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn new() -> Self {
         Self {
             loaded: ptr::null_mut(),

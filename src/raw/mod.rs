@@ -12,6 +12,7 @@ pub(crate) mod limits;
 pub(crate) mod lists;
 mod marks;
 pub(crate) mod node;
+#[cfg_attr(repool_loom, path = "page_loom.rs")]
 mod page;
 pub(crate) mod pool;
 pub(crate) mod refs;

@@ -1,4 +1,4 @@
-//! The only place that allocates and frees caches.
+//! The only place that allocates and frees caches. The models have `page_loom.rs` in its place.
 
 use super::cache::Cache;
 
@@ -8,12 +8,9 @@ use super::cache::Cache;
 
 /// Buckets from this length on are worth the extra alignment space. Not under Miri, whose
 /// symbolic alignment check believes an allocation's alignment only.
-#[cfg(not(repool_loom))]
 const LARGE: usize = if cfg!(miri) { usize::MAX } else { 32 };
-#[cfg(not(repool_loom))]
 const ALIGN: usize = align_of::<Cache>();
 
-#[cfg(not(repool_loom))]
 fn layout(len: usize) -> std::alloc::Layout {
     let size = len * size_of::<Cache>();
     let (size, align) = if len < LARGE {
@@ -24,7 +21,6 @@ fn layout(len: usize) -> std::alloc::Layout {
     std::alloc::Layout::from_size_align(size, align).expect("at most 2^15 caches")
 }
 
-#[cfg(not(repool_loom))]
 pub(super) fn new(len: usize) -> *mut Cache {
     let layout = layout(len);
     // SAFETY: the layout has a size, since a bucket has at least one cache.
@@ -47,7 +43,6 @@ pub(super) fn new(len: usize) -> *mut Cache {
     first
 }
 
-#[cfg(not(repool_loom))]
 pub(super) unsafe fn free(first: *mut Cache, len: usize) {
     let base = if len < LARGE {
         first.cast()
@@ -59,16 +54,4 @@ pub(super) unsafe fn free(first: *mut Cache, len: usize) {
     };
     // SAFETY: the caller has it from `new` with the same length; caches have no destructor.
     unsafe { std::alloc::dealloc(base, layout(len)) };
-}
-
-#[cfg(repool_loom)]
-pub(super) fn new(len: usize) -> *mut Cache {
-    let caches: Box<[Cache]> = (0..len).map(|_| Cache::vacant()).collect();
-    Box::into_raw(caches).cast()
-}
-
-#[cfg(repool_loom)]
-pub(super) unsafe fn free(first: *mut Cache, len: usize) {
-    // SAFETY: the caller has it from `new` with the same length.
-    drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, len)) });
 }

@@ -10,9 +10,11 @@
 //! | anything else | never on the hit path: there [`symmetric`] stands on the slow path | `fence(SeqCst)` |
 //!
 //! Which of the two it is is decided once per process ([`asymmetric`]). Where there is no
-//! process-wide barrier, threads are given the sentinel place (`thread.rs`), so that every
+//! process-wide barrier, threads are given the sentinel place (`place.rs`), so that every
 //! operation takes the slow path and its real fence. `REPOOL_BARRIER=off` in the environment, or
 //! `--cfg repool_no_barrier`, forces that.
+//!
+//! The models have `fence_loom.rs` in its place.
 //!
 //! The idea is folly's `AsymmetricThreadFence` and the kernel's membarrier(2).
 
@@ -22,23 +24,15 @@ const UNKNOWN: u8 = 0;
 const SYMMETRIC: u8 = 1;
 const ASYMMETRIC: u8 = 2;
 
-#[cfg(not(repool_loom))]
 static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// The owner's half on the hit path. Pairs with [`heavy`].
 ///
 /// Only a thread that holds a real place may rely on it, and only processes with a process-wide
 /// barrier hand those out.
-#[cfg(not(repool_loom))]
 #[inline(always)]
 pub(crate) fn light() {
     crate::sync::compiler_fence(Ordering::SeqCst);
-}
-
-/// loom has no asymmetric fence; the model of both halves is a `SeqCst` fence.
-#[cfg(repool_loom)]
-pub(crate) fn light() {
-    fence(Ordering::SeqCst); // mutant: light-fence
 }
 
 /// The owner's half on the slow path: right in either mode. Pairs with [`heavy`].
@@ -60,12 +54,11 @@ pub(crate) fn symmetric() {
 /// The visitor's half. `false`: the barrier was refused, so no other thread's cache may be touched.
 #[must_use]
 pub(crate) fn heavy() -> bool {
-    fence(Ordering::SeqCst); // mutant: heavy-fence
+    fence(Ordering::SeqCst);
     !asymmetric() || system::barrier()
 }
 
 /// Whether this process has a process-wide barrier; asks the system once.
-#[cfg(not(repool_loom))]
 #[inline]
 pub(crate) fn asymmetric() -> bool {
     // Relaxed: every thread finds the same answer, and nothing else is published with it.
@@ -75,13 +68,6 @@ pub(crate) fn asymmetric() -> bool {
     }
 }
 
-#[cfg(repool_loom)]
-pub(crate) fn asymmetric() -> bool {
-    let _ = (UNKNOWN, SYMMETRIC, ASYMMETRIC, AtomicU8::new(0));
-    true
-}
-
-#[cfg(not(repool_loom))]
 #[cold]
 fn decide_slow() -> bool {
     let forced_off = cfg!(repool_no_barrier)
@@ -99,7 +85,7 @@ fn decide_slow() -> bool {
     }
 }
 
-#[cfg(all(target_os = "linux", not(miri), not(repool_loom)))]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod system {
     use libc::{
         MEMBARRIER_CMD_PRIVATE_EXPEDITED, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
@@ -128,19 +114,18 @@ mod system {
 
 // Miri knows no such call; macOS, wasm and others have none. Windows has FlushProcessWriteBuffers,
 // which is not tested, so it takes the symmetric fences as well.
-#[cfg(not(all(target_os = "linux", not(miri), not(repool_loom))))]
+#[cfg(not(all(target_os = "linux", not(miri))))]
 mod system {
-    #[cfg(not(repool_loom))]
     pub(super) fn register() -> bool {
         false
     }
 
     pub(super) fn barrier() -> bool {
-        cfg!(repool_loom)
+        false
     }
 }
 
-#[cfg(all(test, not(miri), not(repool_loom)))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     //! The protocol on real hardware, with plain flags instead of a cache, so that breaking it on
     //! purpose breaks nothing else.

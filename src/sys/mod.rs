@@ -1,6 +1,7 @@
 //! What asks the system: barriers, clocks, processes, memory. Knows nothing of pools.
 
 mod cgroup;
+#[cfg_attr(repool_loom, path = "fence_loom.rs")]
 pub(crate) mod fence;
 pub(crate) mod memory;
 pub(crate) mod panics;
@@ -8,6 +9,5 @@ pub(crate) mod place;
 pub(crate) mod process;
 #[cfg(not(repool_loom))]
 pub(crate) mod spawn;
-#[cfg(not(repool_loom))]
 pub(crate) mod switch;
 pub(crate) mod timer;
