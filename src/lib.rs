@@ -79,3 +79,26 @@ pub mod __derive {
 #[cfg(not(repool_loom))]
 #[doc = include_str!("memory.md")]
 pub mod memory {}
+
+/// Which pool to use, how to size it, and how to get there from something else.
+///
+/// - [`choose`]: which pool, or none
+/// - [`limits`]: sizes, limits and budgets
+/// - [`async_code`]: guards over an `.await`
+/// - [`testing`]: with and without pools, in tests and in production
+/// - [`migrating`]: from other pools, `Mutex<Vec<T>>`, `thread_local!`, Go and .NET
+///
+/// When idle memory is given back is on a page of its own: [`memory`](crate::memory).
+#[cfg(all(feature = "bumpalo", feature = "bytes", not(repool_loom)))]
+pub mod guide {
+    #[doc = include_str!("guide/async_code.md")]
+    pub mod async_code {}
+    #[doc = include_str!("guide/choose.md")]
+    pub mod choose {}
+    #[doc = include_str!("guide/limits.md")]
+    pub mod limits {}
+    #[doc = include_str!("guide/migrating.md")]
+    pub mod migrating {}
+    #[doc = include_str!("guide/testing.md")]
+    pub mod testing {}
+}
