@@ -4,7 +4,7 @@
 # Each line of src/ that carries `mutant: NAME` is one. What "weaker" means follows from the line:
 # Acquire, Release and AcqRel become Relaxed, a SeqCst fence disappears, and so does the whole line
 # of a mutant whose name starts with drop-. A mutant that survives is
-# an ordering without a model, or one that nobody needs; either is an error here.
+# an ordering without a model, or one that is not needed; either is an error here.
 # Usage: ci/loom-mutants.sh [name of a mutant]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -5,7 +5,7 @@
 //! is [`ROOM`] behind, the message waits, and no other is made until it has gone. So a worker serves
 //! only what another one made, as long as there are two; [`Desk::crossed`] counts that.
 //!
-//! Nobody waits for ever. A worker waits with an empty inbox only, after it has sent its message, or
+//! No worker waits for ever. A worker waits with an empty inbox only, after it has sent its message, or
 //! while the next one's inbox is full; that one does not wait then. If all had sent and all inboxes were
 //! empty, each had begun its request after it took the message that the one before sent in its own: around
 //! the ring, each had begun before itself.
@@ -106,7 +106,7 @@ impl<T> Desk<T> {
                 }
                 Err(RecvTimeoutError::Timeout) if !no_more_come && !stays => {}
                 Err(_) => match waiting.take() {
-                    // Nobody takes it any more.
+                    // No worker takes it any more.
                     Some(message) if stays => {
                         self.served += 1;
                         return Turn::Serve(message);
@@ -119,7 +119,7 @@ impl<T> Desk<T> {
         }
     }
 
-    /// Drops what nobody has served, so that it does not count as memory in use.
+    /// Drops what no worker has served, so that it does not count as memory in use.
     pub(crate) fn clear(&mut self) {
         self.waiting = None;
         while self.inbox.try_recv().is_ok() {}

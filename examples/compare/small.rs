@@ -23,7 +23,7 @@ pub(crate) fn local<S: Source>(kept: &mut Vec<u8>, seed: u64) -> u64 {
 #[inline(always)]
 fn fill(bytes: &mut Vec<u8>, n: u64) -> u64 {
     bytes.extend_from_slice(&[n as u8; BYTES]);
-    // Otherwise the compiler sees that nobody needs the vector.
+    // Otherwise the compiler sees that the vector is not needed.
     let bytes = black_box(bytes.as_slice());
     n.rotate_left(u32::from(bytes[0])) ^ bytes.len() as u64
 }

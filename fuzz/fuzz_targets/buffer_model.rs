@@ -85,7 +85,7 @@ pub fn edit(
             return None;
         }
         Edit::Fill => {
-            // All of the capacity: nobody else may have a byte of it.
+            // All of the capacity: no other handle may have a byte of it.
             model.resize(bytes.capacity().min(len + room), mark);
             bytes.put_bytes(mark, model.len() - len);
             return None;

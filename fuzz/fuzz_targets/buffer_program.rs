@@ -7,7 +7,7 @@ use arbitrary::Arbitrary;
 pub struct Program {
     pub settings: Settings,
     /// Whether the figures are read after each operation. It is a visit to every thread, so
-    /// programs without it see what happens when nobody looks.
+    /// programs without it see what happens when no pass looks.
     pub looks: bool,
     /// Whether the pool is dropped before what is still out.
     pub pool_first: bool,
@@ -80,7 +80,7 @@ pub enum Op {
     FreezePart {
         part: u8,
     },
-    /// A part that is frozen for its `BytesMut`, if nobody else has it.
+    /// A part that is frozen for its `BytesMut`, if there is no other handle.
     Thaw {
         part: u8,
     },

@@ -1,4 +1,4 @@
-//! What the program wants to be told of: passes that dropped something.
+//! The user's hook: called after passes that dropped something.
 
 use crate::raw::stats::Trimmed;
 use crate::sync::rare::Arc;

@@ -1,4 +1,4 @@
-//! What threads other than the janitor do about passes: run one, and see to it that the janitor
+//! What threads other than the janitor do about passes: run one, and ensure that the janitor
 //! watches a pool that has something idle.
 
 use super::{hook, trace, trim, worker};

@@ -6,7 +6,7 @@
 //! - A thread that finds a pool unwatched enters it, marks it as watched, and unlocks the registry;
 //!   only then it wakes the janitor ([`watch`]).
 //! - The janitor marks a pool as unwatched *before* a pass looks ([`watchful_passes`]), and leaves
-//!   the pool alone only if the pass found it quiet *and* nobody has said otherwise since
+//!   the pool alone only if the pass found it quiet *and* no thread has told it otherwise since
 //!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
 //!   that leaves a token, with which the sleep ends at once.
 //! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made

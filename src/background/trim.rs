@@ -5,8 +5,8 @@
 //!
 //! 1. A cache whose owner did nothing since the last pass is emptied, without its owner running:
 //!    its objects go to the depot's cold end. They were not needed in the interval that ends.
-//! 2. A cache whose owner is at work is looked at as well: what it holds is set aside, and what of
-//!    it is still there at the next pass was not needed either, and goes the same way. The
+//! 2. A cache whose owner is at work is looked at as well: what it holds is set aside, and what is
+//!    still there at the next pass was not needed either, and goes the same way. The
 //!    owner takes back what it needs, one object at a time.
 //! 3. The depot knows the fewest objects it held since the last pass, its low-water mark. What was
 //!    below the mark in this interval *and* in the one before was not needed in either: it is

@@ -1,4 +1,4 @@
-//! The process's janitor: its one registry, the thread, and what that is told about time and memory.
+//! The process's janitor: its one registry, the thread, and what the thread is told about time and memory.
 
 use super::registry::{self, Call, PASSES, Registry, WAKE_UPS};
 use super::{hook, source, trace, trim};

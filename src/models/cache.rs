@@ -68,7 +68,7 @@ fn an_object_is_used_in_place_or_taken_by_a_visitor() {
         let owner = thread::spawn(move || {
             let before = pool.touch_top(0);
             let after = pool.touch_top(0);
-            assert!(before || !after, "nobody has put one there");
+            assert!(before || !after, "no thread has put one there");
         });
         let _ = pool.core().clear();
         owner.join().unwrap();

@@ -3,7 +3,7 @@
 use super::{Pool, run_model};
 use loom::thread;
 
-/// Whoever comes last frees the core, once, and after everybody else is done with it. Fails when
+/// The last one to let go frees the core, once, after all others are done with it. Fails when
 /// a reference is given up without Release, or the last one taken without Acquire.
 #[test]
 fn the_last_guard_and_the_pool_free_once() {

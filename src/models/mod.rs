@@ -156,7 +156,7 @@ unsafe fn free(core: *const Core) {
     // SAFETY: allocated so below.
     unsafe {
         let mut shell = Box::from_raw(core.cast_mut().cast::<Shell>());
-        // Nobody may be at the payload any more, nor at the caches.
+        // No thread may use the payload or the caches any more.
         shell.payload.with_mut(|payload| *payload += 1);
         shell.core.free_caches();
     }

@@ -56,7 +56,7 @@ fn pass_against_exit() {
     });
 }
 
-/// A pass by somebody with a weak reference (the janitor) while the pool goes.
+/// A pass by the janitor, which has a weak reference, while the pool goes.
 #[test]
 fn pass_against_close() {
     run_model("pass_against_close", || {
@@ -90,7 +90,7 @@ fn no_return_falls_between_quiet_and_watched() {
         let idle = pool.core().stats().idle;
         assert!(
             idle == 0 || pool.core().is_watched(),
-            "an idle object that nobody looks after"
+            "an idle object that no janitor watches"
         );
         pool.close();
     });
@@ -113,7 +113,7 @@ fn no_hand_over_falls_between_quiet_and_watched() {
         let idle = pool.core().stats().idle;
         assert!(
             idle == 0 || pool.core().is_watched(),
-            "an idle object that nobody looks after"
+            "an idle object that no janitor watches"
         );
         pool.close();
     });
@@ -134,7 +134,7 @@ fn no_refill_falls_between_quiet_and_watched() {
         let idle = pool.core().stats().idle;
         assert!(
             idle == 0 || pool.core().is_watched(),
-            "an idle object that nobody looks after"
+            "an idle object that no janitor watches"
         );
         held.give_back(Some(1));
         pool.close();

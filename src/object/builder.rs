@@ -28,7 +28,7 @@ pub struct Builder<T: Send + 'static, R = OwnReset> {
     reset: PhantomData<fn() -> R>,
 }
 
-/// A [`Builder`] with a reset of its own, for objects that are not [`Recycle`]: nobody but the user can
+/// A [`Builder`] with a reset of its own, for objects that are not [`Recycle`]: only the user can
 /// say what they weigh.
 ///
 /// `build` is the only thing to do with it, and a builder leads here by itself: where `T` is
@@ -176,7 +176,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// How many idle objects passes leave, at any level of memory pressure. Default: 0.
     ///
     /// For objects that are expensive to make, so that the first request after a quiet time finds one.
-    /// It makes none by itself: see [`Pool::prefill`]. [`Pool::clear`] and limits do not mind it.
+    /// It makes none by itself: see [`Pool::prefill`]. [`Pool::clear`] and limits ignore it.
     /// Objects that passes leave are in reach of every thread, as a rule; those in the cache of a
     /// thread that is at work count as well.
     ///
@@ -307,7 +307,7 @@ impl<T: Send + 'static> Unweighed<T> {
     /// what is known of its type: `String` and the vectors of numbers, also where `T` is generic.
     ///
     /// # Panics
-    /// If there is a limit in bytes (`max_idle_bytes`, `max_object_bytes`, `budget`) and nobody can say
+    /// If there is a limit in bytes (`max_idle_bytes`, `max_object_bytes`, `budget`) and it is not known
     /// what an object holds on the heap: `T` is not `Recycle` as far as the caller's code can tell,
     /// it has a destructor, and `retained_bytes` was not called. (The process-wide budget counts
     /// such objects by their size alone.)

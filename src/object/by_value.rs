@@ -1,7 +1,7 @@
 //! [`ByValue`]: a destructor that gets its value, and not only a reference to it.
 //!
 //! `Drop::drop` has to leave something behind that the fields' own destructors then find. Where a
-//! drop is the hit path of a return, putting that there and looking at it again is a fifth of it.
+//! drop is the hit path of a return, writing that and reading it back is a fifth of the cost.
 
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
@@ -32,7 +32,7 @@ impl<T: Leave> ByValue<T> {
 impl<T: Leave> Drop for ByValue<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: taken once: nobody looks at what is being dropped, and the field has no destructor.
+        // SAFETY: taken once: nothing reads a field of what is being dropped, and the field has no destructor.
         let value = unsafe { ManuallyDrop::take(&mut self.0) };
         value.leave();
     }

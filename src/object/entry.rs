@@ -42,9 +42,9 @@ impl<T> Entry<T> {
 
     /// The core, if there is one yet.
     pub(crate) fn core(&self) -> Option<&Core> {
-        // Acquire: pairs with the Release of whoever set it.
+        // Acquire: pairs with the Release in `init` and `set`.
         let core = self.core.load(Ordering::Acquire);
-        // SAFETY: not the stand-in, so a core, which whoever set it keeps alive.
+        // SAFETY: not `EMPTY`, so a core, which the caller of `init` or `set` keeps alive.
         (core != empty()).then(|| unsafe { &*core })
     }
 
@@ -91,9 +91,9 @@ impl<T: Send + 'static> Entry<T> {
     /// This thread's cache, if it has one.
     #[inline(always)]
     fn my_cache(&self) -> Option<&Cache> {
-        // Acquire: pairs with the Release of whoever set it.
+        // Acquire: pairs with the Release in `init` and `set`.
         let core = self.core.load(Ordering::Acquire);
-        // SAFETY: `EMPTY`, or a core, whose head is its directory, and which whoever set it keeps.
+        // SAFETY: `EMPTY`, or a core, whose head is its directory; the caller of `init` or `set` keeps it alive.
         let directory = unsafe { &*core.cast::<Directory>() };
         let cache = place(|place| directory.cache_at(place));
         // SAFETY: caches live as long as their core.
@@ -131,7 +131,7 @@ impl<T: Send + 'static> Top<T> {
     /// # Safety
     /// Nothing has happened since [`Entry::top`], and until `work` runs the caller has something that
     /// keeps the core's memory. `work` runs inside the critical section: it may
-    /// change the object, but calls nobody else's code, allocates and frees nothing, uses no pool,
+    /// change the object, but calls no user code, allocates and frees nothing, uses no pool,
     /// and does not panic (I5).
     #[inline(always)]
     pub(crate) unsafe fn with<R>(self, work: impl FnOnce(&mut T) -> R) -> Option<R> {

@@ -1,4 +1,4 @@
-//! [`Recycle`] for `smallvec`: cleared, with the capacity kept that it has outgrown its array for.
+//! [`Recycle`] for `smallvec`: cleared; a heap allocation is kept.
 
 use crate::object::recycle::Recycle;
 use smallvec::{Array, SmallVec};

@@ -28,8 +28,8 @@ use std::ptr::NonNull;
 ///
 /// It is one pointer wide and `'static`: it needs no lifetime and may outlive its thread and its
 /// pool. It may be dropped on any thread: the object then serves that thread next. A guard that is
-/// dropped while its thread panics drops the object instead, because nobody knows in what state
-/// it is; so does one whose pool is gone.
+/// dropped while its thread panics drops the object instead, because its state is not
+/// known; so does one whose pool is gone.
 ///
 /// [`std::mem::forget`] on a guard leaks its object, and never more than that. If a reset and the
 /// object's destructor both panic, the process aborts, as for any two panics at once.

@@ -1,4 +1,4 @@
-//! What a guard does for the `bytes` crate as its object does.
+//! `Buf` and `BufMut` for guards whose objects have them.
 
 use crate::object::guard::Pooled;
 use bytes::buf::UninitSlice;

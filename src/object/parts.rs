@@ -21,7 +21,7 @@ impl<T: Send + 'static> Pool<T> {
         self.entry.hit()
     }
 
-    /// The way to this pool's caches, for somebody who has many pools: one look less.
+    /// Points `entry` at this pool's caches. A caller with many pools saves one load by it.
     ///
     /// # Safety
     /// The pool has to outlive all use of it.
@@ -30,7 +30,7 @@ impl<T: Send + 'static> Pool<T> {
         unsafe { entry.set(self.core()) };
     }
 
-    /// Whether anybody has used the pool.
+    /// Whether the pool has been used.
     pub(crate) fn is_used(&self) -> bool {
         self.core_if_used().is_some()
     }

@@ -24,8 +24,8 @@ use std::ptr::NonNull;
 /// read-modify-write, no fence instruction, no allocation.
 ///
 /// Pools work in a `static`, in a struct, in an `Arc`. They are not `Clone`, as a clone could mean a
-/// new pool or the same one: to share one that is no `static`, put it in an `Arc`. A pool that nobody has used holds no memory
-/// outside itself. Dropping a pool drops its idle objects; guards that are still out drop theirs
+/// new pool or the same one: to share one that is no `static`, put it in an `Arc`. A pool that has not been
+/// used holds no memory outside itself. Dropping a pool drops its idle objects; guards that are still out drop theirs
 /// when they go, and a pass of the janitor that is under way drops what it has taken.
 ///
 /// # When not to pool
@@ -284,7 +284,7 @@ impl<T: Send + 'static> Pool<T> {
     /// Runs one trim pass, and says what it dropped.
     ///
     /// A pass moves the objects of threads that did not use the pool since the last pass to where
-    /// other threads can get them, and drops what nobody needed during the last two intervals,
+    /// other threads can get them, and drops what was not needed during the last two intervals,
     /// coldest first. So the first pass after a burst drops nothing, a steady load never has to
     /// make anything again, and an idle pool is empty after three.
     ///

@@ -1,4 +1,4 @@
-//! [`Pool::prefill`]: objects that are idle before anybody has used them.
+//! [`Pool::prefill`]: objects that are idle before their first use.
 
 use crate::background::manual;
 use crate::object::guard::Pooled;
@@ -15,7 +15,7 @@ impl<T: Send + 'static> Pool<T> {
     /// were kept. It stops at the first that a limit or the reset refuses, and does nothing while the
     /// pool is switched off.
     ///
-    /// They are reset first, as is any object that comes back. Passes drop what nobody needs for
+    /// They are reset first, as is any object that comes back. Passes drop what is not needed for
     /// three intervals, so call it shortly before the load comes, or set
     /// [`min_idle`](crate::Builder::min_idle) as well.
     ///

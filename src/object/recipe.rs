@@ -38,7 +38,7 @@ pub(crate) struct Recipe<T> {
     /// What [`by_closure`] calls.
     closure: Option<Closure<T>>,
     weigh: Weigh<T>,
-    /// How much of an object is used; by [`known_use`] if nobody has said.
+    /// How much of an object is used; by [`known_use`] if this is `None`.
     used: Option<fn(&T) -> usize>,
     on_pass: Option<OnPass>,
     /// What an object takes besides what it holds on the heap.
@@ -52,7 +52,7 @@ enum Create<T> {
 }
 
 impl<T: 'static> Recipe<T> {
-    /// Objects made by `create`; whoever goes on says how they are reset.
+    /// Objects made by `create`. The caller then sets how they are reset.
     pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
         Self::of(Create::Closure(Box::new(create)))
     }
@@ -95,7 +95,7 @@ impl<T: 'static> Recipe<T> {
     }
 
     /// # Panics
-    /// If a limit in bytes asks for weights and nobody can say what objects weigh.
+    /// If a limit in bytes asks for weights and it is not known what objects weigh.
     pub(crate) fn check_weights(&self) {
         // A type without a destructor owns nothing on the heap.
         let known = !matches!(self.weigh, Weigh::Unsaid) || is_inlined::<T>() || !needs_drop::<T>();

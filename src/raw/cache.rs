@@ -1,9 +1,9 @@
 //! A thread's cache of idle objects in one pool: the hit path, and what owners and visitors do there.
 //!
-//! Who may be at the lists when is in `gate.rs`, the lists are in `lists.rs`.
+//! When each thread may touch the lists is in `gate.rs`; the lists are in `lists.rs`.
 //!
-//! Nothing is counted on a hit but returns, in a word of the owner's line. What else users want to know
-//! follows from that: hits are what came in less what is still there. Any thread may read it
+//! A hit counts nothing but returns, in a word of the owner's line. The other figures
+//! follow from that: hits are what came in less what is still there. Any thread may read it
 //! ([`Cache::figures`]) at any time. Bytes are not counted on a hit: they are known exactly when a visitor has
 //! walked the lists, and until a hit changes them.
 //!
@@ -11,9 +11,9 @@
 //! An array of pointers instead of the intrusive list: 13–15 ns against 7–10 for the tight pair
 //! (prototype, `design.md`). The list's top linked like the rest, without a slot of its own: 3.6 ns
 //! against 3.3, 62 instructions against 59. A thread-local pointer to the cache that was used last,
-//! so that a return need not wait for its node to say where it goes: no faster. What the four stores
-//! to `busy` cost of a pair's 3.3 ns is 0.3. The weight written on each return, changed or not: an
-//! instruction less, and 2 to 5 % slower. (`ratios`, AMD EPYC, rustc 1.95, 2026-11-22.)
+//! so that a return need not wait for its node to say where it goes: no faster. The four stores
+//! to `busy` cost 0.3 ns of a pair's 3.3. The weight written on each return, changed or not: one
+//! instruction fewer, and 2 to 5 % slower. (`ratios`, AMD EPYC, rustc 1.95, 2026-11-22.)
 
 use super::gate::{BARRED, DRAIN, Gate, LISTED, MISSED, OCCUPIED, Shut};
 use super::limits::Limits;

@@ -15,7 +15,7 @@
 //! finds the owner busy comes back later.
 //!
 //! # One comparison for two questions
-//! The gate holds the *bar*, the weight from which on a return takes the slow path, and is negative while it
+//! The gate holds the *bar*: a return of this weight or more takes the slow path. It is negative while the gate
 //! is shut. Shut, it lets nothing pass, whatever it weighs. Why it is shut (`reasons`) does not matter on the
 //! hit path. Zero is an empty cache without room for a single object, or one that never had an owner:
 //! nothing passes either, and there is nothing to get.

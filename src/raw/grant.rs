@@ -1,6 +1,6 @@
 //! What a cache may hold: its *grant* of the pool's limits, and the bar that goes with it.
 //!
-//! In an unbounded pool nothing is charged: a grant is without end, and only the bar moves. All of it runs
+//! In an unbounded pool nothing is charged: a grant has no limit, and only the bar moves. All of it runs
 //! inside the critical section (I2, I5).
 
 use super::limits::{Charge, FIRST_BAR, Limits};

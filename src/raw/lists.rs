@@ -7,12 +7,12 @@
 //!
 //! The loaded list's top is in a slot of its own, `hot`, unlinked: a get and a drop in turn then
 //! touch neither the node's link nor `room`. The slot is filled ([`Inside::make_room`]) whenever a slow path
-//! or a visitor has been at the lists, and emptied by a get alone; so it takes back what that get has taken,
-//! without a look at the length.
+//! or a visitor has changed the lists, and emptied by a get alone; so the drop after a get fills it again
+//! without reading the length.
 //!
 //! # Who may touch what
 //! [`Lists`]: the thread that is inside (I2). [`Shown`]: the same thread writes it; any thread reads it at any
-//! time, for figures. Its words are Relaxed atomics, which cost a hit what plain ones do: one thread at a time
+//! time, for figures. Its words are Relaxed atomics, which cost a hit no more than plain ones: one thread at a time
 //! writes them, with plain loads and stores.
 
 use super::gate::Gate;
@@ -306,7 +306,7 @@ impl Inside<'_> {
         std::mem::replace(&mut self.lists.seen, now) != now
     }
 
-    /// So many objects come by the batch.
+    /// This many objects arrive in a batch.
     fn move_in(&self, objects: usize) {
         let moved = self.shown.moved().wrapping_add(objects);
         self.shown.moved.store(moved, Relaxed);

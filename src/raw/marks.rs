@@ -1,8 +1,8 @@
 //! High-water marks of idle objects and of those in use.
 //!
 //! They are not kept on hits. A mark is the highest figure that was seen when the figures were read: by
-//! `stats()`, at the start of each pass, and by a miss each time that the number of objects has grown by one
-//! sixty-fourth since the last look by one. Objects in use are at their most when a miss has just made one.
+//! `stats()`, at the start of each pass, and by each miss that finds the number of objects one
+//! sixty-fourth larger than when a miss last looked. Objects in use are at their most when a miss has just made one.
 
 use super::pool::Core;
 use super::stats::{Figures, Stats};

@@ -7,10 +7,10 @@
 //! # Who may touch what
 //! | field | written by |
 //! |---|---|
-//! | `core` | nobody, once the node is made |
+//! | `core` | no thread, once the node is made |
 //! | `next`, `weight`, `strikes` | the holder (I1) |
-//! | `home`, `owner` | the holder: when the node enters a cache by a return of another thread than before |
-//! | `value` | the guard while the node is out; nobody while it is idle |
+//! | `home`, `owner` | the holder: when a thread other than the last one returns the node to its own cache |
+//! | `value` | the guard while the node is out; no thread while it is idle |
 //!
 //! # Home and owner
 //! `owner` is the number of the thread whose cache the node entered last, and `home` is that cache. A return

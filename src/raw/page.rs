@@ -38,7 +38,7 @@ pub(super) fn new(len: usize) -> *mut Cache {
     let first = unsafe { base.add(offset) }.cast::<Cache>();
     // SAFETY: in bounds: `base` is aligned for a pointer, so `offset` is at least one.
     let note = unsafe { first.cast::<*mut u8>().sub(1) };
-    // SAFETY: in bounds and aligned, and nobody else's.
+    // SAFETY: in bounds and aligned, and no other thread has the page yet.
     unsafe { note.write(base) };
     first
 }

@@ -81,7 +81,7 @@ pub(crate) struct Core {
     /// In a bounded pool: an object came back to another thread than the one that got it.
     crossed: AtomicBool,
     /// In a bounded pool: a thread found nothing although objects cross threads, so what comes back to
-    /// another thread goes where all find it.
+    /// another thread goes to the depot.
     shares: AtomicBool,
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
@@ -282,13 +282,13 @@ impl Core {
         self.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) != 0
     }
 
-    /// Whether a return is more than a reset and a push, or none. One test where that costs something.
+    /// Whether a return is more than a reset and a push, or keeps nothing. A single test.
     #[inline]
     pub(crate) fn is_special(&self) -> bool {
         self.state.load(Ordering::Relaxed) != 0
     }
 
-    /// An object that weighs so much is about to be kept.
+    /// An object of this weight is about to be kept.
     pub(crate) fn note_weight(&self, weight: usize) {
         if weight > self.limits.usual_weight() {
             self.state.fetch_or(WATCHES_USE, Ordering::Relaxed);
@@ -346,7 +346,7 @@ impl Core {
         }
     }
 
-    /// A pass forgets what the last interval has taught.
+    /// A pass starts anew: what the last interval has shown is forgotten.
     pub(crate) fn forget_crossings(&self) {
         if self.bounded {
             self.shares.store(false, Ordering::Relaxed);

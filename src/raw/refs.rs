@@ -82,7 +82,7 @@ impl Core {
             // Dropped last, also when a closure's destructor panics.
             // SAFETY: not null, being alive.
             let _weak = WeakCore(unsafe { NonNull::new_unchecked(core.cast_mut()) });
-            // SAFETY: the last strong reference is gone: nobody calls the closures any more.
+            // SAFETY: the last strong reference is gone, so the closures are not called any more.
             unsafe { drop_payload(core) };
         }
     }

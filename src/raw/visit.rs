@@ -3,7 +3,7 @@
 //! A visit shuts the gates of the caches that it wants, issues one heavy fence, enters those whose owners are
 //! out, and opens each gate as soon as it is done there. An owner that stays inside has most likely lost the
 //! processor. A visitor that must get in waits for such owners one at a time, with all other gates open and
-//! `Core::visits` unlocked; so a slow owner holds nobody else up. A visitor whose patience runs out leaves a mark,
+//! `Core::visits` unlocked; so a slow owner holds up no other thread. A visitor whose patience runs out leaves a mark,
 //! and the owner empties its own cache at its next operation (`thread/attach.rs`).
 //!
 //! # Fork
@@ -22,7 +22,7 @@ use crate::sync::{MutexGuard, Ordering, Patience, Wait, spin};
 use crate::sys::fence;
 use crate::sys::process::epoch;
 
-/// How often a visitor that wants what is in use as well looks for it.
+/// How many times a visitor that also wants what is in use looks for it.
 const SWEEPS: usize = 8;
 /// How often a visitor looks whether an owner leaves, before it lets the owner in again.
 const LOOKS: usize = if cfg!(repool_loom) { 1 } else { 32 };
@@ -46,7 +46,7 @@ impl Core {
         self.visit_epoch.load(Ordering::Relaxed) != epoch()
     }
 
-    /// Opens what visitors of the parent process have left shut. `false`: another thread is at it.
+    /// Opens what visitors of the parent process have left shut. `false`: another thread is doing it.
     #[cold]
     pub(crate) fn recover_visits_slow(&self) -> bool {
         let (now, before) = (epoch(), self.visit_epoch.load(Ordering::Relaxed));
@@ -109,7 +109,7 @@ impl Core {
     }
 
     /// The first half of a visit to the occupied caches that `wanted` names: shuts their gates. `None`: the
-    /// visitors' lock was not to be had.
+    /// visitors' lock could not be taken.
     fn begin_visit(
         &self,
         patience: Patience,
@@ -223,10 +223,10 @@ impl Core {
     }
 
     /// Hands everything idle out to the caller; and whether that was all there is. With patience it
-    /// looks again some times for what is in use, as it comes back in a moment where this is wanted.
+    /// looks again a few times for objects that are in use, since those come back within a moment.
     ///
-    /// An object that was idle before is not missed without notice: the thread that took it left its cache,
-    /// or the depot's lock, before this came there.
+    /// An object that was idle before is not missed unnoticed: the thread that took it left its cache,
+    /// or the depot's lock, before this call got there.
     pub(crate) fn take_all(&self, patience: Option<Patience>) -> (Batch, bool) {
         let mut all = Batch::EMPTY;
         let mut wait = Wait::new(Patience::Short);
@@ -337,7 +337,7 @@ impl Begun<'_> {
         if self.gates == 0 {
             return false;
         }
-        // First those whose owners are out, so that their gates are shut for as short as can be.
+        // First those whose owners are out, so that their gates are shut for as short as possible.
         if passed {
             self.core.each_cache(|cache| {
                 if cache.gate.has(WANTED) && cache.gate.is_left() {

@@ -1,12 +1,12 @@
-//! [`Lazy`] and [`Stock`]: what the first use makes, without anybody who waits for it.
+//! [`Lazy`] and [`Stock`]: values that the first use makes, while no thread waits for another.
 //!
 //! `std::sync::OnceLock` lets one thread make the value while the others wait, without a bound. A
 //! forked child whose first use was another thread's at that moment would wait for ever. Here
 //! threads that race make one each, and all but one are dropped.
 //!
 //! # Orderings
-//! Whoever publishes a value does so with Release, and whoever reads the pointer does so with
-//! Acquire: who sees the pointer sees the value. Once set, a pointer stays until `Drop`.
+//! A value is published with Release, and its pointer is read with Acquire: a thread that sees the
+//! pointer sees the value. Once set, a pointer stays until `Drop`.
 
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, AtomicPtr, Ordering, UnsafeCell};
@@ -39,7 +39,7 @@ impl<T> Lazy<T> {
         }
     }
 
-    /// The value, if somebody has made it. One load and a test.
+    /// The value, if it has been made. One load and a test.
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<&T> {
         // Acquire: pairs with the Release in `publish`.
@@ -48,7 +48,7 @@ impl<T> Lazy<T> {
         unsafe { made.as_ref() }
     }
 
-    /// The value; made here, if nobody has. Others may make one at the same time, or while this is
+    /// The value; made here, if it has not been. Other threads may make one at the same time, or while this is
     /// in `make`: the first to be ready is the one, and each of the others drops its own.
     #[inline]
     pub(crate) fn get_or_make(&self, make: impl FnOnce() -> Arc<T>) -> &T {
@@ -64,7 +64,7 @@ impl<T> Lazy<T> {
         let made = match publish(&self.made, fresh) {
             Ok(_) => fresh,
             Err(first) => {
-                // SAFETY: from `into_raw` above, and nobody else has seen it.
+                // SAFETY: from `into_raw` above, and no other thread has seen it.
                 drop(unsafe { Arc::from_raw(fresh) });
                 first
             }
@@ -95,24 +95,24 @@ impl<T: fmt::Debug> fmt::Debug for Lazy<T> {
     }
 }
 
-/// Puts `fresh` where nothing is yet; `Err`: somebody was quicker, with this.
+/// Puts `fresh` where nothing is yet; `Err`: another thread was quicker, with this.
 fn publish<T>(place: &AtomicPtr<T>, fresh: *mut T) -> Result<*mut T, *mut T> {
-    // Release: pairs with the Acquire of whoever reads the pointer. Acquire: the other's value.
+    // Release: pairs with the Acquire of the two `get`s. Acquire: the other's value.
     place.compare_exchange(ptr::null_mut(), fresh, Ordering::Release, Ordering::Acquire)
 }
 
-/// For a `static`: a value of which nobody cares which one it is, made in the static itself. Nothing
+/// For a `static`: a value made in the static itself, for which any thread's `make` will do. Nothing
 /// is allocated, unless two threads want it first at the same time. It is never dropped.
 pub(crate) struct Stock<T> {
     /// Null, or the value: in `room`, or from a box that is never freed.
     made: AtomicPtr<T>,
-    /// Whether somebody has the right to write to `room`, who may be gone.
+    /// Whether a thread has the right to write to `room`. It may be gone: lost in a fork.
     taken: AtomicBool,
     room: UnsafeCell<MaybeUninit<T>>,
 }
 
 // SAFETY: all that is shared is `&T`, and the right to make one: `room` is written by the one thread
-// that set `taken`, and read by nobody before that thread has published it.
+// that set `taken`, and no thread reads it before that thread has published it.
 unsafe impl<T: Send + Sync> Sync for Stock<T> {}
 
 impl<T: Send + Sync> Stock<T> {
@@ -144,7 +144,7 @@ impl<T: Send + Sync> Stock<T> {
             Box::into_raw(Box::new(value))
         } else {
             self.room.with_mut(|room| {
-                // SAFETY: ours alone: we have set `taken`, and nobody has the pointer yet.
+                // SAFETY: ours alone: we have set `taken`, and no other thread has the pointer yet.
                 unsafe { (*room).write(value) };
             });
             self.room.with_mut(|room| room.cast::<T>())
@@ -153,7 +153,7 @@ impl<T: Send + Sync> Stock<T> {
             Ok(_) => fresh,
             Err(first) => {
                 if boxed {
-                    // SAFETY: from `into_raw` above, and nobody else has seen it.
+                    // SAFETY: from `into_raw` above, and no other thread has seen it.
                     drop(unsafe { Box::from_raw(fresh) });
                 }
                 first
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn one_that_is_slow_to_make_its_own_finds_the_others() {
-        // The same race, always lost: somebody is ready while this one still makes its own.
+        // The same race, always lost: another one is ready while this one still makes its own.
         let alive = AtomicUsize::new(0);
         let lazy = Lazy::new();
         let made = lazy.get_or_make(|| {

@@ -6,7 +6,7 @@
 //! dependency.
 //!
 //! Locks here are only ever *tried*: [`Mutex::lock_bounded`] gives up after a bounded number of
-//! tries, so a thread that was lost in a fork with a lock, or lost the processor with it, cannot hang
+//! tries, so a thread that was lost in a fork, or descheduled, while it held a lock cannot hang
 //! another. That also means that `parking_lot` never parks a thread for us.
 
 #[cfg(all(feature = "bytes", not(repool_loom)))]

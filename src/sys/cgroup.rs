@@ -2,8 +2,8 @@
 //! (systemd's hybrid set-up: memory under version 1, pressure-stall figures under version 2).
 //!
 //! `/proc/self/cgroup` has the path of the process in each hierarchy, `/proc/self/mountinfo` what of
-//! a hierarchy is mounted where. In a container often only the own part is, so a path that is not
-//! below what is mounted stands for the mount point itself.
+//! a hierarchy is mounted where. In a container often only the container's own part is mounted, so a path
+//! that is not below it stands for the mount point itself.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@
 //! | Linux with `membarrier` | compiler fence, no instruction | `membarrier(PRIVATE_EXPEDITED)`: every running thread of the process passes a full barrier (0.3 µs idle, a few µs with other threads running) |
 //! | anything else | never on the hit path: there [`symmetric`] stands on the slow path | `fence(SeqCst)` |
 //!
-//! Which of the two it is is decided once per process ([`asymmetric`]). Where there is no
+//! The choice is made once per process ([`asymmetric`]). Where there is no
 //! process-wide barrier, threads are given the sentinel place (`place.rs`), so that every
 //! operation takes the slow path and its real fence. `REPOOL_BARRIER=off` in the environment, or
 //! `--cfg repool_no_barrier`, forces that.

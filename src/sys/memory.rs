@@ -4,8 +4,8 @@
 //! pressure-stall figures. Elsewhere there is nothing to read, so there is no pressure and no limit.
 //!
 //! Page cache and slab that the kernel can drop are not counted as used: a process that reads files
-//! fills whatever its limit leaves, and loses nothing but time when that is taken back. How much time
-//! that costs is what the pressure-stall figures say.
+//! fills whatever its limit leaves, and loses nothing but time when that is taken back. The
+//! pressure-stall figures say how much time that costs.
 
 use super::cgroup;
 use crate::sync::rare::OnceLock;

@@ -1,4 +1,4 @@
-//! Running code that may panic where a panic must not get out: the janitor's thread, destructors
+//! Running code that may panic where a panic must not escape: the janitor's thread, destructors
 //! of thread-locals, the second panic of a batch.
 
 use std::any::Any;

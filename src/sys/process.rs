@@ -2,11 +2,11 @@
 //!
 //! # Epochs
 //! A forked child has the parent's memory and none of its other threads. [`epoch`] differs between the
-//! two, so what a thread left behind can be told from what a living one is at.
+//! two, so what a lost thread left behind can be told from what a live one is doing.
 //!
-//! Linux (4.14) wipes a page for us in each child, however that was made: a new epoch begins where the
-//! page says 0. Elsewhere, and where the kernel refuses, a handler of `pthread_atfork` counts, which
-//! misses a child that was made by the bare system call.
+//! Linux (from 4.14) clears a page in each child, however the child was made: a new epoch begins when the
+//! page reads 0. Elsewhere, and where the kernel refuses, a handler of `pthread_atfork` counts, which
+//! misses a child made by the system call itself.
 //!
 //! # Orderings
 //! - `CURRENT`: publish Release, read Acquire: the reader sees the first epoch in the page.

@@ -1,9 +1,9 @@
-//! Tells one of many threads that an interval has gone by.
+//! Tells exactly one of many threads that an interval has passed.
 //!
 //! The time of the last restart is kept in 32 bits, which every target can exchange atomically. It
 //! counts *ticks* of a 65,536th of the interval, one millisecond at least, so it wraps around after
 //! 65,536 intervals, or 49.7 days where those are longer; no interval is too long for it. A timer that
-//! was not asked for so long is at worst late by an interval, and then goes on as usual.
+//! was not read for that long is late by one interval at worst, and then goes on as usual.
 
 use crate::sync::rare::OnceLock;
 use crate::sync::{Figure32, Ordering};

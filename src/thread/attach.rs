@@ -1,10 +1,10 @@
 //! A thread joins a pool and leaves it: numbers, caches, thread exit.
 //!
 //! The number goes back when [`EXIT`] is dropped, a second thread-local that the hit path never
-//! touches. Before that, every pool that the thread has a cache in gets its objects. The hand-over
+//! touches. Before that, the objects in the thread's caches go back to their pools. The hand-over
 //! of a number is the registry's lock: what the last owner did to its caches happens before
 //! anything that the next one does (I3). Nothing keyed by a number is borrowed beyond one
-//! operation (I4), because numbers are used again.
+//! operation (I4), because numbers are reused.
 
 use crate::background::manual::ensure_watched;
 use crate::raw::cache::Cache;

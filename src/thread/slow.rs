@@ -227,8 +227,8 @@ unsafe fn into_cache(
     }
 }
 
-/// Where limits keep objects apart: what this thread keeps for itself, others may want, and what it is charged for
-/// in advance, too.
+/// Takes everything out of this thread's cache, with what it is charged for in advance: for a pool whose limits
+/// would keep it from the threads that want it.
 ///
 /// # Safety
 /// The caller is the owner.
@@ -334,8 +334,8 @@ fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
     Err(reason)
 }
 
-/// Gives a batch, with the charge that came with it, to the depot; drops it if that is not to
-/// be had.
+/// Gives a batch, with the charge that came with it, to the depot; drops it if the depot cannot
+/// be locked.
 ///
 /// # Safety
 /// The batch is of this core, and the core's memory is kept until this returns or later.
@@ -351,7 +351,7 @@ pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
 
 // -------------------------------------------------------------------- the end
 
-/// The pool is gone: no more idle objects, now or later. What cannot be reached now, the janitor comes back for.
+/// The pool is gone: no more idle objects, now or later. The janitor comes back for what cannot be reached now.
 pub(crate) fn close(core: &Core) {
     core.say_closed();
     worker::forget(core);

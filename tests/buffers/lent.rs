@@ -216,7 +216,7 @@ fn b15_every_way_to_take_it_apart() {
         }
         drop(buffer);
     }
-    // Nobody has written to the pieces meanwhile.
+    // The pieces have not been written to meanwhile.
     for piece in &pieces {
         assert!(piece.windows(2).all(|pair| pair[0] == pair[1]), "{piece:?}");
     }

@@ -134,7 +134,7 @@ fn b5_a_grown_buffer_goes_back_to_the_class_that_was_asked_for() {
     assert_eq!(class(&pool, 112).idle, 1);
     let again = pool.get(100);
     assert_eq!((again.capacity(), pool.stats().created), (grown, 1));
-    // Nobody else gets it, or one like it.
+    // No other request gets it, or one like it.
     assert_eq!(pool.get(48 * KIB).capacity(), 48 * KIB);
     assert_eq!(pool.get(100).capacity(), 112);
     assert_balanced(&pool);

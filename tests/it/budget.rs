@@ -107,7 +107,7 @@ fn a_budget_of_nothing_keeps_nothing() {
 
 #[test]
 fn one_thread_uses_nearly_all_of_a_budget() {
-    // A budget that is spent on charges that nobody uses.
+    // A budget that is spent on charges that no thread uses.
     let budget = Budget::new(100_000);
     let pool = pool(&budget, 1_000);
     drop((0..200).map(|_| pool.get()).collect::<Vec<_>>());

@@ -207,7 +207,7 @@ fn a_derived_type_knows_what_of_it_is_used() {
     let unused = session.used_bytes();
     session.body = Some(vec![1; 1_000]);
     assert_eq!(session.used_bytes(), unused + 1_000);
-    // Nobody can say for all of it.
+    // The use of one part is not known, so neither is that of the whole.
     let attributed = Attributed::<u8, u8> {
         id: 0,
         encoder: Foreign(Vec::new()),

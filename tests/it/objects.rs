@@ -535,7 +535,7 @@ fn a_pool_can_be_switched_off_before_its_first_use() {
 
 #[test]
 fn an_unused_pool_answers_everything() {
-    // A1: `trim`, `clear`, `stats` and the end of a pool that nobody has used.
+    // A1: `trim`, `clear`, `stats` and the end of a pool that was never used.
     static POOL: Pool<String> = Pool::new(String::new);
     for pool in [&POOL, &Pool::new(String::new), &manual(String::new).build()] {
         assert_eq!(pool.trim(), repool::Trimmed::default());

@@ -157,7 +157,7 @@ fn pools_with_a_reset_of_their_own_follow_it_where_use_is_known() {
         })
         .build();
     assert_eq!(little(&pool, |v| v.resize(1 << 20, 1), |v| v.push(1), 5), 1);
-    // Nobody can say of such.
+    // The use of such objects is not known.
     struct Foreign(Vec<u8>);
     let pool = manual(|| Foreign(Vec::new()))
         .reset(|foreign| {

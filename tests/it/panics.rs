@@ -212,7 +212,7 @@ fn an_object_discarded_with_a_panicking_destructor_is_gone() {
 
 #[test]
 fn what_was_in_use_during_a_panic_is_dropped_not_reused() {
-    // A18: nobody knows in what state it is. Inlined, called and custom resets; `put` as well.
+    // A18: its state is not known. Inlined, called and custom resets; `put` as well.
     let bytes = manual(Vec::<u8>::new).build();
     let names = manual(Vec::<String>::new).build();
     let census = Census::new();

@@ -95,7 +95,7 @@ fn passes_leave_the_minimum_at_any_level_of_pressure() {
                 "{level:?}: {stats:?}"
             );
             census.agrees_with(&stats, 0);
-            // They are not lost on anybody.
+            // They are not lost.
             let held: Vec<_> = (0..made.min(minimum)).map(|_| pool.get()).collect();
             assert_eq!(census.born(), made);
             drop(held);

@@ -222,7 +222,7 @@ fn every_reason_to_discard_is_counted_by_itself() {
 
 #[test]
 fn looking_changes_nothing() {
-    // D8: a `stats` that counts as use, and so keeps what nobody needs, or that moves objects.
+    // D8: a `stats` that counts as use, and so keeps what is not needed, or that moves objects.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let (worker, other) = (Worker::new(), pool.clone());
@@ -247,7 +247,7 @@ fn reuses_are_exact_once_all_is_quiet_however_often_figures_were_read() {
         }
     });
     for round in 1..=n(20_000, 10) as u64 {
-        // Comes by the batch, and goes by the batch.
+        // Arrives in batches, and leaves in batches.
         assert_eq!(pool.prefill(64), 64);
         drop(pool.get());
         let _ = pool.clear();

@@ -18,7 +18,7 @@ pub(crate) fn manual<T: Send + 'static>(
     Pool::builder(create).trim_manually()
 }
 
-/// A pass whose outcome is nobody's business.
+/// A pass whose outcome the test does not need.
 pub(crate) fn trim<T: Send>(pool: &Pool<T>) {
     let _ = pool.trim();
 }
@@ -28,7 +28,7 @@ pub(crate) fn clear<T: Send>(pool: &Pool<T>) {
     let _ = pool.clear();
 }
 
-/// Counts objects: each is born once and dies once, or somebody hears of it.
+/// Counts objects: each is born once and dies once, or the test fails.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Census(Arc<Counts>);
 

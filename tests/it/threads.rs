@@ -207,7 +207,7 @@ fn everything_at_once_loses_nothing() {
 
 #[test]
 fn guards_dropped_on_another_thread_are_reused_there() {
-    // A14: foreign returns that pile up where nobody can reach them.
+    // A14: foreign returns that pile up where no thread can reach them.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let guards: Vec<_> = (0..200).map(|_| pool.get()).collect();
@@ -331,7 +331,7 @@ fn short_lived_threads_go_round_with_the_same_objects() {
 
 #[test]
 fn threads_end_while_others_visit() {
-    // A17: a thread that hands its cache over at the moment somebody empties it.
+    // A17: a thread that hands its cache over at the moment a visitor empties it.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let ending = Arc::new(AtomicBool::new(false));

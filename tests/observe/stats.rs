@@ -28,7 +28,7 @@ fn a_line_has_the_state_the_counters_the_reasons_and_the_peaks() {
     assert_eq!(Stats::default().to_string(), quiet);
 }
 
-/// Nobody reads the figures while the objects are out: the misses do.
+/// The test reads no figures while the objects are out: the misses do.
 #[test]
 fn misses_see_how_many_objects_are_in_use_at_most() {
     for most in [1_u64, 2, 7, 63, 64, 65, 500, 3_000] {
