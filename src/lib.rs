@@ -82,13 +82,13 @@ pub mod memory {}
 
 /// Which pool to use, how to size it, and how to get there from something else.
 ///
-/// - [`choose`]: which pool, or none
-/// - [`limits`]: sizes, limits and budgets
-/// - [`async_code`]: guards over an `.await`
-/// - [`testing`]: with and without pools, in tests and in production
-/// - [`migrating`]: from other pools, `Mutex<Vec<T>>`, `thread_local!`, Go and .NET
+/// - [`choose`](guide::choose): which pool, or none
+/// - [`limits`](guide::limits): sizes, limits and budgets
+/// - [`async_code`](guide::async_code): guards over an `.await`
+/// - [`testing`](guide::testing): with and without pools, in tests and in production
+/// - [`migrating`](guide::migrating): from other pools, `Mutex<Vec<T>>`, `thread_local!`, Go and .NET
 ///
-/// When idle memory is given back is on a page of its own: [`memory`](crate::memory).
+/// When idle memory is given back is on a page of its own: [`memory`].
 #[cfg(all(feature = "bumpalo", feature = "bytes", not(repool_loom)))]
 pub mod guide {
     #[doc = include_str!("guide/async_code.md")]

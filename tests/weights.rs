@@ -242,7 +242,7 @@ mod bytes_mut {
     }
 
     #[test]
-    fn an_ordinary_one_keeps_its_allocation_and_asks_nobody() {
+    fn an_ordinary_one_keeps_its_allocation_without_allocator_calls() {
         let mut buffer = full(4_096);
         let at = buffer.as_ptr();
         for _ in 0..10 {

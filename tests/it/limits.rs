@@ -474,7 +474,7 @@ fn a_reset_of_ones_own_does_not_blind_a_limit_on_bytes() {
 }
 
 #[test]
-fn a_limit_on_bytes_is_refused_where_nobody_can_say_what_objects_weigh() {
+fn a_limit_on_bytes_is_refused_where_weights_are_unknown() {
     // Counting 0 instead.
     struct Foreign(Vec<u8>);
     let foreign = || Foreign(vec![0; 1_000]);

@@ -365,7 +365,7 @@ impl Drop for Slow {
 }
 
 #[test]
-fn a_slow_destructor_in_a_pass_blocks_nobody() {
+fn a_slow_destructor_in_a_pass_blocks_no_other_thread() {
     // C14: destructors that run under the pool's lock, or with caches shut. The other threads do
     // their whole work while the pass stands still inside a destructor.
     for visit in [
