@@ -192,7 +192,7 @@ impl Subscriber for &'static Nosy {
     fn exit(&self, _: &Id) {}
 }
 
-/// Nothing is locked while a subscriber runs, and its panic is its own affair.
+/// Nothing is locked while a subscriber runs, and its panic is dropped.
 #[test]
 fn a_subscriber_may_use_pools_and_panic() {
     for panics in [false, true] {

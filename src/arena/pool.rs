@@ -176,7 +176,7 @@ impl ArenaPool {
     /// use repool::ArenaPool;
     /// static REQUESTS: ArenaPool = ArenaPool::named("requests");
     /// REQUESTS.get().alloc(5);
-    /// assert_eq!(repool::pools()[0].name, "requests");
+    /// assert!(repool::pools().iter().any(|pool| pool.name == "requests"));
     /// ```
     #[must_use]
     pub const fn named(name: &'static str) -> Self {

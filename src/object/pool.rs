@@ -92,7 +92,7 @@ impl<T: Recycle + Send + 'static> Pool<T> {
     /// use repool::Pool;
     /// static LINES: Pool<String> = Pool::named("lines", String::new);
     /// drop(LINES.get());
-    /// assert_eq!(repool::pools()[0].name, "lines");
+    /// assert!(repool::pools().iter().any(|pool| pool.name == "lines"));
     /// ```
     pub const fn named(name: &'static str, create: fn() -> T) -> Self {
         let reset = ConstReset::Own(Recipe::set_recycle);

@@ -1,10 +1,10 @@
-//! The roster: the named pools of the process, of every kind, for those who list them.
+//! The roster: the named pools of the process, of every kind. `observe/` lists them.
 //!
 //! A pool enters when it is first used, if it has a name, and leaves when it is dropped. The roster
 //! keeps no pool alive. No hit, no return and no pass comes here.
 //!
 //! The list is in parts with a lock each, so that a thread that is lost in a fork while it changes one does
-//! not take all of them along: a child that cannot lock a part goes on without the pools in it, and those
+//! not take all of them along: a child that cannot lock a part goes on without the pools in it, and pools
 //! that enter later go to another part. The locks are only ever tried, and nothing is dropped under them.
 
 use crate::background::manual::ensure_watched;
