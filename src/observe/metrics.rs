@@ -1,9 +1,9 @@
 //! The figures of all named pools for the `metrics` facade (feature `metrics`).
 //!
 //! Nothing is recorded on any path of a pool: [`record_metrics`] reads the figures as
-//! [`pools`](super::pools) does and hands them to the recorder that the program has installed.
+//! [`pools`] does and hands them to the recorder that the program has installed.
 
-use super::{PoolInfo, pools};
+use super::pools::{PoolInfo, pools};
 use crate::background::worker::janitor_stats;
 use crate::object::roster::PoolKind;
 use crate::raw::stats::Stats;
