@@ -34,7 +34,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of so many bytes. 0 keeps nothing.
+    /// A budget of this many bytes. 0 keeps nothing.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self {

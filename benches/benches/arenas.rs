@@ -108,7 +108,7 @@ impl<A: GlobalAlloc> Scratch for Boxes<A> {
         let at = self.place(Layout::new::<T>()).cast::<T>();
         // SAFETY: fresh, and of the layout of `T`.
         unsafe { at.write(value) };
-        // SAFETY: written just now, freed when nobody looks any more.
+        // SAFETY: written just now, freed after the last look.
         unsafe { &*at }
     }
 

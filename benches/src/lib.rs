@@ -323,7 +323,7 @@ pub fn malloc_pairs(allocator: &impl GlobalAlloc, n: u64) {
             handle_alloc_error(layout);
         }
         let block: &[u8; 64] = black_box(&BLOCK);
-        // SAFETY: 64 of the 1024 bytes just allocated, which nobody else knows.
+        // SAFETY: 64 of the 1024 bytes just allocated, which no other code knows.
         unsafe { memory.copy_from_nonoverlapping(block.as_ptr(), block.len()) };
         black_box(memory);
         // SAFETY: allocated above with this layout.

@@ -209,7 +209,7 @@ impl Set {
     }
 }
 
-/// Makes so many, then drops them, oldest first.
+/// Makes this many, then drops them, oldest first.
 fn hold<T>(held: usize, make: impl Fn() -> T) {
     if held == 1 {
         drop(black_box(make()));

@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, value_name = "TEXT")]
     skip: Vec<String>,
 
-    /// Measure nothing: a block costs so many nanoseconds from the allocator, and so many from
+    /// Measure nothing: a block costs this many nanoseconds from the allocator, and this many from
     /// anything else, such as 20,5.
     #[arg(long, value_name = "NS,NS", value_parser = assumed, allow_hyphen_values = true)]
     assume: Option<cost::Cost>,

@@ -24,7 +24,7 @@ impl Compressor {
             let room = output.spare_capacity_mut();
             let status = self.0.compress_uninit(rest, room, FlushCompress::Finish);
             let packed = (self.0.total_out() - before) as usize;
-            // SAFETY: so many bytes of the room have just been written.
+            // SAFETY: this many bytes of the room have just been written.
             unsafe { output.set_len(output.len() + packed) };
             match status {
                 Ok(Status::StreamEnd) => return Ok(()),

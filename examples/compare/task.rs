@@ -66,7 +66,7 @@ pub(crate) enum Side {
 /// The percentiles that the tables show, in this order.
 pub(crate) const PERCENTILES: [f64; 4] = [50.0, 95.0, 99.0, 99.9];
 
-/// The steps of a latency curve: so many between one nine and the next.
+/// The steps of a latency curve: this many between one nine and the next.
 pub(crate) const STEPS: usize = 20;
 
 /// What one run found.

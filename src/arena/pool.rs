@@ -440,7 +440,7 @@ pub struct Arena(ByValue<Pooled<Region>>);
 const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
 
 impl Arena {
-    /// Limits what this request may allocate to so many bytes altogether. The limit goes with the
+    /// Limits what this request may allocate to this many bytes altogether. The limit goes with the
     /// request; `None` lifts it before. Beyond it the `try_` methods return an error, and the others panic.
     ///
     /// The same whatever chunk the pool has left in the arena: a limit below that chunk puts the rest of

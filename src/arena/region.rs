@@ -141,7 +141,7 @@ impl Region {
         }
     }
 
-    /// The request may allocate so many bytes altogether, of what is there and beyond it.
+    /// The request may allocate this many bytes altogether, of what is there and beyond it.
     pub(super) fn limit(&self, bytes: Option<usize>) {
         let Some(bytes) = bytes else {
             return self.bump.set_allocation_limit(None);
@@ -164,8 +164,8 @@ impl Region {
     }
 }
 
-/// A bump allocator with one chunk of so many bytes, or of what is within the limit; with none
-/// where there is no memory, which is for the user's allocation to find out.
+/// A bump allocator with one chunk of this many bytes, or of what is within the limit; with none
+/// where there is no memory: the user's first allocation then fails.
 fn bump_of(bytes: usize, limit: usize) -> Bump {
     let bytes = bytes.min(limit);
     let made = |bytes| {

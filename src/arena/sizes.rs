@@ -106,7 +106,7 @@ struct Cut {
 pub(super) enum End {
     /// Reset it.
     Keep,
-    /// One chunk of so many bytes instead of what is there. [`Size::remade`] is to be told.
+    /// One chunk of this many bytes instead of what is there. [`Size::remade`] is to be told.
     Remake(usize),
     /// Give all memory up: the pool will not keep as much.
     Refuse,
@@ -133,7 +133,7 @@ impl Sizes {
         self.limit
     }
 
-    /// A pass has run. Memory of old mistakes fades.
+    /// A pass has run. Old mistakes are forgotten step by step.
     pub(super) fn pass(&self) {
         let passes = self.passes.load(Ordering::Relaxed);
         self.passes.store(passes.wrapping_add(1), Ordering::Relaxed);
@@ -154,19 +154,19 @@ impl Sizes {
             .unwrap_or(usize::MAX)
     }
 
-    /// What a request has to use of an arena of so many bytes, not to be quiet.
+    /// What a request has to use of an arena of this many bytes, not to be quiet.
     fn least(&self, kept: usize) -> usize {
         if kept > self.floor() { kept / QUIET } else { 0 }
     }
 
-    /// So many requests have ended.
+    /// This many requests have ended.
     fn count(&self, requests: usize) -> usize {
         let now = self.now.load(Ordering::Relaxed).wrapping_add(requests);
         self.now.store(now, Ordering::Relaxed);
         now
     }
 
-    /// The last request of those that had been counted when the count was `at` needed so many bytes.
+    /// The last request of those that had been counted when the count was `at` needed this many bytes.
     fn need(&self, bytes: usize, at: usize, now: usize) {
         let level = level(bytes);
         if level > 0 {
@@ -218,7 +218,7 @@ impl Sizes {
 }
 
 impl Size {
-    /// Of a new arena, which has one chunk of so many bytes.
+    /// Of a new arena, which has one chunk of this many bytes.
     pub(super) fn new(kept: usize, sizes: &Sizes) -> Self {
         let made = sizes.made.fetch_add(1, Ordering::Relaxed);
         let mut size = Self {
@@ -268,7 +268,7 @@ impl Size {
         }
     }
 
-    /// The arena has one chunk of so many bytes now.
+    /// The arena has one chunk of this many bytes now.
     pub(super) fn remade(&mut self, kept: usize, sizes: &Sizes) {
         self.settle(kept, false, sizes);
     }
@@ -327,7 +327,7 @@ impl Size {
         End::Remake(total)
     }
 
-    /// Requests on the fast path, the last of which used so much.
+    /// Requests on the fast path, the last of which used this much.
     #[inline(never)]
     fn tell(&mut self, used: usize, sizes: &Sizes) {
         let now = self.count(0, sizes);
@@ -340,7 +340,7 @@ impl Size {
         }
     }
 
-    /// Tells the pool of the requests that it has not been told of, and so many more.
+    /// Tells the pool of the requests that it has not been told of, and this many more.
     fn count(&mut self, more: usize, sizes: &Sizes) -> usize {
         self.told_at = sizes.count(usize::from(self.untold) + more);
         self.untold = 0;

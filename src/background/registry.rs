@@ -32,14 +32,14 @@ const PRESSURE_POLL: Duration = Duration::from_secs(1);
 /// Between two tries to empty a pool that is gone. Its owner is inside for some instructions, unless
 /// it has lost the processor there, or a signal handler runs.
 const FINISH_PAUSE: Duration = Duration::from_millis(100);
-/// So many tries come that soon after each other, the others more rarely.
+/// This many tries come at that interval, later ones more rarely.
 const FINISH_SOON: u32 = 100;
 const FINISH_RARELY: Duration = Duration::from_secs(5);
-/// After so many, a quarter of an hour, what is left is up to the end of the owner's thread.
+/// After this many tries, a quarter of an hour, what is left is up to the end of the owner's thread.
 const FINISH_TRIES: u32 = 300;
 /// Pools whose passes go step by step together.
 const TOGETHER: usize = 64;
-/// How soon to look again when the registry was not to be had.
+/// How soon to look again when the registry could not be locked.
 const AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) static PASSES: Figure = Figure::new(0);

@@ -228,7 +228,7 @@ fn settle(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     (came_in, dropping)
 }
 
-/// Step 3: takes so many of the coldest.
+/// Step 3: takes this many of the coldest.
 fn take_cold(core: &Core, mut count: usize) -> Batch {
     let mut cold = Batch::EMPTY;
     while let Some(batch) = core.depot.take_cold(count) {

@@ -95,7 +95,7 @@ enum Waits {
     Plainly,
     /// For ever.
     ForEver,
-    /// For so many passes. A buffer that was split, grown or exchanged does not wait for ever: its user
+    /// For this many passes. A buffer that was split, grown or exchanged does not wait for ever: its user
     /// may have put a part of one buffer into another, and then each would wait for the other.
     Passes(u8),
 }
@@ -109,9 +109,9 @@ pub(crate) struct Cell {
     full: usize,
     /// Where it starts.
     start: usize,
-    /// A plain return has at least so many bytes in it,
+    /// A plain return has at least this many bytes in it,
     least: usize,
-    /// and fewer than so many more. 0: no return is plain.
+    /// and fewer than this many more. 0: no return is plain.
     span: usize,
     /// Whether a freeze has more to do than to put the cell into a ring.
     freezes_slowly: bool,

@@ -59,7 +59,7 @@ const LEAST_LOOKS: usize = 4;
 const FEW: usize = 64;
 /// How many rings without an owner a get looks into.
 const MERGED: usize = 4;
-/// So many operations, at least, from one look at all handles to the next.
+/// This many operations, at least, from one look at all handles to the next.
 const APART: u64 = 16;
 
 /// Some lent buffers: those of one thread, as a rule.
@@ -414,7 +414,7 @@ impl Lent {
         None
     }
 
-    /// Off, nothing waits: no ring is to be had, and what is in one is let go.
+    /// Off, nothing waits: there is no ring, and what is in one is let go.
     pub(super) fn switch(&self, on: bool) {
         if on && !self.rings.is_used() {
             return;

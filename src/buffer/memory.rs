@@ -9,7 +9,7 @@ const WORTH_ASKING: usize = 1 << 20;
 /// Where a handle without memory points: no allocation ends there.
 const NOWHERE: usize = 1;
 
-/// Memory for exactly so many bytes; `None` if there cannot be so many. With `fallible` also, from
+/// Memory for exactly this many bytes; `None` if there cannot be that many. With `fallible` also, from
 /// 1 MiB, if the allocator has none.
 pub(super) fn allocate(capacity: usize, fallible: bool) -> Option<BytesMut> {
     if capacity > isize::MAX as usize {
@@ -83,7 +83,7 @@ fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
 /// again then, and must not be asked once more.
 #[inline(always)]
 pub(super) fn is_back(bytes: &mut BytesMut) -> bool {
-    // Not even one byte more is to be had unless the handle is the only one.
+    // Not one byte more can be reclaimed unless the handle is the only one.
     let more = bytes.capacity() + 1;
     bytes.try_reclaim(more)
 }

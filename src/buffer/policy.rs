@@ -21,11 +21,11 @@ pub(super) const SMALL: usize = 1 << 10;
 pub(super) const FEW: u8 = 5;
 /// The most strikes that it takes after mistakes.
 pub(super) const MOST: u8 = 80;
-/// A buffer that grows again within so many returns should not have been cut.
+/// A buffer that grows again within this many returns should not have been cut.
 const SOON: u8 = 10;
-/// Within so many, it is most likely to do so each time.
+/// Within this many, it is most likely to do so each time.
 const AT_ONCE: u8 = 2;
-/// For so many passes after a buffer grew, earlier mistakes protect it.
+/// For this many passes after a buffer grew, earlier mistakes protect it.
 pub(super) const PASSES: usize = 3;
 
 /// What the pool remembers of one buffer.

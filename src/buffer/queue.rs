@@ -1,7 +1,7 @@
 //! [`Queue`]: first in, first out, in one block of memory that only [`Queue::grow`] and
 //! [`Queue::shrink`] exchange. Everything else neither allocates nor frees, and does not panic.
 
-/// Room for so many to begin with.
+/// Room for this many to begin with.
 const ROOM: usize = 16;
 
 /// Entries from `first` to `last`, both of which count on for ever and wrap around. A slot outside is
@@ -27,7 +27,7 @@ impl<T> Queue<T> {
         self.last.wrapping_sub(self.first)
     }
 
-    /// For so many there is room.
+    /// Room for this many.
     pub(super) fn capacity(&self) -> usize {
         self.slots.len()
     }
@@ -80,7 +80,7 @@ impl<T> Queue<T> {
         one
     }
 
-    /// The one that so many others come before.
+    /// The one that this many others come before.
     pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         if at >= self.len() {
             return None;

@@ -121,7 +121,7 @@ impl<'a> Zeroed<'a> {
         self.bytes.capacity() - self.bytes.len()
     }
 
-    /// Initialises some more; grows if there are not so many.
+    /// Initialises some more; grows if there are fewer.
     fn offer(&mut self, more: usize) {
         let len = self.bytes.len() + more;
         self.bytes.resize(len, 0);

@@ -15,7 +15,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 
-/// A thread keeps so many empty shells.
+/// A thread keeps this many empty shells.
 const MOST: usize = 64;
 
 /// Laid out as the node of a cell is, so that a [`Buffer`](super::Buffer) finds its bytes by the same

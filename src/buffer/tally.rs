@@ -51,7 +51,7 @@ impl Tally {
         add(if again { &self.again } else { &self.left }, 1);
     }
 
-    /// The ring is gone, and so many handles with it.
+    /// The ring is gone, and this many handles with it.
     pub(super) fn give_up(&self, handles: usize) {
         add(&self.left, handles);
         // Release: pairs with the Acquire in `Tallies::take`.

@@ -38,7 +38,7 @@ pub(crate) fn watch_slow(core: &Core) {
     };
     let interval = core.interval().expect("models have a janitor");
     let called = watch(registry, core, interval, start);
-    assert_ne!(called, Call::NoThread, "a thread is to be had");
+    assert_ne!(called, Call::NoThread, "a thread can be started");
 }
 
 pub(crate) fn forget(core: &Core) {
@@ -178,7 +178,7 @@ fn a_return_to_the_depot_is_seen_or_wakes_it() {
     });
 }
 
-/// The same for a full list on its way to the depot. (What comes before is not of interest, and
+/// The same for a full list on its way to the depot. (What comes before does not matter, and
 /// calls no janitor.)
 #[test]
 fn a_full_list_is_seen_or_wakes_it() {

@@ -74,7 +74,7 @@ fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
     explore(name, usize::MAX, f);
 }
 
-/// The same with so many preemptions at most.
+/// The same with this many preemptions at most.
 fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     let _turn = lock(&TURN);
     let runs = std::sync::Arc::new(AtomicUsize::new(0));

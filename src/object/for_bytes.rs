@@ -55,7 +55,7 @@ fn regain(buffer: &mut BytesMut) -> bool {
     true
 }
 
-/// Makes an empty view larger by so many bytes at least, without the allocator.
+/// Makes an empty view larger by this many bytes at least, without the allocator.
 fn grow(buffer: &mut BytesMut, by: usize) -> bool {
     let more = buffer.capacity().checked_add(by);
     more.is_some_and(|more| buffer.try_reclaim(more))

@@ -239,7 +239,7 @@ collections! {
     [T, S] HashSet<T, S>, s => table_bytes::<T>(s.capacity()), tables::used_bytes::<T>(s.len());
 }
 
-/// So many values one after the other.
+/// This many values one after the other.
 #[inline]
 fn of<T>(count: usize) -> usize {
     count.saturating_mul(size_of::<T>())

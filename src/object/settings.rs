@@ -228,7 +228,7 @@ impl Settings {
             .min(budget.map_or(usize::MAX, |budget| budget.limit()))
     }
 
-    /// Why an object of so many bytes would never be kept, however little is idle.
+    /// Why an object of this many bytes would never be kept, however little is idle.
     pub(crate) fn refuses(&self, bytes: usize) -> Option<Reason> {
         if bytes > self.max_object_bytes {
             return Some(Reason::Oversize);

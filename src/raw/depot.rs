@@ -180,7 +180,7 @@ impl Depot {
     }
 
     /// A pass begins: how many objects no thread needed during the last `intervals` (one or two).
-    /// `None` when the lock is not to be had.
+    /// `None` when the lock could not be taken.
     pub(crate) fn surplus(&self, intervals: u32) -> Option<usize> {
         let mut stack = self.stack.lock_bounded(Patience::Short)?;
         let surplus = if intervals > 1 {
@@ -195,7 +195,7 @@ impl Depot {
 
     /// A pass ends: `unneeded` objects came in from caches, to the cold end. No thread needed them in
     /// the interval that ends, so they count as if they had been here all along. `None` when the
-    /// lock is not to be had.
+    /// lock could not be taken.
     pub(crate) fn end_interval(&self, unneeded: usize) -> Option<()> {
         let mut stack = self.stack.lock_bounded(Patience::Short)?;
         stack.low_before = (stack.low_before + unneeded).min(stack.objects);

@@ -41,7 +41,7 @@
 use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Ordering, Patience, Wait};
 use crate::sys::fence;
 
-/// The cache has an owner. Alone of those that matter, the gate is open.
+/// The cache has an owner. If no other reason that matters is set, the gate is open.
 pub(super) const OCCUPIED: u8 = 1;
 /// A visitor is at the cache, or wants to be.
 pub(super) const WANTED: u8 = 2;
@@ -182,7 +182,7 @@ impl Gate {
     // ---------------------------------------------------------------- the visitor
     // All under `Core::visits`.
 
-    /// Asks the owner to keep off. The heavy fence comes next, once for all caches wanted.
+    /// Asks the owner to stay out. The heavy fence comes next, once for all caches wanted.
     pub(super) fn want(&self) {
         self.set_reasons(self.reasons() | WANTED);
     }

@@ -44,7 +44,7 @@ impl Charge {
         bytes: 0,
     };
 
-    /// So many objects of the most that `bar` lets pass.
+    /// This many objects of the most that `bar` lets pass.
     pub(crate) fn of_objects(objects: usize, bar: usize) -> Self {
         Self {
             objects,
@@ -173,7 +173,7 @@ pub(crate) struct Limits {
     group: Option<Arc<Quota>>,
     budget: Option<Arc<Quota>>,
     max_object_bytes: usize,
-    /// So many objects are left idle by passes.
+    /// This many objects are left idle by passes.
     min_idle: usize,
     /// What each object takes besides its weight, which is what it holds on the heap.
     object_bytes: usize,
@@ -240,7 +240,7 @@ impl Limits {
         }
     }
 
-    /// A new object weighs so much, so this is nothing unusual.
+    /// A new object has this weight, so it is nothing unusual.
     pub(crate) fn expect(&self, weight: usize) {
         // Relaxed: a figure, which publishes nothing.
         let watched = self.watched.load(Ordering::Relaxed);
@@ -266,7 +266,7 @@ impl Limits {
         }
     }
 
-    /// What so many objects take that weigh `weights` together: what limits and users see. A weight
+    /// What this many objects take that weigh `weights` together: what limits and users see. A weight
     /// leaves the object's own size out, so that a hit need not add it.
     pub(crate) fn bytes_of(&self, objects: usize, weights: usize) -> usize {
         objects

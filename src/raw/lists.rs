@@ -65,13 +65,13 @@ pub(super) struct Lists {
 }
 
 /// What the last pass saw, to tell whether the owner was at work since, and did. Narrow figures:
-/// equal ones after so many operations would only make an active owner look idle once.
+/// equal ones after this many operations would only make an active owner look idle once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     returned: u32,
     moved: u16,
     idle: u16,
-    /// It has set so many aside, at the bottom of the spare list; what is still there at the next pass
+    /// It has set this many aside, at the bottom of the spare list; what is still there at the next pass
     /// was not needed.
     aside: u16,
 }
@@ -314,7 +314,7 @@ impl Inside<'_> {
         self.known_at.store(0, Relaxed);
     }
 
-    /// So many objects go by the batch.
+    /// This many objects go by the batch.
     fn move_out(&self, objects: usize) {
         self.move_in(objects.wrapping_neg());
     }

@@ -148,7 +148,7 @@ impl Link {
     /// The weights of the first `count` nodes of a list.
     ///
     /// # Safety
-    /// The caller holds the list that starts at `link`, of so many nodes or more.
+    /// The caller holds the list that starts at `link`, of this many nodes or more.
     pub(crate) unsafe fn weights(mut link: *mut Link, count: usize) -> usize {
         let mut bytes = 0;
         let mut step = || {

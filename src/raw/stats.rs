@@ -45,7 +45,7 @@ pub(crate) struct Counters {
     used_bytes: Figure,
     /// What limits had refused when a pass looked last: for want of room, and of budget.
     refused_at_pass: [Figure32; 2],
-    /// From so many objects on the next miss looks at them.
+    /// The next miss looks at them from this many objects on.
     look_at: Figure32,
 }
 
@@ -99,7 +99,7 @@ impl Counters {
         before.max(reused)
     }
 
-    /// Whether there are so many more objects that the high-water marks are worth a look.
+    /// Whether there are enough more objects for another look at the high-water marks.
     pub(super) fn has_grown_to(&self, objects: usize) -> bool {
         let has_grown = objects >= self.look_at.load(Ordering::Relaxed) as usize;
         if has_grown {

@@ -42,7 +42,7 @@ pub(crate) type FigureI32 = std::sync::atomic::AtomicI32;
 /// The same for a pointer of which figures need only know whether it is null.
 pub(crate) type FigurePtr<T> = std::sync::atomic::AtomicPtr<T>;
 
-/// How long an operation tries before it takes the other way out.
+/// How long an operation tries before it gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// An owner on its slow path: some microseconds, then it creates or drops instead.

@@ -18,7 +18,7 @@ pub(crate) const NO_BUCKET: usize = BUCKETS;
 /// The owner of nothing: what the sentinel place holds.
 const NO_THREAD: u32 = u32::MAX;
 
-/// The number of a living thread; dense and used again.
+/// The number of a live thread; dense and reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Number(pub(crate) usize);
 

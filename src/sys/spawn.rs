@@ -139,7 +139,7 @@ mod scheduling {
         let of = |task| {
             let mut processors: Processors = [0; 1024];
             let set = processors.as_mut_ptr().cast();
-            // SAFETY: the pointer is valid for writes of so many bytes.
+            // SAFETY: the pointer is valid for writes of this many bytes.
             let known = unsafe { libc::sched_getaffinity(task, size_of::<Processors>(), set) };
             (known == 0).then_some(processors)
         };
@@ -148,7 +148,7 @@ mod scheduling {
         };
         if wanted != own {
             let set = wanted.as_ptr().cast();
-            // SAFETY: the pointer is valid for reads of so many bytes.
+            // SAFETY: the pointer is valid for reads of this many bytes.
             unsafe { libc::sched_setaffinity(0, size_of::<Processors>(), set) };
         }
     }

@@ -9,9 +9,9 @@ use crate::sync::rare::OnceLock;
 use crate::sync::{Figure32, Ordering};
 use std::time::{Duration, Instant};
 
-/// So many ticks are an interval, or fewer where that is short.
+/// This many ticks are an interval, or fewer where that is short.
 const TICKS: u64 = 1 << 16;
-/// A restart so many ticks ahead is one by another thread that has read its clock later.
+/// A restart this many ticks ahead is one by another thread that has read its clock later.
 const AHEAD: u32 = 1 << 16;
 
 /// For one interval: all calls name the same.

@@ -17,7 +17,7 @@ use crate::sys::place::Number;
 #[cfg(not(repool_loom))]
 pub(crate) use self::local::{number, remember, unremember};
 
-/// loom has no thread-local destructors worth the name: models call [`vacate`] themselves, and
+/// loom's thread-local destructors cannot be relied on: models call [`vacate`] themselves, and
 /// what a thread remembers is kept until the end of the model.
 #[cfg(repool_loom)]
 use crate::models::{remember, unremember};

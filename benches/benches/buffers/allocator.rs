@@ -31,12 +31,12 @@ fn choice() -> u8 {
 #[cold]
 fn choose() -> u8 {
     // Not by `std::env`, which allocates.
-    // SAFETY: the name ends in a zero, and nobody changes the environment.
+    // SAFETY: the name ends in a zero, and nothing changes the environment.
     let value = unsafe { libc::getenv(VARIABLE.as_ptr()) };
     let name = if value.is_null() {
         c""
     } else {
-        // SAFETY: not null, so a string of the environment, which nobody changes.
+        // SAFETY: not null, so a string of the environment, which nothing changes.
         unsafe { CStr::from_ptr(value) }
     };
     let choice = match name.to_bytes() {

@@ -1,7 +1,7 @@
 //! The pools, each as its documentation says it is fastest, and plain allocation.
 //!
 //! A contender is made anew for each scenario, with objects of a size of its own (see `live`). Pools
-//! that could be in a `static` live for ever here, so nobody pays for a reference count that a user
+//! that could be in a `static` live for ever here, so no contender pays for a reference count that a user
 //! can avoid.
 
 use crate::live::FIRST;
@@ -142,7 +142,7 @@ impl<A: GlobalAlloc> Block<A> {
         let memory = unsafe { allocator.alloc(layout) };
         assert!(!memory.is_null());
         let block: &[u8; 64] = std::hint::black_box(&repool_bench::BLOCK);
-        // SAFETY: 64 bytes of more than 1000 just allocated, which nobody else knows.
+        // SAFETY: 64 bytes of more than 1000 just allocated, which no other code knows.
         unsafe { memory.copy_from_nonoverlapping(block.as_ptr(), block.len()) };
         Self(std::hint::black_box(memory), allocator, layout)
     }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! 64 threads take 64 KiB buffers until about 1 GiB is out, give all of them back, and are parked:
-//! a service after its busiest second. Nobody calls the pool any more. Four variants of the same
+//! a service after its busiest second. No thread calls the pool any more. Four variants of the same
 //! program, one after the other, each in a [`child`] process of its own, so that none inherits the
 //! heap of another: see [`variant`]. [`figure`] draws what the children report and [`table`]
 //! prints it.

@@ -90,7 +90,7 @@ impl Options {
                 format!("and returns them to the system{tops}."),
             ]
         } else {
-            ["nobody calls malloc_trim.".to_owned(), String::new()]
+            ["malloc_trim is not called.".to_owned(), String::new()]
         };
         [
             format!("Allocator: {name}, {arenas}. It keeps freed pages; {called}"),

@@ -132,7 +132,7 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Op {
     Serve(usize, Request),
-    /// The same small request in each arena in turn, so many times.
+    /// The same small request in each arena in turn, this many times.
     Quiet(usize),
     Pass,
 }

@@ -138,7 +138,7 @@ fn print_batch(which: usize, batch: u64, sides: &[Side], turns: &[Vec<Turn>]) {
 }
 
 /// Empties the pools, so that each turn starts from the same, and waits until the janitor is at
-/// rest: during the other sides' turns nobody runs passes.
+/// rest: during the other sides' turns no passes run.
 fn settle(sides: &[Side]) {
     for side in sides {
         side.pool.clear();
