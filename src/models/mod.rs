@@ -18,6 +18,7 @@ mod close;
 mod depot;
 mod exit;
 pub(crate) mod janitor;
+mod limits;
 pub(crate) mod time;
 mod trim;
 
@@ -177,7 +178,15 @@ unsafe impl Send for Guard {}
 
 impl Pool {
     fn new() -> Self {
-        let limits = Limits::new(usize::MAX, usize::MAX, usize::MAX);
+        Self::with(Limits::new(usize::MAX, usize::MAX, usize::MAX))
+    }
+
+    /// A pool that keeps so many objects idle at most.
+    fn bounded(max_idle: usize) -> Self {
+        Self::with(Limits::new(max_idle, usize::MAX, usize::MAX))
+    }
+
+    fn with(limits: Limits) -> Self {
         let core = Core::new(&VTABLE, limits, false, Some(std::time::Duration::MAX));
         let shell = Box::into_raw(Box::new(Shell {
             core,

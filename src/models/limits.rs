@@ -1,0 +1,119 @@
+//! Limits, and pools that are switched off, under every interleaving: an independent count of what is idle never
+//! exceeds a limit, and what is charged for is given back.
+
+use super::{Pool, run_model};
+use crate::background::manual;
+use crate::sys::memory::Level;
+use loom::thread;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// Objects that guards of the model hold, in the iteration that runs.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+fn hold() {
+    HELD.fetch_add(1, SeqCst);
+}
+
+fn idle_at_rest() -> usize {
+    super::NODES.load(SeqCst) - HELD.load(SeqCst)
+}
+
+/// Two owners return what they got under a limit of one object. Fails when a return is kept without a charge.
+#[test]
+fn two_owners_never_keep_more_than_a_limit() {
+    run_model("two_owners_never_keep_more_than_a_limit", || {
+        HELD.store(0, SeqCst);
+        let pool = Pool::bounded(1).register(0).register(1);
+        let (one, other) = (pool.create(), pool.create());
+        let owner = thread::spawn(move || one.give_back(Some(0)));
+        other.give_back(Some(1));
+        owner.join().unwrap();
+        assert!(idle_at_rest() <= 1, "a limit of one is exceeded");
+        let held = pool.get(1);
+        hold();
+        assert!(idle_at_rest() <= 1);
+        held.give_back(Some(1));
+        pool.close();
+    });
+}
+
+/// One thread gets, another one drops: under a limit what is dropped is found by the thread that gets.
+#[test]
+fn what_crosses_threads_under_a_limit_is_found() {
+    run_model("what_crosses_threads_under_a_limit_is_found", || {
+        HELD.store(0, SeqCst);
+        let pool = Pool::bounded(2).register(0).register(1);
+        // From here on the pool knows that its objects cross threads.
+        pool.get(0).give_back(Some(1));
+        pool.get(0).give_back(Some(1));
+        let held = pool.get(0);
+        let dropper = thread::spawn(move || held.give_back(Some(1)));
+        let found = pool.try_get(0);
+        dropper.join().unwrap();
+        assert!(idle_at_rest() <= 2 + usize::from(found.is_some()));
+        let found = found.or_else(|| pool.try_get(0));
+        found.expect("idle, and out of reach").give_back(Some(0));
+        pool.close();
+    });
+}
+
+/// An owner at its slow path in a bounded pool, and a pass that takes its objects.
+#[test]
+fn a_pass_against_an_owner_keeps_charges_right() {
+    run_model("a_pass_against_an_owner_keeps_charges_right", || {
+        HELD.store(0, SeqCst);
+        let pool = Pool::bounded(2).register(0);
+        pool.create().give_back(Some(0));
+        let owner = thread::spawn(move || pool.get(0).give_back(Some(0)));
+        let _ = manual::pass(pool.core(), Level::Normal);
+        owner.join().unwrap();
+        assert!(idle_at_rest() <= 2);
+        let _ = pool.core().clear();
+        // All that was charged for is free again.
+        let (one, two) = (pool.create(), pool.create());
+        one.give_back(Some(0));
+        two.give_back(Some(0));
+        assert_eq!(idle_at_rest(), 2, "a charge has leaked");
+        pool.close();
+    });
+}
+
+/// A pool is switched off and on while its owner works: nothing is lost, and at rest it is as it was switched last.
+#[test]
+fn switching_against_an_owner() {
+    run_model("switching_against_an_owner", || {
+        HELD.store(0, SeqCst);
+        let pool = Pool::new().register(0);
+        pool.create().give_back(Some(0));
+        let owner = thread::spawn(move || pool.get(0).give_back(Some(0)));
+        pool.core().set_enabled(false);
+        pool.core().set_enabled(true);
+        owner.join().unwrap();
+        assert!(pool.core().is_enabled());
+        pool.create().give_back(Some(0));
+        assert!(
+            pool.try_get(0)
+                .map(|found| found.give_back(Some(0)))
+                .is_some()
+        );
+        pool.close();
+    });
+}
+
+/// An object that another thread's cache was the home of comes back while a visitor empties both.
+#[test]
+fn a_foreign_return_against_a_visitor() {
+    run_model("a_foreign_return_against_a_visitor", || {
+        HELD.store(0, SeqCst);
+        let pool = Pool::new().register(0).register(1);
+        pool.create().give_back(Some(0));
+        let here = pool.get(0);
+        let other = thread::spawn(move || {
+            here.give_back(Some(1));
+            pool.get(1).give_back(Some(1));
+        });
+        let _ = pool.core().clear();
+        other.join().unwrap();
+        pool.close();
+    });
+}
