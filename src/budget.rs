@@ -14,7 +14,7 @@ use std::fmt;
 ///
 /// The limit is never exceeded: each thread's cache is charged in advance for what it may hold, so
 /// the slack is zero. The price is on the other side: what is charged and not used, at most two
-/// lists of objects per thread and pool (64 objects, or 256 KiB where that is less), is not to be
+/// lists of objects per thread and pool (128 objects, or 256 KiB where that is less; with a limit, a quarter of it), is not to be
 /// had elsewhere until the next pass.
 ///
 /// # Examples

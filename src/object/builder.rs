@@ -167,7 +167,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// How many objects the pool keeps idle at most, in all threads together. Default: no limit.
     ///
     /// Never exceeded. Threads take their share of it in advance, one object at first and at most
-    /// two lists of 32, so a small limit and many threads may keep fewer than the limit. 0 means
+    /// two lists of 64, so a small limit and many threads may keep fewer than the limit. 0 means
     /// no pooling.
     pub fn max_idle(self, objects: usize) -> Self {
         self.set(|settings| settings.set_max_idle(objects))
