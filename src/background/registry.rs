@@ -76,7 +76,7 @@ impl Entry {
             Level::Elevated => due
                 .checked_sub(self.interval - self.interval / 4)
                 .unwrap_or(now),
-            // At once, and then as often as is any use.
+            // At once, and then as often as makes sense.
             Level::Critical => {
                 let pause = (self.interval / 4).min(HIGH_PAUSE);
                 self.passed.map_or(now, |passed| passed + pause)
@@ -191,7 +191,7 @@ pub(crate) fn forget(registry: &Mutex<Registry>, core: &Core) {
 
 /// The pool is gone, and a cache could not be emptied because its owner was inside: the janitor tries
 /// again. `start` is asked for a thread if there is none; without one, the objects stay until the
-/// owner's thread ends, or a thread can be had.
+/// owner's thread ends, or a thread can be started.
 pub(crate) fn finish_later(
     registry: &Mutex<Registry>,
     core: &Core,

@@ -47,8 +47,8 @@ pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
 /// whose pass could not begin.
 ///
 /// One heavy fence serves as many pools as have some dozens of caches together: while other threads of the
-/// process run, it costs microseconds, and several times what else there is to do in a pool. How many there
-/// were is returned.
+/// process run, it costs microseconds, several times the rest of a pass over a small pool. Returns how many
+/// fences it took.
 pub(super) fn visit_together(passes: &mut [Option<Pass<'_>>]) -> usize {
     let mut rest = passes;
     let mut fences = 0;
@@ -76,7 +76,7 @@ pub(super) struct Pass<'a> {
     core: &'a Core,
     level: Level,
     more_to_come: bool,
-    /// Everything goes that is not to stay, and not only what is not needed.
+    /// Whether everything goes but what is to stay, needed or not.
     all: bool,
     visit: Option<Begun<'a>>,
     /// What the caches did not need.

@@ -36,8 +36,8 @@ pub(super) fn registry() -> &'static Mutex<Registry> {
     }
 }
 
-/// Leaves a registry to the thread that had locked it when this process was forked, and that is not in
-/// here. Its entries, and so the memory of the pools in it, leak.
+/// Leaves a registry to the thread that had locked it when this process was forked, and that does not exist
+/// in this process. Its entries, and so the memory of the pools in it, leak.
 fn replace(dead: &'static Mutex<Registry>) {
     let before = REPLACEMENT.load(Ordering::Relaxed);
     if !ptr::eq(registry(), dead) {
@@ -69,7 +69,7 @@ pub struct JanitorStats {
 
 /// What the background thread that trims pools has done so far.
 ///
-/// It takes one lock, which the janitor holds for microseconds at a time; should it not be had within
+/// It takes one lock, which the janitor holds for microseconds at a time; if it cannot be taken within
 /// some tenths of a second, `running` and `pools` read false and 0.
 ///
 /// A forked child starts with the parent's counts and without the thread; its first return on a slow
@@ -141,7 +141,7 @@ pub(crate) fn finish_later(core: &Core) {
     }
 }
 
-/// Something that it goes by has changed.
+/// Wakes the janitor: the level of memory pressure may have changed.
 pub(crate) fn wake() {
     let thread = registry()
         .lock_bounded(Patience::Short)

@@ -121,7 +121,7 @@ impl<T: 'static> Recipe<T> {
         self.on_pass = Some(Box::new(on_pass));
     }
 
-    /// For pools made of pools, which have an eye on sizes themselves: objects weigh what they hold on
+    /// For pools made of pools, which manage sizes themselves: objects weigh what they hold on
     /// the heap and no more, and how much of that is used is not asked.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn set_heap_only(&mut self) {

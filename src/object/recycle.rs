@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// It is implemented for
 /// - std's collections, strings and paths, which are cleared and keep their capacity;
 /// - `Option`, which becomes `None`;
-/// - boxes, tuples and arrays of such;
+/// - boxes, tuples and arrays of these;
 /// - plain numbers, `bool` and `char`, which become zero, `false` and NUL;
 /// - `BytesMut` and `Bump` behind the features `bytes` and `bumpalo`, and the vectors, maps and sets
 ///   of `hashbrown`, `indexmap` and `smallvec` behind features of these names.
@@ -203,7 +203,7 @@ pub(crate) fn known_use<T: 'static>(value: &T) -> usize {
     usize::MAX
 }
 
-/// Collections with a length and a capacity: what the one and the other take, in bytes.
+/// Collections with a length and a capacity: what each of the two takes, in bytes.
 macro_rules! collections {
     ($([$($generics:tt)*] $Type:ty, $this:ident => $capacity:expr, $len:expr;)*) => {$(
         impl<$($generics)*> Recycle for $Type {
