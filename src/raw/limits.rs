@@ -402,6 +402,14 @@ impl Limits {
         Ok(())
     }
 
+    /// Whether half of a limit is taken, or more: then a limit may be what keeps a thread from objects that another one
+    /// holds.
+    pub(crate) fn is_tight(&self) -> bool {
+        let tight = |account: &Account| account.used() >= account.limit.div_ceil(2);
+        self.quotas()
+            .any(|(quota, _)| tight(&quota.objects) || tight(&quota.bytes))
+    }
+
     /// Whether an object of this weight could be kept if nothing else was.
     pub(crate) fn could_hold(&self, weight: usize) -> bool {
         let alone = self.real(Charge {

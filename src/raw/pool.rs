@@ -222,7 +222,10 @@ impl Core {
         let cache = unsafe { look(&core.directory).as_ref() }?;
         if home != cache.as_home() {
             if core.bounded {
-                return None; // where it goes depends on what other threads find there
+                core.note_crossing();
+                if core.shares() {
+                    return None; // to the depot
+                }
             }
             // SAFETY: the caller holds the node; the cache is at this thread's place.
             unsafe { core.set_home(link, cache, mine) };
@@ -339,9 +342,9 @@ impl Core {
         }
     }
 
-    /// A thread found nothing idle.
+    /// A thread found nothing idle: perhaps because a limit keeps objects with the threads that dropped them.
     pub(crate) fn note_miss(&self) {
-        if self.crossed.load(Ordering::Relaxed) && !self.shares() {
+        if self.crossed.load(Ordering::Relaxed) && !self.shares() && self.limits.is_tight() {
             self.shares.store(true, Ordering::Relaxed);
         }
     }
