@@ -18,6 +18,7 @@ mod guard_bytes;
 mod guard_serde;
 mod guard_traits;
 pub(crate) mod keep;
+mod memory;
 mod parts;
 pub(crate) mod pool;
 mod prefill;

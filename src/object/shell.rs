@@ -1,8 +1,10 @@
 //! The typed part of a core: what a node holds, and how a core reaches its [`Recipe`].
 //!
 //! A [`Shell`] is a core with its recipe behind it, in one allocation; the untyped core
-//! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it.
+//! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it, in a
+//! [`Block`] of its own.
 
+use crate::object::memory::{Block, layout_of};
 use crate::object::recipe::{Recipe, Reset};
 use crate::object::recycle::is_inlined;
 use crate::raw::node::Link;
@@ -11,7 +13,7 @@ use crate::raw::refs::DiscardOnDrop;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::thread::{attach, slow};
-use std::mem::MaybeUninit;
+use std::alloc::Layout;
 use std::ptr::{self, NonNull};
 
 /// The heap cell of an object. The untyped part is its head.
@@ -22,6 +24,8 @@ pub(crate) struct Node<T> {
 }
 
 impl<T: Send + 'static> Node<T> {
+    const LAYOUT: Layout = layout_of::<Self, T>();
+
     /// Takes the value out and frees the node.
     ///
     /// # Safety
@@ -56,15 +60,19 @@ impl<T: Send + 'static> Node<T> {
 }
 
 /// Frees a node whose value is gone, then its reference to the core.
-struct NodeMemory<T> {
+struct NodeMemory<T: Send + 'static> {
     node: *mut Node<T>,
     core: *const Core,
 }
 
-impl<T> Drop for NodeMemory<T> {
+impl<T: Send + 'static> Drop for NodeMemory<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated as a box in `Shell::node`, value gone.
-        drop(unsafe { Box::from_raw(self.node.cast::<MaybeUninit<Node<T>>>()) });
+        // SAFETY: the node keeps its core alive.
+        let off = unsafe { !(*self.core).is_enabled() };
+        // SAFETY: a node is not at null.
+        let start = unsafe { NonNull::new_unchecked(self.node.cast()) };
+        // SAFETY: from the block that `Shell::node` made, value gone.
+        drop(unsafe { Block::from_raw(start, Node::<T>::LAYOUT, off) });
         // SAFETY: the node's reference, given up with it.
         unsafe { Core::release(self.core) };
     }
@@ -152,19 +160,18 @@ impl<T: Send + 'static> Shell<T> {
     /// # Safety
     /// As [`Shell::recipe`].
     pub(crate) unsafe fn node(core: &Core, value: impl FnOnce() -> T) -> NonNull<Link> {
-        let mut memory = Box::<Node<T>>::new_uninit();
-        let node = memory.as_mut_ptr();
-        // SAFETY: in bounds of the box.
+        let block = Block::new(Node::<T>::LAYOUT, !core.is_enabled());
+        let node = block.start().cast::<Node<T>>();
+        // SAFETY: in bounds of the block, whose layout holds a node.
         let slot = unsafe { &raw mut (*node).value };
         // SAFETY: as above; nothing is there yet.
         unsafe { slot.write(value()) };
-        // SAFETY: in bounds of the box.
+        // SAFETY: in bounds of the block.
         let head = unsafe { &raw mut (*node).link };
         // SAFETY: as above; nothing is there yet.
         unsafe { head.write(Link::new(core.as_node_core())) };
         core.retain();
-        // SAFETY: a box is not null.
-        let link = unsafe { NonNull::new_unchecked(Box::into_raw(memory).cast::<Link>()) };
+        let link = block.into_raw().cast::<Link>();
         // SAFETY: a fresh node of this core.
         unsafe { slow::settle_new(core, attach::number(), link.as_ptr()) };
         link
