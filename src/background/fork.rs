@@ -4,6 +4,8 @@
 //! The forking thread holds the registry's lock from [`prepare`] to [`in_parent`] or [`in_child`].
 //! Nothing here allocates: a child of a process with threads must not.
 
+#![cfg(all(unix, not(miri), not(repool_loom)))]
+
 use super::registry::Registry;
 use super::worker;
 use crate::sync::{Figure, MutexGuard, Ordering, Patience};

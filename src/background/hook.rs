@@ -1,5 +1,7 @@
 //! The user's hook: called after passes that dropped something.
 
+#![cfg(not(repool_loom))]
+
 use crate::raw::stats::Trimmed;
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Patience};

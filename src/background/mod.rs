@@ -34,21 +34,14 @@
 //! it. `worker.rs` is the rest: the one registry of the process, how the thread is started, and what
 //! it is told about time and memory.
 
-#[cfg(all(unix, not(miri), not(repool_loom)))]
 mod fork;
-#[cfg(not(repool_loom))]
 pub(crate) mod hook;
 pub(crate) mod manual;
 pub(crate) mod registry;
-#[cfg(not(repool_loom))]
 pub(crate) mod source;
-#[cfg(all(feature = "tracing", not(repool_loom)))]
-mod trace;
-#[cfg(not(all(feature = "tracing", not(repool_loom))))]
-#[path = "trace_off.rs"]
+#[cfg_attr(any(repool_loom, not(feature = "tracing")), path = "trace_off.rs")]
 mod trace;
 mod trim;
-#[cfg(not(repool_loom))]
 pub(crate) mod worker;
 
 /// In the models, which have several janitors, and no clock.

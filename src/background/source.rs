@@ -1,6 +1,8 @@
 //! Where the janitor asks how short memory is: a source that the program has installed
 //! (`pressure.rs`), else the system.
 
+#![cfg(not(repool_loom))]
+
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Patience};
 use crate::sys::memory::{Level, Memory};

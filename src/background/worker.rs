@@ -1,5 +1,7 @@
 //! The process's janitor: its one registry, the thread, and what the thread is told about time and memory.
 
+#![cfg(not(repool_loom))]
+
 use super::registry::{self, Call, PASSES, Registry, WAKE_UPS};
 use super::{hook, source, trace, trim};
 use crate::raw::pool::Core;

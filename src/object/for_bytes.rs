@@ -1,5 +1,7 @@
 //! [`Recycle`] for `BytesMut`, whose memory may be larger than what it shows, and shared.
 
+#![cfg(feature = "bytes")]
+
 use crate::object::recycle::Recycle;
 use bytes::{Buf, BufMut, BytesMut};
 

@@ -1,5 +1,7 @@
 //! [`Recycle`] for `hashbrown`'s maps and sets: cleared, with their capacity kept.
 
+#![cfg(feature = "hashbrown")]
+
 use crate::object::recycle::Recycle;
 use crate::object::tables::{self, table_bytes};
 use hashbrown::{HashMap, HashSet, HashTable};

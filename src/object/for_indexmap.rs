@@ -1,5 +1,7 @@
 //! [`Recycle`] for `indexmap`'s map and set: cleared, with their capacity kept.
 
+#![cfg(feature = "indexmap")]
+
 use crate::object::recycle::Recycle;
 use crate::object::tables::{self, table_bytes};
 use indexmap::{IndexMap, IndexSet};

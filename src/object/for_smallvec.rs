@@ -1,5 +1,7 @@
 //! [`Recycle`] for `smallvec`: cleared; a heap allocation is kept.
 
+#![cfg(feature = "smallvec")]
+
 use crate::object::recycle::Recycle;
 use smallvec::{Array, SmallVec};
 

@@ -1,5 +1,7 @@
 //! `Buf` and `BufMut` for guards whose objects have them.
 
+#![cfg(feature = "bytes")]
+
 use crate::object::guard::Pooled;
 use bytes::buf::UninitSlice;
 use bytes::{Buf, BufMut, Bytes};

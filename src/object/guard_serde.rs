@@ -1,5 +1,7 @@
 //! A guard is serialized as its object is.
 
+#![cfg(feature = "serde")]
+
 use crate::object::guard::Pooled;
 use serde::{Serialize, Serializer};
 

@@ -3,18 +3,12 @@
 pub(crate) mod builder;
 pub(crate) mod by_value;
 pub(crate) mod entry;
-#[cfg(feature = "bytes")]
 mod for_bytes;
-#[cfg(feature = "hashbrown")]
 mod for_hashbrown;
-#[cfg(feature = "indexmap")]
 mod for_indexmap;
-#[cfg(feature = "smallvec")]
 mod for_smallvec;
 pub(crate) mod guard;
-#[cfg(feature = "bytes")]
 mod guard_bytes;
-#[cfg(feature = "serde")]
 mod guard_serde;
 mod guard_traits;
 pub(crate) mod keep;

@@ -7,7 +7,6 @@ pub(crate) mod memory;
 pub(crate) mod panics;
 pub(crate) mod place;
 pub(crate) mod process;
-#[cfg(not(repool_loom))]
 pub(crate) mod spawn;
 pub(crate) mod switch;
 pub(crate) mod timer;

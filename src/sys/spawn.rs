@@ -14,6 +14,8 @@
 //! The thread sets the last two itself, before anything else, and only where they differ. What the
 //! system refuses stays as inherited.
 
+#![cfg(not(repool_loom))]
+
 use crate::sync::Thread;
 use crate::sync::rare::Builder;
 
