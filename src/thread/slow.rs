@@ -366,6 +366,7 @@ pub(crate) fn close(core: &Core) {
 #[cfg(all(test, not(repool_loom)))]
 mod tests {
     use super::refill;
+    use crate::budget::Budget;
     use crate::object::pool::Pool;
     use crate::raw::pool::Core;
     use crate::thread::attach;
@@ -374,8 +375,15 @@ mod tests {
     /// A visitor sets objects aside, and for a moment its figures say that the cache is empty.
     #[test]
     fn a_cache_that_only_looked_empty_loses_nothing_where_objects_are_shared() {
+        // Another pool takes most of the budget: only then are objects shared.
+        let budget = Budget::new(1_000);
+        let other = Pool::builder(|| Vec::<u8>::with_capacity(600))
+            .budget(budget.clone())
+            .trim_manually()
+            .build();
+        drop(other.get());
         let pool = Pool::builder(Vec::<u8>::new)
-            .max_idle(64)
+            .budget(budget)
             .trim_manually()
             .build();
         drop([pool.get(), pool.get(), pool.get()]);
