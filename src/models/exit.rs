@@ -54,3 +54,20 @@ fn the_next_owner_of_a_number_finds_an_empty_cache() {
         pool.close();
     });
 }
+
+/// A thread registers while another one reads the figures, which takes no lock: it misses no cache that was there.
+/// Fails when the list of caches is published or read without order.
+#[test]
+fn figures_miss_no_cache_while_a_thread_registers() {
+    run_model("figures_miss_no_cache_while_a_thread_registers", || {
+        let pool = Pool::new().register(0);
+        pool.create().give_back(Some(0));
+        let joining = thread::spawn(move || {
+            assert!(attach::cache_of(pool.core(), Number(1)).is_some());
+        });
+        let idle = pool.core().stats().idle;
+        joining.join().unwrap();
+        assert_eq!(idle, 1, "a cache was missed");
+        pool.close();
+    });
+}

@@ -40,8 +40,8 @@ impl Directory {
         debug_assert!(place.bucket() <= BUCKETS);
         // SAFETY: a place's bucket is at most `NO_BUCKET`, the last index.
         let bucket = unsafe { self.buckets.get_unchecked(place.bucket()) };
-        // Acquire: pairs with the Release in `bucket_slow`.
-        let first = bucket.load(Ordering::Acquire); // mutant: read-bucket-hit
+        // Acquire: pairs with the Release in `bucket_slow`. As in `cache_of`, which the models run in its place.
+        let first = bucket.load(Ordering::Acquire);
         if first.is_null() {
             return ptr::null();
         }
