@@ -56,7 +56,6 @@ fn the_next_owner_of_a_number_finds_an_empty_cache() {
 }
 
 /// A thread registers while another one reads the figures, which takes no lock: it misses no cache that was there.
-/// Fails when the list of caches is published or read without order.
 #[test]
 fn figures_miss_no_cache_while_a_thread_registers() {
     run_model("figures_miss_no_cache_while_a_thread_registers", || {
