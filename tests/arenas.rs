@@ -496,6 +496,6 @@ fn e8_a_producer_and_a_consumer_share_a_few_arenas() {
     });
     let stats = pool.stats();
     assert_eq!(stats.in_use, 0);
-    // Two lists of 32 and a few more on each side.
+    // Two lists and a few more on each side.
     assert!(stats.created <= 4 * 32 + 8, "{stats}");
 }
