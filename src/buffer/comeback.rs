@@ -123,7 +123,9 @@ fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
     if cell.bytes.is_empty() || panicking() {
         return freeze_at_once(cell);
     }
-    if let Some(view) = prepare(&mut cell) {
+    if let Some((view, reason)) = prepare(&mut cell) {
+        // Its memory is gone: it must not be kept, also if the pool was switched on meanwhile.
+        Pooled::discard_for(cell, reason);
         return view;
     }
     let view = cell.bytes.split().freeze();
@@ -133,9 +135,9 @@ fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
 
 /// Makes a buffer ready to wait and to be looked at when it is back; the whole of it, if nothing will wait
 /// for it and the memory has to be overwritten all the same.
-fn prepare(cell: &mut Pooled<Cell>) -> Option<Bytes> {
-    if cell.class.wipes && cell.class.keeps_nothing().is_some() {
-        return Some(wipe::freeze_wiped(mem::take(&mut cell.bytes)));
+fn prepare(cell: &mut Pooled<Cell>) -> Option<(Bytes, Reason)> {
+    if let Some(reason) = cell.class.keeps_nothing().filter(|_| cell.class.wipes) {
+        return Some((wipe::freeze_wiped(mem::take(&mut cell.bytes)), reason));
     }
     cell.prepare_to_wait();
     if cell.class.is_bounded() {
