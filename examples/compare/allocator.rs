@@ -54,7 +54,7 @@ impl Name {
         match self {
             Self::Jemalloc if !jemalloc::BUILT_IN => Err(
                 "--allocator jemalloc is not built in, because it takes make to build; \
-                 RUSTFLAGS='--cfg repool_jemalloc' cargo run --release --example compare builds it"
+                 RUSTFLAGS='--cfg repool_jemalloc' before cargo run builds it"
                     .to_owned(),
             ),
             Self::Mimalloc | Self::Jemalloc if cfg!(not(unix)) => Err(format!(

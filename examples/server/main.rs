@@ -1,0 +1,81 @@
+//! An HTTP service that takes JSON events, with its scratch from pools, and shows what the pools do.
+//!
+//! ```text
+//! cargo run --release --example server -- --listen 127.0.0.1:8080
+//! curl --compressed -H 'content-type: application/json' -d '{"b": [1, 2], "a": null}' \
+//!     http://127.0.0.1:8080/v1/events
+//! ```
+//!
+//! | path | what |
+//! |---|---|
+//! | `POST /v1/events` | takes any JSON document; answers its counts and the document in a normal form, as gzip if the client accepts it |
+//! | `GET /healthz` | `ok` |
+//! | `GET /metrics` | figures for Prometheus |
+//! | `GET /debug/pools` | the pools over time, drawn live; its figures are at `/debug/pools.json` |
+//!
+//! `--plain` makes all scratch anew for each request, `--thread-local` keeps it per thread: the same service
+//! without pools, to compare with. `benches/server.sh` does that under load.
+//!
+//! On SIGTERM or SIGINT it accepts no more connections, finishes the requests under way, and ends with exit
+//! code 0.
+
+#[path = "../compare/allocator.rs"]
+mod allocator;
+mod body;
+#[path = "../compare/compressor.rs"]
+mod compressor;
+#[path = "../compare/document.rs"]
+mod document;
+mod event;
+mod figures;
+mod normal;
+mod options;
+mod refusal;
+mod routes;
+mod serve;
+mod source;
+
+use crate::options::{Options, Side};
+use crate::source::{Plain, Pooled, ThreadLocal};
+use std::error::Error;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: allocator::Chosen = allocator::Chosen;
+
+fn main() -> ExitCode {
+    let options = match options::read() {
+        Ok(options) => options,
+        Err(line) => {
+            eprintln!("{line}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    options.with_its_allocator()?;
+    if options.count_allocations {
+        allocator::start_counting();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(options.workers)
+        // For large documents. What finds no thread waits for one.
+        .max_blocking_threads(2 * options.workers)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match options.side() {
+            Side::Pooled => serve::run::<Pooled>(options).await,
+            Side::Plain => serve::run::<Plain>(options).await,
+            Side::ThreadLocal => serve::run::<ThreadLocal>(options).await,
+        }
+    })
+}
