@@ -1,0 +1,85 @@
+//! The command line.
+
+use crate::client::{Server, program};
+use std::process::Command;
+
+#[track_caller]
+fn assert_refuses(arguments: &[&str], word: &str) {
+    let output = Command::new(program())
+        .args(arguments)
+        .output()
+        .expect("it starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    assert!(stderr.contains(word), "{arguments:?}: {stderr}");
+}
+
+#[test]
+fn bad_options_get_one_line_and_exit_code_2() {
+    for wrong in [
+        "",
+        "8080",
+        "localhost",
+        "127.0.0.1",
+        "127.0.0.1:70000",
+        "::1",
+    ] {
+        assert_refuses(&["--listen", wrong], "--listen");
+    }
+    assert_refuses(&["--plain", "--thread-local"], "--thread-local");
+    for wrong in ["0", "-1", "1025", "x"] {
+        assert_refuses(&[&format!("--workers={wrong}")], "1 to 1024");
+    }
+    for (option, wrong) in [
+        ("--max-body", "0"),
+        ("--patience", "5"),
+        ("--max-connections", "0"),
+    ] {
+        assert_refuses(&[option, wrong], option);
+    }
+    assert_refuses(&["--allocator", "none"], "--allocator");
+    if cfg!(not(repool_jemalloc)) {
+        assert_refuses(&["--allocator", "jemalloc"], "repool_jemalloc");
+    }
+    assert_refuses(&["--frobnicate"], "--frobnicate");
+}
+
+#[test]
+fn an_address_in_use_is_one_line_and_exit_code_1() {
+    let server = Server::start(&[]);
+    let address = server.address.to_string();
+    let output = Command::new(program())
+        .args(["--listen", &address])
+        .output()
+        .expect("it starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains(&address) && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+}
+
+#[test]
+fn it_is_on_loopback_unless_told_otherwise() {
+    let output = Command::new(program())
+        .arg("--help")
+        .output()
+        .expect("it starts");
+    let help = String::from_utf8_lossy(&output.stdout);
+    assert!(help.contains("[default: 127.0.0.1:8080]"), "{help}");
+}
+
+#[test]
+#[cfg(unix)]
+fn it_runs_on_the_allocator_of_its_choice() {
+    let server = Server::start(&["--allocator", "mimalloc", "--workers", "1"]);
+    assert!(
+        server.greeting.ends_with("(pooled, mimalloc)\n"),
+        "{}",
+        server.greeting
+    );
+    assert_eq!(server.figures()["allocator"], "mimalloc");
+    assert_eq!(server.post("", b"{}").status, 200);
+}
