@@ -18,7 +18,7 @@ use std::time::Duration;
 const PAGE: &str = include_str!("page.html");
 
 /// The page is all in one file and asks for its figures only.
-const PAGE_MAY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+const PAGE_MAY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A longer one is worth another thread: the others of its worker would wait for it.
