@@ -1,0 +1,325 @@
+"""Looks at /debug/pools of the example `server` while it is under load. Called by page.sh.
+
+Drives Chromium by WebDriver, which is HTTP and JSON, so Python's standard library is all that it takes.
+Usage: page.py SERVER PICTURES
+"""
+
+import base64
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+POOLS = ["bodies", "compressors", "documents", "keys", "numbers", "orders", "replies", "texts"]
+CHROMIUM = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+]
+# Longer than anything takes that is not stuck.
+STUCK = 90
+
+
+class Failed(Exception):
+    pass
+
+
+def check(true, what):
+    if not true:
+        raise Failed(what)
+
+
+def wait_for(what, look):
+    """The first result of `look` that is true."""
+    end = time.monotonic() + STUCK
+    while time.monotonic() < end:
+        if seen := look():
+            return seen
+        time.sleep(0.25)
+    raise Failed(f"waited {STUCK} s for this: {what}")
+
+
+class Server:
+    def __init__(self, program, listen="127.0.0.1:0"):
+        self.process = subprocess.Popen(
+            [program, "--listen", listen, "--workers", "2"], stdout=subprocess.PIPE, text=True)
+        greeting = self.process.stdout.readline()
+        found = re.match(r"listening on http://(\S+) ", greeting)
+        check(found, f"the server says {greeting!r}")
+        self.address = found[1]
+
+    def figures(self):
+        with urllib.request.urlopen(f"http://{self.address}/debug/pools.json", timeout=STUCK) as answer:
+            return json.load(answer)
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(STUCK)
+
+
+class Load:
+    """Clients that send events, some of them large, on connections that they keep."""
+
+    def __init__(self, address, clients=3):
+        self.stopped, self.errors = threading.Event(), []
+        self.threads = [threading.Thread(target=self.client, args=(address,)) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def client(self, address):
+        item = {"id": 1, "name": "an event", "tags": ["a", "b"], "at": 1.5, "nested": {"x": [1, 2, 3]}}
+        small, large = json.dumps([item] * 20), json.dumps([item] * 3000)
+        try:
+            connection = http.client.HTTPConnection(address, timeout=STUCK)
+            turn = 0
+            while not self.stopped.is_set():
+                turn += 1
+                connection.request("POST", "/v1/events", large if turn % 50 == 0 else small,
+                                   {"Content-Type": "application/json", "Accept-Encoding": "gzip"})
+                answer = connection.getresponse()
+                answer.read()
+                check(answer.status == 200, f"status {answer.status}")
+                time.sleep(0.002)
+        except Exception as error:  # reported by `stop`
+            self.errors.append(error)
+
+    def stop(self):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+        check(not self.errors, f"load failed: {self.errors}")
+
+
+class Browser:
+    def __init__(self, scratch):
+        self.driver = subprocess.Popen(
+            [shutil.which("chromedriver"), "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for line in self.driver.stdout:
+            if found := re.search(r"started successfully on port (\d+)", line):
+                self.base = f"http://127.0.0.1:{found[1]}"
+                break
+        else:
+            raise Failed("chromedriver does not start")
+        # It goes on to write.
+        threading.Thread(target=self.driver.stdout.read, daemon=True).start()
+        options = {"binary": shutil.which("chromium"), "args": CHROMIUM + [f"--user-data-dir={scratch}"]}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        try:
+            session = self.ask("/session", {"capabilities": {"alwaysMatch": wanted}})
+        except Exception:
+            self.driver.terminate()
+            raise
+        self.base += f"/session/{session['sessionId']}"
+
+    def ask(self, path, what=None, method=None):
+        data = None if what is None else json.dumps(what).encode()
+        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=STUCK) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise Failed(f"{path}: {json.load(error)['value']['message']}") from error
+
+    def run(self, script, *arguments):
+        return self.ask("/execute/sync", {"script": script, "args": list(arguments)})
+
+    def devtools(self, command, **parameters):
+        return self.ask("/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def look_like(self, width, height, scheme):
+        phone = width < 600
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, mobile=phone,
+                      deviceScaleFactor=2 if phone else 1)
+        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def picture(self, path):
+        picture = self.devtools("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(picture["data"]))
+
+    def complaints(self):
+        return [entry for entry in self.ask("/se/log", {"type": "browser"}) if entry["level"] == "SEVERE"]
+
+    def close(self):
+        try:
+            self.ask("", method="DELETE")
+        finally:
+            self.driver.terminate()
+            self.driver.wait(STUCK)
+
+
+# What the page shows, as text and as drawn.
+SHOWN = """
+const text = (node) => node ? node.textContent : null;
+const facts = {};
+for (const node of document.querySelectorAll("[data-fact]")) facts[node.dataset.fact] = text(node.querySelector("dd"));
+const pools = {};
+for (const node of document.querySelectorAll("[data-pool]")) {
+  const charts = {};
+  for (const kind of ["hit", "idle", "use"]) {
+    const figure = node.querySelector(`figure.${kind}`);
+    const paths = [...figure.querySelectorAll("svg path:not(.under)")].map((path) => path.getAttribute("d"));
+    const points = paths.flatMap((path) => path.slice(1).split("L").map((point) => point.split(" ").map(Number)));
+    charts[kind] = {
+      now: text(figure.querySelector("b")), note: text(figure.querySelector(".note")), points,
+      passes: figure.querySelectorAll("svg line").length,
+      dropped: figure.querySelectorAll("svg line.dropped").length,
+      label: figure.querySelector("svg").getAttribute("aria-label"),
+    };
+  }
+  const [about, rate] = [...node.querySelectorAll(".name p")].map(text);
+  pools[node.dataset.pool] = { about, rate, charts, advice: [...node.querySelectorAll(".advice li")].map(text) };
+}
+return { facts, pools, order: Object.keys(pools), state: text(document.getElementById("state")),
+  side: text(document.getElementById("side")) };
+"""
+
+# What is wrong with how it looks: text that is too faint or too small, and what sticks out.
+UGLY = """
+const wrong = [];
+const width = document.documentElement.clientWidth;
+if (document.documentElement.scrollWidth > width) wrong.push(`the page is ${document.documentElement.scrollWidth} wide`);
+const colour = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+const light = ([r, g, b]) => {
+  const [x, y, z] = [r, g, b].map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+};
+for (const node of document.querySelectorAll("body *")) {
+  const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+  const box = node.getBoundingClientRect();
+  if (!own || box.width === 0 || node.closest("script, style, noscript")) continue;
+  let back = node, colours = [0, 0, 0, 0];
+  while (back && (colours = colour(getComputedStyle(back).backgroundColor)).length === 4 && colours[3] === 0) back = back.parentElement;
+  const [a, b] = [light(colour(getComputedStyle(node).color)), light(colours)];
+  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  const is = `${node.tagName} "${node.textContent.trim().slice(0, 40)}"`;
+  if (contrast < 4.5) wrong.push(`${is}: contrast ${contrast.toFixed(2)}`);
+  if (parseFloat(getComputedStyle(node).fontSize) < 12) wrong.push(`${is}: too small`);
+  if (box.right > width + 1 || box.left < -1) wrong.push(`${is}: sticks out`);
+  if (node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== "inline") wrong.push(`${is}: is cut or overflows`);
+}
+return wrong;
+"""
+
+
+def under_load(browser, server):
+    """Charts grow, passes are drawn, and the figures are those of the service."""
+    shown = wait_for("eight pools and a pass", lambda: (
+        (seen := browser.run(SHOWN))["order"] == POOLS
+        and seen["pools"]["compressors"]["charts"]["idle"]["passes"] >= 2 and seen))
+    check(shown["side"] == "pooled, glibc", shown["side"])
+    check(shown["state"] == "", shown["state"])
+    check(float(shown["facts"]["events/s"]) > 5, shown["facts"])
+    check(int(shown["facts"]["pool passes"]) >= 2, shown["facts"])
+    check(re.fullmatch(r"[\d.]+ MiB", shown["facts"]["resident"]), shown["facts"])
+    check(shown["facts"]["failed"] == "0", shown["facts"])
+    check(int(shown["facts"]["connections"]) >= 3, shown["facts"])
+    for name, pool in shown["pools"].items():
+        charts = pool["charts"]
+        if name != "bodies":  # used by the large events only
+            check(float(re.match(r"[\d.]+", pool["rate"])[0]) > 5, (name, pool["rate"]))
+            rate = float(re.fullmatch(r"([\d.]+) %", charts["hit"]["now"])[1])
+            check(rate > 90, (name, charts["hit"]))
+        check(pool["about"] == {"bodies": "buffers", "replies": "buffers", "texts": "buffers",
+                                "documents": "arenas"}.get(name, "objects"), pool["about"])
+        check(len(charts["idle"]["points"]) >= 5, (name, charts["idle"]))
+        check(charts["idle"]["label"].endswith(charts["idle"]["now"]), charts["idle"]["label"])
+        for chart in charts.values():
+            across = [x for x, _ in chart["points"]]
+            check(across == sorted(across) and all(-1 <= x <= 301 for x in across), across)
+            check(all(0 <= y <= 52 for _, y in chart["points"]), chart["points"])
+    idle = shown["pools"]["compressors"]["charts"]["idle"]["now"]
+    check(re.fullmatch(r"[\d.]+ (KiB|MiB)", idle), idle)
+
+    advice = wait_for("advice", lambda: (
+        "bytes on average" in " ".join((pools := browser.run(SHOWN)["pools"])["orders"]["advice"])
+        and pools["compressors"]["advice"] == ["Nothing to advise"]
+        and pools["orders"]["advice"]))
+    words = {pool["name"]: pool["advice"] for pool in server.figures()["pools"]}
+    check(len(words["orders"]) == len(advice), (words["orders"], advice))
+
+    def agree():
+        """Created objects, on the page and in the figures."""
+        seen = browser.run(SHOWN)["pools"]
+        real = {pool["name"]: pool["stats"]["created"] for pool in server.figures()["pools"]}
+        said = {name: int(re.search(r"(\d+) created", pool["charts"]["hit"]["note"])[1]) for name, pool in seen.items()}
+        return real == said
+    wait_for("the counts of created objects agree", agree)
+
+
+def at_rest(browser):
+    """Without load, three passes give everything back, and the page shows that."""
+    def is_empty():
+        pools = browser.run(SHOWN)["pools"]
+        return all(
+            pool["charts"]["idle"]["now"] == "0 B" and pool["charts"]["use"]["now"] == "0"
+            and pool["charts"]["hit"]["now"] == "no requests" and pool["rate"] == "0 requests/s"
+            for pool in pools.values()) and pools
+    pools = wait_for("idle pools are empty", is_empty)
+    for name, pool in pools.items():
+        check(pool["charts"]["idle"]["dropped"] >= 1, f"no pass that dropped something is drawn for {name}")
+        _, top = min(pool["charts"]["idle"]["points"], key=lambda point: point[1])
+        _, end = pool["charts"]["idle"]["points"][-1]
+        check(top < 10 and end > 45, f"{name}: idle bytes are drawn from {top} to {end}")
+
+
+def looks(browser, pictures, what):
+    for width, height in [(1280, 900), (390, 844)]:
+        for scheme in ["light", "dark"]:
+            browser.look_like(width, height, scheme)
+            time.sleep(1.2)  # one more look at the figures
+            browser.picture(pictures / f"{what}-{width}-{scheme}.png")
+            wrong = browser.run(UGLY)
+            check(not wrong, f"{what}, {width} pixels, {scheme}:\n  " + "\n  ".join(wrong))
+    browser.look_like(1280, 900, "light")
+
+
+def main(program, pictures):
+    pictures.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        server = Server(program)
+        browser = load = None
+        try:
+            browser = Browser(scratch)
+            browser.look_like(1280, 900, "light")
+            browser.ask("/url", {"url": f"http://{server.address}/debug/pools"})
+            wait_for("the page says that no pool has been used",
+                     lambda: browser.run(SHOWN)["state"] == "No pool has been used yet.")
+            load = Load(server.address)
+            under_load(browser, server)
+            looks(browser, pictures, "load")
+            load.stop()
+            load = None
+            at_rest(browser)
+            looks(browser, pictures, "rest")
+            asked = browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+            check(set(asked) <= {f"http://{server.address}/debug/pools.json"}, set(asked))
+            complaints = browser.complaints()
+            check(not complaints, complaints)
+
+            check(server.stop() == 0, "the server does not end well")
+            wait_for("the page says that the service is away",
+                     lambda: "does not answer" in browser.run(SHOWN)["state"])
+            looks(browser, pictures, "away")
+            server = Server(program, server.address)
+            wait_for("the page is back, without the old figures", lambda: (
+                (seen := browser.run(SHOWN))["state"] == "No pool has been used yet." and seen["order"] == []))
+        finally:
+            if load:
+                load.stopped.set()
+            if browser:
+                browser.close()
+            server.stop()
+    print(f"the page shows what the pools do; pictures are in {pictures}")
+
+
+try:
+    main(sys.argv[1], Path(sys.argv[2]))
+except Failed as failure:
+    sys.exit(f"FAILED: {failure}")
