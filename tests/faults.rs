@@ -1,0 +1,52 @@
+//! Faults, one at a time and at every place: the n-th allocation fails, the n-th callback panics, the process is
+//! forked while a thread is at its n-th allocation or inside any callback, the kernel forbids the barrier. And
+//! loads that are nothing but coming and going.
+//!
+//! One test at a time: most fork, and some count what is allocated.
+#![cfg(all(target_os = "linux", feature = "bumpalo", feature = "bytes", not(miri)))]
+
+#[path = "faults/allocation.rs"]
+mod allocation;
+#[path = "faults/child.rs"]
+mod child;
+#[path = "faults/fork.rs"]
+mod fork;
+#[path = "support/ledger.rs"]
+mod ledger;
+#[path = "faults/load.rs"]
+mod load;
+#[path = "faults/panics.rs"]
+mod panics;
+#[path = "support/scale.rs"]
+mod scale;
+#[path = "faults/seccomp.rs"]
+mod seccomp;
+
+use repool::Stats;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The books balance, whenever one looks.
+#[track_caller]
+fn balanced(stats: &Stats) {
+    let came = stats.created + stats.adopted;
+    let went = stats.discarded + stats.trimmed + stats.taken;
+    assert_eq!(came, stats.in_use + stats.idle + went, "{stats:?}");
+    assert_eq!(stats.discarded, stats.discarded_by.total(), "{stats:?}");
+}
+
+/// Waits for something that another thread is about to do; twenty seconds is "never".
+#[track_caller]
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
