@@ -12,7 +12,8 @@ if [ "$(uname -m)" != x86_64 ]; then
     exit 0
 fi
 
-few=1000
+# Of one length: a longer argument moves the environment, and with it what `getenv` executes.
+few=01000
 many=11000
 target="${CARGO_TARGET_DIR:-$PWD/benches/target}"
 work="$target/hit-path"
@@ -37,7 +38,7 @@ profile() {
 inspect() {
     profile "$1" "$few"
     profile "$1" "$many"
-    awk -v binary="$binary" -v rounds="$((many - few))" '
+    awk -v binary="$binary" -v rounds="$((10#$many - 10#$few))" '
         FNR == 1 { file++ }
         file == 1 {
             if ($1 ~ /^[0-9a-f]+:$/) {
