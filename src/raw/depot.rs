@@ -165,6 +165,34 @@ impl Depot {
         link
     }
 
+    /// Takes the hottest node that `pick` wants; null when there is none. Asks for one after the other under
+    /// the lock: for pools that look at each object.
+    #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
+    pub(crate) fn take_where(&self, mut pick: impl FnMut(*mut Link) -> bool) -> *mut Link {
+        let stack = self
+            .nonempty()
+            .and_then(|stack| stack.lock_bounded(Patience::Long));
+        let Some(mut stack) = stack else {
+            return std::ptr::null_mut();
+        };
+        for at in (0..stack.batches.len()).rev() {
+            let batch = &mut stack.batches[at];
+            let before = batch.bytes;
+            let link = batch.take_where(&mut pick);
+            if link.is_null() {
+                continue;
+            }
+            let weight = before.wrapping_sub(batch.bytes);
+            if batch.is_empty() {
+                stack.batches.remove(at);
+            }
+            stack.took(1, weight);
+            self.publish(&stack);
+            return link;
+        }
+        std::ptr::null_mut()
+    }
+
     /// Takes everything; from then on, if `close`, takes nothing in.
     pub(crate) fn drain(&self, close: bool) -> VecDeque<Batch> {
         let Some(mut stack) = self.stack.lock_bounded(Patience::Long) else {

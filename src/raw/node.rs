@@ -244,6 +244,29 @@ impl Batch {
         link
     }
 
+    /// Takes the topmost node that `pick` wants; null when there is none. The others keep their order.
+    #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
+    pub(crate) fn take_where(&mut self, mut pick: impl FnMut(*mut Link) -> bool) -> *mut Link {
+        // Upside down.
+        let mut above = Self::EMPTY;
+        let found = loop {
+            let link = self.pop();
+            if link.is_null() || pick(link) {
+                break link;
+            }
+            // SAFETY: I1: just taken from the batch, so held here.
+            unsafe { above.push(link) };
+        };
+        loop {
+            let link = above.pop();
+            if link.is_null() {
+                return found;
+            }
+            // SAFETY: as above.
+            unsafe { self.push(link) };
+        }
+    }
+
     pub(crate) fn each(&self, mut look: impl FnMut(*mut Link)) {
         let mut link = self.head;
         while !link.is_null() {

@@ -64,6 +64,8 @@ const CLOSED: u8 = 1;
 const SWITCHED_OFF: u8 = 2;
 /// An object was kept that is heavier than usual: returns ask how much of one is used.
 const WATCHES_USE: u8 = 4;
+/// No thread has a cache: see `object/diagnosed/`.
+const DIAGNOSED: u8 = 8;
 
 /// A pool's inside. The directory comes first: the hit path finds it at the pool's pointer.
 #[derive(Debug)]
@@ -290,6 +292,16 @@ impl Core {
     #[inline]
     pub(crate) fn is_special(&self) -> bool {
         self.state.load(Ordering::Relaxed) != 0
+    }
+
+    /// No thread will have a cache. Before the core is used.
+    pub(crate) fn say_diagnosed(&self) {
+        self.state.fetch_or(DIAGNOSED, Ordering::Relaxed);
+    }
+
+    #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
+    pub(crate) fn is_diagnosed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & DIAGNOSED != 0
     }
 
     /// An object of this weight is about to be kept.

@@ -131,7 +131,7 @@ pub(crate) unsafe fn settle_new(core: &Core, number: Option<Number>, link: *mut 
     }
 }
 
-fn handed_out(core: &Core, link: *mut Link) {
+pub(crate) fn handed_out(core: &Core, link: *mut Link) {
     // SAFETY: I1: taken from the depot.
     let bytes = unsafe { Link::weight(link) };
     core.limits.release(Charge { objects: 1, bytes });
@@ -291,7 +291,7 @@ unsafe fn past_cache(
 
 /// Reserves what one object weighs. Where a limit is in the way, the coldest objects in the depot make room;
 /// they are to be dropped, and are not charged for any more. They stay if that does not make enough.
-fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
+pub(crate) fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
     let of_one = Charge {
         objects: 1,
         bytes: weight,
