@@ -66,6 +66,19 @@ pub use crate::buffer::{Buffer, BufferPool, BufferPoolBuilder, CapacityError, Cl
 #[cfg(all(feature = "metrics", not(repool_loom)))]
 pub use crate::observe::record_metrics;
 
+/// Pools that are watched, in tests and in staging: leak reports, chaos and determinism (feature `diagnostics`).
+///
+/// [`Diagnostics`](diagnostics::Diagnostics) says what a pool is watched for, and [`leaks`](diagnostics::leaks)
+/// which guards are out. A program is diagnosed without a change as well: with the feature compiled in,
+/// `REPOOL_DIAGNOSTICS=leaks=100,chaos=7,deterministic` in the environment (any of the three, separated by commas)
+/// applies to all pools, and with `:name,name` behind it to the pools with these names. See
+/// [`guide::testing`] for how tests use them.
+#[cfg(all(feature = "diagnostics", not(repool_loom)))]
+pub mod diagnostics {
+    pub use crate::object::diagnosed::records::{Leak, leaks};
+    pub use crate::object::diagnosed::settings::Diagnostics;
+}
+
 #[cfg(feature = "derive")]
 pub use repool_derive::Recycle;
 

@@ -1,6 +1,7 @@
 //! [`Builder`]: a pool's settings.
 
 use crate::budget::Budget;
+use crate::object::diagnosed::settings::Choice;
 use crate::object::pool::Pool;
 use crate::object::recipe::Recipe;
 use crate::object::recycle::Recycle;
@@ -142,7 +143,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self
     }
 
-    fn set(self, set: impl FnOnce(&mut Settings)) -> Self {
+    pub(in crate::object) fn set(self, set: impl FnOnce(&mut Settings)) -> Self {
         self.change(|recipe| set(&mut recipe.settings))
     }
 
@@ -150,6 +151,12 @@ impl<T: Send + 'static, R> Builder<T, R> {
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn on_pass(self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.change(|recipe| recipe.set_on_pass(on_pass))
+    }
+
+    /// For parts of a pool that users never see.
+    #[allow(dead_code, reason = "for buffers, which are a feature")]
+    pub(crate) fn undiagnosed(self) -> Self {
+        self.set(|settings| settings.set_diagnostics(Choice::NEVER))
     }
 
     /// See [`Recipe::set_heap_only`].

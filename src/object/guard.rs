@@ -4,6 +4,7 @@
 //! (`home`), so a guard that is dropped by the thread that got it finds that thread's cache with
 //! one comparison; dropped anywhere else, it goes to the dropping thread's own cache.
 
+use crate::object::diagnosed::steps;
 use crate::object::recipe::DROP_IT;
 use crate::object::recycle;
 use crate::object::shell::{Node, Shell};
@@ -122,6 +123,14 @@ impl<T: Send> Pooled<T> {
         unsafe { Self::from_link(link) }
     }
 
+    /// It goes out to the caller, by a slow path.
+    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[inline]
+    pub(crate) fn note_out(&self) {
+        // SAFETY: the guard holds the node.
+        unsafe { steps::goes_out::<T>(self.link.as_ptr()) };
+    }
+
     #[inline(always)]
     fn node(&self) -> *mut Node<T> {
         self.link.as_ptr().cast()
@@ -199,6 +208,12 @@ impl<T: Send> Pooled<T> {
         Self::discard_for(this, Reason::User);
     }
 
+    /// The node, which the guard goes on to hold.
+    #[allow(dead_code, reason = "for buffers and arenas, which are features")]
+    pub(super) fn as_link(&self) -> *mut Link {
+        self.link.as_ptr()
+    }
+
     /// The node, which the caller holds from then on.
     pub(crate) fn into_link(this: Self) -> NonNull<Link> {
         let link = this.link;
@@ -252,9 +267,13 @@ impl<T: Send> Pooled<T> {
         T: crate::object::recycle::Recycle,
     {
         let (link, weight) = (this.link.as_ptr(), this.retained_bytes());
-        std::mem::forget(this);
-        // SAFETY: I1: the guard held the node.
+        // SAFETY: I1: the guard holds the node.
         let core = unsafe { Core::of(link) };
+        // SAFETY: the node keeps its core alive (I6).
+        if steps::is_diagnosed(unsafe { &*core }) {
+            return drop(this);
+        }
+        std::mem::forget(this);
         // SAFETY: the guard held the node, and is gone without having given it back.
         unsafe { slow::give(core, None, link, weight) };
     }
@@ -342,6 +361,10 @@ unsafe fn give_back_special<T: Send + 'static>(link: *mut Link) {
     if underused {
         // SAFETY: the caller's.
         return unsafe { Core::discard(link, Reason::Underused) };
+    }
+    // SAFETY: the caller holds the node, which is of this core, and gives it up.
+    if unsafe { steps::gives_back::<T>(core, link) } {
+        return;
     }
     // SAFETY: the caller's.
     unsafe { reset_and_keep::<T>(core, link) };

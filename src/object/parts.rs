@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "for buffers and arenas, which are features")]
 
+use crate::object::diagnosed::steps;
 use crate::object::entry::{Entry, Top};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
@@ -28,6 +29,11 @@ impl<T: Send + 'static> Pool<T> {
     pub(crate) unsafe fn enter_by(&self, entry: &Entry<T>) {
         // SAFETY: the pool keeps its core, and outlives the entry.
         unsafe { entry.set(self.core()) };
+    }
+
+    /// Whether threads have no caches in it, because it is diagnosed.
+    pub(crate) fn is_diagnosed(&self) -> bool {
+        steps::is_diagnosed(self.core())
     }
 
     /// Whether the pool has been used.
@@ -91,5 +97,16 @@ impl<T: Send + 'static> Pool<T> {
     pub(crate) fn close(&self) {
         // Made, if need be: one that is made later would be open.
         slow::close(self.core());
+    }
+}
+
+impl<T: Send + 'static> Pooled<T> {
+    /// It goes out to the caller of a pool that is made of pools, by a slow path. Whether its spare memory is to
+    /// be filled, because the pool is diagnosed.
+    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[inline]
+    pub(crate) fn went_out(&self) -> bool {
+        // SAFETY: the guard holds the node.
+        unsafe { steps::went_out::<T>(self.as_link()) }
     }
 }

@@ -1,6 +1,7 @@
 //! [`Pool`]: what users call.
 
 use crate::background::manual;
+use crate::object::diagnosed::steps;
 use crate::object::entry::Entry;
 use crate::object::guard::Pooled;
 use crate::object::recipe::{ConstReset, Recipe, Source};
@@ -177,6 +178,7 @@ impl<T: Send + 'static> Pool<T> {
     /// # Panics
     /// When `create` does; the pool goes on.
     #[inline]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     pub fn get(&self) -> Pooled<T> {
         match self.entry.hit() {
             Some(object) => object,
@@ -196,6 +198,7 @@ impl<T: Send + 'static> Pool<T> {
     /// assert_eq!(*pool.try_get().unwrap(), "");
     /// ```
     #[inline]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     pub fn try_get(&self) -> Option<Pooled<T>> {
         match self.entry.hit() {
             Some(object) => Some(object),
@@ -219,6 +222,7 @@ impl<T: Send + 'static> Pool<T> {
     /// assert!(buf.capacity() >= 100);
     /// ```
     #[inline]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     pub fn get_or_else(&self, create: impl FnOnce() -> T) -> Pooled<T> {
         match self.try_get() {
             Some(object) => object,
@@ -250,10 +254,14 @@ impl<T: Send + 'static> Pool<T> {
     /// assert_eq!(pool.stats().created, 0);
     /// ```
     #[inline]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     pub fn try_get_with<E>(&self, create: impl FnOnce() -> Result<T, E>) -> Result<Pooled<T>, E> {
         match self.try_get() {
             Some(object) => Ok(object),
-            None => create().map(|value| self.created_by(|| value)),
+            None => {
+                let value = create()?;
+                Ok(self.created_by(|| value))
+            }
         }
     }
 
@@ -268,15 +276,19 @@ impl<T: Send + 'static> Pool<T> {
     /// drop(read);
     /// assert_eq!((pool.stats().adopted, pool.stats().idle), (1, 1));
     /// ```
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     pub fn attach(&self, value: T) -> Pooled<T> {
         let core = self.core();
         core.counters.adopted();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        unsafe { Pooled::hold(core, || value) }
+        let guard = unsafe { Pooled::hold(core, || value) };
+        guard.note_out();
+        guard
     }
 
     /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
     /// dropped.
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     pub fn put(&self, value: T) {
         drop(self.attach(value));
     }
@@ -384,32 +396,48 @@ impl<T: Send + 'static> Pool<T> {
 
     #[cold]
     #[inline(never)]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     fn get_slow(&self) -> Pooled<T> {
         let core = self.core();
-        if let Some(link) = NonNull::new(slow::take(core, attach::number())) {
-            // SAFETY: a node of this pool, just taken.
-            return unsafe { Pooled::from_link(link) };
-        }
-        // SAFETY: the core of this pool is the head of a `Shell<T>`.
-        unsafe { Pooled::create(core) }
+        let object = match self.take(core) {
+            Some(object) => object,
+            // SAFETY: the core of this pool is the head of a `Shell<T>`.
+            None => unsafe { Pooled::create(core) },
+        };
+        object.note_out();
+        object
+    }
+
+    /// An idle object, by the slow path.
+    fn take(&self, core: &Core) -> Option<Pooled<T>> {
+        // SAFETY: the core of this pool is the head of a `Shell<T>`, and the pool keeps it.
+        let link = match unsafe { steps::take::<T>(core) } {
+            Some(link) => link,
+            None => slow::take(core, attach::number()),
+        };
+        // SAFETY: a node of this pool, just taken.
+        NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
     }
 
     /// A guard for what `create` makes, which counts as a miss.
     #[cold]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     fn created_by(&self, create: impl FnOnce() -> T) -> Pooled<T> {
         let core = self.core();
         // SAFETY: the core of this pool is the head of a `Shell<T>`.
         let guard = unsafe { Pooled::hold(core, create) };
         core.count_created();
+        guard.note_out();
         guard
     }
 
     #[cold]
     #[inline(never)]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     fn take_slow(&self) -> Option<Pooled<T>> {
-        let link = slow::take(self.core_if_used()?, attach::number());
-        // SAFETY: a node of this pool, just taken.
-        NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
+        let object = self.take(self.core_if_used()?)?;
+        object.note_out();
+        Some(object)
     }
 
     pub(super) fn core_if_used(&self) -> Option<&Core> {

@@ -147,6 +147,8 @@ macro_rules! for_inlined_types {
         )
     };
 }
+#[allow(unused_imports, reason = "for diagnosed pools, which are a feature")]
+pub(crate) use for_inlined_types;
 
 /// The weight of a value of one of the inlined types; `None` for any other.
 #[inline(always)]

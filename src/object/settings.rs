@@ -5,10 +5,12 @@
 
 use crate::background::worker;
 use crate::budget::Budget;
+use crate::object::diagnosed::settings::{Choice, Diagnostics};
 use crate::raw::limits::{Limits, Quota};
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::sys::switch;
+use std::any::type_name;
 use std::time::Duration;
 
 /// Longer intervals are as good as this one, and clocks can add it up.
@@ -48,6 +50,7 @@ pub(crate) struct Settings {
     group: Option<Arc<Quota>>,
     budget: Option<Budget>,
     interval: Option<Duration>,
+    diagnostics: Choice,
 }
 
 impl Default for Settings {
@@ -63,6 +66,7 @@ impl Default for Settings {
             group: None,
             budget: None,
             interval: Some(worker::INTERVAL),
+            diagnostics: Choice::UNSAID,
         }
     }
 }
@@ -132,6 +136,34 @@ impl Settings {
         self.role.is_off(self.name())
     }
 
+    /// What the pool is diagnosed for.
+    pub(crate) fn diagnostics(&self) -> Diagnostics {
+        self.diagnostics.resolve(self.name())
+    }
+
+    /// What reports call the pool.
+    pub(crate) fn label<T>(&self) -> &str {
+        self.name().unwrap_or(match self.role {
+            Role::Whole => type_name::<T>(),
+            Role::Regions => "arenas",
+            Role::Part => "buffers",
+        })
+    }
+
+    /// Decides now, for all pools that get these settings.
+    #[allow(dead_code, reason = "for buffers, which are a feature")]
+    pub(crate) fn settle_diagnostics(&mut self) {
+        self.diagnostics = self.diagnostics.settled(self.name());
+    }
+
+    #[allow(
+        dead_code,
+        reason = "for diagnosed pools and buffers, which are features"
+    )]
+    pub(crate) fn set_diagnostics(&mut self, choice: Choice) {
+        self.diagnostics = choice;
+    }
+
     /// `None`: the user runs the passes.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.interval
@@ -180,6 +212,7 @@ impl Settings {
         Self {
             interval: self.interval,
             role: Role::Part,
+            diagnostics: Choice::NEVER,
             ..Self::default()
         }
     }

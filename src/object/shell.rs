@@ -4,6 +4,7 @@
 //! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it, in a
 //! [`Block`] of its own.
 
+use crate::object::diagnosed::slot::Slot;
 use crate::object::memory::{Block, layout_of};
 use crate::object::recipe::{Recipe, Reset};
 use crate::object::recycle::is_inlined;
@@ -69,6 +70,8 @@ impl<T: Send + 'static> Drop for NodeMemory<T> {
     fn drop(&mut self) {
         // SAFETY: the node keeps its core alive.
         let off = unsafe { !(*self.core).is_enabled() };
+        // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
+        unsafe { Shell::<T>::slot(self.core) }.freed(self.node.addr());
         // SAFETY: a node is not at null.
         let start = unsafe { NonNull::new_unchecked(self.node.cast()) };
         // SAFETY: from the block that `Shell::node` made, value gone.
@@ -89,6 +92,7 @@ pub(crate) struct Shell<T: Send + 'static> {
     reset: Reset<T>,
     /// From `Arc::into_raw`: a return passes it on as it is.
     recipe: *const Recipe<T>,
+    slot: Slot,
 }
 
 impl<T: Send + 'static> Shell<T> {
@@ -104,16 +108,20 @@ impl<T: Send + 'static> Shell<T> {
         // The hit path of a return would use the inlined reset.
         let slow_returns = recipe.is_foreign() && is_inlined::<T>();
         let settings = &recipe.settings;
-        let core = Core::new(
-            Self::VTABLE,
-            recipe.limits(),
-            slow_returns,
-            settings.interval(),
-        );
+        let diagnostics = settings.diagnostics();
+        let interval = settings
+            .interval()
+            .filter(|_| !diagnostics.is_deterministic());
+        let slot = Slot::new(diagnostics, settings.label::<T>());
+        let core = Core::new(Self::VTABLE, recipe.limits(), slow_returns, interval);
+        if slot.is_on() {
+            core.say_diagnosed();
+        }
         let shell = Box::new(Self {
             core,
             reset: recipe.reset(),
             recipe: Arc::into_raw(recipe),
+            slot,
         });
         let core = Box::into_raw(shell).cast::<Core>();
         // SAFETY: fresh, and no other thread knows it.
@@ -128,6 +136,16 @@ impl<T: Send + 'static> Shell<T> {
         let recipe = unsafe { (*core.cast::<Self>()).recipe };
         // SAFETY: kept by the reference that `drop_recipe` gives up.
         unsafe { &*recipe }
+    }
+
+    /// What the core has of its diagnosis.
+    ///
+    /// # Safety
+    /// `core` is the head of a live `Shell<T>`.
+    #[inline]
+    pub(crate) unsafe fn slot<'a>(core: *const Core) -> &'a Slot {
+        // SAFETY: the caller's; the slot is never changed.
+        unsafe { &(*core.cast::<Self>()).slot }
     }
 
     /// Makes an object.

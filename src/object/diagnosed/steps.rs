@@ -1,0 +1,168 @@
+//! What a diagnosed pool does in place of a hit, and of a return.
+
+use super::poison::poison;
+use super::records;
+use super::slot::Diagnosis;
+use crate::background::manual::ensure_watched;
+use crate::object::recipe::DROP_IT;
+use crate::object::shell::{Node, Shell};
+use crate::raw::limits::Charge;
+use crate::raw::node::{Batch, End, Link};
+use crate::raw::pool::Core;
+use crate::raw::refs::{DiscardOnDrop, WeakCore};
+use crate::raw::stats::Reason;
+use crate::sync::Patience;
+use crate::thread::slow;
+use std::panic::Location;
+use std::ptr;
+
+/// Whether the pool has no caches, because it is diagnosed.
+#[inline]
+pub(crate) fn is_diagnosed(core: &Core) -> bool {
+    core.is_diagnosed()
+}
+
+/// # Safety
+/// `core` is the head of a live `Shell<T>`.
+unsafe fn diagnosis<'a, T: Send + 'static>(core: *const Core) -> Option<&'a Diagnosis> {
+    // SAFETY: the caller's.
+    unsafe { Shell::<T>::slot(core) }.diagnosis()
+}
+
+/// An idle object of a diagnosed pool, or null; `None`: the pool is none.
+///
+/// # Safety
+/// `core` is the head of a live `Shell<T>` of which a strong reference is held.
+pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
+    // SAFETY: the caller's.
+    let diagnosis = unsafe { diagnosis::<T>(core.address()) }?;
+    if core.is_barred() || diagnosis.refuses() {
+        return Some(ptr::null_mut());
+    }
+    let idle = core.depot.objects();
+    let mut link = core.depot.take_where(diagnosis.chooser(idle));
+    if link.is_null() {
+        // The dice meant more objects than the thread may have.
+        link = core.depot.take_where(diagnosis.chooser(1));
+    }
+    if link.is_null() {
+        core.note_miss();
+    } else {
+        slow::handed_out(core, link);
+    }
+    Some(link)
+}
+
+/// An object goes out of a slow path, to the caller.
+///
+/// # Safety
+/// `link` is the head of a `Node<T>` that the caller holds.
+#[track_caller]
+pub(crate) unsafe fn goes_out<T: Send + 'static>(link: *mut Link) {
+    // SAFETY: the caller holds the node.
+    let core = unsafe { Core::of(link) };
+    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
+    let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
+        return;
+    };
+    diagnosis.goes_out(link, Location::caller());
+    if diagnosis.is_chaotic() {
+        // SAFETY: I1: the caller holds the node; the value is there.
+        poison(unsafe { &mut (*link.cast::<Node<T>>()).value });
+    }
+}
+
+/// Where an object was really got, for pools made of pools; whether its spare memory is to be filled.
+///
+/// # Safety
+/// As [`goes_out`].
+#[track_caller]
+pub(crate) unsafe fn went_out<T: Send + 'static>(link: *mut Link) -> bool {
+    // SAFETY: the caller holds the node.
+    let core = unsafe { Core::of(link) };
+    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
+    let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
+        return false;
+    };
+    records::moved(link.addr(), Location::caller());
+    diagnosis.is_chaotic()
+}
+
+/// Takes an object back, if the pool is diagnosed; `false`: nothing is done.
+///
+/// # Safety
+/// `link` is the head of a `Node<T>` of this core. The caller holds it, and on `true` gives it up.
+pub(crate) unsafe fn gives_back<T: Send + 'static>(core: *const Core, link: *mut Link) -> bool {
+    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
+    let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
+        return false;
+    };
+    // The reset is the user's code: if it panics, the node must go.
+    let mut bomb = DiscardOnDrop {
+        link,
+        reason: Reason::Panic,
+    };
+    // SAFETY: I1: the caller holds the node; the value is there.
+    let object = unsafe { &mut (*link.cast::<Node<T>>()).value };
+    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
+    let weight = unsafe { Shell::<T>::reset(core, object) };
+    if weight == DROP_IT {
+        // SAFETY: as above, and the node keeps it.
+        bomb.reason = unsafe { Shell::<T>::recipe(core) }.why_dropped();
+        return true;
+    }
+    if diagnosis.refuses() {
+        bomb.reason = Reason::Reset;
+        return true;
+    }
+    diagnosis.becomes_idle(link);
+    std::mem::forget(bomb);
+    // SAFETY: the caller's.
+    unsafe { keep(core, link, weight) };
+    true
+}
+
+/// Puts an object that has been reset into the depot, where a limit lets it.
+///
+/// # Safety
+/// The node is of this core; the caller holds it and gives it up.
+unsafe fn keep(core: *const Core, link: *mut Link, weight: usize) {
+    // SAFETY: the node keeps its core alive (I6).
+    let this = unsafe { &*core };
+    // Once the node is in the depot another thread may free the core; destructors may do anything.
+    let _keep = WeakCore::new(this);
+    this.note_weight(weight);
+    let mut bomb = DiscardOnDrop {
+        link,
+        reason: Reason::Oversize,
+    };
+    if !this.limits.accepts(weight) {
+        return;
+    }
+    let mut dropping = match slow::make_space(this, weight) {
+        Ok(evicted) => evicted,
+        Err(reason) => {
+            bomb.reason = reason;
+            return;
+        }
+    };
+    std::mem::forget(bomb);
+    // SAFETY: the caller holds the node.
+    unsafe { Link::set_weight(link, weight) };
+    // SAFETY: the caller holds the node and gives it up.
+    let batch = unsafe { Batch::of_one(link) };
+    match this.depot.give(batch, End::Hot, Patience::Long) {
+        Ok(()) => {
+            this.counters.returned(1);
+            ensure_watched(this);
+        }
+        Err(refused) => {
+            this.limits.release(Charge {
+                objects: 1,
+                bytes: weight,
+            });
+            dropping.append(this.count_refused(refused));
+        }
+    }
+    this.drop_nodes(dropping);
+}
