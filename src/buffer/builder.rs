@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct BufferPoolBuilder {
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl BufferPool {

@@ -17,6 +17,7 @@ use super::memory;
 use super::policy::{Record, Seen, Verdict};
 use super::wipe;
 use crate::background::manual::ensure_watched;
+use crate::object::diagnosed::poison;
 use crate::object::guard::Pooled;
 use crate::object::recycle::Recycle;
 use crate::raw::refs::WeakCore;
@@ -193,6 +194,11 @@ impl Cell {
         if wipe::ON {
             self.clean = false;
         }
+    }
+
+    /// Fills the spare memory.
+    pub(super) fn poison(&mut self) {
+        poison::fill(self.bytes.spare_capacity_mut());
     }
 
     pub(super) fn full(&self) -> usize {

@@ -85,6 +85,17 @@ impl Buffer {
         }
     }
 
+    /// It goes out by a slow path: a diagnosed pool takes note.
+    #[cfg_attr(feature = "diagnostics", track_caller)]
+    pub(super) fn went_out(mut self) -> Self {
+        if let Held::Pooled(cell) = &mut *self.held {
+            if cell.went_out() {
+                cell.poison();
+            }
+        }
+        self
+    }
+
     /// Turns the content into a [`Bytes`], without a copy.
     ///
     /// The pool keeps a handle to the memory, and takes it back once the last view of it (clones,
@@ -177,15 +188,16 @@ impl From<BytesMut> for Buffer {
 /// A copy of the content in another buffer of the same pool; of no pool, if that is gone, switched off,
 /// or there never was one.
 impl Clone for Buffer {
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     fn clone(&self) -> Self {
         let mut copy = match &*self.held {
             Held::Pooled(cell) => {
                 let origin = cell.class.origin.upgrade();
                 let found = origin.and_then(|pool| pool.get(self.len().max(1)));
-                found.map_or_else(
-                    || Self::plain(BytesMut::with_capacity(self.len())),
-                    Self::of,
-                )
+                match found {
+                    Some(cell) => Self::of(cell).went_out(),
+                    None => Self::plain(BytesMut::with_capacity(self.len())),
+                }
             }
             Held::Empty(home) => return Self::empty(home.clone()),
             Held::Plain(_) => Self::plain(BytesMut::with_capacity(self.len())),
@@ -207,11 +219,16 @@ impl Held {
 
     /// What an empty one becomes when it is written to. By value, so that a buffer need not be in
     /// memory itself.
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     #[cold]
     #[inline(never)]
     fn open(home: Option<Weak<Inner>>) -> Self {
         match home.and_then(|home| home.upgrade()) {
-            Some(inner) if inner.pools() => Held::Pooled(inner.create_unsized()),
+            Some(inner) if inner.pools() => {
+                let cell = inner.create_unsized();
+                cell.went_out(); // nothing in it to fill
+                Held::Pooled(cell)
+            }
             _ => Held::Plain(Plain::new(BytesMut::new())),
         }
     }
@@ -231,6 +248,7 @@ impl Deref for Buffer {
 }
 
 impl DerefMut for Buffer {
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut BytesMut {
         let held = &mut *self.held;

@@ -61,7 +61,8 @@ pub(super) struct Used {
 }
 
 impl Inner {
-    pub(super) fn new(settings: Settings) -> Arc<Self> {
+    pub(super) fn new(mut settings: Settings) -> Arc<Self> {
+        settings.common.settle_diagnostics();
         let inner = Arc::new_cyclic(|me| Self {
             idle: std::array::from_fn(|_| Entry::new()),
             lent: std::array::from_fn(|_| Entry::new()),
@@ -307,7 +308,8 @@ impl Inner {
 
 impl Origin for Inner {
     fn has_lent(&self, class: usize) {
-        if let Some(used) = self.if_used(class) {
+        // Gets of a diagnosed pool take the slow path.
+        if let Some(used) = self.if_used(class).filter(|used| !used.pool.is_diagnosed()) {
             for entry in &self.lent[slots(class)] {
                 // SAFETY: what is in `classes` stays there as long as the entries.
                 unsafe { used.class.lent.enter_by(entry) };

@@ -308,6 +308,7 @@ impl Lent {
             rings: Pool::builder(move || Ring::new(rings.take()))
                 // Passes are the class's.
                 .trim_manually()
+                .undiagnosed()
                 // Of its own, and without end: rings are not idle memory.
                 .budget(Budget::new(usize::MAX))
                 .build(),
