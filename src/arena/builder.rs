@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ArenaPoolBuilder {
-    settings: Settings,
+    pub(super) settings: Settings,
     first_chunk: usize,
 }
 

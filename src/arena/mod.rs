@@ -3,13 +3,15 @@
 //! | file | what |
 //! |---|---|
 //! | `pool.rs` | what users call: [`ArenaPool`], [`Arena`] |
-//! | `builder.rs` | the settings |
+//! | `builder.rs` `diagnosed.rs` | the settings |
 //! | `recipes.rs` | the two pools that an arena pool is made of |
 //! | `region.rs` | what is in those pools, and its reset |
 //! | `sizes.rs` | how large an arena is: the policy, pure |
 //! | `roster.rs` | how the process finds an arena pool |
 
 mod builder;
+#[cfg(feature = "diagnostics")]
+mod diagnosed;
 mod pool;
 mod recipes;
 mod region;

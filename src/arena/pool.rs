@@ -239,6 +239,7 @@ impl ArenaPool {
     /// A hit touches only the calling thread's cache, as for [`Pool::get`](crate::Pool::get). A
     /// new arena costs an allocation for its chunk as well as its node.
     #[inline]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     pub fn get(&self) -> Arena {
         match self.pool.try_get_fast() {
             Some(region) => Arena(ByValue::new(region)),
@@ -248,10 +249,15 @@ impl ArenaPool {
 
     #[cold]
     #[inline(never)]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     fn get_slow(&self) -> Arena {
         self.enter();
         if self.pool.is_enabled() {
-            return Arena(ByValue::new(self.pool.get()));
+            let mut region = self.pool.get();
+            if region.went_out() {
+                region.poison();
+            }
+            return Arena(ByValue::new(region));
         }
         let mut shell = self.shells.get();
         shell.fill();
@@ -285,6 +291,7 @@ impl ArenaPool {
     /// let kept: String = ARENAS.with(|bump| bump.alloc_str("hello").to_owned());
     /// ```
     #[inline]
+    #[cfg_attr(feature = "diagnostics", track_caller)]
     pub fn with<R>(&self, f: impl FnOnce(&Bump) -> R) -> R {
         f(&self.get())
     }

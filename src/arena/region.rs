@@ -26,12 +26,14 @@
 //! not use of that chunk away from it, and sets bumpalo's limit to what is left to allocate beyond it.
 
 use super::sizes::{End, FIRST, Size, Sizes};
+use crate::object::diagnosed::poison;
 use crate::object::recycle::Recycle;
 use crate::raw::limits::MAX_WEIGHT;
 use crate::sync::rare::Arc;
 use bumpalo::Bump;
 use std::alloc::Layout;
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 
 pub(crate) struct Region {
     pub(super) bump: Bump,
@@ -102,6 +104,20 @@ impl Region {
         self.bump = Bump::new();
         self.barred.set(0);
         self.settled = true;
+    }
+
+    /// Fills the spare memory.
+    #[cold]
+    pub(super) fn poison(&mut self) {
+        let spare = self.bump.chunk_capacity();
+        // Always fits, so nothing is allocated for it.
+        if let Ok(memory) = self
+            .bump
+            .try_alloc_slice_fill_copy(spare, MaybeUninit::<u8>::uninit())
+        {
+            poison::fill(memory);
+        }
+        self.bump.reset();
     }
 
     /// What the arena weighs, if nothing is left to do.
