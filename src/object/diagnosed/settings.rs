@@ -13,10 +13,12 @@ use std::collections::BTreeMap;
 /// what they had at their first use (a [`BufferPool`](crate::BufferPool) with settings at `build`).
 ///
 /// # Cost
-/// A pool that is not diagnosed pays nothing on a hit: the same instructions as without the feature. Freeing an
-/// object takes two more, and a core is some words larger. A diagnosed pool has no caches per thread: each get and each return takes a lock of
-/// the pool, and one of the process where records are kept. It is right for tests and for a share of staging,
-/// and not for figures of speed.
+/// A pool that is not diagnosed pays nothing on a hit: with the feature compiled in, a get and drop of a vector, an arena
+/// or an object with a reset of its own executes the same instructions as without it, and one of a buffer, of which there
+/// are 133, one more (`ci/hit-path.sh`). Freeing an object takes a look as well, and a core is 64 bytes larger.
+///
+/// A diagnosed pool has no caches per thread: each get and each return takes a lock of the pool, and another of
+/// the process where there are records. It is right for tests and for a share of staging, and not for figures of speed.
 ///
 /// # Examples
 /// ```
