@@ -6,13 +6,21 @@
 //! ```
 //!
 //! The program itself is `benches/examples/idle`: it measures a peer, and peers stay out of this
-//! package's lock file. This one starts it, with the arguments that it got.
+//! package's lock file. This one starts it, with the arguments that it got. It takes a checkout of the repository, as
+//! `benches` is no part of the package on crates.io.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
     let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/Cargo.toml");
+    if !benches.exists() {
+        eprintln!(
+            "error: {} is not there: this example runs in a checkout of the repository",
+            benches.display()
+        );
+        return ExitCode::from(2);
+    }
     let status = Command::new(env!("CARGO"))
         .args(["run", "--release", "--locked", "--example", "idle"])
         .arg("--manifest-path")
