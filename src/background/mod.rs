@@ -16,10 +16,11 @@
 //! process's scheduling and affinity (`sys/spawn.rs`).
 //!
 //! # Where there is no thread
-//! Where it can never be (wasm, Miri, `REPOOL_JANITOR=off`), threads are given no place, so that every
+//! Where it can never be (wasm, `REPOOL_JANITOR=off`), threads are given no place, so that every
 //! operation takes the slow path, and each return runs a pass itself when one is due. Where it could
 //! not be started this time (limits), the pool stays unwatched: what returns take the slow path do
-//! the same, and once a second one tries to start it again.
+//! the same, and once a second one tries to start it again. Under Miri it is only started if
+//! `REPOOL_JANITOR=on`; without it, threads are given a place all the same, so that Miri sees the hit path.
 //!
 //! # Fork
 //! A forked child has no janitor, and an [`epoch`](crate::sys::process::epoch) of its own, in which no

@@ -136,7 +136,7 @@ pub(crate) fn forget(core: &Core) {
 
 /// The pool is gone, and [`Core::finish_closing`] is to be called until it says that all is empty.
 pub(crate) fn finish_later(core: &Core) {
-    // Without a janitor there are no caches.
+    // Without a janitor there are no caches (but under Miri, where the owner empties its own).
     if janitor_is_possible() {
         let registry = registry();
         registry::finish_later(registry, core, || start(registry));

@@ -110,7 +110,7 @@ mod local {
     use crate::sys::fence;
     use crate::sys::panics::swallow;
     use crate::sys::place::{BUCKETS, Number, Place, State, place};
-    use crate::sys::process::janitor_is_possible;
+    use crate::sys::process::caches_are_possible;
     use std::cell::{Cell, RefCell};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
@@ -180,7 +180,7 @@ mod local {
                 return None;
             }
         };
-        let stride = (fence::asymmetric() && janitor_is_possible()).then_some(size_of::<Cache>());
+        let stride = (fence::asymmetric() && caches_are_possible()).then_some(size_of::<Cache>());
         place(|place| place.take(number, stride));
         Some(number)
     }
