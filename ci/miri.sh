@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Miri: undefined behaviour under both aliasing models, data races of the memory model, leaks.
+#
+# First a fault is planted that Miri must find. Then tests/miri.rs runs with many seeds, on the hit path, on the
+# slow path, with the janitor's thread, and on other targets (32 bits, big-endian, other systems); the crate's
+# own tests run with one seed. Tests shrink under Miri; those of the system itself are not there.
+# A step is skipped where its tool is missing, and says so.
+# Usage: ci/miri.sh [step...]   (REPOOL_MIRI_SEEDS: how many; default 16)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seeds="${REPOOL_MIRI_SEEDS:-16}"
+if ! cargo +nightly miri --version >/dev/null 2>&1; then
+    echo "SKIPPED: no Miri (rustup +nightly component add miri rust-src)"
+    exit 0
+fi
+strict="-Zmiri-strict-provenance -Zmiri-symbolic-alignment-check"
+steps="${*:-planted programs slow janitor targets tests}"
+failed=0
+
+# programs PACKAGE FLAGS ARGUMENTS...: tests/miri.rs under Miri.
+programs() {
+    local package=$1 flags=$2
+    shift 2
+    MIRIFLAGS="$flags" cargo +nightly miri test --quiet --manifest-path "$package/Cargo.toml" --test miri "$@"
+}
+
+# step NAME COMMAND...
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    if "$@"; then
+        echo "== $name: passed in $((SECONDS - start)) s"
+    else
+        echo "== $name: FAILED in $((SECONDS - start)) s"
+        failed=1
+    fi
+}
+
+# The owner's half of the fence pair is taken out: two threads at a cache's lists.
+planted() {
+    local tree package
+    tree=$(ci/mutant.sh light-fence src/sys/fence.rs 'cfg!\(miri\) \{$' 'false {') || return 1
+    package=$(ci/programs.sh mutant "$tree")
+    if programs "$package" "-Zmiri-many-seeds=0..16" -- one_owner >"$package/log" 2>&1; then
+        echo "Miri found nothing"
+        return 1
+    fi
+    grep -m 1 'Undefined Behavior' "$package/log"
+}
+
+models() { # FLAGS ARGUMENTS...
+    local flags=$1 model
+    shift
+    for model in "" -Zmiri-tree-borrows; do
+        programs "$package" "$strict $model $flags" "$@" || return 1
+    done
+}
+
+# All that Miri runs without a C library of the target's own.
+targets() {
+    local target
+    for target in s390x-unknown-linux-gnu i686-unknown-linux-gnu aarch64-unknown-linux-gnu \
+        x86_64-pc-windows-gnu aarch64-apple-darwin; do
+        step "target $target" programs "$package" "$strict" --target "$target"
+    done
+}
+
+tests() {
+    local model
+    for model in "" -Zmiri-tree-borrows; do
+        # Proptest asks for the directory, tests of files for files.
+        MIRIFLAGS="$strict $model -Zmiri-disable-isolation" \
+            cargo +nightly miri test --quiet --locked --lib --tests --no-fail-fast || return 1
+    done
+}
+
+package=$(ci/programs.sh miri)
+for name in $steps; do
+    case "$name" in
+    planted) step planted planted ;;
+    programs) step programs models "-Zmiri-many-seeds=0..$seeds" ;;
+    slow) step slow models "-Zmiri-env-set=REPOOL_JANITOR=off -Zmiri-many-seeds=0..$((seeds / 4 + 1))" ;;
+    # Miri would report a thread that is still there when main returns, and leaks with it.
+    janitor) step janitor models "-Zmiri-env-set=REPOOL_JANITOR=on -Zmiri-ignore-leaks -Zmiri-many-seeds=0..$((seeds / 4 + 1))" ;;
+    targets) targets ;;
+    tests) step tests tests ;;
+    *)
+        echo "no step $name"
+        failed=1
+        ;;
+    esac
+done
+[ "$failed" -eq 0 ]

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Makes a package that has tests/miri.rs for its tests and this crate for its only dependency; says where.
+#
+# For tools that compile everything anew for themselves or for another target: the crate's own tests would
+# bring a hundred packages with them, some in C. Given a tree, the crate is that one and not this.
+# Usage: ci/programs.sh NAME [TREE]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+package="${CARGO_TARGET_DIR:-$root/target}/programs/$1"
+tree="${2:-$root}"
+
+mkdir -p "$package/src"
+: >"$package/src/lib.rs"
+cp Cargo.lock "$package/Cargo.lock"
+cat >"$package/Cargo.toml" <<TOML
+[package]
+name = "programs"
+version = "0.0.0"
+edition = "2024"
+publish = false
+
+[features]
+default = ["bytes", "bumpalo"]
+bytes = ["repool/bytes"]
+bumpalo = ["repool/bumpalo"]
+
+[dependencies]
+repool = { path = "$tree", default-features = false }
+
+[[test]]
+name = "miri"
+path = "$root/tests/miri.rs"
+
+[workspace]
+TOML
+echo "$package"
