@@ -30,16 +30,6 @@ skip() {
     echo "== $1: skipped, $2"
 }
 
-asan() (
-    export RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1
-    export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/asan"
-    what=(--target x86_64-unknown-linux-gnu --locked --all-features)
-    # A test runs the examples, which cargo builds by itself only for a full run. That would have
-    # doctests, which would need the flag as well and run elsewhere.
-    cargo +nightly build --examples "${what[@]}" &&
-        cargo +nightly test --lib --tests --no-fail-fast "${what[@]}"
-)
-
 step loom env LOOM_MAX_PREEMPTIONS=3 ci/loom.sh
 
 if command -v rsync >/dev/null; then
@@ -50,14 +40,9 @@ fi
 
 step tests env REPOOL_TEST_SCALE=10 cargo test --release --locked --all-features
 
-host=$(rustc -vV | sed -n 's/^host: //p')
-if [ "$host" != x86_64-unknown-linux-gnu ]; then
-    skip asan "knows x86_64-unknown-linux-gnu only, this is $host"
-elif rustup toolchain list 2>/dev/null | grep -q '^nightly-'; then
-    step asan asan
-else
-    skip asan "no nightly toolchain"
-fi
+# Both skip by themselves what has no tool here, and say so.
+step sanitizers ci/sanitizers.sh
+step miri ci/miri.sh
 
 # Ten minutes a target; REPOOL_FUZZ_SECONDS says otherwise.
 fuzz() (
