@@ -162,7 +162,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: if cfg!(miri) { 2 } else { 400 },
+        cases: 400,
         failure_persistence: None,
         ..ProptestConfig::default()
     }
@@ -176,7 +176,7 @@ proptest! {
     #[test]
     fn what_arenas_keep_is_bounded_by_what_was_needed_lately(
         arenas in 1..=ARENAS,
-        ops in prop::collection::vec(op(), 0..if cfg!(miri) { 40 } else { 400 }),
+        ops in prop::collection::vec(op(), 0..400),
     ) {
         let mut model = Model::new(arenas);
         for op in ops {
@@ -313,7 +313,7 @@ fn a_spike_is_gone_once_each_arena_has_served_one_request_after_the_patience() {
 
 #[test]
 fn a_cycle_that_the_patience_outlasts_costs_nothing_after_a_few_rounds() {
-    for quiet in (1..=24).step_by(if cfg!(miri) { 23 } else { 1 }) {
+    for quiet in 1..=24 {
         let mut model = Model::new(1);
         let round = |model: &mut Model| {
             let mut remade = usize::from(model.serve(0, Request::of(1 << 20)).is_some());
@@ -324,9 +324,7 @@ fn a_cycle_that_the_patience_outlasts_costs_nothing_after_a_few_rounds() {
         };
         let first: usize = (0..4).map(|_| round(&mut model)).sum();
         assert!(first <= 5, "{quiet}: {first}");
-        let later: usize = (0..if cfg!(miri) { 5 } else { 100 })
-            .map(|_| round(&mut model))
-            .sum();
+        let later: usize = (0..100).map(|_| round(&mut model)).sum();
         assert_eq!(later, 0, "{quiet}");
     }
 }
