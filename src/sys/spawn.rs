@@ -123,14 +123,15 @@ mod scheduling {
 
     fn nice(process: pid_t) {
         // The system call and not the function, whose -1 means two things: 20 less the nice value.
+        // Each C library has a type of its own for the constant.
+        let which = libc::PRIO_PROCESS as c_long;
         let of = |task: pid_t| {
             let who = c_long::from(task);
             // SAFETY: takes two integers.
-            unsafe { libc::syscall(libc::SYS_getpriority, c_long::from(libc::PRIO_PROCESS), who) }
+            unsafe { libc::syscall(libc::SYS_getpriority, which, who) }
         };
         let (wanted, own) = (of(process), of(0));
         if wanted > 0 && wanted != own {
-            let which = c_long::from(libc::PRIO_PROCESS);
             let nice: c_long = 20 - wanted;
             // SAFETY: takes three integers; 0 is the calling thread.
             unsafe { libc::syscall(libc::SYS_setpriority, which, 0 as c_long, nice) };
