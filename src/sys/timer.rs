@@ -5,9 +5,8 @@
 //! 65,536 intervals, or 49.7 days where those are longer; no interval is too long for it. A timer that
 //! was not read for that long is late by one interval at worst, and then goes on as usual.
 
-use crate::sync::rare::OnceLock;
 use crate::sync::{Figure32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// This many ticks are an interval, or fewer where that is short.
 const TICKS: u64 = 1 << 16;
@@ -78,6 +77,9 @@ fn ticks(now: u64, interval: Duration) -> (u32, u32) {
 /// Since the first look at any timer. Starts at 0.
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 fn milliseconds() -> u64 {
+    use crate::sync::rare::OnceLock;
+    use std::time::Instant;
+
     static START: OnceLock<Instant> = OnceLock::new();
     let start = START.get().copied().unwrap_or_else(|| {
         let now = Instant::now();
