@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) const STUCK: Duration = Duration::from_secs(60);
 
 /// Cargo names the programs of a package to its tests, but not its examples; they are built beside the tests.
-pub(crate) fn program() -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows where it is");
     let profile = test
         .parent()
@@ -21,11 +21,11 @@ pub(crate) fn program() -> PathBuf {
         .expect("in target/<profile>/deps");
     let program = profile
         .join("examples")
-        .join(format!("server{}", env::consts::EXE_SUFFIX));
+        .join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(
         program.exists(),
         "{} is missing: `cargo test` builds it, `cargo test --test server` does not; run \
-         `cargo build --example server` first",
+         `cargo build --examples` first",
         program.display()
     );
     program
@@ -45,7 +45,7 @@ impl Server {
     }
 
     pub(crate) fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(program())
+        let mut process = Command::new(program("server"))
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
             .envs(environment.iter().copied())

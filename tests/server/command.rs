@@ -5,7 +5,7 @@ use std::process::Command;
 
 #[track_caller]
 fn assert_refuses(arguments: &[&str], word: &str) {
-    let output = Command::new(program())
+    let output = Command::new(program("server"))
         .args(arguments)
         .output()
         .expect("it starts");
@@ -49,7 +49,7 @@ fn bad_options_get_one_line_and_exit_code_2() {
 fn an_address_in_use_is_one_line_and_exit_code_1() {
     let server = Server::start(&[]);
     let address = server.address.to_string();
-    let output = Command::new(program())
+    let output = Command::new(program("server"))
         .args(["--listen", &address])
         .output()
         .expect("it starts");
@@ -63,7 +63,7 @@ fn an_address_in_use_is_one_line_and_exit_code_1() {
 
 #[test]
 fn it_is_on_loopback_unless_told_otherwise() {
-    let output = Command::new(program())
+    let output = Command::new(program("server"))
         .arg("--help")
         .output()
         .expect("it starts");
@@ -82,4 +82,53 @@ fn it_runs_on_the_allocator_of_its_choice() {
     );
     assert_eq!(server.figures()["allocator"], "mimalloc");
     assert_eq!(server.post("", b"{}").status, 200);
+}
+
+/// The other example: what it measures has to have happened.
+#[test]
+fn the_open_loop_client_sends_what_is_due_and_times_it() {
+    let server = Server::start(&[]);
+    let address = server.address.to_string();
+    let load = |arguments: &[&str]| {
+        let output = Command::new(program("load"))
+            .args([
+                "--address",
+                &address,
+                "--seconds",
+                "1",
+                "--connections",
+                "4",
+            ])
+            .args(arguments)
+            .output()
+            .expect("it starts");
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("a line of JSON")
+    };
+    let line = load(&["--rate", "100"]);
+    assert_eq!(
+        (&line["requests"], &line["errors"]),
+        (&100.into(), &0.into()),
+        "{line}"
+    );
+    // The last one is due a hundredth before the end.
+    assert!(line["per_second"].as_f64() <= Some(102.0), "{line}");
+    let micros = |name: &str| line[name].as_f64().expect("a figure");
+    assert!(
+        micros("p50_us") > 10.0 && micros("p50_us") <= micros("p99_us"),
+        "{line}"
+    );
+    assert!(micros("p999_us") <= micros("max_us"), "{line}");
+    assert_eq!(server.figures()["events"], 100);
+
+    // What is refused is an error, and no latency.
+    let not_json = std::env::temp_dir().join(format!("repool-load-{}", std::process::id()));
+    std::fs::write(&not_json, "not JSON").unwrap();
+    let line = load(&["--rate", "50", "--bodies", not_json.to_str().unwrap()]);
+    std::fs::remove_file(&not_json).unwrap();
+    assert_eq!(
+        (&line["requests"], &line["errors"]),
+        (&0.into(), &50.into()),
+        "{line}"
+    );
 }
