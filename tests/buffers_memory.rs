@@ -1,5 +1,5 @@
 //! What buffers really hold, by an allocator that counts the bytes of each thread: sizes follow use, one
-//! outlier is not everybody's, limits see real memory.
+//! outlier does not enlarge other buffers, limits see real memory.
 #![cfg(feature = "bytes")]
 
 #[path = "support/counting.rs"]
@@ -71,7 +71,7 @@ fn a_use_that_grew_does_not_make_the_next_buffer_larger() {
 }
 
 #[test]
-fn two_outliers_are_not_everybodys() {
+fn two_outliers_do_not_enlarge_other_buffers() {
     let (bytes, _pool) = held(|| {
         let pool = manual();
         let both = [(); 2].map(|()| {
@@ -89,7 +89,7 @@ fn two_outliers_are_not_everybodys() {
 }
 
 #[test]
-fn two_outliers_far_apart_are_not_everybodys() {
+fn two_outliers_far_apart_do_not_enlarge_other_buffers() {
     let (bytes, _all) = held(|| {
         let pool = manual();
         for _ in 0..2 {

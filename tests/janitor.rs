@@ -729,7 +729,7 @@ fn it_has_the_scheduling_of_the_process_and_not_of_its_starter() {
         eventually("scheduled as the process is", || {
             policy(janitor) == libc::SCHED_OTHER && processors(janitor) == usual.2
         });
-        // Becoming less nice is not for everybody.
+        // Only root may raise a priority.
         // SAFETY: no arguments.
         let may = unsafe { libc::geteuid() } == 0;
         usual.0 == libc::SCHED_OTHER && (!may || nice(janitor) == usual.1)

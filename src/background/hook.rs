@@ -25,7 +25,7 @@ thread_local! {
 ///
 /// The janitor calls the hook once for each round of passes, with the sum of what they dropped; a
 /// pass that the program runs itself ([`Pool::trim`](crate::Pool::trim)) calls it on the calling
-/// thread, and so does one that a returning thread runs for want of a janitor. A pass that dropped
+/// thread, and so does one that a returning thread runs because there is no janitor. A pass that dropped
 /// nothing does not call it, and neither does `clear`.
 ///
 /// Nothing of this crate is locked meanwhile, so the hook may use pools; passes that it runs itself do

@@ -1,4 +1,4 @@
-//! One large use of an object does not tax everybody for ever.
+//! One large use of an object does not slow down or enlarge all later ones.
 
 use super::support::{Worker, balanced, manual, n, trim};
 use repool::{Budget, Builder, Pool, Recycle};

@@ -68,7 +68,7 @@ fn an_idle_pool_shrinks_monotonically() {
 
 #[test]
 fn a_parked_thread_is_emptied_without_ever_running() {
-    // C8: Go's problem solved by stopping the world, and everybody else's not solved at all.
+    // C8: Go solves this by stopping the world; other pools do not solve it.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let parked: Vec<_> = (0..4).map(|_| Worker::new()).collect();

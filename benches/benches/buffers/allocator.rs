@@ -1,9 +1,8 @@
 //! The global allocator, one of three for the whole life of the process.
 //!
-//! Chosen by the very first allocation, from the environment: so whatever is allocated, before
-//! `main` as well, is freed where it came from. Switching later would ask of everybody who frees
-//! to remember the allocator in use when he allocated, also of a pool's bookkeeping and of what is
-//! thread-local.
+//! Chosen by the very first allocation, from the environment: so what is allocated, even before
+//! `main`, is freed where it came from. After a later switch, each free would have to know which
+//! allocator its block came from, including the pool's bookkeeping and thread-locals.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CStr;

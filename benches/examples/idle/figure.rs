@@ -135,7 +135,7 @@ fn add<'a>(
     Ok(())
 }
 
-/// Colour (of Okabe and Ito's, told apart by everybody), width, dashed.
+/// Colour (from Okabe and Ito's palette, safe for colour blindness), width, dashed.
 fn look(variant: Variant) -> (RGBColor, u32, bool) {
     match variant {
         Variant::Plain => (RGBColor(170, 170, 170), 9, false),
