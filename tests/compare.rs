@@ -124,6 +124,21 @@ fn a_short_run_prints_every_table() {
         assert!(tables.contains(heading), "{tables}");
     }
     assert!(!tables.contains("\nown: "), "{tables}");
+    // The thousand small vectors of `tiny`, and `local`; no other pool has objects as small.
+    let advice: Vec<_> = tables
+        .lines()
+        .filter_map(|line| line.strip_prefix("  advice for "))
+        .collect();
+    assert!(
+        advice
+            .iter()
+            .any(|line| line.starts_with("tiny: idle objects have 5")),
+        "{advice:?}"
+    );
+    assert!(
+        advice.iter().all(|line| !line.starts_with("compressors: ")),
+        "{advice:?}"
+    );
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub(crate) fn pooled(request: &[u8]) -> u64 {
     answer(request, &mut words, &mut counts)
 }
 
-static WORDS: Pool<HashMap<u64, u64>> = Pool::new(|| HashMap::with_capacity(64));
-static COUNTS: Pool<Vec<u64>> = Pool::new(|| Vec::with_capacity(64));
+static WORDS: Pool<HashMap<u64, u64>> = Pool::named("words", || HashMap::with_capacity(64));
+static COUNTS: Pool<Vec<u64>> = Pool::named("counts", || Vec::with_capacity(64));
 
 /// Every pool of `pooled`.
 pub(crate) static POOLS: [&(dyn Idle + Sync); 2] = [&WORDS, &COUNTS];

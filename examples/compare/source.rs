@@ -60,6 +60,11 @@ pub(crate) trait Source {
             figures.created += stats.created;
             figures.reused += stats.reused;
             figures.idle_bytes += stats.idle_bytes;
+            let name = pool.name().unwrap_or("a pool without a name");
+            let advice = stats.advice().into_iter();
+            figures
+                .advice
+                .extend(advice.map(|one| format!("{name}: {one}")));
             for _ in 0..3 {
                 pool.trim();
             }
@@ -190,16 +195,16 @@ impl Source for Plain {
 /// Also the side that is switched off, once its pools are.
 pub(crate) enum Pooled {}
 
-static ARENAS: ArenaPool = ArenaPool::new();
-static NUMBERS: Pool<Vec<f64>> = Pool::new(Vec::new);
-static TALLIES: Pool<HashMap<u64, Tally>> = Pool::new(HashMap::new);
-static TEXTS: Pool<String> = Pool::new(String::new);
+static ARENAS: ArenaPool = ArenaPool::named("arenas");
+static NUMBERS: Pool<Vec<f64>> = Pool::named("numbers", Vec::new);
+static TALLIES: Pool<HashMap<u64, Tally>> = Pool::named("tallies", HashMap::new);
+static TEXTS: Pool<String> = Pool::named("texts", String::new);
 /// Replies and output: of any size, so by size class.
-static BUFFERS: BufferPool = BufferPool::new();
-static COMPRESSORS: Pool<Compressor> = Pool::new(Compressor::new);
-static TINY: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(small::BYTES));
+static BUFFERS: BufferPool = BufferPool::named("buffers");
+static COMPRESSORS: Pool<Compressor> = Pool::named("compressors", Compressor::new);
+static TINY: Pool<Vec<u8>> = Pool::named("tiny", || Vec::with_capacity(small::BYTES));
 
-static PARCELS: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(crossing::PARCEL));
+static PARCELS: Pool<Vec<u8>> = Pool::named("parcels", || Vec::with_capacity(crossing::PARCEL));
 
 static POOLS: [&(dyn Idle + Sync); 8] = [
     &ARENAS,
@@ -212,14 +217,19 @@ static POOLS: [&(dyn Idle + Sync); 8] = [
     &PARCELS,
 ];
 
-/// A pool of anything: its passes, its figures and its switch.
+/// A pool of anything: its name, its passes, its figures and its switch.
 pub(crate) trait Idle {
+    fn name(&self) -> Option<&str>;
     fn trim(&self) -> Trimmed;
     fn stats(&self) -> Stats;
     fn set_enabled(&self, on: bool);
 }
 
 impl Idle for BufferPool {
+    fn name(&self) -> Option<&str> {
+        BufferPool::name(self)
+    }
+
     fn trim(&self) -> Trimmed {
         BufferPool::trim(self)
     }
@@ -234,6 +244,10 @@ impl Idle for BufferPool {
 }
 
 impl<T: Send> Idle for Pool<T> {
+    fn name(&self) -> Option<&str> {
+        Pool::name(self)
+    }
+
     fn trim(&self) -> Trimmed {
         Pool::trim(self)
     }
@@ -248,6 +262,10 @@ impl<T: Send> Idle for Pool<T> {
 }
 
 impl Idle for ArenaPool {
+    fn name(&self) -> Option<&str> {
+        ArenaPool::name(self)
+    }
+
     fn trim(&self) -> Trimmed {
         ArenaPool::trim(self)
     }

@@ -149,7 +149,9 @@ fn summarise(runs: &Runs) -> Result<Summary, String> {
     Ok(Summary {
         workload: runs.workload,
         rows,
-        pools: reports(1).next_back().and_then(|report| report.pools),
+        pools: reports(1)
+            .next_back()
+            .and_then(|report| report.pools.clone()),
         crossed: (0..3)
             .flat_map(reports)
             .filter_map(|report| report.crossed)

@@ -113,6 +113,9 @@ fn workload(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     }
     if let Some(pools) = &summary.pools {
         writeln!(out, "  {}", describe(pools))?;
+        for advice in &pools.advice {
+            writeln!(out, "  advice for {advice}")?;
+        }
     }
     match summary.crossed {
         Some(share) => writeln!(

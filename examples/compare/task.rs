@@ -95,13 +95,15 @@ pub(crate) struct Report {
 }
 
 /// What the pools of a pooled run did, all together.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pools {
     pub(crate) created: u64,
     pub(crate) reused: u64,
     /// Heap bytes of idle objects right after the load, and after the trim passes.
     pub(crate) idle_bytes: u64,
     pub(crate) trimmed_to_bytes: u64,
+    /// A line for each pool and piece of advice.
+    pub(crate) advice: Vec<String>,
 }
 
 /// One look at a process during a [`Kind::Burst`] run.

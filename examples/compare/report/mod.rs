@@ -191,7 +191,10 @@ fn full(summary: &Summary) -> Markup {
                     @for row in &summary.rows { (figures(row)) }
                 }
             }
-            @if let Some(pools) = &summary.pools { p { (table::describe(pools)) } }
+            @if let Some(pools) = &summary.pools {
+                p { (table::describe(pools)) }
+                @for advice in &pools.advice { p { "Advice for " (advice) } }
+            }
             @if let Some(share) = summary.crossed {
                 p { (format!("{:.1}", 100.0 * share)) " % of the objects crossed threads" }
             }
