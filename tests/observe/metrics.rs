@@ -112,6 +112,26 @@ fn names_types_and_descriptions_follow_the_rules() {
     assert!(types.contains_key("repool_janitor_passes_total"));
 }
 
+/// The exporter's own idea of good names, which adds what it finds missing, finds nothing missing.
+#[test]
+fn the_exporters_recommended_names_are_the_same() {
+    let names = |recommended: bool| {
+        let builder = PrometheusBuilder::new().with_recommended_naming(recommended);
+        let recorder = builder.build_recorder();
+        metrics::with_local_recorder(&recorder, repool::record_metrics);
+        let page = recorder.handle().render();
+        let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let mut names: Vec<_> = types.map(String::from).collect();
+        names.sort();
+        names
+    };
+    let pool = Pool::<String>::builder(String::new)
+        .name("recommended")
+        .build();
+    drop(pool.get());
+    assert_eq!(names(true), names(false));
+}
+
 /// Two pools of one name are one line, with the sum.
 #[test]
 fn pools_of_one_name_are_added_up() {

@@ -245,3 +245,26 @@ fn a_forked_child_lists_pools() {
         stop.store(true, SeqCst);
     });
 }
+
+/// A list of the pools costs their users nothing: what they ask for they find.
+#[test]
+fn listing_pools_locks_no_user_out() {
+    let pool = Pool::builder(|| vec![0_u8; 100])
+        .name("listed-while-busy")
+        .trim_manually()
+        .build();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..200_000).for_each(|_| pool.get().push(1));
+            done.store(true, SeqCst);
+        });
+        while !done.load(SeqCst) {
+            let listed = named("listed-while-busy");
+            assert!(listed.iter().all(|pool| pool.stats.in_use <= 2));
+        }
+    });
+    let stats = pool.stats();
+    assert_eq!(stats.created + stats.reused, 200_000);
+    assert!(stats.created < 20, "{stats}");
+}

@@ -236,3 +236,62 @@ fn figures_serialize_with_the_names_of_their_fields() {
     );
     assert!(serde_json::to_value(repool::janitor_stats()).unwrap()["running"].is_boolean());
 }
+
+/// One object each, dropped for one reason, which is the one that the figures give.
+#[test]
+fn every_way_to_be_discarded_has_its_reason() {
+    use repool::{Budget, Builder, Pooled};
+
+    let of = |reason: &str, pool: Pool<Vec<u8>>, act: fn(&Pool<Vec<u8>>)| {
+        act(&pool);
+        let stats = pool.stats();
+        let why = stats
+            .discarded_by
+            .by_reason()
+            .filter(|(_, count)| *count > 0);
+        assert_eq!(why.collect::<Vec<_>>(), [(reason, 1)], "{stats}");
+        assert_eq!(stats.discarded, 1);
+        assert!(
+            stats
+                .to_string()
+                .contains(&format!("1 discarded (1 {reason})")),
+            "{stats}"
+        );
+    };
+    let builder =
+        || -> Builder<Vec<u8>> { Pool::builder(|| Vec::with_capacity(100)).trim_manually() };
+    let drop_one = |pool: &Pool<Vec<u8>>| drop(pool.get());
+
+    of("oversize", builder().max_object_bytes(99).build(), drop_one);
+    of("full", builder().max_idle(1).build(), |pool| {
+        drop([pool.get(), pool.get()])
+    });
+    of(
+        "budget",
+        builder().budget(Budget::new(150)).build(),
+        |pool| drop([pool.get(), pool.get()]),
+    );
+    of("reset", builder().reset(|_| false).build(), drop_one);
+    of("user", builder().build(), |pool| {
+        Pooled::discard(pool.get())
+    });
+    of("switched_off", builder().build(), |pool| {
+        pool.set_enabled(false);
+        drop(pool.get());
+    });
+    of("panic", builder().build(), |pool| {
+        let held = pool.get();
+        let panicked = std::thread::spawn(move || {
+            let _held = held;
+            panic!("expected");
+        });
+        assert!(panicked.join().is_err());
+    });
+    of("underused", builder().build(), |pool| {
+        pool.get().resize(1 << 20, 1);
+        (0..5).for_each(|_| pool.get().push(1));
+    });
+    // After its end a pool has no figures of its own; one that is listed has.
+    let reasons = repool::Discarded::default().by_reason().count();
+    assert_eq!(reasons, 9, "and `closed`");
+}
