@@ -17,9 +17,9 @@ const ENOUGH: u64 = 1_000;
 const LOW: f64 = 0.5;
 const SMALL: u64 = 1_024;
 const MANY: f64 = 0.1;
-const WIDE: f64 = 0.125;
-/// Buffer bytes that have to be looked at before use is judged: a single buffer says nothing.
-const LOOKED_AT: u64 = 64 << 10;
+const WIDE: f64 = 1.0 / 12.0;
+/// Buffers that have to be looked at before use is judged, of the size of those that are idle.
+const LOOKS: u64 = 16;
 
 /// What a pool's figures say against it, and which knob to turn; from [`Stats::advice`].
 ///
@@ -187,7 +187,7 @@ impl Stats {
             all.push(Advice::SmallObjects { mean_bytes });
         }
         let used = self.used_bytes as f64 / self.looked_at_bytes.max(1) as f64;
-        if self.looked_at_bytes >= LOOKED_AT && used < WIDE {
+        if self.looked_at_bytes >= LOOKS * mean_bytes.max(4096) && used < WIDE {
             all.push(Advice::RequestsTooLarge { used });
         }
         all

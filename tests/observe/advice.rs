@@ -1,7 +1,7 @@
 //! What the figures of a pool say against it: each kind of advice has a load that calls for it, and one
 //! close by that does not.
 
-use repool::{Advice, Budget, Builder, Pool, Pooled};
+use repool::{Advice, Budget, Builder, Pool, Pooled, Stats};
 
 type Page = Vec<u8>;
 
@@ -232,7 +232,91 @@ fn buffers_that_are_requested_far_larger_than_they_are_filled() {
         "{}",
         advice[0]
     );
-    assert_eq!(filled(1_250).advice(), []);
+    // One twelfth are 682.
+    assert_eq!(filled(640).advice().len(), 1);
+    assert_eq!(filled(720).advice(), []);
     // What was not filled at all says nothing.
     assert_eq!(filled(0).looked_at_bytes, 0);
+}
+
+// -------------------------------------------------------------------- where thresholds are from
+
+/// Numbers that look random and are the same on every run: SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    /// From 0 to 1.
+    fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.roll()).sum::<f64>() - 6.0
+    }
+}
+
+/// The share of 2,000 things for which this is true.
+fn share(mut of: impl FnMut() -> bool) -> f64 {
+    (0..2_000).filter(|_| of()).count() as f64 / 2_000.0
+}
+
+/// Pools of which so many requests in a hundred end with an object too large, seen after so many requests.
+fn called_oversize(percent: f64, requests: u64) -> f64 {
+    let mut dice = Dice(percent as u64);
+    share(|| {
+        let mut stats = Stats::default();
+        stats.discarded_by.oversize = (0..requests)
+            .filter(|_| dice.roll() < percent / 100.0)
+            .count() as u64;
+        // As if ten times as much had been seen, where it takes a thousand to get an answer.
+        let scale = 1_000_u64.div_ceil(requests);
+        stats.discarded_by.oversize *= scale;
+        stats.reused = requests * scale;
+        let is_oversize = |advice: &Advice| matches!(advice, Advice::Oversize { .. });
+        stats.advice().iter().any(is_oversize)
+    })
+}
+
+/// Why nothing is said before a thousand requests.
+#[test]
+fn a_thousand_requests_tell_a_tenth_from_a_fifth_more_or_less() {
+    assert!(called_oversize(8.0, 1_000) < 0.05);
+    assert!(called_oversize(12.0, 1_000) > 0.95);
+    assert!(called_oversize(8.0, 100) > 0.1, "a hundred do not");
+}
+
+/// Pools of sixteen buffers whose users ask for what this share of their contents fits in.
+fn called_too_large(content: impl Fn(&mut Dice) -> f64, request: f64) -> f64 {
+    let mut dice = Dice(5);
+    share(|| {
+        let used = |dice: &mut Dice| (content(dice).min(request) / request * 4096.0) as u64;
+        let mut stats = Stats::default();
+        stats.used_bytes = (0..16).map(|_| used(&mut dice)).sum();
+        stats.looked_at_bytes = 16 * 4096;
+        (stats.created, stats.reused) = (16, 2_000);
+        (stats.idle, stats.idle_bytes) = (16, 16 * 4096);
+        !stats.advice().is_empty()
+    })
+}
+
+/// Why a twelfth, and of sixteen buffers: who sizes for 99 of 100 contents is left alone, also where a few are
+/// far larger than most, and who sizes for more than that is told, as a rule, where it costs much.
+#[test]
+fn requests_that_fit_99_of_100_contents_are_not_called_too_large() {
+    let exponential = |dice: &mut Dice| -(1.0 - dice.roll()).ln();
+    let log_normal = |dice: &mut Dice| dice.normal().exp();
+    assert!(
+        called_too_large(exponential, 4.605) < 0.02,
+        "their 99th percentile"
+    );
+    assert!(called_too_large(log_normal, 10.24) < 0.03, "likewise");
+    assert!(called_too_large(log_normal, 21.98) > 0.5, "999 of 1000");
+    assert!(
+        called_too_large(exponential, 13.82) > 0.6,
+        "all but one of a million"
+    );
 }
