@@ -96,12 +96,12 @@ pub mod memory {}
 /// Which pool to use, how to size it, and how to get there from something else.
 ///
 /// - [`choose`](guide::choose): which pool, or none
+/// - [`memory`]: when idle memory is given back, and all knobs of it
 /// - [`limits`](guide::limits): sizes, limits and budgets
 /// - [`async_code`](guide::async_code): guards over an `.await`
-/// - [`testing`](guide::testing): with and without pools, in tests and in production
+/// - [`testing`](guide::testing): with and without pools, in unit tests, leaks and chaos
+/// - [`observing`](guide::observing): figures, advice, metrics, events
 /// - [`migrating`](guide::migrating): from other pools, `Mutex<Vec<T>>`, `thread_local!`, Go and .NET
-///
-/// When idle memory is given back is on a page of its own: [`memory`].
 #[cfg(all(feature = "bumpalo", feature = "bytes", not(repool_loom)))]
 pub mod guide {
     #[doc = include_str!("guide/async_code.md")]
@@ -112,6 +112,8 @@ pub mod guide {
     pub mod limits {}
     #[doc = include_str!("guide/migrating.md")]
     pub mod migrating {}
+    #[doc = include_str!("guide/observing.md")]
+    pub mod observing {}
     #[doc = include_str!("guide/testing.md")]
     pub mod testing {}
 }
