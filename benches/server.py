@@ -17,10 +17,9 @@ import time
 from pathlib import Path
 
 SIDES = ["plain", "thread-local", "pooled"]
+NO_BUFFERS = "pooled, no buffers"
 JEMALLOC = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
 TICKS = os.sysconf("SC_CLK_TCK")
-# Without the compressor, the rest of a request shows.
-CODINGS = ["gzip", "identity"]
 # Kinds of pools to switch off, to see what each brings.
 KINDS = {
     "compressors": "compressors", "arenas": "documents", "buffers": "bodies,replies,texts",
@@ -187,7 +186,7 @@ def table(heads, rows):
 def counts(load, allocators):
     print(f"Of one request, one after the other, bodies of {load.options.sizes} bytes in turn: allocator calls, "
           "page faults, thousands of instructions.\n")
-    for coding in CODINGS:
+    for coding in load.options.codings:
         rows = []
         for allocator in allocators:
             for side in SIDES:
@@ -203,7 +202,7 @@ def counts(load, allocators):
 def by_kind(load, allocators):
     print("What each kind of pool brings: all pools but one kind (the others off by REPOOL=off:NAMES), or one kind "
           "alone.\n")
-    for coding in CODINGS:
+    for coding in load.options.codings:
         for allocator in allocators[:1]:
             rows = []
             for name, off in [
@@ -222,7 +221,8 @@ def by_kind(load, allocators):
 
 def timed(load, side, allocator, coding, wait):
     seconds = load.options.seconds
-    server = Server(load.options.programs, side, allocator)
+    environment = {"REPOOL": f"off:{KINDS['buffers']}"} if side == NO_BUFFERS else {}
+    server = Server(load.options.programs, "pooled" if side == NO_BUFFERS else side, allocator, (), environment)
     load.full_speed(server, coding, 1)
     before, events = server.system(), server.figures()["events"]
     rate = load.full_speed(server, coding, seconds)
@@ -231,40 +231,43 @@ def timed(load, side, allocator, coding, wait):
     resident = after[2]
     later = None
     if wait:
-        time.sleep(20)
+        time.sleep(load.options.wait)
         later = server.system()[2]
     server.stop()
     return {
         "requests/s": rate, "CPU us": 1e6 * (after[0] - before[0]) / done, "p50": line["p50_us"] / 1e3,
-        "p99": line["p99_us"] / 1e3, "p99.9": line["p999_us"] / 1e3, "RSS": resident, "RSS 20 s": later,
+        "p99": line["p99_us"] / 1e3, "p99.9": line["p999_us"] / 1e3, "RSS": resident, "RSS later": later,
     }
 
 
 def times(load, allocators):
     options = load.options
     print(f"At full speed (wrk, {options.connections} connections): requests/s, processor time of the server for a "
-          f"request, resident MiB at the end and 20 s after the load. At {options.rate}/s (open loop, latency from "
+          f"request, resident MiB at the end and {options.wait} s after the load. At {options.rate}/s (open loop, latency from "
           f"when a request was due): ms. Medians of {options.rounds} rounds in turn, ranges in brackets.\n")
-    for coding in CODINGS:
-        runs = {(allocator, side): [] for allocator in allocators for side in SIDES}
+    for coding in load.options.codings:
+        runs = {(allocator, side): [] for allocator in allocators for side in [*SIDES, NO_BUFFERS]}
         for turn in range(options.rounds):
             for variant in runs if turn % 2 == 0 else reversed(runs):
                 allocator, side = variant
-                runs[variant].append(timed(load, side, allocator, coding, turn == 0))
+                runs[variant].append(timed(load, side, allocator, coding, turn == 0 and coding == options.codings[0]))
                 print(f"{coding} {turn + 1} {variant}: {runs[variant][-1]}", file=sys.stderr, flush=True)
         rows = []
         for (allocator, side), rounds in runs.items():
             row = [allocator, side]
-            for figure in ["requests/s", "CPU us", "p50", "p99", "p99.9", "RSS", "RSS 20 s"]:
+            for figure in ["requests/s", "CPU us", "p50", "p99", "p99.9", "RSS", "RSS later"]:
                 some = [one[figure] for one in rounds if one[figure] is not None]
-                digits = 0 if figure in ["requests/s", "CPU us", "RSS", "RSS 20 s"] else 2
+                digits = 0 if figure in ["requests/s", "CPU us", "RSS", "RSS later"] else 2
+                if not some:
+                    row.append("")
+                    continue
                 row.append(f"{statistics.median(some):.{digits}f}"
                            + (f" ({min(some):.{digits}f}-{max(some):.{digits}f})" if len(some) > 1 else ""))
             ratios = [one["CPU us"] / plain["CPU us"] for one, plain in zip(rounds, runs[allocator, "plain"])]
             row.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
             rows.append(row)
         print(f"{coding}:\n")
-        table(["allocator", "side", "requests/s", "CPU us", "p50", "p99", "p99.9", "RSS", "20 s after",
+        table(["allocator", "side", "requests/s", "CPU us", "p50", "p99", "p99.9", "RSS", "later",
                "CPU to plain"], rows)
 
 
@@ -277,14 +280,16 @@ def main():
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")],
                         default=[500, 1000, 2000, 2000, 4000, 4000, 8000, 16000], help="of the bodies, in bytes")
+    parser.add_argument("--wait", type=int, default=20, help="seconds until resident memory is read again")
+    parser.add_argument("--allocators", type=lambda text: text.split(","), default=["glibc", "mimalloc", "jemalloc"])
+    parser.add_argument("--codings", type=lambda text: text.split(","), default=["gzip", "identity"])
     parser.add_argument("--only", choices=["counts", "kinds", "times"])
     parser.add_argument("--no-instructions", action="store_true", help="do not run under valgrind, which takes long")
     options = parser.parse_args()
     options.valgrind = shutil.which("valgrind") is not None and not options.no_instructions
-    allocators = ["glibc", "mimalloc"]
-    if Path(JEMALLOC).exists():
-        allocators.append("jemalloc")
-    for there, what in [(shutil.which("valgrind"), "valgrind: no instructions"), (len(allocators) == 3, "libjemalloc2"),
+    has_jemalloc = Path(JEMALLOC).exists()
+    allocators = [name for name in options.allocators if name != "jemalloc" or has_jemalloc]
+    for there, what in [(shutil.which("valgrind"), "valgrind: no instructions"), (has_jemalloc, "libjemalloc2"),
                         (shutil.which("wrk"), "wrk: no times")]:
         if not there:
             print(f"MISSING: {what}\n")
