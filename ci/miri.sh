@@ -36,16 +36,24 @@ step() {
     fi
 }
 
-# The owner's half of the fence pair is taken out: two threads at a cache's lists.
+# Each fence and ordering between owner and visitor is taken out in turn: two threads at a cache's lists.
 planted() {
-    local tree package
-    tree=$(ci/mutant.sh light-fence src/sys/fence.rs 'cfg!\(miri\) \{$' 'false {') || return 1
-    package=$(ci/programs.sh mutant "$tree")
-    if programs "$package" "-Zmiri-many-seeds=0..16" -- one_owner >"$package/log" 2>&1; then
-        echo "Miri found nothing"
-        return 1
-    fi
-    grep -m 1 'Undefined Behavior' "$package/log"
+    local name file from to tree package
+    while read -r name file from to; do
+        tree=$(ci/mutant.sh "miri-$name" "src/$file" "$from" "$to") || return 1
+        package=$(ci/programs.sh miri-mutant "$tree")
+        if programs "$package" "-Zmiri-many-seeds=0..4" -- one_owner >"$package/log" 2>&1; then
+            echo "$name: Miri found nothing"
+            return 1
+        fi
+        grep -m 1 'Undefined Behavior: Data race' "$package/log" || return 1
+    done <<'MUTANTS'
+light-fence sys/fence.rs cfg!\(miri\).\{$ false{
+owner-gate raw/gate.rs Acquire(.*mutant:.owner-gate$) Relaxed\1
+owner-leaves raw/gate.rs Release(.*mutant:.owner-leaves$) Relaxed\1
+gate-opens raw/gate.rs Release(.*mutant:.gate-opens$) Relaxed\1
+visitor-busy raw/gate.rs Acquire(.*mutant:.visitor-busy$) Relaxed\1
+MUTANTS
 }
 
 models() { # FLAGS ARGUMENTS...
