@@ -50,7 +50,7 @@ tsan() {
 
 valgrind_run() {
     local target=${host^^}
-    env "CARGO_TARGET_${target//-/_}_RUNNER=valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect" \
+    env "CARGO_TARGET_${target//-/_}_RUNNER=valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect" \
         CARGO_TARGET_DIR="$base/valgrind" \
         cargo test --quiet --target "$host" --manifest-path "$1/Cargo.toml" --test miri
 }
