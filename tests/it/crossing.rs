@@ -75,6 +75,7 @@ fn tags(limit: impl Fn(Builder<Tag>) -> Builder<Tag>) -> (Pool<Tag>, Census) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of objects, one at a time")]
 fn a_limit_on_objects_does_not_part_the_getting_thread_from_the_dropping_one() {
     for limit in [10, 12, 16, 24, 32, 48, 64, 96, 256] {
         for droppers in [1, 2, 8] {
@@ -87,6 +88,7 @@ fn a_limit_on_objects_does_not_part_the_getting_thread_from_the_dropping_one() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of objects, one at a time")]
 fn one_object_at_a_time_crosses_under_any_limit() {
     for limit in [1, 2, 8] {
         for droppers in [1, 8] {
@@ -103,6 +105,7 @@ fn kib() -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of objects, one at a time")]
 fn a_limit_on_bytes_does_not_part_threads() {
     for limit in [16 << 10, 64 << 10, 256 << 10] {
         for droppers in [1, 8] {
@@ -120,6 +123,7 @@ fn a_limit_on_bytes_does_not_part_threads() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of objects, one at a time")]
 fn a_budget_does_not_part_threads() {
     for droppers in [1, 8] {
         let budget = Budget::new(32 << 10);
@@ -137,6 +141,7 @@ fn a_budget_does_not_part_threads() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of objects, one at a time")]
 fn limits_of_a_buffer_pool_do_not_part_threads() {
     for droppers in [1, 8] {
         let pool = BufferPool::builder().max_idle(16).trim_manually().build();
@@ -152,6 +157,7 @@ fn limits_of_a_buffer_pool_do_not_part_threads() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of objects, one at a time")]
 fn a_limit_as_large_as_what_crosses_at_once_is_enough_between_passes_too() {
     let (pool, census) = tags(|builder| builder.max_idle(16));
     for _ in 0..20 {
@@ -162,7 +168,7 @@ fn a_limit_as_large_as_what_crosses_at_once_is_enough_between_passes_too() {
 
 #[test]
 fn without_limits_a_million_objects_cross_with_few_created() {
-    let objects = n(1_000_000, 2_000);
+    let objects = n(1_000_000, 640);
     let pool = Arc::new(manual(kib).build());
     let (send, receive) = mpsc::sync_channel::<Vec<repool::Pooled<Vec<u8>>>>(2);
     let consumer = thread::spawn(move || receive.into_iter().for_each(drop));

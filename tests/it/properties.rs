@@ -460,7 +460,7 @@ proptest! {
     fn every_object_is_in_exactly_one_place(
         limits in limits(),
         custom_reset in any::<bool>(),
-        ops in vec((0usize..4, op()), 1..if cfg!(miri) { 25 } else { 120 }),
+        ops in vec((0usize..4, op()), 1..if cfg!(miri) { 12 } else { 120 }),
         pool_first in any::<bool>(),
     ) {
         program(limits, custom_reset, &ops, pool_first);

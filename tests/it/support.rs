@@ -5,7 +5,7 @@
 mod scale;
 
 use repool::{Builder, Pool, Recycle, Stats};
-pub(crate) use scale::n;
+pub(crate) use scale::{n, some};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver, Sender};

@@ -1,5 +1,17 @@
 //! How long tests run.
 
+/// All of these cases; under Miri so many of them, from the first on.
+#[allow(dead_code, reason = "not every test has cases")]
+pub(crate) fn some<T>(all: impl IntoIterator<Item = T>, miri: usize) -> Vec<T> {
+    let all: Vec<T> = all.into_iter().collect();
+    let step = if cfg!(miri) {
+        all.len().div_ceil(miri).max(1)
+    } else {
+        1
+    };
+    all.into_iter().step_by(step).collect()
+}
+
 /// How often: `full` times `REPOOL_TEST_SCALE` (default 1), or `miri` times under Miri.
 pub(crate) fn n(full: usize, miri: usize) -> usize {
     if cfg!(miri) {
