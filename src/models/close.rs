@@ -1,7 +1,8 @@
 //! The pool goes while guards are out.
 
-use super::{Pool, run_model};
+use super::{FORGETFUL, Pool, run_model};
 use loom::thread;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// The last one to let go frees the core, once, after all others are done with it. Fails when
 /// a reference is given up without Release, or the last one taken without Acquire.
@@ -39,6 +40,25 @@ fn closing_leaves_nothing_behind() {
             one.give_back(Some(0));
             two.give_back(Some(0));
         });
+        pool.close();
+        owner.join().unwrap();
+    });
+}
+
+/// A return hands a full list over to a depot that is closed by then, and drops the pool's last object. The closures go
+/// with it, and use another pool, so that the thread forgets this one: what is left to keep the core is what the return
+/// itself keeps. Fails without that.
+#[test]
+fn a_return_outlives_a_pool_that_its_thread_forgets() {
+    run_model("a_return_outlives_a_pool_that_its_thread_forgets", || {
+        let pool = Pool::new().register(0);
+        let all: Vec<_> = (0..4).map(|_| pool.create()).collect();
+        let last = pool.create();
+        for held in all {
+            held.give_back(Some(0));
+        }
+        FORGETFUL.store(true, SeqCst);
+        let owner = thread::spawn(move || last.give_back(Some(0)));
         pool.close();
         owner.join().unwrap();
     });

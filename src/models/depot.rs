@@ -35,9 +35,9 @@ fn a_foreign_return_is_held_by_one() {
                 held.give_back(Some(1));
             }
         });
-        let held = pool.get(0);
+        let getting = thread::spawn(move || pool.get(0).give_back(Some(0)));
         other.join().unwrap();
-        held.give_back(Some(0));
+        getting.join().unwrap();
         pool.close();
     });
 }

@@ -32,6 +32,7 @@ fn registry() -> Option<&'static Mutex<Registry>> {
 
 /// As in `background/worker.rs`. In a model without a janitor the call is all there is to see.
 pub(crate) fn watch_slow(core: &Core) {
+    super::assert_alive(core);
     let Some(registry) = registry() else {
         core.set_watched(true);
         return;

@@ -13,6 +13,7 @@
 //! What loom cannot show here: it treats `SeqCst` operations as AcqRel (we use fences, which it
 //! models), it does not explore load buffering, and `membarrier` is taken at its word.
 
+pub(crate) mod barrier;
 mod cache;
 mod close;
 mod depot;
@@ -32,7 +33,7 @@ use crate::sys::place::Number;
 use crate::thread::{attach, slow};
 use loom::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 /// Nodes alive, in the iteration that runs.
 static NODES: AtomicUsize = AtomicUsize::new(0);
@@ -45,6 +46,17 @@ static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// The weak references of threads with a cache.
 static REMEMBERED: std::sync::Mutex<Vec<WeakCore>> = std::sync::Mutex::new(Vec::new());
+/// Whether the closures of a pool use another pool when they are dropped, where their thread forgets pools that are
+/// gone. For models with one thread that remembers.
+static FORGETFUL: AtomicBool = AtomicBool::new(false);
+
+/// Cores that were freed. They stay until the run ends, so that a use after that is found.
+static FREED: std::sync::Mutex<Vec<Freed>> = std::sync::Mutex::new(Vec::new());
+
+struct Freed(*mut Shell);
+
+// SAFETY: models run one thread at a time, and no thread uses what is freed.
+unsafe impl Send for Freed {}
 
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
@@ -70,6 +82,24 @@ pub(crate) fn unremember(core: &Core) {
     drop(last);
 }
 
+/// What `attach::remember` does when it has no room: forgets pools that are gone.
+fn forget_gone() {
+    let (alive, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut *lock(&REMEMBERED))
+        .into_iter()
+        .partition(|core| !core.is_gone());
+    lock(&REMEMBERED).extend(alive);
+    drop(gone);
+}
+
+/// Fails if the core is used after it was freed.
+fn assert_alive(core: &Core) {
+    let is_freed = |freed: &Freed| std::ptr::eq(freed.0.cast(), core);
+    assert!(
+        !lock(&FREED).iter().any(is_freed),
+        "used after it was freed"
+    );
+}
+
 /// Explores `f`, and checks after each run of it that nothing leaks.
 fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
     explore(name, usize::MAX, f);
@@ -78,6 +108,7 @@ fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
 /// The same with this many preemptions at most.
 fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     let _turn = lock(&TURN);
+    let _stop = StopAtFailure(name);
     let runs = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
     let mut model = loom::model::Builder::new();
@@ -90,6 +121,9 @@ fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static)
         }
         // What a model that failed has left must not be touched in another one.
         std::mem::forget(std::mem::take(&mut *lock(&REMEMBERED)));
+        std::mem::forget(std::mem::take(&mut *lock(&FREED)));
+        FORGETFUL.store(false, SeqCst);
+        barrier::forget();
         janitor::forget_all();
         f();
         // Threads end: those with a cache let their pools go.
@@ -98,8 +132,29 @@ fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static)
         assert_eq!(NODES.load(SeqCst), 0, "a node leaked");
         assert_eq!(PAYLOADS.load(SeqCst), 0, "a payload leaked");
         assert_eq!(CORES.load(SeqCst), 0, "a core leaked");
+        for Freed(shell) in std::mem::take(&mut *lock(&FREED)) {
+            // SAFETY: allocated by `Pool::with`, and the run has ended.
+            let mut shell = unsafe { Box::from_raw(shell) };
+            // SAFETY: as above.
+            unsafe { shell.core.free_caches() };
+        }
     });
     println!("{name}: {} interleavings", runs.load(SeqCst));
+}
+
+/// With `REPOOL_MODELS=first` in the environment, the first model that fails ends the process: all that
+/// `ci/loom-mutants.sh` wants to know.
+struct StopAtFailure<'a>(&'a str);
+
+impl Drop for StopAtFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && std::env::var_os("REPOOL_MODELS").is_some_and(|which| which == "first")
+        {
+            println!("{} --- FIRST TO FAIL", self.0);
+            std::process::exit(1);
+        }
+    }
 }
 
 #[repr(C)]
@@ -150,17 +205,20 @@ unsafe fn drop_payload(core: *const Core) {
             .with_mut(|payload| *payload += 1)
     };
     assert_ne!(PAYLOADS.fetch_sub(1, SeqCst), 0, "a payload dropped twice");
+    if FORGETFUL.load(SeqCst) {
+        forget_gone();
+    }
 }
 
 unsafe fn free(core: *const Core) {
     assert_ne!(CORES.fetch_sub(1, SeqCst), 0, "a core freed twice");
-    // SAFETY: allocated so below.
-    unsafe {
-        let mut shell = Box::from_raw(core.cast_mut().cast::<Shell>());
-        // No thread may use the payload or the caches any more.
-        shell.payload.with_mut(|payload| *payload += 1);
-        shell.core.free_caches();
-    }
+    let shell = core.cast_mut().cast::<Shell>();
+    // SAFETY: allocated so below, and freed when the run ends. No thread may use the payload any more.
+    unsafe { (*shell).payload.with_mut(|payload| *payload += 1) };
+    // A thread that still uses the core comes to the janitor, which looks.
+    // SAFETY: as above.
+    unsafe { (*core).set_watched(false) };
+    lock(&FREED).push(Freed(shell));
 }
 
 /// A pool as the models use it; a copyable handle, since loom's threads want `'static`.

@@ -140,3 +140,39 @@ fn no_refill_falls_between_quiet_and_watched() {
         pool.close();
     });
 }
+
+/// A pass gets into a cache or misses it, because the owner is inside: it looks at the cache once at most, and opens
+/// the gate again. Fails when a gate stays shut, until the visit ends or for good.
+#[test]
+fn a_pass_opens_the_gates_that_it_has_shut() {
+    run_model("a_pass_opens_the_gates_that_it_has_shut", || {
+        let pool = Pool::new().register(0);
+        pool.create().give_back(Some(0));
+        let owner = thread::spawn(move || _ = pool.touch_top(0));
+        let _ = manual::pass(pool.core(), Level::Normal);
+        owner.join().unwrap();
+        // Looked at a second time, an active owner's cache would seem unused.
+        assert_eq!(pool.core().depot.objects(), 0, "taken from an active owner");
+        pool.create().give_back(Some(0));
+        assert_eq!(pool.core().depot.objects(), 0, "the gate is shut");
+        pool.close();
+    });
+}
+
+/// The same for a visitor that waits for the owner.
+#[test]
+fn a_visitor_that_has_waited_opens_the_gate() {
+    run_model("a_visitor_that_has_waited_opens_the_gate", || {
+        let pool = Pool::new().register(0);
+        pool.create().give_back(Some(0));
+        let owner = thread::spawn(move || _ = pool.touch_top(0));
+        let _ = pool.core().clear();
+        owner.join().unwrap();
+        // If the visitor's patience has run out, this one finds the mark that it has left, and goes to the depot.
+        pool.create().give_back(Some(0));
+        let before = pool.core().depot.objects();
+        pool.create().give_back(Some(0));
+        assert_eq!(pool.core().depot.objects(), before, "the gate is shut");
+        pool.close();
+    });
+}

@@ -142,9 +142,8 @@ impl Gate {
                 return Ok(done);
             }
             // Release, although nothing was touched: a visitor that reads this `false` must still
-            // see what the owner did before. No model fails without it, since loom's light fence is a
-            // `SeqCst` one and orders this store as well; the real one orders nothing.
-            self.busy.store(false, Ordering::Release);
+            // see what the owner did before.
+            self.busy.store(false, Ordering::Release); // mutant: owner-turns-back
             // Only a visitor is worth waiting for.
             let passing = self.reasons() & DECISIVE == OCCUPIED | WANTED;
             // Relaxed: the owner's own.

@@ -259,14 +259,14 @@ impl Core {
         cache.next_listed.store(newest, Ordering::Relaxed);
         let cache = ptr::from_ref(cache).cast_mut();
         // Release: pairs with the Acquire in `each_cache`, for readers without the visits: they see the zeros of a
-        // fresh cache. No model fails without it, since loom does not model the allocator's zeros.
-        self.newest.store(cache, Ordering::Release);
+        // fresh cache, and the cache below it.
+        self.newest.store(cache, Ordering::Release); // mutant: publish-cache
     }
 
     /// The caches that ever had an owner.
     pub(crate) fn each_cache(&self, mut f: impl FnMut(&Cache)) {
         // Acquire: pairs with the Release in `list`.
-        let mut next = self.newest.load(Ordering::Acquire);
+        let mut next = self.newest.load(Ordering::Acquire); // mutant: read-list
         while !next.is_null() {
             // SAFETY: caches live as long as their core, and the list only grows.
             let cache = unsafe { &*next };

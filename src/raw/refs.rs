@@ -30,9 +30,9 @@ impl Core {
 
     /// Whether neither the pool nor a guard is left.
     pub(crate) fn is_gone(&self) -> bool {
-        // Acquire: pairs with the Release in `release`. No model: callers give up a weak reference next, which has
-        // an order of its own.
-        self.strong.load(Ordering::Acquire) == 0
+        // Relaxed: the caller gives up a weak reference next, which has an order of its own, and reads nothing
+        // that the last holder wrote.
+        self.strong.load(Ordering::Relaxed) == 0
     }
 
     /// One more strong reference, unless the last one is gone.

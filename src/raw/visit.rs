@@ -161,7 +161,7 @@ impl Core {
                     } else {
                         left = true;
                     }
-                    cache.gate.let_go();
+                    cache.gate.let_go(); // mutant: drop-let-go-later
                 });
                 drop(visits);
                 if !left {
@@ -344,7 +344,7 @@ impl Begun<'_> {
                 if cache.gate.has(WANTED) && cache.gate.is_left() {
                     // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner out.
                     unsafe { cache.enter(|inside| work(cache, inside)) };
-                    cache.gate.let_go();
+                    cache.gate.let_go(); // mutant: drop-let-go-at-once
                 }
             });
         }
@@ -362,7 +362,7 @@ impl Begun<'_> {
                     cache.gate.set(MISSED, true);
                 }
             }
-            cache.gate.let_go();
+            cache.gate.let_go(); // mutant: drop-let-go
         });
         missed
     }

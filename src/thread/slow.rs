@@ -162,8 +162,9 @@ pub(crate) unsafe fn give(
         return;
     }
     // Below, user code may run (destructors of what the depot refuses, passes), and that may end
-    // the thread's weak reference as well.
-    let _keep = keep.unwrap_or_else(|| WeakCore::new(this));
+    // the thread's weak reference as well: by the first use of another pool, where a thread forgets those that are
+    // gone (`attach::remember`).
+    let _keep = keep.unwrap_or_else(|| WeakCore::new(this)); // mutant: drop-keep-core
     match outcome {
         Ok(()) => {
             let _watched = EnsureWatched(this);
@@ -343,8 +344,6 @@ pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
     // SAFETY: the caller's.
     let this = unsafe { &*core };
     if let Err(refused) = this.depot.give(batch, end, Patience::Short) {
-        // The destructors below may do anything, also end what kept the core's memory.
-        let _keep = WeakCore::new(this);
         this.drop_batch(this.count_refused(refused));
     }
 }
