@@ -12,13 +12,19 @@
 //!
 //! # Who may touch what
 //! [`Lists`]: the thread that is inside (I2). [`Shown`]: the same thread writes it; any thread reads it at any
-//! time, for figures. Its words are Relaxed atomics, which cost a hit no more than plain ones: one thread at a time
-//! writes them, with plain loads and stores.
+//! time, for figures. Its words are atomics that one thread at a time writes, with plain loads and stores.
+//!
+//! # Orderings
+//! - `Shown`: a reader must not take for gone what has only moved, because no figure goes back. So what slow paths
+//!   store, and a hit's `returned`, is Release, and pairs with the readers' Acquire loads: who sees a word sees those
+//!   that were written before it. On x86-64 both are plain moves. A hit's other stores, and what the owner itself reads,
+//!   are Relaxed: a reader that misses them counts an object that has just gone, or a return later.
 
 use super::gate::Gate;
 use super::limits::Limits;
 use super::node::{Batch, End, Link};
-use crate::sync::{Figure, FigureI32, FigurePtr, Ordering::Relaxed};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{Figure, FigureI32, FigurePtr};
 use std::ptr;
 
 /// The grant of a cache in an unbounded pool.
@@ -105,20 +111,27 @@ impl Shown {
 
     #[inline(always)]
     pub(super) fn returned(&self) -> usize {
-        self.returned.load(Relaxed)
+        // Acquire: pairs with the Release in `push`: what has returned is among what a reader then finds idle.
+        self.returned.load(Acquire)
     }
 
     pub(super) fn moved(&self) -> usize {
-        self.moved.load(Relaxed)
+        // Acquire: pairs with the Release in `move_in`.
+        self.moved.load(Acquire)
     }
 
     /// Objects in both lists. Read from outside, while they change, it may be too high but not too low: what went out
     /// is what came in less this, and must not seem to be more than it is, because no figure goes back.
+    ///
+    /// So the slot and the room are each read before and after what is counted with them. Acquire: pairs with the
+    /// Release in `unload`, `make_room`.
     pub(super) fn idle(&self) -> usize {
-        let room = self.room();
-        let below = self.below.load(Relaxed);
-        let below = below.wrapping_sub(room.min(self.room()));
-        usize::try_from(below).unwrap_or(0) + usize::from(!self.hot().is_null())
+        let filled_before = !self.hot.load(Acquire).is_null();
+        let room_before = self.room.load(Acquire);
+        let below = self.below.load(Acquire);
+        let room = self.room.load(Acquire).min(room_before);
+        let filled = filled_before || !self.hot.load(Acquire).is_null();
+        usize::try_from(below.wrapping_sub(room)).unwrap_or(0) + usize::from(filled)
     }
 }
 
@@ -233,8 +246,9 @@ impl Inside<'_> {
         }
         reset();
         self.shown.hot.store(link, Relaxed);
-        let returned = self.shown.returned().wrapping_add(1);
-        self.shown.returned.store(returned, Relaxed);
+        let returned = self.shown.returned.load(Relaxed).wrapping_add(1);
+        // Release: see "Orderings" above.
+        self.shown.returned.store(returned, Release);
         // As a rule it weighs what it weighed. A look costs less than a store: stores are what a hit has
         // most of.
         // SAFETY: the caller holds the node.
@@ -309,7 +323,7 @@ impl Inside<'_> {
     /// This many objects arrive in a batch.
     fn move_in(&self, objects: usize) {
         let moved = self.shown.moved().wrapping_add(objects);
-        self.shown.moved.store(moved, Relaxed);
+        self.shown.moved.store(moved, Release);
         // What the lists weigh is not known any more.
         self.known_at.store(0, Relaxed);
     }
@@ -347,7 +361,8 @@ impl Inside<'_> {
             // It is below its place now; `make_room` works the figure out again.
             let below = self.shown.below.load(Relaxed);
             self.shown.below.store(below.wrapping_add(1), Relaxed);
-            self.shown.hot.store(ptr::null_mut(), Relaxed);
+            // Release: a reader that finds the slot empty finds the object below.
+            self.shown.hot.store(ptr::null_mut(), Release);
             // SAFETY: I1: the slot held its node.
             unsafe { Link::set_next(hot, head) };
             head = hot;
@@ -538,7 +553,8 @@ impl Inside<'_> {
             self.shown.hot.store(top, Relaxed);
             // SAFETY: I1, I2: the list holds its nodes, and this thread may touch them.
             self.lists.loaded = unsafe { Link::next(top) };
-            self.shown.set_room(self.shown.room() + 1);
+            // Release: a reader that finds one less below finds the slot filled.
+            self.shown.room.store(self.shown.room() + 1, Release);
         }
         let filled = i32::from(!self.shown.hot().is_null());
         let below = self.lists.base - self.shown.room();
@@ -554,14 +570,14 @@ impl Inside<'_> {
         // An empty slot (of an empty list, then) takes the first.
         let room = (more - (1 - filled)).max(0);
         self.lists.base = below + room;
-        // In the order in which a reader in between finds too many (`Shown::idle`).
+        // In the order in which a reader in between finds too many (`Shown::idle`). Release: it sees them in that order.
         let all = below + room + spare;
         if room > self.shown.room() {
-            self.shown.below.store(all, Relaxed);
-            self.shown.set_room(room);
+            self.shown.below.store(all, Release);
+            self.shown.room.store(room, Release);
         } else {
-            self.shown.set_room(room);
-            self.shown.below.store(all, Relaxed);
+            self.shown.room.store(room, Release);
+            self.shown.below.store(all, Release);
         }
         let passes = if len + more == 0 {
             0
