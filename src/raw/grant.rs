@@ -3,7 +3,7 @@
 //! In an unbounded pool nothing is charged: a grant has no limit, and only the bar moves. All of it runs
 //! inside the critical section (I2, I5).
 
-use super::limits::{Charge, FIRST_BAR, Limits};
+use super::limits::{Charge, Limits};
 use super::lists::Inside;
 use super::node::{Batch, End};
 use super::stats::Reason;
@@ -41,11 +41,11 @@ impl Inside<'_> {
     /// Loads a batch, with its charge, into the empty lists; gives back what does not fit. `keep_grant`:
     /// what is left of the grant serves the objects that this thread has out.
     pub(super) fn admit_batch(&mut self, batch: Batch, limits: &Limits, keep_grant: bool) -> Batch {
-        if !limits.bounded() && batch.heaviest < FIRST_BAR && self.lists.bar() == FIRST_BAR {
+        let bar = limits.bar_for(batch.heaviest);
+        if !limits.bounded() && self.lists.bar() == bar {
             self.load_from_depot(batch);
             return Batch::EMPTY;
         }
-        let bar = limits.bar_for(batch.heaviest);
         let with_it = Charge {
             objects: batch.len,
             bytes: batch.bytes,
@@ -80,10 +80,12 @@ impl Inside<'_> {
     }
 
     /// Asks for more to be charged for: slowly at first, so that many threads share a small
-    /// limit, then a list at a time.
+    /// limit, then a list at a time; never for more than the two lists that there is room for.
     fn grow_grant(&mut self, limits: &Limits) -> Result<(), Reason> {
         let (grant, bar) = (self.lists.grant as usize, self.lists.bar());
-        let more = grant.clamp(1, limits.full_len(bar));
+        let full = limits.full_len(bar);
+        let rest = (2 * full).saturating_sub(grant);
+        let more = grant.min(full).min(rest).max(1);
         self.regrant(limits, Charge::NONE, grant.saturating_add(more), bar)
             .or_else(|_| self.regrant(limits, Charge::NONE, grant.saturating_add(1), bar))?;
         self.make_room();
@@ -150,6 +152,37 @@ impl Inside<'_> {
                 traded.is_ok(),
                 "I7: exact weights never exceed what was charged for them"
             );
+        }
+    }
+}
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use crate::object::pool::Pool;
+    use crate::raw::node::LIST_LEN;
+    use crate::sys::process::janitor_is_possible;
+
+    /// A thread's grant starts with what it got from the depot, of whatever length.
+    #[test]
+    fn a_cache_is_never_charged_for_more_than_two_lists() {
+        if !janitor_is_possible() {
+            return; // no caches
+        }
+        for first in [1, 7, 40, LIST_LEN - 1] {
+            let pool = Pool::builder(Vec::<u8>::new)
+                .max_idle(10_000)
+                .trim_manually()
+                .build();
+            assert_eq!(pool.prefill(first), first);
+            for held in (1..=5 * LIST_LEN).step_by(3) {
+                drop((0..held).map(|_| pool.get()).collect::<Vec<_>>());
+                let core = pool.core();
+                let in_cache = core.limits.charged() - core.depot.objects();
+                assert!(
+                    in_cache <= 2 * LIST_LEN,
+                    "{in_cache} after {first} and {held}"
+                );
+            }
         }
     }
 }

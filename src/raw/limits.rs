@@ -402,6 +402,12 @@ impl Limits {
         Ok(())
     }
 
+    /// Objects that are charged for.
+    #[cfg(test)]
+    pub(crate) fn charged(&self) -> usize {
+        self.own.objects.used()
+    }
+
     /// Whether half of a limit is taken, or more: then a limit may be what keeps a thread from objects that another one
     /// holds.
     pub(crate) fn is_tight(&self) -> bool {
