@@ -353,6 +353,12 @@ impl Batch {
         *self = other;
     }
 
+    /// Whether `heaviest` cannot be more than the power of two above the true one: its objects weigh more than half
+    /// of it on average.
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.bytes > self.len.saturating_mul(self.heaviest) / 2
+    }
+
     /// Walks the batch for its true `heaviest`.
     pub(crate) fn weigh(&mut self) {
         let mut heaviest = 0;

@@ -88,7 +88,10 @@ fn refill(core: &Core, cache: &Cache, number: Number) -> *mut Link {
     let bounded = core.limits.bounded();
     let mut full = LIST_LEN;
     if bounded || batch.heaviest >= FIRST_BAR {
-        batch.weigh();
+        // Otherwise the bar is the same power of two.
+        if bounded || !batch.is_weighed() {
+            batch.weigh();
+        }
         full = core.limits.full_len(core.limits.bar_for(batch.heaviest));
     }
     let link = batch.pop();
