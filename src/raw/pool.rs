@@ -19,7 +19,7 @@
 //! set up, switched, or changes its mode. What slow paths write comes after them, on lines of its own (I10).
 //!
 //! # Orderings
-//! - `state`, `shares`, `crossed`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
+//! - `state`, `shares`, `crossed`, `marked`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 //! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
 //! - `watched`: see `background/registry.rs`.
 
@@ -85,6 +85,8 @@ pub(crate) struct Core {
     /// In a bounded pool: a thread found nothing although objects cross threads, so what comes back to
     /// another thread goes to the depot.
     shares: AtomicBool,
+    /// A visitor has left it to an owner to empty its cache, once or more.
+    marked: AtomicBool,
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
     pub(crate) depot: CachePadded<Depot>,
@@ -126,6 +128,7 @@ impl Core {
             bounded: limits.bounded(),
             crossed: AtomicBool::new(false),
             shares: AtomicBool::new(false),
+            marked: AtomicBool::new(false),
             interval,
             depot: CachePadded::new(Depot::new()),
             limits,
@@ -223,7 +226,7 @@ impl Core {
         // SAFETY: caches live as long as their core.
         let cache = unsafe { look(&core.directory).as_ref() }?;
         if home != cache.as_home() {
-            if core.bounded {
+            if core.bounded && !home.is_null() {
                 core.note_crossing();
                 if core.shares() {
                     return None; // to the depot
@@ -311,6 +314,17 @@ impl Core {
         }
     }
 
+    /// A visitor leaves it to an owner to empty its cache.
+    pub(super) fn note_mark(&self) {
+        self.marked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a visitor has ever left it to an owner to empty its cache.
+    #[inline]
+    pub(crate) fn is_marked(&self) -> bool {
+        self.marked.load(Ordering::Relaxed)
+    }
+
     /// Why nothing is kept at the moment, if so.
     pub(crate) fn barred(&self) -> Option<Reason> {
         match self.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) {
@@ -365,6 +379,7 @@ impl Core {
     /// A pass starts anew: what the last interval has shown is forgotten.
     pub(crate) fn forget_crossings(&self) {
         if self.bounded {
+            self.crossed.store(false, Ordering::Relaxed);
             self.shares.store(false, Ordering::Relaxed);
         }
     }

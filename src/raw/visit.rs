@@ -175,6 +175,7 @@ impl Core {
         }
         self.stuck.store(true, Ordering::Relaxed);
         // Its owner empties it, when it comes back.
+        self.note_mark();
         if let Some(_visits) = self.lock_visits(patience) {
             self.each_cache(|cache| {
                 if cache.gate.has(MISSED) {

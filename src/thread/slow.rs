@@ -25,6 +25,9 @@ const EVICTED: usize = 32;
 /// An idle node, by the slow path; null when none is in reach.
 pub(crate) fn take(core: &Core, number: Option<Number>) -> *mut Link {
     if core.is_barred() {
+        if core.is_marked() {
+            drain_slow(core, number);
+        }
         return ptr::null_mut();
     }
     let cache = number.and_then(|number| attach::cache_of(core, number));
@@ -47,6 +50,18 @@ pub(crate) fn take(core: &Core, number: Option<Number>) -> *mut Link {
         }
     }
     take_one(core)
+}
+
+/// The pool keeps nothing at the moment: a visitor may have left it to this thread to empty its cache all the same.
+/// User code runs then.
+#[cold]
+fn drain_slow(core: &Core, number: Option<Number>) {
+    let cache = number.map_or(ptr::null(), |number| core.directory().cache_of(number));
+    // SAFETY: caches live as long as their core.
+    let cache = unsafe { cache.as_ref() };
+    if let Some(cache) = cache.filter(|cache| cache.is_to_be_drained()) {
+        reopen_slow(core, cache);
+    }
 }
 
 /// One node from the depot; null when none is in reach.
@@ -107,13 +122,15 @@ fn refill(core: &Core, cache: &Cache, number: Number) -> *mut Link {
     // SAFETY: the caller is the owner; the batch is of this core.
     let mut back = unsafe { cache.load(fits, &core.limits, true) };
     back.append_below(batch);
-    let bomb = DiscardOnDrop {
-        link,
-        reason: Reason::Panic,
-    };
-    // SAFETY: the pool is borrowed by the caller, and keeps the core.
-    unsafe { into_depot(core.address(), back, End::Hot) };
-    std::mem::forget(bomb);
+    if !back.is_empty() {
+        let bomb = DiscardOnDrop {
+            link,
+            reason: Reason::Panic,
+        };
+        // SAFETY: the pool is borrowed by the caller, and keeps the core.
+        unsafe { into_depot(core.address(), back, End::Hot) };
+        std::mem::forget(bomb);
+    }
     ensure_watched(core); // mutant: drop-tell-refill
     link
 }
@@ -209,8 +226,9 @@ unsafe fn into_cache(
         return (Err(None), nothing);
     };
     // SAFETY: the caller holds the node.
-    let foreign = unsafe { Link::home(link) } != cache.as_home();
-    if foreign {
+    let home = unsafe { Link::home(link) };
+    // Without one it has been attached before its thread had a cache, and may have stayed with it.
+    if home != cache.as_home() && !home.is_null() {
         core.note_crossing();
         if core.shares() {
             // SAFETY: the caller is the owner.
@@ -222,10 +240,10 @@ unsafe fn into_cache(
     // SAFETY: the caller is the owner of its cache, and gives the node up.
     match unsafe { cache.push_slow(link, weight, &core.limits) } {
         Ok(Returned::Kept(leaving)) => (Ok(()), leaving),
-        Ok(Returned::Refused(mut leaving)) => {
+        Ok(Returned::Refused(leaving)) => {
             // SAFETY: the caller is the owner.
-            leaving.0.append(unsafe { hand_over(core, cache) }.0);
-            (Err(None), leaving)
+            let rest = unsafe { hand_over(core, cache) };
+            (Err(None), together(leaving, rest))
         }
         Err(_shut) => (Err(None), nothing),
     }
@@ -240,6 +258,15 @@ unsafe fn hand_over(core: &Core, cache: &Cache) -> (Batch, End) {
     // SAFETY: the caller's.
     let all = unsafe { cache.hand_over(&core.limits) };
     (all.unwrap_or(Batch::EMPTY), End::Hot)
+}
+
+/// What leaves a cache, with the rest of it on top: as hot as the hottest of both.
+fn together(mut leaving: (Batch, End), rest: (Batch, End)) -> (Batch, End) {
+    if !rest.0.is_empty() {
+        leaving.1 = rest.1;
+    }
+    leaving.0.append(rest.0);
+    leaving
 }
 
 /// Puts a node that its thread's cache has not taken into the depot, or drops it for `reason`, if there is one.
@@ -367,10 +394,13 @@ pub(crate) fn close(core: &Core) {
 
 #[cfg(all(test, not(repool_loom)))]
 mod tests {
-    use super::refill;
+    use super::{refill, together};
     use crate::budget::Budget;
+    use crate::object::guard::Pooled;
     use crate::object::pool::Pool;
+    use crate::raw::node::{Batch, End};
     use crate::raw::pool::Core;
+    use crate::sys::process::janitor_is_possible;
     use crate::thread::attach;
     use std::ptr::NonNull;
 
@@ -401,5 +431,86 @@ mod tests {
         // SAFETY: just taken, and held here.
         unsafe { Core::discard(link.as_ptr(), crate::raw::stats::Reason::User) };
         assert_eq!(pool.clear().objects, 2);
+    }
+
+    fn nodes(pool: &Pool<Vec<u8>>, count: usize) -> Batch {
+        let mut batch = Batch::EMPTY;
+        for _ in 0..count {
+            let link = Pooled::into_link(pool.attach(Vec::new()));
+            // SAFETY: the guard held it.
+            unsafe { batch.push(link.as_ptr()) };
+        }
+        batch
+    }
+
+    /// What a thread hands over because a limit has refused a return is the hottest there is.
+    #[test]
+    fn hot_objects_do_not_go_to_the_cold_end_with_cold_ones() {
+        let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+        for (cold, hot, expected) in [
+            (0, 0, End::Cold),
+            (2, 0, End::Cold),
+            (0, 2, End::Hot),
+            (2, 3, End::Hot),
+        ] {
+            let leaving = (nodes(&pool, cold), End::Cold);
+            let rest = (nodes(&pool, hot), End::Hot);
+            let top = if hot > 0 { rest.0.head } else { leaving.0.head };
+            let (all, end) = together(leaving, rest);
+            assert_eq!((all.len, all.head, end), (cold + hot, top, expected));
+            pool.core().drop_nodes(all);
+        }
+    }
+
+    /// A thread's first object may come from elsewhere, before the pool has a cache for it.
+    #[test]
+    fn an_object_that_comes_back_to_the_thread_that_attached_it_does_not_cross_threads() {
+        for how in 0..3 {
+            let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(2).trim_manually().build();
+            match how {
+                0 => drop(pool.attach(Vec::new())),
+                1 => drop(pool.get()),
+                _ => pool.put(Vec::new()),
+            }
+            // A limit is what keeps the next object away, as far as the pool can tell.
+            let held = [pool.get(), pool.get(), pool.get()];
+            pool.core().note_miss();
+            assert!(!pool.core().shares(), "way {how}");
+            drop(held);
+        }
+    }
+
+    /// What one interval has shown about objects that cross threads ends with it.
+    #[test]
+    fn a_pass_forgets_that_objects_crossed_threads() {
+        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(1).trim_manually().build();
+        drop(pool.get());
+        let core = pool.core();
+        core.note_crossing();
+        core.note_miss();
+        assert!(core.shares());
+        let _ = pool.trim();
+        drop(pool.get());
+        core.note_miss();
+        assert!(!core.shares());
+    }
+
+    /// A visitor could not wait for the owner, and the pool is switched off when the owner comes back.
+    #[test]
+    fn an_owner_empties_its_cache_for_a_visitor_also_while_the_pool_is_off() {
+        if !janitor_is_possible() {
+            return; // no caches
+        }
+        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
+        drop([pool.get(), pool.get()]);
+        let number = attach::number().expect("a thread like any other");
+        let cache = attach::cache_of(pool.core(), number).expect("used above");
+        pool.set_enabled(false);
+        cache.lose_owner_inside(true);
+        assert_eq!(pool.clear().objects, 0);
+        cache.lose_owner_inside(false);
+        assert_eq!(pool.stats().idle, 2);
+        drop(pool.get());
+        assert_eq!((pool.stats().idle, pool.stats().trimmed), (0, 2));
     }
 }
