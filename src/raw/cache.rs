@@ -274,9 +274,7 @@ impl Cache {
     pub(crate) unsafe fn vacate(&self, limits: &Limits) -> [Batch; 2] {
         // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
         let all = unsafe { self.touch(|inside| inside.strip(limits)) };
-        for reason in [OCCUPIED, BARRED, DRAIN, MISSED] {
-            self.gate.set(reason, false);
-        }
+        self.gate.set(OCCUPIED | BARRED | DRAIN | MISSED, false);
         all
     }
 

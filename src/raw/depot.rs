@@ -5,6 +5,9 @@
 //! lock is held for a few instructions: nothing is allocated, freed or walked under it, and no user
 //! code runs (I5). A caller that cannot lock within the bound creates or drops instead.
 //!
+//! The hottest batch has a place of its own, so that a pool whose threads end with a list each at most allocates
+//! nothing for it, and reads and writes no line but the depot's.
+//!
 //! `objects` and `bytes` repeat what the stack holds, for readers without the lock; they are
 //! written under it.
 
@@ -12,6 +15,10 @@ use super::node::{Batch, End, Link};
 use super::stats::Reason;
 use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Patience};
 use std::collections::VecDeque;
+
+/// What was in a depot, the coldest first.
+pub(crate) type Drained =
+    std::iter::Chain<std::collections::vec_deque::IntoIter<Batch>, std::option::IntoIter<Batch>>;
 
 #[derive(Debug)]
 pub(crate) struct Depot {
@@ -22,15 +29,27 @@ pub(crate) struct Depot {
 
 #[derive(Debug)]
 struct Stack {
-    /// Front: the cold end. Back: the hot end.
+    /// The hot end, before `batches`. May be empty.
+    hottest: Batch,
+    /// Front: the cold end. Back: the hot end. None is empty.
     batches: VecDeque<Batch>,
     objects: usize,
     bytes: usize,
     /// The fewest objects since the last pass.
-    low: usize,
+    low: u32,
     /// What no thread needed in the interval before that.
-    low_before: usize,
+    low_before: u32,
     closed: bool,
+}
+
+const _: () = assert!(
+    cfg!(repool_loom) || size_of::<Depot>() <= 128,
+    "the depot is on lines of its own"
+);
+
+/// More objects than that have never been needed all at once.
+fn in_32_bits(objects: usize) -> u32 {
+    u32::try_from(objects).unwrap_or(u32::MAX)
 }
 
 /// Why the depot did not take a batch; the batch comes back.
@@ -53,6 +72,7 @@ impl Depot {
     pub(crate) fn new() -> Self {
         Self {
             stack: Mutex::new(Stack {
+                hottest: Batch::EMPTY,
                 batches: VecDeque::new(),
                 objects: 0,
                 bytes: 0,
@@ -70,8 +90,41 @@ impl Depot {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut larger = VecDeque::new();
+        let Some(mut stack) = self.stack.lock_bounded(patience) else {
+            return Err(Refused::Contended(batch));
+        };
+        if stack.closed {
+            drop(stack);
+            return Err(Refused::Closed(batch));
+        }
+        if stack.takes_hottest(end) {
+            stack.came(batch.len, batch.bytes);
+            stack.hottest = batch;
+            self.publish(&stack);
+            return Ok(());
+        }
+        let len = stack.batches.len();
+        if len == stack.batches.capacity() {
+            drop(stack);
+            return self.give_to_larger(batch, end, patience, len);
+        }
+        stack.put(batch, end);
+        self.publish(&stack);
+        Ok(())
+    }
+
+    /// Puts a batch at one end of a stack that has to grow for it, beyond `len`.
+    #[cold]
+    fn give_to_larger(
+        &self,
+        batch: Batch,
+        end: End,
+        patience: Patience,
+        mut len: usize,
+    ) -> Result<(), Refused> {
         loop {
+            // Grow outside the lock: the allocator may be the user's own code.
+            let mut larger = VecDeque::with_capacity(2 * len + 4);
             let Some(mut stack) = self.stack.lock_bounded(patience) else {
                 return Err(Refused::Contended(batch));
             };
@@ -79,23 +132,15 @@ impl Depot {
                 drop(stack);
                 return Err(Refused::Closed(batch));
             }
-            let len = stack.batches.len();
+            len = stack.batches.len();
             if len == stack.batches.capacity() {
                 if larger.capacity() <= len {
-                    // Grow outside the lock: the allocator may be the user's own code.
-                    drop(stack);
-                    larger = VecDeque::with_capacity(2 * len + 4);
                     continue;
                 }
                 larger.extend(stack.batches.drain(..));
                 std::mem::swap(&mut stack.batches, &mut larger);
             }
-            stack.objects += batch.len;
-            stack.bytes = stack.bytes.wrapping_add(batch.bytes);
-            match end {
-                End::Hot => stack.batches.push_back(batch),
-                End::Cold => stack.batches.push_front(batch),
-            }
+            stack.put(batch, end);
             self.publish(&stack);
             drop(stack);
             // The old, empty stack, if there is one, is freed here, outside the lock.
@@ -112,19 +157,12 @@ impl Depot {
         // SAFETY: the caller holds the node.
         let weight = unsafe { Link::weight(link) };
         if let Some(mut stack) = self.stack.lock_bounded(Patience::Short) {
-            let Stack {
-                batches,
-                objects,
-                bytes,
-                closed,
-                ..
-            } = &mut *stack;
-            let open = batches.back_mut().filter(|_| !*closed);
+            let closed = stack.closed;
+            let open = stack.top().filter(|_| !closed);
             if let Some(batch) = open.filter(|batch| batch.has_room_for(weight)) {
                 // SAFETY: the caller holds the node and gives it up.
                 unsafe { batch.push(link) };
-                *objects += 1;
-                *bytes = bytes.wrapping_add(weight);
+                stack.came(1, weight);
                 self.publish(&stack);
                 return Ok(());
             }
@@ -137,7 +175,7 @@ impl Depot {
     /// Takes the hottest batch.
     pub(crate) fn take(&self) -> Option<Batch> {
         let mut stack = self.nonempty()?.lock_bounded(Patience::Short)?;
-        let batch = stack.batches.pop_back()?;
+        let batch = stack.top()?.take();
         stack.took(batch.len, batch.bytes);
         self.publish(&stack);
         Some(batch)
@@ -151,15 +189,12 @@ impl Depot {
         let Some(mut stack) = stack else {
             return std::ptr::null_mut();
         };
-        let Some(batch) = stack.batches.back_mut() else {
+        let Some(batch) = stack.top() else {
             return std::ptr::null_mut();
         };
         let before = batch.bytes;
         let link = batch.pop();
         let weight = before.wrapping_sub(batch.bytes);
-        if batch.is_empty() {
-            stack.batches.pop_back();
-        }
         stack.took(1, weight);
         self.publish(&stack);
         link
@@ -194,17 +229,20 @@ impl Depot {
     }
 
     /// Takes everything; from then on, if `close`, takes nothing in.
-    pub(crate) fn drain(&self, close: bool) -> VecDeque<Batch> {
+    pub(crate) fn drain(&self, close: bool) -> Drained {
         let Some(mut stack) = self.stack.lock_bounded(Patience::Long) else {
             // The lock's holder was lost in a fork: what it guards leaks.
-            return VecDeque::new();
+            return VecDeque::new().into_iter().chain(None);
         };
         stack.closed |= close;
         let (objects, bytes) = (stack.objects, stack.bytes);
         stack.took(objects, bytes);
         stack.low_before = 0;
         self.publish(&stack);
+        let hottest = Some(stack.hottest.take());
         std::mem::take(&mut stack.batches)
+            .into_iter()
+            .chain(hottest)
     }
 
     /// A pass begins: how many objects no thread needed during the last `intervals` (one or two).
@@ -218,7 +256,7 @@ impl Depot {
         };
         // What is left of the low mark when the surplus has gone.
         stack.low_before = stack.low - surplus;
-        Some(surplus)
+        Some(surplus as usize)
     }
 
     /// A pass ends: `unneeded` objects came in from caches, to the cold end. No thread needed them in
@@ -226,8 +264,9 @@ impl Depot {
     /// lock could not be taken.
     pub(crate) fn end_interval(&self, unneeded: usize) -> Option<()> {
         let mut stack = self.stack.lock_bounded(Patience::Short)?;
-        stack.low_before = (stack.low_before + unneeded).min(stack.objects);
-        stack.low = stack.objects;
+        let unneeded = in_32_bits(unneeded);
+        stack.low = in_32_bits(stack.objects);
+        stack.low_before = stack.low_before.saturating_add(unneeded).min(stack.low);
         Some(())
     }
 
@@ -235,9 +274,9 @@ impl Depot {
     /// once.
     pub(crate) fn newcomers(&self, unneeded: usize) -> Option<usize> {
         let mut stack = self.stack.lock_bounded(Patience::Short)?;
-        let count = unneeded.min(stack.low_before);
+        let count = in_32_bits(unneeded).min(stack.low_before);
         stack.low_before -= count;
-        Some(count)
+        Some(count as usize)
     }
 
     /// Gives the stack's own memory back after a burst.
@@ -267,12 +306,18 @@ impl Depot {
             return None;
         }
         let mut stack = self.nonempty()?.lock_bounded(Patience::Short)?;
-        let mut batch = stack.batches.pop_front()?;
-        if batch.len > count {
-            // The top of the batch is its hot end: take that off, put it back, keep the rest.
-            let stays = batch.len - count;
+        let mut batch = stack.coldest()?.take();
+        // The top of the batch is its hot end: take that off, put it back, keep the rest.
+        let stays = batch.len.saturating_sub(count);
+        if stays > 0 {
             let top = batch.split_top(stays);
-            stack.batches.push_front(top);
+            if let Some(coldest) = stack.batches.front_mut() {
+                *coldest = top;
+            } else {
+                stack.hottest = top;
+            }
+        } else {
+            stack.batches.pop_front();
         }
         stack.took(batch.len, batch.bytes);
         self.publish(&stack);
@@ -303,9 +348,46 @@ impl Depot {
 }
 
 impl Stack {
+    /// Whether a batch for this end goes to the place of the hottest one.
+    fn takes_hottest(&self, end: End) -> bool {
+        self.hottest.is_empty() && (end == End::Hot || self.batches.is_empty())
+    }
+
+    /// Puts a batch at one end. There is room.
+    fn put(&mut self, batch: Batch, end: End) {
+        self.came(batch.len, batch.bytes);
+        match end {
+            End::Hot => {
+                let below = std::mem::replace(&mut self.hottest, batch);
+                if !below.is_empty() {
+                    self.batches.push_back(below);
+                }
+            }
+            End::Cold => self.batches.push_front(batch),
+        }
+    }
+
+    /// The hottest batch, in its place.
+    fn top(&mut self) -> Option<&mut Batch> {
+        if self.hottest.is_empty() {
+            self.hottest = self.batches.pop_back()?;
+        }
+        Some(&mut self.hottest)
+    }
+
+    fn coldest(&mut self) -> Option<&mut Batch> {
+        let hottest = Some(&mut self.hottest).filter(|batch| !batch.is_empty());
+        self.batches.front_mut().or(hottest)
+    }
+
+    fn came(&mut self, objects: usize, bytes: usize) {
+        self.objects += objects;
+        self.bytes = self.bytes.wrapping_add(bytes);
+    }
+
     fn took(&mut self, objects: usize, bytes: usize) {
         self.objects -= objects;
         self.bytes = self.bytes.wrapping_sub(bytes);
-        self.low = self.low.min(self.objects);
+        self.low = self.low.min(in_32_bits(self.objects));
     }
 }

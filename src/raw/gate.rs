@@ -198,10 +198,10 @@ impl Gate {
         !self.busy.load(Ordering::Acquire) // mutant: visitor-busy
     }
 
-    /// Sets or clears a reason.
-    pub(super) fn set(&self, reason: u8, on: bool) {
-        let others = self.reasons() & !reason;
-        self.set_reasons(if on { others | reason } else { others });
+    /// Sets or clears a reason, or several.
+    pub(super) fn set(&self, reasons: u8, on: bool) {
+        let others = self.reasons() & !reasons;
+        self.set_reasons(if on { others | reasons } else { others });
     }
 
     pub(super) fn has(&self, reason: u8) -> bool {
