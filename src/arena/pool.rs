@@ -480,7 +480,7 @@ impl Leave for Pooled<Region> {
     fn leave(mut self) {
         self.end();
         match self.settled() {
-            Some(weight) => Pooled::give_back_with(self, weight, |_| ()),
+            Some(weight) => Pooled::give_back_clean(self, weight),
             None => drop(self),
         }
     }

@@ -127,6 +127,8 @@ impl Region {
     }
 
     /// The request is over: the slow path.
+    #[cold]
+    #[inline(never)]
     fn settle(&mut self) {
         let total = self.bump.allocated_bytes();
         let spared = self.bump.chunk_capacity() + self.barred.take();

@@ -252,11 +252,13 @@ impl<T: Send> Pooled<T> {
         }
     }
 
-    /// The object goes back, by the slow path if need be.
+    /// An object that is reset already goes back, by the slow path if need be. `weight` is what it holds.
     #[inline(always)]
-    pub(crate) fn give_back_with(this: Self, weight: usize, reset: impl FnOnce(&mut T)) {
-        if let Err(this) = Self::give_back_fast(this, weight, reset) {
-            drop(this);
+    pub(crate) fn give_back_clean(this: Self, weight: usize) {
+        if let Err(this) = Self::give_back_fast(this, weight, |_| ()) {
+            let link = Self::into_link(this).as_ptr();
+            // SAFETY: the guard held the node, and is gone without having given it back.
+            unsafe { give_back_clean::<T>(link, weight) };
         }
     }
 
@@ -334,6 +336,25 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     unsafe { reset_and_keep::<T>(core, link) };
 }
 
+/// The same of an object that is reset already and weighs `weight`: one from another thread, for the most part.
+///
+/// # Safety
+/// As [`give_back`].
+#[inline(never)]
+unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
+    // SAFETY: the caller holds the node.
+    let core = unsafe { Core::of(link) };
+    // SAFETY: the node keeps its core alive (I6).
+    let special = unsafe { (*core).is_special() };
+    if special || std::thread::panicking() {
+        // Which resets it once more.
+        // SAFETY: the caller's.
+        return unsafe { give_back_special::<T>(link) };
+    }
+    // SAFETY: the caller's.
+    unsafe { keep::<T>(core, link, weight) };
+}
+
 /// A return to a pool that keeps nothing at the moment or has large objects, or while the thread panics.
 ///
 /// # Safety
@@ -384,6 +405,16 @@ unsafe fn reset_and_keep<T: Send + 'static>(core: *const Core, link: *mut Link) 
     // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
     let weight = unsafe { Shell::<T>::reset(core, object) };
     std::mem::forget(bomb);
+    // SAFETY: the caller's.
+    unsafe { keep::<T>(core, link, weight) };
+}
+
+/// Keeps an object that has been reset and weighs `weight`.
+///
+/// # Safety
+/// As [`give_back`], and the core is the node's.
+#[inline(always)]
+unsafe fn keep<T: Send + 'static>(core: *const Core, link: *mut Link, weight: usize) {
     if weight <= MAX_WEIGHT {
         let (mine, look) = (place(Place::owner), |all: &Directory| {
             place(|place| all.cache_at(place))
