@@ -92,7 +92,10 @@ fn main() -> ExitCode {
         }
         times[1].push(thread_nanos() - begun);
     }
-    for (at, what) in ["the end of a thread", "a pass over each"].iter().enumerate() {
+    for (at, what) in ["the end of a thread", "a pass over each"]
+        .iter()
+        .enumerate()
+    {
         let times = &mut times[at];
         times.sort_unstable();
         let [least, median, most] = [0, times.len() / 2, times.len() - 1]

@@ -31,7 +31,11 @@ static READY: AtomicUsize = AtomicUsize::new(0);
 
 type Objects = Vec<Pooled<Vec<u8>>>;
 
-const MODES: [&str; 3] = ["alone", "beside drops to another pool", "beside drops of its own"];
+const MODES: [&str; 3] = [
+    "alone",
+    "beside drops to another pool",
+    "beside drops of its own",
+];
 
 fn nanos(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
@@ -56,7 +60,10 @@ fn pin(processor: usize) -> bool {
 
 /// Processor time of this thread while `work` runs, in nanoseconds, and how much longer it took.
 fn timed(work: impl FnOnce()) -> (f64, f64) {
-    let (wall, own) = (nanos(libc::CLOCK_MONOTONIC), nanos(libc::CLOCK_THREAD_CPUTIME_ID));
+    let (wall, own) = (
+        nanos(libc::CLOCK_MONOTONIC),
+        nanos(libc::CLOCK_THREAD_CPUTIME_ID),
+    );
     work();
     let own = nanos(libc::CLOCK_THREAD_CPUTIME_ID) - own;
     let wall = nanos(libc::CLOCK_MONOTONIC) - wall;
@@ -152,7 +159,10 @@ fn main() -> ExitCode {
     for (at, mode) in MODES.iter().enumerate() {
         let both_ran = times[at].len();
         medians[at] = median(&mut times[at]);
-        print!("{:5.2} ns a pair {mode} ({both_ran} of {rounds} rounds)", medians[at]);
+        print!(
+            "{:5.2} ns a pair {mode} ({both_ran} of {rounds} rounds)",
+            medians[at]
+        );
         if at > 0 {
             print!("; {:5.2} ns a drop over there", median(&mut drops[at]));
         }
