@@ -10,6 +10,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${1-}" != --help ]; then
-    cargo build --release --locked --features metrics,serde --example server --example load
+    cargo build --release --locked --example server --example load
 fi
 exec python3 benches/server.py --programs "${CARGO_TARGET_DIR:-$PWD/target}/release/examples" "$@"

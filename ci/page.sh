@@ -12,5 +12,5 @@ for command in chromium chromedriver python3; do
     fi
 done
 target="${CARGO_TARGET_DIR:-$PWD/target}"
-cargo build --quiet --locked --features metrics,serde --example server
+cargo build --quiet --locked --example server
 python3 ci/page.py "$target/debug/examples/server" "$target/page"

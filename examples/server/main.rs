@@ -1,7 +1,7 @@
 //! An HTTP service that takes JSON events, with its scratch from pools, and shows what the pools do.
 //!
 //! ```text
-//! cargo run --release --features metrics,serde --example server -- --listen 127.0.0.1:8080
+//! cargo run --release --example server -- --listen 127.0.0.1:8080
 //! curl --compressed -H 'content-type: application/json' -d '{"b": [1, 2], "a": null}' \
 //!     http://127.0.0.1:8080/v1/events
 //! ```
