@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(docsrs, doc(auto_cfg(hide(repool_loom))))]
 #![cfg_attr(
     any(repool_loom, not(all(feature = "bytes", feature = "bumpalo"))),
     allow(
