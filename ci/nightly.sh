@@ -40,6 +40,20 @@ fi
 
 step tests env REPOOL_TEST_SCALE=10 cargo test --release --locked --all-features
 
+# The crates as crates.io will have them, and the documentation as docs.rs will.
+step package ci/package.sh
+docs_rs() (
+    export RUSTDOCFLAGS="--cfg docsrs -D warnings" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/docs-rs"
+    cargo +nightly doc --no-deps --locked --all-features &&
+        grep -q '<code>diagnostics</code></strong>' "$CARGO_TARGET_DIR/doc/repool/diagnostics/index.html"
+)
+if rustup toolchain list 2>/dev/null | grep -q '^nightly-'; then
+    step docs-rs docs_rs
+else
+    skip docs-rs "no nightly toolchain"
+fi
+step semver ci/semver.sh
+
 # Both skip by themselves what has no tool here, and say so.
 step sanitizers ci/sanitizers.sh
 step miri ci/miri.sh
