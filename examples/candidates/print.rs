@@ -102,8 +102,8 @@ fn candidate(
     if let Some(seconds) = profile.seconds() {
         write!(
             out,
-            " ({:.1} ms per second of the run)",
-            finding.saved / 1e6 / seconds
+            " ({} per second of the run)",
+            time(finding.saved / seconds)
         )?;
     }
     writeln!(out, ": {} instead of {} each", time(instead), time(each))?;

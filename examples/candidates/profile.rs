@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// A profile of a heap.
@@ -75,7 +76,10 @@ impl Profile {
 /// The profile, or the line to fail with.
 pub(crate) fn read(path: &Path) -> Result<Profile, String> {
     let name = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => format!("{name}: is no heap profile of dhat (it is no text)"),
+        _ => format!("{name}: {error}"),
+    })?;
     if text.trim().is_empty() {
         return Err(format!("{name}: is empty; was the program still running?"));
     }
