@@ -305,7 +305,7 @@ pub(crate) fn memory(plain: &Burst, pooled: &Burst) -> Result<String, String> {
     ];
     let all = || sides.iter().flat_map(|(_, points)| points);
     let last = all().map(|point| point.0).fold(0.0, f64::max);
-    let most = all().map(|point| point.1).fold(1.0, f64::max) * 1.3;
+    let most = all().map(|point| point.1).fold(1.0, f64::max) * 1.4;
     svg(340, |area| {
         let (head, area) = area.split_vertically(HEAD);
         let names = [

@@ -184,8 +184,9 @@ fn full(summary: &Summary) -> Markup {
             h3 { (summary.workload.name()) ": " (table::what(summary.workload)) }
             table {
                 thead { tr {
-                    th { "" } th { "plain" } th { "pooled" } th { "off" }
-                    th { "pooled/plain" } th { "lowest to highest" } th { "off/plain" } th { "better" }
+                    // A phone shows the first four; the rest is a swipe away.
+                    th { "" } th { "plain" } th { "pooled" } th { "pooled/plain" }
+                    th { "lowest to highest" } th { "better" } th { "off" } th { "off/plain" }
                 } }
                 tbody {
                     @for row in &summary.rows { (figures(row)) }
@@ -210,11 +211,11 @@ fn figures(row: &Row) -> Markup {
             td { (row.figure) }
             td class=(won(Better::Plain)) { (table::number(row.plain)) }
             td class=(won(Better::Pooled)) { (table::number(row.pooled)) }
-            td { (table::number(row.off)) }
             td { (ratio) }
             td { (spread.trim_matches(['(', ')'])) }
-            td { (table::shown(row.off_ratio).0) }
             td { (row.better.name()) }
+            td { (table::number(row.off)) }
+            td { (table::shown(row.off_ratio).0) }
         }
     }
 }

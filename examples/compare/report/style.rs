@@ -32,6 +32,8 @@ th, td { padding: .2rem .6rem; text-align: right; white-space: nowrap;
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .won { font-weight: 700; }
 ul { padding-left: 1.2rem; max-width: 55rem; }
+@media (max-width: 600px) { table { font-size: .78rem; } th, td { padding: .2rem .35rem; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); } }
 @media print { body { padding: 0; max-width: none; font-size: 11pt; } h2, h3 { break-after: avoid; }
   .charts { grid-template-columns: 1fr 1fr; } table { font-size: 8.5pt; } .table { overflow: visible; } }
 ";
