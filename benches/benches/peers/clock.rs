@@ -6,7 +6,7 @@
 //! threads of the turns that remain did run at the same time.
 
 use crate::contender::{self, Contender};
-use crate::go::Go;
+use crate::go::{GO, Go};
 use crate::scenario::Scenario;
 use crate::{Options, live};
 use std::time::{Duration, Instant};
@@ -23,10 +23,30 @@ pub struct Figures {
     /// Nanoseconds of one core for an object; `None` for a round that does not count.
     pub ns: Vec<Option<f64>>,
     pub gets: u64,
-    pub created: u64,
+    /// `None` where nothing counts them: other allocators' blocks.
+    pub created: Option<u64>,
+    /// Bytes of an object.
+    pub size: usize,
     /// Objects alive when all were given back and the threads had ended, and some seconds later.
     pub left: Option<u64>,
     pub later: Option<u64>,
+    /// The share of objects that crossed threads, in the last turn, where that is counted.
+    pub crossed: Option<f64>,
+}
+
+impl Figures {
+    fn new(name: &'static str, size: usize, counted: bool) -> Self {
+        Self {
+            name,
+            ns: Vec::new(),
+            gets: 0,
+            created: counted.then_some(0),
+            size,
+            left: None,
+            later: None,
+            crossed: None,
+        }
+    }
 }
 
 pub struct Outcome {
@@ -35,30 +55,22 @@ pub struct Outcome {
     pub thrown: usize,
 }
 
-pub fn measure(scenario: &Scenario, go: Option<&Go>, options: &Options) -> Outcome {
+pub fn measure(scenario: &Scenario, number: usize, go: Option<&Go>, options: &Options) -> Outcome {
     let single = Duration::from_millis(options.window);
     let window = if scenario.is_parallel() {
         3 * single
     } else {
         single
     };
-    let contenders: Vec<Contender> = contender::all()
+    let contenders: Vec<Contender> = contender::all(*scenario, number)
         .into_iter()
         .filter(|contender| contender.fits(*scenario))
         .collect();
     let go = go.filter(|go| go.knows(scenario));
     let mut figures: Vec<Figures> = contenders
         .iter()
-        .map(|contender| contender.name)
-        .chain(go.map(|_| "Go sync.Pool"))
-        .map(|name| Figures {
-            name,
-            ns: Vec::new(),
-            gets: 0,
-            created: 0,
-            left: None,
-            later: None,
-        })
+        .map(|one| Figures::new(one.name, one.size, one.is_counted()))
+        .chain(go.map(|_| Figures::new(GO, scenario.bytes(), true)))
         .collect();
     let alive: Vec<_> = contenders.iter().map(|one| live::alive(one.size)).collect();
     // What is new is slow: a round that does not count.
@@ -78,20 +90,28 @@ pub fn measure(scenario: &Scenario, go: Option<&Go>, options: &Options) -> Outco
             let mut ns = None;
             for _ in 0..TRIES {
                 let others = scenario.is_parallel().then(Others::start);
+                let one = &mut figures[which];
+                let (gets, created, elsewhere);
                 match contenders.get(which) {
                     Some(contender) => {
-                        let created = live::created(contender.size);
+                        let before = live::created(contender.size);
                         let turn = contender.turn(*scenario, window);
-                        figures[which].gets += turn.gets;
-                        figures[which].created += (live::created(contender.size) - created) as u64;
+                        created = (live::created(contender.size) - before) as u64;
+                        (gets, elsewhere) = (turn.gets, 0.0);
+                        one.crossed = turn.crossed.or(one.crossed);
                         ns = Some(turn.ns());
                     }
-                    None => ns = go.and_then(|go| go.turn(scenario, window)),
+                    None => {
+                        let Some(turn) = go.and_then(|go| go.turn(scenario, window)) else {
+                            break;
+                        };
+                        (gets, created, elsewhere) = (turn.gets, turn.created, turn.busy);
+                        ns = Some(turn.ns);
+                    }
                 }
-                // Go is another process, and so not told from the others.
-                let alone = which >= contenders.len()
-                    || others.is_none_or(|others| others.share() <= OTHERS);
-                if alone {
+                one.gets += gets;
+                one.created = one.created.map(|sum| sum + created);
+                if others.is_none_or(|others| others.share(elsewhere) <= OTHERS) {
                     break;
                 }
                 thrown += 1;
@@ -106,7 +126,10 @@ pub fn measure(scenario: &Scenario, go: Option<&Go>, options: &Options) -> Outco
     for (at, contender) in contenders.iter().enumerate() {
         figures[at].left = left(contender, alive[at]);
     }
-    std::thread::sleep(Duration::from_secs(options.wait));
+    // An allocator's blocks and small objects are not looked at.
+    if figures.iter().any(|one| one.created.is_some()) {
+        std::thread::sleep(Duration::from_secs(options.wait));
+    }
     for (at, contender) in contenders.iter().enumerate() {
         figures[at].later = left(contender, alive[at]);
     }
@@ -129,14 +152,15 @@ impl Others {
         }
     }
 
-    /// Of all its processors' time, since the start. Nothing, where the kernel does not say.
-    fn share(&self) -> f64 {
+    /// Of all its processors' time, since the start; `elsewhere` is what a program of ours took in
+    /// seconds. Nothing, where the kernel does not say.
+    fn share(&self, elsewhere: f64) -> f64 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let wall = self.wall.elapsed().as_secs_f64();
         match self.all.zip(busy()) {
             Some((before, after)) => {
                 // The kernel counts in hundredths of a second on each processor.
-                let others = (after - before) - (ours() - self.ours) - 0.01 * cores;
+                let others = (after - before) - (ours() - self.ours) - elsewhere - 0.01 * cores;
                 others.max(0.0) / (wall * cores)
             }
             None => 0.0,

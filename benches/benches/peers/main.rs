@@ -2,24 +2,27 @@
 //!
 //! All contenders do the same work: get a vector of 1 KiB, write 64 bytes, give it back. They take
 //! turns within one process, in another order each round; a ratio is taken within each round, and the
-//! medians of those are reported with their quartiles. Beside the times: objects created in 1000 gets,
-//! objects alive when all is given back, and 15 s later.
+//! medians of those are reported with their quartiles. Beside the times: the share of gets that found an
+//! idle object, and objects and bytes alive when all is given back, and 15 s later.
 //!
 //! Usage: `cargo bench --bench peers [-- [--rounds N] [--window MS] [--only TEXT] [--wait S]]`: rounds
 //! (21), the length of one contender's turn (20 ms for one thread, three times that for more), scenarios
 //! with this text in their name, seconds until what is alive is counted again (15). Go takes part if
 //! `go` is in the PATH.
 //!
-//! The cast: [`contender`] has the pools, [`scenario`] what is done with them, [`clock`] times it and
-//! says which rounds do not count, [`live`] counts objects, [`go`] speaks with the Go program, and
-//! [`table`] prints.
+//! The cast: [`scenario`] says what is done with objects, and [`contender`] has the pools; [`work`],
+//! [`crossing`] and [`tasks`] do it, [`clock`] times it and says which rounds do not count, [`live`]
+//! counts objects, [`go`] speaks with the Go program, and [`table`] prints.
 
 mod clock;
 mod contender;
+mod crossing;
 mod go;
 mod live;
 mod scenario;
 mod table;
+mod tasks;
+mod work;
 
 use clap::Parser;
 use repool_bench::report::print_setting;
@@ -60,9 +63,9 @@ fn main() {
         3 * options.window
     );
     let mut all = Vec::new();
-    for scenario in Scenario::all() {
+    for (number, scenario) in Scenario::all().into_iter().enumerate() {
         if scenario.name().contains(&options.only) {
-            let result = clock::measure(&scenario, go.as_ref(), &options);
+            let result = clock::measure(&scenario, number, go.as_ref(), &options);
             table::print(&scenario, &result);
             all.push((scenario, result));
         }

@@ -1,7 +1,8 @@
 //! The output.
 
 use crate::clock::{Figures, Outcome};
-use crate::contender::{CELL, GLIBC, JEMALLOC, MIMALLOC, REPOOL, SYNC_PEERS};
+use crate::contender::{CELL, GLIBC, JEMALLOC, OWN_SLOTS, POOLS, REPOOL, SYNC_PEERS};
+use crate::go::GO;
 use crate::scenario::Scenario;
 
 /// One scenario: a line for each contender.
@@ -12,17 +13,17 @@ pub fn print(scenario: &Scenario, outcome: &Outcome) {
     };
     println!("\n{}{thrown}", scenario.name());
     println!(
-        "  {:<26}{:>9}  {:<17}{:>8}  {:<15}{:>9}{:>8}{:>8}",
-        "", "ns", "quartiles", "repool/", "quartiles", "created", "left", "later"
+        "  {:<22}{:>10}  {:<19}{:>8}  {:<15}{:>8}{:>8}{:>9}{:>8}{:>9}",
+        "", "ns", "quartiles", "repool/", "quartiles", "hits %", "left", "KiB", "later", "KiB"
     );
     for one in &outcome.figures {
         let Some([low, median, high]) = quartiles(one.ns.iter().flatten().copied().collect())
         else {
-            println!("  {:<26}  no round counts", one.name);
+            println!("  {:<22}  no round counts", one.name);
             continue;
         };
         print!(
-            "  {:<26}{median:>9.1}  {:<17}",
+            "  {:<22}{median:>10.1}  {:<19}",
             one.name,
             format!("{low:.1} - {high:.1}")
         );
@@ -32,21 +33,33 @@ pub fn print(scenario: &Scenario, outcome: &Outcome) {
             }
             _ => print!("{:>8}  {:<15}", "", ""),
         }
-        // Plain allocators create each; those of other names are not looked at by the counters.
-        let counted =
-            !matches!(one.name, MIMALLOC | JEMALLOC) && one.left.is_some() && one.created > 0
-                || one.name == REPOOL;
-        if counted {
-            println!(
-                "{:>9.2}{:>8}{:>8}",
-                1000.0 * one.created as f64 / one.gets.max(1) as f64,
-                one.left.unwrap_or(0),
-                one.later.unwrap_or(0)
-            );
-        } else {
-            println!("{:>9}{:>8}{:>8}", "", "", "");
+        print_objects(one);
+    }
+    let crossed = outcome.figures.iter().filter_map(|one| one.crossed);
+    if let Some(least) = crossed.reduce(f64::min) {
+        println!(
+            "  at least {:.0} % of the objects came back on another worker",
+            100.0 * least
+        );
+    }
+}
+
+/// Hits, and what was alive at the end and later.
+fn print_objects(one: &Figures) {
+    match one.created {
+        Some(created) if one.gets > 0 => {
+            let hits = 1.0 - created as f64 / one.gets as f64;
+            print!("{:>8.2}", 100.0 * hits.max(0.0));
+        }
+        _ => print!("{:>8}", ""),
+    }
+    for alive in [one.left, one.later] {
+        match alive.filter(|_| one.created.is_some()) {
+            Some(alive) => print!("{alive:>8}{:>9}", alive as usize * one.size / 1024),
+            None => print!("{:>8}{:>9}", "", ""),
         }
     }
+    println!();
 }
 
 /// The ratios that were aimed at, and whether they were met.
@@ -58,41 +71,43 @@ pub fn print_targets(all: &[(Scenario, Outcome)]) {
             .map(|(_, out)| out)
     };
     let held = |threads, objects| of(Scenario::Held { threads, objects });
-    let line = |what: &str, target: f64, ratio: Option<f64>| match ratio {
-        Some(ratio) => {
+    let line = |what: &str, target: f64, ratio: Option<(f64, &str)>| match ratio {
+        Some((ratio, other)) => {
             let met = if ratio <= target { "met" } else { "MISSED" };
-            println!("  {what:<58}{target:>7.2}{ratio:>9.3}  {met}");
+            println!("  {what:<46}{target:>7.2}{ratio:>9.3}  {met:<8}{other}");
         }
-        None => println!("  {what:<58}{target:>7.2}      n/a"),
+        None => println!("  {what:<46}{target:>7.2}      n/a"),
     };
-    let middle = |outcome: Option<&Outcome>, other: &str| Some(ratio(outcome?, REPOOL, other)?[1]);
+    let to = |outcome: Option<&Outcome>, other: &'static str| {
+        Some((ratio(outcome?, REPOOL, other)?[1], other))
+    };
     let one = held(1, 1);
-    line("one thread / thread-local cell", 1.1, middle(one, CELL));
-    line("one thread / jemalloc", 0.8, middle(one, JEMALLOC));
-    line("one thread / Go", 0.4, middle(one, "Go sync.Pool"));
-    line("one thread / best Sync peer", 1.0, best(one));
-    line("40 held / jemalloc", 0.2, middle(held(1, 40), JEMALLOC));
+    line("one thread", 1.1, to(one, CELL));
+    line("one thread", 0.8, to(one, JEMALLOC));
+    line("one thread", 0.4, to(one, GO));
+    line("one thread, best Sync peer", 1.0, best(one, &SYNC_PEERS));
+    line("40 held", 0.2, to(held(1, 40), JEMALLOC));
     let two = held(2, 1);
     let alone = one
         .zip(two)
-        .and_then(|(one, two)| Some(time(two, REPOOL)? / time(one, REPOOL)?));
-    line("two threads / one thread", 1.1, alone);
-    line("two threads / best Sync peer", 1.0 / 3.0, best(two));
-    line("eight threads / best Sync peer", 1.0, best(held(8, 1)));
+        .and_then(|(one, two)| Some((time(two, REPOOL)? / time(one, REPOOL)?, "repool alone")));
+    line("two threads, one thread", 1.1, alone);
+    let shared = best(two, &SYNC_PEERS);
+    line("two threads, best shared pool", 1.0 / 3.0, shared);
+    let eight = held(8, 1);
+    line("eight threads, best pool", 1.0, best(eight, &POOLS));
+    let slots = best(eight, &OWN_SLOTS);
+    line("eight threads, best slot of its own", 1.0, slots);
     for (getters, droppers) in [(1, 1), (1, 3), (3, 1)] {
         let crossing = of(Scenario::Crossing { getters, droppers });
-        let name = format!("crossing {getters} to {droppers} / best Sync peer");
-        line(&name, 1.0, best(crossing));
+        let name = format!("crossing {getters} to {droppers}, best Sync peer");
+        line(&name, 0.9, best(crossing, &SYNC_PEERS));
     }
-    line("crossing 1 to 1 / glibc", 1.0, {
-        middle(
-            of(Scenario::Crossing {
-                getters: 1,
-                droppers: 1,
-            }),
-            GLIBC,
-        )
+    let crossing = of(Scenario::Crossing {
+        getters: 1,
+        droppers: 1,
     });
+    line("crossing 1 to 1", 0.15, to(crossing, GLIBC));
 }
 
 fn time(outcome: &Outcome, name: &str) -> Option<f64> {
@@ -100,13 +115,13 @@ fn time(outcome: &Outcome, name: &str) -> Option<f64> {
     Some(quartiles(one.ns.iter().flatten().copied().collect())?[1])
 }
 
-/// repool to the fastest of those that all threads share.
-fn best(outcome: Option<&Outcome>) -> Option<f64> {
+/// repool to the fastest of these.
+fn best(outcome: Option<&Outcome>, names: &[&'static str]) -> Option<(f64, &'static str)> {
     let outcome = outcome?;
-    SYNC_PEERS
+    names
         .iter()
-        .filter_map(|name| Some(ratio(outcome, REPOOL, name)?[1]))
-        .reduce(f64::max)
+        .filter_map(|&name| Some((ratio(outcome, REPOOL, name)?[1], name)))
+        .max_by(|one, other| one.0.total_cmp(&other.0))
 }
 
 fn find<'o>(outcome: &'o Outcome, name: &str) -> Option<&'o Figures> {
