@@ -141,9 +141,11 @@ fn panel(
         .x_label_area_size(42)
         .y_label_area_size(62)
         .build_cartesian_2d(
-            (across.start..across.end * 1.05).log_scale(),
-            // Room for the key above.
-            (up.start * 0.7..up.end * 6.0).log_scale(),
+            (across.start..across.end * 1.05).log_scale().base(2.0),
+            // Room for the key above. Few decades have few marks.
+            (up.start * 0.7..up.end * 6.0)
+                .log_scale()
+                .base(if up.end > 100.0 * up.start { 10.0 } else { 2.0 }),
         )?;
     chart
         .configure_mesh()
@@ -168,11 +170,10 @@ fn panel(
         };
         let dashed = one.dashed;
         drawn.label(one.name).legend(move |at| {
-            // In a whole line the second piece changes nothing.
-            let end = if dashed { 10 } else { 26 };
+            let (end, next) = if dashed { (10, 16) } else { (13, 13) };
             EmptyElement::at(at)
                 + PathElement::new([(0, 0), (end, 0)], style)
-                + PathElement::new([(16, 0), (26, 0)], style)
+                + PathElement::new([(next, 0), (26, 0)], style)
         });
     }
     chart

@@ -8,7 +8,7 @@ use crate::clock::{Spread, nanoseconds};
 use repool::{Pool, Pooled};
 use std::hint::{black_box, spin_loop};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Objects in a list, and the bytes of it: see DESIGN.md.
@@ -38,6 +38,9 @@ pub(crate) struct Parts {
     /// What an object costs both threads together that one got and the other dropped, and what it costs if it
     /// goes back by hand instead of to the pool.
     pub(crate) crossing: Option<[Spread; 2]>,
+    /// A thread's own get and drop: beside a thread that touches no pool, beside one that drops objects of another
+    /// pool, and beside one that drops those that this thread got.
+    pub(crate) beside: [Option<Spread>; 3],
 }
 
 pub(crate) struct Contended {
@@ -74,6 +77,7 @@ pub(crate) fn measure(rounds: usize) -> Parts {
             .map(|&between| contended(rounds, between))
             .collect(),
         crossing: crossing(rounds),
+        beside: beside(rounds),
     }
 }
 
@@ -303,6 +307,70 @@ fn crossing(rounds: usize) -> Option<[Spread; 2]> {
     Some([Spread::of(pooled)?, Spread::of(by_hand)?])
 }
 
+/// What the other thread does meanwhile.
+#[derive(Clone, Copy)]
+enum Beside {
+    Nothing,
+    DropsOfAnotherPool,
+    DropsOfThis,
+}
+
+fn beside(rounds: usize) -> [Option<Spread>; 3] {
+    const OBJECTS: usize = 20_000;
+    let (pool, another) = (
+        Pool::new(repool_bench::fresh),
+        Pool::new(repool_bench::fresh),
+    );
+    let round = |what: Beside| {
+        let (send, receive) = crossbeam_channel::bounded::<Vec<Pooled<Vec<u8>>>>(1);
+        let ended = &AtomicBool::new(false);
+        let (pool, another) = (&pool, &another);
+        let owner = move || {
+            let of = match what {
+                Beside::DropsOfAnotherPool => another,
+                Beside::Nothing | Beside::DropsOfThis => pool,
+            };
+            // They come from here, wherever they were before.
+            let all: Vec<_> = (0..OBJECTS).map(|_| of.get()).collect();
+            let kept = match what {
+                Beside::Nothing => Some(all),
+                Beside::DropsOfAnotherPool | Beside::DropsOfThis => {
+                    send.send(all).ok()?;
+                    None
+                }
+            };
+            drop(send);
+            let (from, mut pairs) = (nanoseconds(), 0.0);
+            while !ended.load(Ordering::Relaxed) {
+                for _ in 0..500 {
+                    repool_bench::work(&mut pool.get());
+                }
+                pairs += 500.0;
+            }
+            let time = (nanoseconds() - from) / pairs;
+            drop(kept);
+            Some(time)
+        };
+        let other = move || {
+            loop {
+                match receive.try_recv() {
+                    Ok(all) => break drop(all),
+                    Err(crossbeam_channel::TryRecvError::Empty) => spin_loop(),
+                    Err(crossbeam_channel::TryRecvError::Disconnected) => break work(200_000),
+                }
+            }
+            ended.store(true, Ordering::Relaxed);
+        };
+        both(owner, other).and_then(|(time, ())| time)
+    };
+    [
+        Beside::Nothing,
+        Beside::DropsOfAnotherPool,
+        Beside::DropsOfThis,
+    ]
+    .map(|what| Spread::of(counting(rounds, || round(what))))
+}
+
 impl Parts {
     pub(crate) fn print(&self) {
         println!("Parts, in nanoseconds: median and quartiles\n");
@@ -336,6 +404,23 @@ impl Parts {
                 "  the pool's part of that                    {:.1}, as much as {:.2} lines that are waited for",
                 pooled.median - by_hand.median,
                 (pooled.median - by_hand.median) / line.median
+            );
+        }
+        println!("\n  a thread's own get, write and drop, beside a thread that");
+        for (what, time) in [
+            "touches no pool                          ",
+            "drops objects of another pool            ",
+            "drops objects that this one got          ",
+        ]
+        .iter()
+        .zip(self.beside)
+        {
+            println!("    {what}{}", shown(time));
+        }
+        if let [Some(alone), _, Some(same)] = self.beside {
+            println!(
+                "    the last to the first                    {:.2}",
+                same.median / alone.median
             );
         }
         println!(
