@@ -69,8 +69,8 @@ pub fn measure(scenario: &Scenario, number: usize, go: Option<&Go>, options: &Op
     let go = go.filter(|go| go.knows(scenario));
     let mut figures: Vec<Figures> = contenders
         .iter()
-        .map(|one| Figures::new(one.name, one.size, one.is_counted()))
-        .chain(go.map(|_| Figures::new(GO, scenario.bytes(), true)))
+        .map(|one| Figures::new(one.name, one.size, one.is_counted(*scenario)))
+        .chain(go.map(|_| Figures::new(GO, scenario.bytes(), *scenario != Scenario::First)))
         .collect();
     let alive: Vec<_> = contenders.iter().map(|one| live::alive(one.size)).collect();
     // What is new is slow: a round that does not count.

@@ -27,6 +27,7 @@ pub const CELL: &str = "thread_local! cell";
 pub const GLIBC: &str = "glibc";
 pub const MIMALLOC: &str = "mimalloc";
 pub const JEMALLOC: &str = "jemalloc";
+const PLURALITY: &str = "plurality";
 /// What a thread has for itself, shared with nobody: no pool, or one for each thread.
 pub const OWN_SLOTS: [&str; 2] = [CELL, "thread_local! Vec"];
 /// Pools that all threads share, and not a slot or a stack of each thread's own.
@@ -98,8 +99,10 @@ impl Contender {
     }
 
     /// Whether the global allocator sees its objects, and takes no other blocks for them.
-    pub fn is_counted(&self) -> bool {
-        !matches!(self.name, MIMALLOC | JEMALLOC | "plurality") && self.size > 512
+    pub fn is_counted(&self, scenario: Scenario) -> bool {
+        // Plain blocks do not go through it; those of a pool that is used once are of one size for all.
+        let seen = !self.plain && self.name != PLURALITY && scenario != Scenario::First;
+        seen && self.size > 512
     }
 
     fn first(&mut self, first: fn()) {
@@ -523,7 +526,7 @@ fn pools<const ALL: bool>(maker: &mut Maker) {
             black_box(block.as_mut_ptr());
             block
         };
-        maker.add_single(("plurality", size), get, drop);
+        maker.add_single((PLURALITY, size), get, drop);
     }
 }
 
