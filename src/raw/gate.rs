@@ -27,18 +27,21 @@
 //! | `reasons` | under `Core::visits` | owner's slow path, visitors |
 //! | `busy` | owner | visitors |
 //! | `timed_out` | owner | owner |
+//! | `changes` | the thread that may touch the lists | readers of figures |
 //!
 //! # Orderings
 //! - bar: the visitor's Release (`&= !SHUT`) pairs with the owner's Acquire load: the owner sees
 //!   what the visitor did to the lists.
 //! - busy: the owner's Release (`= false`) pairs with the visitor's Acquire load: the visitor sees what
 //!   the owner did to them.
+//! - changes: as in a sequence lock. Odd before, and even after, all that a slow path or a visitor writes for readers
+//!   of figures, each of it with Release; the readers load with Acquire.
 //! - busy (`= true`) against bar, bar against busy: the fence pair.
 //!
 //! `models/cache.rs` has the model of each, and `ci/loom-mutants.sh` weakens each and sees a
 //! model fail.
 
-use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Ordering, Patience, Wait};
+use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Figure32, Ordering, Patience, Wait};
 use crate::sys::fence;
 
 /// The cache has an owner. If no other reason that matters is set, the gate is open.
@@ -73,6 +76,8 @@ pub(crate) struct Gate {
     reasons: AtomicU8,
     /// Whether the owner's last wait at the shut gate ran out: then it does not wait again.
     timed_out: AtomicU8,
+    /// How often the lists were changed otherwise than by a hit; odd while they are.
+    changes: Figure32,
 }
 
 impl Gate {
@@ -84,7 +89,24 @@ impl Gate {
             busy: AtomicBool::new(false),
             reasons: AtomicU8::new(0),
             timed_out: AtomicU8::new(0),
+            changes: Figure32::new(0),
         }
+    }
+
+    // ---------------------------------------------------------------- readers of figures
+
+    /// Before what readers of figures must not see a part of, and after it. For the thread that may touch the lists.
+    pub(super) fn change(&self) {
+        let changes = self.changes.load(Ordering::Relaxed);
+        // Release: pairs with the Acquire in `changes`.
+        self.changes
+            .store(changes.wrapping_add(1), Ordering::Release);
+    }
+
+    /// How often that was called; odd in between.
+    pub(super) fn changes(&self) -> u32 {
+        // Acquire: pairs with the Release in `change`.
+        self.changes.load(Ordering::Acquire)
     }
 
     // ---------------------------------------------------------------- the owner
@@ -237,7 +259,7 @@ impl Gate {
 #[cfg(all(test, not(repool_loom)))]
 mod tests {
     use super::{Gate, OCCUPIED};
-    use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Ordering};
+    use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Figure32, Ordering};
 
     /// One slow visitor must not make an owner go without its cache at each visit from then on.
     #[test]
@@ -247,6 +269,7 @@ mod tests {
             busy: AtomicBool::new(false),
             reasons: AtomicU8::new(0),
             timed_out: AtomicU8::new(0),
+            changes: Figure32::new(0),
         };
         gate.set(OCCUPIED, true);
         gate.want();

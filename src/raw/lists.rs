@@ -123,8 +123,9 @@ impl Shown {
     /// Objects in both lists. Read from outside, while they change, it may be too high but not too low: what went out
     /// is what came in less this, and must not seem to be more than it is, because no figure goes back.
     ///
-    /// So the slot and the room are each read before and after what is counted with them. Acquire: pairs with the
-    /// Release in `unload`, `make_room`.
+    /// So the slot and the room are each read before and after what is counted with them. That is enough where a slow
+    /// path is at work once at most meanwhile: see `Cache::figures`. Acquire: pairs with the Release in `load`,
+    /// `unload`, `make_room`.
     pub(super) fn idle(&self) -> usize {
         let filled_before = !self.hot.load(Acquire).is_null();
         let room_before = self.room.load(Acquire);
@@ -340,7 +341,7 @@ impl Inside<'_> {
     fn load(&mut self, batch: Batch) {
         self.lists.loaded = batch.head;
         self.lists.base = batch.len as i32;
-        self.shown.set_room(0);
+        self.shown.room.store(0, Release);
     }
 
     /// Loads a batch from the depot into the empty lists.
@@ -355,12 +356,12 @@ impl Inside<'_> {
     fn unload(&mut self) -> Batch {
         let (len, bytes) = (self.loaded_len(), self.loaded_bytes());
         self.lists.base = 0;
-        self.shown.set_room(0);
+        self.shown.room.store(0, Release);
         let mut head = std::mem::replace(&mut self.lists.loaded, ptr::null_mut());
         if let Some(hot) = self.top() {
             // It is below its place now; `make_room` works the figure out again.
             let below = self.shown.below.load(Relaxed);
-            self.shown.below.store(below.wrapping_add(1), Relaxed);
+            self.shown.below.store(below.wrapping_add(1), Release);
             // Release: a reader that finds the slot empty finds the object below.
             self.shown.hot.store(ptr::null_mut(), Release);
             // SAFETY: I1: the slot held its node.
@@ -456,7 +457,7 @@ impl Inside<'_> {
         (leaving, end)
     }
 
-    fn unload_onto_spare(&mut self) {
+    pub(super) fn unload_onto_spare(&mut self) {
         let loaded = self.unload();
         let mut spare = self.spare();
         spare.append(loaded);
@@ -550,7 +551,7 @@ impl Inside<'_> {
     pub(super) fn make_room(&mut self) {
         if self.shown.hot().is_null() && !self.lists.loaded.is_null() {
             let top = self.lists.loaded;
-            self.shown.hot.store(top, Relaxed);
+            self.shown.hot.store(top, Release);
             // SAFETY: I1, I2: the list holds its nodes, and this thread may touch them.
             self.lists.loaded = unsafe { Link::next(top) };
             // Release: a reader that finds one less below finds the slot filled.
