@@ -12,19 +12,11 @@
 use repool::{Pool, Pooled};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
 /// As often as shows something, and is over soon.
 const fn n(full: usize, miri: usize) -> usize {
     if cfg!(miri) { miri } else { full }
-}
-
-/// Waits for the ends of threads with all their destructors, for which a scope does not wait.
-fn join<'scope>(threads: impl IntoIterator<Item = ScopedJoinHandle<'scope, ()>>) {
-    let threads: Vec<_> = threads.into_iter().collect();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().expect("no panic"));
 }
 
 /// Objects whose every use is a write: two users at once are a race.
@@ -57,7 +49,7 @@ fn one_owner_on_hits_and_one_visitor() {
         .build();
     let ready = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let owner = scope.spawn(|| {
+        scope.spawn(|| {
             drop([pool.get(), pool.get()]);
             ready.store(1, Relaxed);
             for round in 0..n(20_000, 60) {
@@ -72,7 +64,6 @@ fn one_owner_on_hits_and_one_visitor() {
             let _ = pool.trim();
             let _ = pool.clear();
         }
-        join([owner]);
     });
     assert_eq!(pool.stats().in_use, 0);
 }
@@ -109,15 +100,15 @@ fn threads_that_meet_at_a_new_pool() {
     for _ in 0..n(300, 4) {
         let pool = Pool::<Tracked>::new(Tracked::default);
         thread::scope(|scope| {
-            join((0..3).map(|by| {
+            for by in 0..3 {
                 let pool = &pool;
                 scope.spawn(move || {
                     let mut one = pool.get();
                     one.work(by);
                     drop(one);
                     pool.get().work(by);
-                })
-            }));
+                });
+            }
         });
         assert_eq!(pool.stats().in_use, 0);
     }
@@ -137,7 +128,7 @@ fn objects_that_cross_threads() {
         // SAFETY: each pointer in the slot is from a box, and taken out by one thread.
         let unbox = |at: *mut Pooled<Tracked>| unsafe { Box::from_raw(at) };
         thread::scope(|scope| {
-            join((0..2).map(|by| {
+            for by in 0..2 {
                 let (pool, slot, unbox) = (&pool, &slot, &unbox);
                 scope.spawn(move || {
                     for _ in 0..n(2_000, 20) {
@@ -149,8 +140,8 @@ fn objects_that_cross_threads() {
                             unbox(before).work(7);
                         }
                     }
-                })
-            }));
+                });
+            }
         });
         let last = take();
         if !last.is_null() {

@@ -3,9 +3,22 @@
 //! They are not kept on hits. A mark is the highest figure that was seen when the figures were read: by
 //! `stats()`, at the start of each pass, and by each miss that finds the number of objects one
 //! sixty-fourth larger than when a miss last looked. Objects in use are at their most when a miss has just made one.
+//!
+//! # What an ending thread hands over
+//! A thread that waits for another one by a scope goes on while that one's destructors of thread-locals still run. What
+//! these take from a cache to the depot is idle all the time, so it is announced before and taken back after
+//! (`Core::leaving`); a reader in between may count it twice, and never as in use.
+//!
+//! # Orderings
+//! - the Release fence of [`Core::leaves`] pairs with the Acquire fence of [`Core::beside_caches`]: a reader that has found
+//!   the cache emptied finds the announcement.
+//! - the Release of [`Core::has_left`] pairs with the Acquire there: a reader that finds it taken back finds the
+//!   objects in the depot. No models: loom leaves figures to std.
 
+use super::cache::Cache;
 use super::pool::Core;
 use super::stats::{Figures, Stats};
+use crate::sync::{Ordering, fence};
 
 impl Core {
     /// An object was made because none was idle.
@@ -19,13 +32,28 @@ impl Core {
     /// Reads the figures where they stand, and raises the marks.
     pub(crate) fn sample_marks(&self) {
         // Which notes them.
-        let _ = Stats::of(&self.counters, self.read_caches().0, self.in_depot());
+        let _ = Stats::of(&self.counters, self.read_caches().0, self.beside_caches());
     }
 
-    /// What the depot holds.
-    pub(super) fn in_depot(&self) -> Figures {
+    /// Announces that what is in the cache goes to the depot; how many that is. For its owner, under the visits.
+    pub(crate) fn leaves(&self, cache: &Cache) -> u32 {
+        let objects = cache.figures().0.idle as u32;
+        self.leaving.fetch_add(objects, Ordering::Relaxed);
+        fence(Ordering::Release);
+        objects
+    }
+
+    /// So many that were to leave have left.
+    pub(crate) fn has_left(&self, objects: u32) {
+        self.leaving.fetch_sub(objects, Ordering::Release);
+    }
+
+    /// What the depot holds, and what is on the way to it. To be asked after the caches.
+    pub(super) fn beside_caches(&self) -> Figures {
+        fence(Ordering::Acquire);
+        let leaving = self.leaving.load(Ordering::Acquire) as usize;
         Figures {
-            idle: self.depot.objects(),
+            idle: self.depot.objects() + leaving,
             idle_bytes: self.depot.bytes(),
             ..Figures::default()
         }

@@ -30,7 +30,7 @@ use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
 use super::stats::{Counters, Reason};
 use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, CachePadded, Figure, Mutex, Ordering,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, CachePadded, Figure, Figure32, Mutex, Ordering,
 };
 use crate::sys::panics::swallow;
 use crate::sys::place::Number;
@@ -97,6 +97,8 @@ pub(crate) struct Core {
     pub(super) visit_epoch: Figure,
     /// Whether the last visit that waited for an owner did so until its patience ran out.
     pub(super) stuck: AtomicBool,
+    /// Objects that ending threads are handing over to the depot; see `marks.rs`.
+    pub(super) leaving: Figure32,
     /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
     newest: AtomicPtr<Cache>,
     pub(crate) counters: Counters,
@@ -135,6 +137,7 @@ impl Core {
             visits: Mutex::new(()),
             visit_epoch: Figure::new(epoch()),
             stuck: AtomicBool::new(false),
+            leaving: Figure32::new(0),
             newest: AtomicPtr::new(ptr::null_mut()),
             counters: Counters::new(),
             returned_at_pass: Figure::new(0),

@@ -292,7 +292,7 @@ impl Core {
             self.visit_those(None, changed, |cache, inside| cache.note_bytes(inside));
             caches = self.read_caches().0;
         }
-        let mut stats = Stats::of(&self.counters, caches, self.in_depot());
+        let mut stats = Stats::of(&self.counters, caches, self.beside_caches());
         let weights = stats.idle_bytes as usize;
         stats.idle_bytes = self.limits.bytes_of(stats.idle as usize, weights) as u64;
         stats

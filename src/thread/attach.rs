@@ -59,6 +59,7 @@ pub(crate) fn vacate(core: &Core, number: Number) -> bool {
     let Some(visits) = core.lock_visits(Patience::Long) else {
         return false;
     };
+    let leaving = core.leaves(cache);
     // SAFETY: the calling thread is the owner and on its way out; the visits are held.
     let [loaded, spare] = unsafe { cache.vacate(&core.limits) };
     drop(visits);
@@ -68,6 +69,7 @@ pub(crate) fn vacate(core: &Core, number: Number) -> bool {
             dropping.append(core.count_refused(refused));
         }
     }
+    core.has_left(leaving);
     ensure_watched(core); // mutant: drop-tell-exit
     core.drop_batch(dropping);
     true
