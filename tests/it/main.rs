@@ -4,6 +4,7 @@
 //! `fallback.rs` runs all of it a second time without the process-wide barrier.
 
 mod budget;
+#[cfg(not(miri))] // long: passes each 3 ms of a slow clock
 mod chaos;
 mod crossing;
 #[cfg(feature = "derive")]
