@@ -236,11 +236,11 @@ impl Inside<'_> {
         let below = self.shown.hot();
         if !below.is_null() {
             cold();
-            let room = self.shown.room();
-            if room <= 0 {
+            if self.shown.room() <= 0 {
                 return false;
             }
-            self.shown.set_room(room - 1);
+            // Read again: the decrement is a single instruction then.
+            self.shown.set_room(self.shown.room() - 1);
             // SAFETY: I1: the slot holds its node.
             unsafe { Link::set_next(below, self.lists.loaded) };
             self.lists.loaded = below;
