@@ -393,7 +393,8 @@ fn over_aligned_objects_stay_aligned() {
         let held: Vec<_> = (0..40).map(|_| pool.get()).collect();
         for page in &held {
             assert_eq!((&raw const **page).addr() % 4096, 0);
-            assert!(page.0.iter().all(|&byte| byte == 3));
+            let step = if cfg!(miri) { 1_365 } else { 1 };
+            assert!(page.0.iter().step_by(step).all(|&byte| byte == 3));
         }
         drop(held);
     }
