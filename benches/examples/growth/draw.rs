@@ -192,7 +192,10 @@ fn panel(
 fn number(figure: f64) -> String {
     match figure {
         1e6.. => format!("{:.0} M", figure / 1e6),
-        1e3.. => format!("{:.0},000", figure / 1e3),
+        1e3.. => {
+            let whole = figure.round() as u64;
+            format!("{},{:03}", whole / 1000, whole % 1000)
+        }
         _ => format!("{}", (figure * 100.0).round() / 100.0),
     }
 }
