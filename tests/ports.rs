@@ -1,0 +1,62 @@
+//! What the suites of other pools, and of `bytes`, claim: each test by its name there, of ours. (bumpalo's are in
+//! `arenas/bumpalo.rs`.) Where ours promises more, the test asks for that; where a claim is true of every Rust
+//! program, or has no counterpart here, it is left out, and the module says so.
+#![cfg(all(feature = "bumpalo", feature = "bytes", not(miri)))]
+
+#[path = "ports/bytes.rs"]
+mod bytes;
+#[path = "ports/go.rs"]
+mod go;
+#[path = "ports/others.rs"]
+mod others;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// Numbers that are never given twice, and how many of their objects are alive.
+#[derive(Clone, Debug, Default)]
+struct Census(Arc<(AtomicUsize, AtomicUsize)>);
+
+/// An object that knows its number.
+#[derive(Debug)]
+struct Numbered {
+    number: usize,
+    census: Census,
+}
+
+impl Census {
+    fn make(&self) -> Numbered {
+        let number = self.0.0.fetch_add(1, SeqCst);
+        self.0.1.fetch_add(1, SeqCst);
+        Numbered {
+            number,
+            census: self.clone(),
+        }
+    }
+
+    fn made(&self) -> usize {
+        self.0.0.load(SeqCst)
+    }
+
+    fn alive(&self) -> usize {
+        self.0.1.load(SeqCst)
+    }
+
+    /// A pool of them whose passes are run by hand.
+    fn pool(&self) -> repool::Pool<Numbered> {
+        let census = self.clone();
+        repool::Pool::builder(move || census.make())
+            .trim_manually()
+            .build()
+    }
+}
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        self.census.0.1.fetch_sub(1, SeqCst);
+    }
+}
+
+impl repool::Recycle for Numbered {
+    fn recycle(&mut self) {}
+}
