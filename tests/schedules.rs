@@ -25,7 +25,7 @@ mod things;
 #[path = "schedules/world.rs"]
 mod world;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: ledger::Ledger = ledger::Ledger;
@@ -46,7 +46,7 @@ fn random_schedules_lose_nothing_and_exceed_nothing() {
     for seed in seeds {
         let start = Instant::now();
         // On a thread of its own, whose end gives back what it remembers of pools that are gone.
-        let ended = std::thread::spawn(move || world::run(seed)).join();
+        let ended = std::thread::spawn(move || world::run(seed, |rounds| rounds == 3)).join();
         let acts = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let live = ledger::Live::now();
         println!(
@@ -64,6 +64,89 @@ fn random_schedules_lose_nothing_and_exceed_nothing() {
         assert!(
             grown < 64 << 10,
             "{grown} bytes more than after the second seed"
+        );
+    }
+}
+
+/// What a process has at a rest.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    live: ledger::Live,
+    resident: i64,
+}
+
+impl Figures {
+    fn now() -> Self {
+        let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+        let pages: i64 = pages
+            .split(' ')
+            .nth(1)
+            .and_then(|n| n.parse().ok())
+            .expect("a number");
+        Self {
+            live: ledger::Live::now(),
+            resident: pages * 4096,
+        }
+    }
+}
+
+/// Run by `ci/soak.sh`. One schedule, whose pools are replaced now and then, for as long as
+/// `REPOOL_SOAK_SECONDS` says.
+#[test]
+#[ignore = "takes a minute and more"]
+fn a_long_mixed_load_stays_flat() {
+    let seconds = number("REPOOL_SOAK_SECONDS").unwrap_or(60) as u64;
+    let seed = number("REPOOL_SCHEDULE_SEED").unwrap_or(2);
+    let watchdog = disturb::Watchdog::start();
+    let soak = move || {
+        let (start, mut told, mut all) = (Instant::now(), 0, Vec::new());
+        let acts = world::run(seed, |rounds| {
+            let (at, now) = (start.elapsed(), Figures::now());
+            all.push((at, now));
+            if at.as_secs() >= told {
+                told = at.as_secs() + (seconds / 40).max(1);
+                let Figures { live, resident } = now;
+                println!(
+                    "{:>5} s, round {rounds:>5}: {:>6} KiB resident, {:>5} KiB in {:>5} blocks live",
+                    at.as_secs(),
+                    resident >> 10,
+                    live.bytes >> 10,
+                    live.blocks
+                );
+            }
+            at >= Duration::from_secs(seconds)
+        });
+        (acts, all)
+    };
+    let ended = std::thread::spawn(soak).join();
+    let (acts, all) = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    drop(watchdog);
+    println!(
+        "{acts} acts in {} rounds, at the end {:?}",
+        all.len(),
+        Figures::now()
+    );
+    type Figure = fn(&Figures) -> i64;
+    // The highest of a fifth after the start, and of the last fifth.
+    let highest = |from: u64, to: u64, figure: Figure| {
+        let within = |at: &Duration| (from * seconds..to * seconds).contains(&(at.as_secs() * 10));
+        let figures = all
+            .iter()
+            .filter(|(at, _)| within(at))
+            .map(|(_, one)| figure(one));
+        figures.max().unwrap_or(0)
+    };
+    let figures: [(&str, i64, Figure); 3] = [
+        ("bytes resident", 16 << 20, |one| one.resident),
+        ("bytes live", 4 << 20, |one| one.live.bytes),
+        ("blocks live", 4_000, |one| one.live.blocks),
+    ];
+    for (what, slack, figure) in figures {
+        let (early, late) = (highest(2, 4, figure), highest(8, 10, figure));
+        println!("{what}, at most: {early} early, {late} late");
+        assert!(
+            late <= early + early / 4 + slack,
+            "{what}: {late}, was {early}"
         );
     }
 }

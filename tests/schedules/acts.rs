@@ -55,6 +55,20 @@ fn get_many(subject: &Subject, random: &mut Random, faults: bool, hands: &mut Ve
     }
 }
 
+/// Gets and drops, as fast as may be: mostly hits.
+fn pairs(subject: &Subject, many: usize, random: &mut Random) {
+    for _ in 0..many {
+        match &subject.pool {
+            Kind::Vec(pool) => {
+                let mut vec = pool.get();
+                assert!(vec.is_empty(), "not cleared");
+                vec.push(1);
+            }
+            _ => drop(get(subject, random, false)),
+        }
+    }
+}
+
 fn put(subject: &Subject, random: &mut Random) {
     let tally: &Arc<Tally> = &subject.tally;
     let _ = quietly(|| match &subject.pool {
@@ -89,9 +103,8 @@ pub(crate) fn live(
             28..50 => drop(any(hands, random)),
             // The tight pair.
             50..58 => {
-                for _ in 0..random.below(40) {
-                    drop(get(&subject, random, false));
-                }
+                let most = if world.plan.tight { 1_000 } else { 40 };
+                pairs(&subject, random.below(most), random);
             }
             58..68 => {
                 if let Some(mut one) = any(hands, random) {
@@ -125,7 +138,16 @@ pub(crate) fn live(
             }
             89 => {
                 if let Some(one) = any(hands, random) {
-                    STASH.with_borrow_mut(|stash| stash.push(one));
+                    let many = STASH.with_borrow_mut(|stash| {
+                        stash.push(one);
+                        // A thread that stays must not pile them up.
+                        if stash.len() > 20 {
+                            std::mem::take(stash)
+                        } else {
+                            Vec::new()
+                        }
+                    });
+                    drop(many);
                 }
             }
             90 => visit(world, random),

@@ -23,6 +23,20 @@ pub(crate) struct Tally {
     pub(crate) views: AtomicI64,
 }
 
+impl Tally {
+    /// Whether all that came has gone.
+    pub(crate) fn is_even(&self) -> bool {
+        let figures = [
+            &self.alive,
+            &self.alive_bytes,
+            &self.out,
+            &self.out_bytes,
+            &self.views,
+        ];
+        figures.iter().all(|figure| figure.load(SeqCst) == 0)
+    }
+}
+
 /// Runs something whose callbacks may panic on purpose.
 pub(crate) fn quietly<R>(f: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(f)) {

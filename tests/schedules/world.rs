@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 3;
 /// Threads that stay for all of a schedule, with full caches while they rest.
 const SITTERS: usize = 4;
 /// Threads that live a few lives in each round.
@@ -56,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) switches: bool,
     pub(crate) pressure: bool,
     signals: bool,
+    /// Many hits, and visitors without a rest.
+    pub(crate) tight: bool,
     acts: usize,
 }
 
@@ -134,6 +135,7 @@ impl World {
             switches: random.below(2) == 0,
             pressure: random.below(4) == 0,
             signals: random.below(2) == 0,
+            tight: random.below(4) == 0,
             acts: super::number("REPOOL_SCHEDULE_ACTS").unwrap_or(400),
         };
         let budget = [0, 20_000, 300_000, 8 << 20][random.below(4)];
@@ -306,6 +308,12 @@ impl World {
         }
     }
 
+    /// Those of pools that are gone with all that they had.
+    fn forget_tallies(&self) {
+        let is_over = |tally: &Arc<Tally>| Arc::strong_count(tally) == 1 && tally.is_even();
+        lock(&self.tallies).retain(|tally| !is_over(tally));
+    }
+
     /// All threads have ended: everything is given back.
     fn check_at_end(&self) {
         for one in &self.boxes {
@@ -410,8 +418,9 @@ impl Drop for Says {
 /// A round of a sitter: how many acts. When the sender goes, the thread ends.
 type Rounds = (Sender<usize>, Receiver<()>);
 
-/// Runs a schedule; how many acts it had.
-pub(crate) fn run(seed: usize) -> usize {
+/// Runs a schedule of rounds, until `rest`, which is called after each, says that it was the last one. How many
+/// acts it had.
+pub(crate) fn run(seed: usize, mut rest: impl FnMut(usize) -> bool) -> usize {
     let _says = Says(seed);
     disturb::now_running(seed);
     let world = Arc::new(World::new(seed));
@@ -435,13 +444,14 @@ pub(crate) fn run(seed: usize) -> usize {
     let mut churners: Vec<Option<(Random, Vec<Held>)>> = (0..CHURNERS)
         .map(|i| Some((Random::new(1000 * seed + 100 + i), Vec::new())))
         .collect();
-    for round in 0..ROUNDS {
+    let mut rounds_so_far = 0;
+    for round in 0.. {
         world.rests.store(false, SeqCst);
         let acts = world.plan.acts;
         let disturber = world
             .plan
             .signals
-            .then(|| Disturber::start(seed * ROUNDS + round));
+            .then(|| Disturber::start(10 * seed + round));
         for (to, _) in &rounds {
             to.send(LIVES * acts).expect("the sitter waits for it");
         }
@@ -453,7 +463,9 @@ pub(crate) fn run(seed: usize) -> usize {
                     let _enlisted = disturb::enlist();
                     while !world.rests.load(SeqCst) {
                         acts::visit(&world, &mut random);
-                        std::thread::sleep(Duration::from_micros(random.below(500) as u64));
+                        if !world.plan.tight {
+                            std::thread::sleep(Duration::from_micros(random.below(500) as u64));
+                        }
                     }
                 })
             })
@@ -487,20 +499,22 @@ pub(crate) fn run(seed: usize) -> usize {
         visitors.into_iter().for_each(joined);
         drop(disturber);
         world.check_at_rest();
+        world.forget_tallies();
+        rounds_so_far += 1;
+        if rest(rounds_so_far) {
+            break;
+        }
     }
     drop((churners, rounds));
     sitters.into_iter().for_each(joined);
     world.check_at_end();
-    let acts = (SITTERS + CHURNERS) * ROUNDS * LIVES * world.plan.acts;
+    let acts = (SITTERS + CHURNERS) * rounds_so_far * LIVES * world.plan.acts;
     let tallies = std::mem::take(&mut *lock(&world.tallies));
     drop(world);
     Pressure::system().install();
     // Pools that went while an owner was held up inside its cache are emptied by the janitor.
     eventually(|| {
-        let lost = tallies.iter().find(|tally| {
-            let figures = [&tally.alive, &tally.alive_bytes, &tally.out, &tally.views];
-            figures.iter().any(|figure| figure.load(SeqCst) != 0)
-        });
+        let lost = tallies.iter().find(|tally| !tally.is_even());
         lost.map_or(Ok(()), |lost| Err(format!("{lost:?}")))
     });
     eventually(|| match janitor_stats() {
