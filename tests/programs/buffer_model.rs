@@ -1,36 +1,36 @@
 //! A buffer, or a part of one, next to the vector that it should be equal to.
 
-use crate::buffer_program::{Edit, Writing, size};
+use super::buffer_program::{Edit, Writing, size};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use repool::Buffer;
 use std::cell::RefCell;
 use std::io::Write;
 use std::mem;
 
-pub struct Tenant {
-    pub buffer: Buffer,
-    pub model: Vec<u8>,
+pub(crate) struct Tenant {
+    pub(crate) buffer: Buffer,
+    pub(crate) model: Vec<u8>,
     /// The pool that counts it, by number; `None` if it had no capacity at first.
-    pub home: Option<usize>,
+    pub(crate) home: Option<usize>,
 }
 
-pub enum Part {
+pub(crate) enum Part {
     Frozen(Bytes),
     Split(BytesMut),
 }
 
-pub struct Piece {
-    pub part: Part,
-    pub model: Vec<u8>,
+pub(crate) struct Piece {
+    pub(crate) part: Part,
+    pub(crate) model: Vec<u8>,
 }
 
 impl Tenant {
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         assert!(self.buffer[..] == self.model[..], "a buffer has changed");
         assert!(self.buffer.capacity() >= self.buffer.len());
     }
 
-    pub fn write(&mut self, size: usize, how: Writing, mark: u8) -> Option<Piece> {
+    pub(crate) fn write(&mut self, size: usize, how: Writing, mark: u8) -> Option<Piece> {
         let Self { buffer, model, .. } = self;
         let old = model.len();
         if let Writing::CopyToBytes = how {
@@ -60,7 +60,7 @@ impl Tenant {
 }
 
 impl Piece {
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let content: &[u8] = match &self.part {
             Part::Frozen(bytes) => bytes,
             Part::Split(bytes) => bytes,
@@ -70,7 +70,7 @@ impl Piece {
 }
 
 /// Up to `room` bytes more.
-pub fn edit(
+pub(crate) fn edit(
     bytes: &mut BytesMut,
     model: &mut Vec<u8>,
     edit: Edit,
@@ -141,13 +141,13 @@ pub fn edit(
 }
 
 /// What a thread's own destructors give back, before the pool's or after them.
-pub struct Left {
-    pub tenant: Option<Tenant>,
-    pub freeze: bool,
+pub(crate) struct Left {
+    pub(crate) tenant: Option<Tenant>,
+    pub(crate) freeze: bool,
 }
 
 thread_local! {
-    pub static LEFT: RefCell<Vec<Left>> = const { RefCell::new(Vec::new()) };
+    pub(crate) static LEFT: RefCell<Vec<Left>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drop for Left {

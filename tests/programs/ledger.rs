@@ -13,20 +13,20 @@ static BLOCKS: AtomicI64 = AtomicI64::new(0);
 static BYTES: AtomicI64 = AtomicI64::new(0);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Live {
-    pub blocks: i64,
-    pub bytes: i64,
+pub(crate) struct Live {
+    pub(crate) blocks: i64,
+    pub(crate) bytes: i64,
 }
 
 impl Live {
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             blocks: BLOCKS.load(SeqCst),
             bytes: BYTES.load(SeqCst),
         }
     }
 
-    pub fn since(self, before: Self) -> Self {
+    pub(crate) fn since(self, before: Self) -> Self {
         Self {
             blocks: self.blocks - before.blocks,
             bytes: self.bytes - before.bytes,

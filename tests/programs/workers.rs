@@ -12,7 +12,7 @@ type Job = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 /// Operations, each with the thread that it runs on: all that the input has left, so it goes last
 /// in a program. (A `Vec` ends where a byte of the input says so, which is soon.)
 #[derive(Debug)]
-pub struct Ops<O>(pub Vec<(u8, O)>);
+pub(crate) struct Ops<O>(pub(crate) Vec<(u8, O)>);
 
 /// What each operation has of the input, used or not: one that is mutated leaves those after it as
 /// they are.
@@ -29,7 +29,7 @@ impl<'a, O: Arbitrary<'a>> Arbitrary<'a> for Ops<O> {
     }
 }
 
-pub struct Workers(Vec<Worker>);
+pub(crate) struct Workers(Vec<Worker>);
 
 struct Worker {
     jobs: Option<Sender<Job>>,
@@ -38,12 +38,12 @@ struct Worker {
 }
 
 impl Workers {
-    pub fn new(threads: usize) -> Self {
+    pub(crate) fn new(threads: usize) -> Self {
         Self((0..threads).map(|_| Worker::new()).collect())
     }
 
     /// Runs `job` on this thread, and waits for it. Its panic is the caller's.
-    pub fn run<R: Send + 'static>(
+    pub(crate) fn run<R: Send + 'static>(
         &self,
         thread: usize,
         job: impl FnOnce() -> R + Send + 'static,
@@ -59,7 +59,7 @@ impl Workers {
     }
 
     /// The same, while the thread unwinds.
-    pub fn unwinding<R: Send + 'static>(
+    pub(crate) fn unwinding<R: Send + 'static>(
         &self,
         thread: usize,
         job: impl FnOnce() -> R + Send + 'static,
@@ -77,13 +77,13 @@ impl Workers {
     }
 
     /// Ends a thread, with its destructors, and starts another in its place.
-    pub fn replace(&mut self, thread: usize) {
+    pub(crate) fn replace(&mut self, thread: usize) {
         let at = thread % self.0.len();
         self.0[at].end();
         self.0[at] = Worker::new();
     }
 
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         self.0.iter_mut().for_each(Worker::end);
     }
 }

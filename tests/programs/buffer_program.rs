@@ -1,33 +1,33 @@
 //! What a program for a `BufferPool` may be.
 
-use crate::workers::Ops;
+use super::workers::Ops;
 use arbitrary::Arbitrary;
 
 #[derive(Arbitrary, Debug)]
-pub struct Program {
-    pub settings: Settings,
+pub(crate) struct Program {
+    pub(crate) settings: Settings,
     /// Whether the figures are read after each operation. It is a visit to every thread, so
     /// programs without it see what happens when no pass looks.
-    pub looks: bool,
+    pub(crate) looks: bool,
     /// Whether the pool is dropped before what is still out.
-    pub pool_first: bool,
-    pub ops: Ops<Op>,
+    pub(crate) pool_first: bool,
+    pub(crate) ops: Ops<Op>,
 }
 
 #[derive(Arbitrary, Clone, Debug)]
-pub struct Settings {
-    pub max_class: Option<u8>,
-    pub max_idle: Option<u8>,
-    pub max_idle_bytes: Option<u16>,
-    pub max_object_bytes: Option<u16>,
-    pub budget: Option<u16>,
+pub(crate) struct Settings {
+    pub(crate) max_class: Option<u8>,
+    pub(crate) max_idle: Option<u8>,
+    pub(crate) max_idle_bytes: Option<u16>,
+    pub(crate) max_object_bytes: Option<u16>,
+    pub(crate) budget: Option<u16>,
     #[cfg(feature = "zeroize")]
-    pub wipes: bool,
+    pub(crate) wipes: bool,
 }
 
 /// Sizes are for [`size`].
 #[derive(Arbitrary, Debug)]
-pub enum Op {
+pub(crate) enum Op {
     Get {
         asked: u16,
         how: How,
@@ -125,7 +125,7 @@ pub enum Op {
 }
 
 #[derive(Arbitrary, Debug)]
-pub enum How {
+pub(crate) enum How {
     Get,
     Try,
     /// From 1 MiB: the allocator is asked first.
@@ -134,7 +134,7 @@ pub enum How {
 }
 
 #[derive(Arbitrary, Debug)]
-pub enum Writing {
+pub(crate) enum Writing {
     PutSlice,
     PutBytes,
     WriteAll,
@@ -145,7 +145,7 @@ pub enum Writing {
 }
 
 #[derive(Arbitrary, Debug)]
-pub enum Edit {
+pub(crate) enum Edit {
     Extend(u16),
     Fill,
     Resize(u16),
@@ -160,7 +160,7 @@ pub enum Edit {
 }
 
 /// Half of them out of a few, so that buffers meet in a class; others up to 128 KiB.
-pub fn size(raw: u16) -> usize {
+pub(crate) fn size(raw: u16) -> usize {
     let rest = usize::from(raw & 0x1fff);
     match raw >> 13 {
         0..4 => [0, 1, 64, 100, 128, 1024, 5000, 8192][rest % 8],

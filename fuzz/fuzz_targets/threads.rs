@@ -1,0 +1,7 @@
+//! `tests/programs/threads.rs`.
+#![no_main]
+
+#[path = "../../tests/programs/mod.rs"]
+mod programs;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| programs::run_one("threads", data));

@@ -1,0 +1,33 @@
+//! What fuzzing has found worth keeping (`fuzz/corpora/`), run again without a fuzzer. A run that finds more
+//! leaves it there: see `fuzz/README.md`.
+//!
+//! A binary with a single test: one of the programs counts what all threads allocate.
+#![cfg(all(feature = "bumpalo", feature = "bytes", not(miri)))]
+
+#[path = "programs/mod.rs"]
+mod programs;
+
+use std::path::Path;
+
+#[test]
+fn what_fuzzing_has_found_is_still_fine() {
+    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpora");
+    if !corpora.is_dir() {
+        println!("no corpora: they are no part of the package");
+        return;
+    }
+    for (name, target) in programs::TARGETS {
+        let packed = std::fs::read(corpora.join(name)).expect("a corpus for each target");
+        let mut rest = &packed[..];
+        let mut inputs = 0;
+        // Each with its length in front.
+        while let Some((len, after)) = rest.split_first_chunk::<4>() {
+            let len = u32::from_le_bytes(*len) as usize;
+            let (input, others) = after.split_at(len);
+            target(input);
+            (rest, inputs) = (others, inputs + 1);
+        }
+        println!("{name}: {inputs} programs, {} bytes", packed.len());
+        assert!(inputs > 0 && rest.is_empty(), "{name}: not a corpus");
+    }
+}
