@@ -210,17 +210,17 @@ impl Depot {
         let Some(mut stack) = stack else {
             return std::ptr::null_mut();
         };
-        for at in (0..stack.batches.len()).rev() {
-            let batch = &mut stack.batches[at];
+        let Stack {
+            hottest, batches, ..
+        } = &mut *stack;
+        for batch in std::iter::once(hottest).chain(batches.iter_mut().rev()) {
             let before = batch.bytes;
             let link = batch.take_where(&mut pick);
             if link.is_null() {
                 continue;
             }
             let weight = before.wrapping_sub(batch.bytes);
-            if batch.is_empty() {
-                stack.batches.remove(at);
-            }
+            batches.retain(|batch| !batch.is_empty());
             stack.took(1, weight);
             self.publish(&stack);
             return link;
