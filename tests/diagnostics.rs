@@ -190,6 +190,25 @@ fn what_a_thread_gives_back_it_gets_next_and_no_other_thread_gets_it() {
     adds_up(&pool);
 }
 
+/// The only idle object is the hottest one.
+#[test]
+fn a_single_object_is_reused() {
+    for diagnostics in [NONE.leaks(1), NONE.deterministic()] {
+        for limit in [1, usize::MAX] {
+            let pool = vectors(diagnostics).max_idle(limit).build();
+            for _ in 0..100 {
+                drop(pool.get());
+            }
+            let stats = pool.stats();
+            assert_eq!((stats.created, stats.reused, stats.idle), (1, 99, 1));
+            adds_up(&pool);
+        }
+        let pool = vectors(diagnostics).build();
+        pool.put(Vec::with_capacity(7));
+        assert!(pool.try_get().is_some());
+    }
+}
+
 #[test]
 fn an_object_belongs_to_the_thread_that_gave_it_back() {
     let pool = vectors(NONE.deterministic()).build();
