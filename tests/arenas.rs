@@ -116,7 +116,8 @@ fn an_arena_that_is_got_while_the_pool_is_off_is_dropped_however_it_ends() {
     pool.set_enabled(false);
     assert!(!pool.is_enabled());
     let [there, later, last] = [pool.get(), pool.get(), pool.get()];
-    assert_eq!(pool.stats().in_use, 3);
+    // Made and gone at once, as far as the pool knows.
+    assert_eq!((pool.stats().created, pool.stats().in_use), (3, 0));
     fill(&there, 100_000);
     thread::spawn(move || {
         assert_eq!(there.alloc_str("text"), "text");
@@ -127,8 +128,8 @@ fn an_arena_that_is_got_while_the_pool_is_off_is_dropped_however_it_ends() {
     assert!(pool.is_enabled());
     drop(later);
     let stats = pool.stats();
-    assert_eq!((stats.created, stats.idle, stats.in_use), (3, 0, 1));
-    assert_eq!((stats.discarded, stats.discarded_by.switched_off), (2, 2));
+    assert_eq!((stats.created, stats.idle, stats.in_use), (3, 0, 0));
+    assert_eq!((stats.discarded, stats.discarded_by.switched_off), (3, 3));
     drop(pool);
     assert_eq!(last.alloc_str("text"), "text");
 }
@@ -212,6 +213,28 @@ fn a_bump_in_a_pool_of_ones_own_is_reset_as_well() {
     assert_eq!(bump.allocation_limit(), None);
     assert!(bump.retained_bytes() >= 10_000);
     assert_eq!(bump.chunk_capacity(), bump.allocated_bytes());
+}
+
+#[test]
+fn a_bump_in_a_pool_of_ones_own_that_is_an_outlier_is_dropped() {
+    for outlier in [100 << 10, 3 << 20] {
+        let pool: Pool<Bump> = Pool::builder(Bump::new).trim_manually().build();
+        fill(&pool.get(), outlier);
+        for little_used in 1..=5 {
+            assert!(pool.stats().idle_bytes >= outlier as u64, "{little_used}");
+            fill(&pool.get(), 500);
+        }
+        let stats = pool.stats();
+        assert_eq!((stats.idle, stats.discarded_by.underused), (0, 1));
+        fill(&pool.get(), 500);
+        assert!(pool.stats().idle_bytes < 4096);
+    }
+    // One that is well used now and then stays.
+    let pool: Pool<Bump> = Pool::builder(Bump::new).trim_manually().build();
+    for request in 0..40 {
+        fill(&pool.get(), if request % 5 == 0 { 1 << 20 } else { 500 });
+    }
+    assert_eq!((pool.stats().created, pool.stats().discarded), (1, 0));
 }
 
 // ------------------------------------------------------------------------- E2: outliers

@@ -244,7 +244,7 @@ fn off_makes_the_allocator_calls_of_a_plain_bump() {
     for first in [0, 400, 4_032, 50_000] {
         let pool = ArenaPool::builder().first_chunk(first).build();
         pool.set_enabled(false);
-        // The first use makes the shells.
+        // The first use makes the nodes.
         let hold = || [(); 3].map(|()| pool.get());
         drop(hold());
         for (name, request) in REQUESTS {
@@ -274,12 +274,6 @@ fn off_keeps_no_memory_that_counts() {
     drop((0..100).map(|_| pool.get()).collect::<Vec<Arena>>());
     let stats = pool.stats();
     assert_eq!((stats.idle, stats.idle_bytes, stats.created), (0, 0, 100));
-    // Nor its nodes, for longer than any idle object.
-    for _ in 0..3 {
-        let _ = pool.trim();
-    }
-    let held: Vec<Arena> = (0..100).map(|_| pool.get()).collect();
-    assert!(calls(|| drop(held)) >= 100);
 }
 
 #[test]

@@ -4,9 +4,11 @@
 mod counting;
 
 use counting::{Counting, calls};
-use repool::{Pool, Recycle};
+use repool::{Pool, Pooled, Recycle};
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting(note);
@@ -24,6 +26,12 @@ fn note(freed: usize, allocated: usize) {
     }
 }
 
+/// One test at a time: what threads share meanwhile is the process's.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn off<T: Recycle + Send + 'static>(create: fn() -> T) -> Pool<T> {
     let pool = Pool::builder(create).trim_manually().build();
     pool.set_enabled(false);
@@ -36,6 +44,7 @@ fn bytes() -> Vec<u8> {
 
 #[test]
 fn a_get_and_drop_is_one_malloc_and_one_free() {
+    let _turn = alone();
     let pool = off(bytes);
     drop(pool.get());
     assert_eq!(calls(|| (0..1_000).for_each(|_| drop(pool.get()))), 2_000);
@@ -43,6 +52,7 @@ fn a_get_and_drop_is_one_malloc_and_one_free() {
 
 #[test]
 fn objects_without_memory_take_no_call_at_all() {
+    let _turn = alone();
     let pool = off(|| [0_u64; 8]);
     drop(pool.get());
     assert_eq!(calls(|| (0..1_000).for_each(|_| drop(pool.get()))), 0);
@@ -50,9 +60,10 @@ fn objects_without_memory_take_no_call_at_all() {
 
 #[test]
 fn many_at_once_make_the_calls_of_plain_code() {
+    let _turn = alone();
     let pool = off(bytes);
-    let mut held = Vec::with_capacity(64);
-    for at_once in [2, 8, 64] {
+    let mut held = Vec::with_capacity(1_000);
+    for at_once in [2, 8, 64, 200, 1_000] {
         let mut round = || {
             held.extend((0..at_once).map(|_| pool.get()));
             held.clear();
@@ -65,6 +76,7 @@ fn many_at_once_make_the_calls_of_plain_code() {
 
 #[test]
 fn pools_of_several_types_in_turn_make_the_calls_of_plain_code() {
+    let _turn = alone();
     let (vectors, strings) = (off(bytes), off(|| String::with_capacity(100)));
     let (large, none) = (
         off(|| (Vec::<u8>::with_capacity(9), [1_u8; 300].to_vec())),
@@ -81,9 +93,158 @@ fn pools_of_several_types_in_turn_make_the_calls_of_plain_code() {
 }
 
 #[test]
+fn large_objects_and_small_ones_make_the_calls_of_plain_code() {
+    let _turn = alone();
+    fn none<T: Recycle + Send + 'static>(create: fn() -> T) {
+        let pool = off(create);
+        let round = || drop([pool.get(), pool.get()]);
+        round();
+        assert_eq!(
+            calls(|| (0..100).for_each(|_| round())),
+            0,
+            "{}",
+            size_of::<T>()
+        );
+    }
+    none(|| 1_u8);
+    none(|| [1_u8; 450]);
+    none(|| [1_u8; 520]);
+    none(|| [1_u8; 5_000]);
+    none(|| [1_u8; 10_000]);
+    none(|| [1_u8; 60_000]);
+}
+
+#[test]
+fn objects_that_one_thread_gets_and_another_drops_make_the_calls_of_plain_code() {
+    let _turn = alone();
+    let pool = off(bytes);
+    let (there, objects) = mpsc::sync_channel::<Vec<Pooled<Vec<u8>>>>(1);
+    let (back, empty) = mpsc::sync_channel(1);
+    let dropping = std::thread::spawn(move || {
+        let mut of_drops = 0;
+        for mut batch in objects {
+            of_drops += calls(|| batch.clear());
+            back.send(batch).expect("the other side waits");
+        }
+        of_drops
+    });
+    let (rounds, at_once) = (200, 60);
+    let mut batch = Vec::with_capacity(at_once);
+    let mut of_gets = 0;
+    for _ in 0..rounds {
+        of_gets += calls(|| batch.extend((0..at_once).map(|_| pool.get())));
+        there.send(batch).expect("the other side waits");
+        batch = empty.recv().expect("the other side answers");
+    }
+    drop(there);
+    let all = of_gets + dropping.join().expect("no panic");
+    let plain = 2 * rounds * at_once;
+    // The first nodes; what is on its way between the threads.
+    assert!(
+        (plain..plain + 400).contains(&all),
+        "{all}, plain code {plain}"
+    );
+}
+
+#[test]
+fn switching_on_frees_what_threads_shared_meanwhile() {
+    let _turn = alone();
+    let pool = off(|| [0_u8; 30_000]);
+    std::thread::scope(|scope| {
+        let held: Vec<_> = (0..10).map(|_| pool.get()).collect();
+        // Two stay with the thread that drops them, and go with it.
+        scope.spawn(|| drop(held)).join().expect("no panic");
+    });
+    let freed = calls(|| pool.set_enabled(true));
+    assert!((6..=10).contains(&freed), "{freed}");
+}
+
+#[test]
+fn an_object_goes_by_whatever_way_it_leaves() {
+    let _turn = alone();
+    struct Counts(Arc<()>);
+    impl Recycle for Counts {
+        fn recycle(&mut self) {}
+    }
+    let alive = Arc::new(());
+    let make = Arc::clone(&alive);
+    let pool = Pool::builder(move || Counts(Arc::clone(&make)))
+        .trim_manually()
+        .build();
+    pool.set_enabled(false);
+    let count = || Arc::strong_count(&alive) - 2;
+    let [dropped, discarded, taken, there, late] = [(); 5].map(|()| pool.get());
+    assert_eq!(count(), 5);
+    drop(dropped);
+    Pooled::discard(discarded);
+    let taken = Pooled::into_inner(taken);
+    assert_eq!((count(), Arc::strong_count(&taken.0)), (3, 5));
+    drop(taken);
+    std::thread::spawn(move || drop(there))
+        .join()
+        .expect("no panic");
+    drop(pool.attach(Counts(Arc::clone(&alive))));
+    drop(pool.get_or_else(|| Counts(Arc::clone(&alive))));
+    assert!(pool.try_get_with(|| Err::<Counts, ()>(())).is_err());
+    let in_panic = pool.get();
+    let panic = std::panic::catch_unwind(AssertUnwindSafe(move || {
+        let _in_panic = in_panic;
+        std::panic::resume_unwind(Box::new(()));
+    }));
+    assert!(panic.is_err());
+    assert_eq!(count(), 1);
+    let stats = pool.stats();
+    assert_eq!((stats.created, stats.adopted, stats.discarded), (7, 1, 8));
+    assert_eq!((stats.in_use, stats.idle, stats.taken), (0, 0, 0));
+    drop(pool);
+    assert_eq!(
+        Arc::strong_count(&alive),
+        2,
+        "the closure went with the pool"
+    );
+    drop(late);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn a_create_that_panics_and_a_destructor_that_does_lose_no_memory() {
+    let _turn = alone();
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new(()));
+        }
+    }
+    let panics = |f: &dyn Fn()| {
+        assert!(std::panic::catch_unwind(AssertUnwindSafe(f)).is_err());
+    };
+    let pool: Pool<Bad> = Pool::builder(|| Bad)
+        .reset(|_| true)
+        .trim_manually()
+        .build();
+    let never: Pool<Bad> = Pool::builder(|| -> Bad { std::panic::resume_unwind(Box::new(())) })
+        .reset(|_| true)
+        .build();
+    pool.set_enabled(false);
+    never.set_enabled(false);
+    let round = || {
+        panics(&|| drop(pool.get()));
+        panics(&|| drop(never.get()));
+    };
+    round();
+    let one = calls(round);
+    assert_eq!(calls(|| (0..100).for_each(|_| round())), 100 * one);
+    assert_eq!((pool.stats().created, never.stats().created), (102, 0));
+}
+
+#[test]
 fn what_a_thread_kept_meanwhile_is_freed_when_it_ends() {
+    let _turn = alone();
     let pool = off(bytes);
     let left_by = |at_once: usize| {
+        // Nothing comes from other threads.
+        pool.set_enabled(true);
+        pool.set_enabled(false);
         let before = WATCHED_BYTES.load(SeqCst);
         std::thread::scope(|scope| {
             let work = || {

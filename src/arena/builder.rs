@@ -110,7 +110,6 @@ impl ArenaPoolBuilder {
 
     /// Makes the pool.
     pub fn build(self) -> ArenaPool {
-        let (regions, shells) = recipes::pools(self.settings, self.first_chunk);
-        ArenaPool::of(regions.build(), shells.build())
+        ArenaPool::of(recipes::pool(self.settings, self.first_chunk).build())
     }
 }

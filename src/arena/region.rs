@@ -16,58 +16,86 @@
 //! do it leaves all to [`Region::settle`], which runs only if the pool is going to keep the arena.
 //! Either runs once for a request: the pool may ask for a reset twice.
 //!
-//! # Shells
-//! While pooling is off, arenas are made and dropped with each request. Their nodes are not, or off would be
-//! slower than a plain `Bump`: they are regions of a pool of *shells*, which have no chunk while idle.
+//! While pooling is off, arenas are made and dropped with each request ([`Region::of_no_pool`]), and no more is done to
+//! them than to a plain `Bump`.
 //!
 //! # Limits
 //! A user's limit is on what a request allocates, but bumpalo's counts the chunk that the pool has made,
 //! and ignores a limit that the arena is above already. So [`Region::limit`] takes what a request may
 //! not use of that chunk away from it, and sets bumpalo's limit to what is left to allocate beyond it.
 
-use super::sizes::{End, FIRST, Size, Sizes};
+use super::sizes::{End, Size, Sizes};
 use crate::object::diagnosed::poison;
 use crate::object::recycle::Recycle;
+use crate::object::words;
 use crate::raw::limits::MAX_WEIGHT;
 use crate::sync::rare::Arc;
 use bumpalo::Bump;
 use std::alloc::Layout;
 use std::cell::Cell;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 
 pub(crate) struct Region {
     pub(super) bump: Bump,
     size: Size,
     /// Whether the request that ended last took the fast path.
     settled: bool,
-    /// Whether this is a shell: a region whose chunk is dropped with each request.
-    is_shell: bool,
     /// Bytes of the chunk that a limit has put out of the request's reach.
     barred: Cell<usize>,
-    sizes: Arc<Sizes>,
+    /// `None` for one of no pool: its end is not looked at.
+    sizes: Option<Arc<Sizes>>,
 }
 
 impl Region {
     pub(super) fn new(sizes: Arc<Sizes>) -> Self {
-        Self::with(bump_of(sizes.first(), sizes.limit()), false, sizes)
-    }
-
-    /// A region for [`Region::fill`].
-    pub(super) fn shell(sizes: Arc<Sizes>) -> Self {
-        Self::with(Bump::new(), true, sizes)
-    }
-
-    fn with(bump: Bump, is_shell: bool, sizes: Arc<Sizes>) -> Self {
+        let bump = bump_of(sizes.first(), sizes.limit());
         let region = Self {
             size: Size::new(bump.allocated_bytes(), &sizes),
             bump,
             settled: false,
-            is_shell,
             barred: Cell::new(0),
-            sizes,
+            sizes: Some(sizes),
         };
         region.look_at_weight();
         region
+    }
+
+    /// A region as a pool that is switched off hands it out, in its place and field by field: as a whole it would be
+    /// put together elsewhere and then copied.
+    #[inline]
+    pub(super) fn of_no_pool(slot: &mut MaybeUninit<Self>, sizes: &Sizes) {
+        let made = match sizes.limit() {
+            usize::MAX => Bump::try_with_capacity(sizes.first()),
+            limit => Ok(bump_of(sizes.first(), limit)),
+        };
+        // Moved from here to its place, and nowhere else before.
+        let mut made = ManuallyDrop::new(made);
+        if made.is_err() {
+            *made = Ok(Bump::new());
+        }
+        let region = slot.as_mut_ptr();
+        // SAFETY: in bounds of the slot, as each below.
+        let to = unsafe { &raw mut (*region).bump };
+        if let Ok(bump) = &*made {
+            // SAFETY: nothing is there yet, as at each below. The value is not used again where it was.
+            unsafe { words::copy(bump, to) };
+        }
+        // SAFETY: as above.
+        let size = unsafe { &raw mut (*region).size };
+        // SAFETY: as above.
+        unsafe { size.write(Size::none()) };
+        // SAFETY: as above.
+        let settled = unsafe { &raw mut (*region).settled };
+        // SAFETY: as above.
+        unsafe { settled.write(false) };
+        // SAFETY: as above.
+        let barred = unsafe { &raw mut (*region).barred };
+        // SAFETY: as above.
+        unsafe { barred.write(Cell::new(0)) };
+        // SAFETY: as above.
+        let to_sizes = unsafe { &raw mut (*region).sizes };
+        // SAFETY: as above. These were all fields.
+        unsafe { to_sizes.write(None) };
     }
 
     /// The request is over: the fast path, if the request allows it.
@@ -77,33 +105,17 @@ impl Region {
         self.settled = false;
         let total = self.bump.allocated_bytes();
         let free = self.bump.chunk_capacity();
-        if self.size.is_usual(total, free, &self.sizes) {
+        let sizes = &self.sizes;
+        let tell = |size: &mut Size, used: usize| {
+            if let Some(sizes) = sizes {
+                size.tell(used, sizes);
+            }
+        };
+        if self.size.is_usual(total, free, tell) {
             self.bump.reset();
             self.bump.set_allocation_limit(None);
             self.settled = true;
-        } else if self.is_shell {
-            self.empty();
         }
-    }
-
-    /// Gives a shell the chunk of a new arena.
-    #[inline]
-    pub(super) fn fill(&mut self) {
-        let bump = match (self.sizes.first(), self.sizes.limit()) {
-            // With a constant bumpalo has less to work out, as it has for plain code.
-            (FIRST, usize::MAX) => Bump::try_with_capacity(FIRST).unwrap_or_default(),
-            (first, limit) => bump_of(first, limit),
-        };
-        // Has no chunk to free.
-        std::mem::forget(std::mem::replace(&mut self.bump, bump));
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn empty(&mut self) {
-        self.bump = Bump::new();
-        self.barred.set(0);
-        self.settled = true;
     }
 
     /// Fills the spare memory.
@@ -130,13 +142,16 @@ impl Region {
     #[cold]
     #[inline(never)]
     fn settle(&mut self) {
+        let Some(sizes) = &self.sizes else {
+            return;
+        };
         let total = self.bump.allocated_bytes();
         let spared = self.bump.chunk_capacity() + self.barred.take();
         let used = total.saturating_sub(spared);
         // A request may have set one; the next has not asked for it.
         self.bump.set_allocation_limit(None);
         self.bump.reset();
-        match self.size.end(total, used, &self.sizes) {
+        match self.size.end(total, used, sizes) {
             End::Keep => {}
             End::Refuse => self.bump = Bump::new(),
             // Its newest chunk may be all that it had: the one that it started with was none.
@@ -144,8 +159,8 @@ impl Region {
             End::Remake(bytes) => {
                 // First, so that both are never there at once.
                 self.bump = Bump::new();
-                self.bump = bump_of(bytes, self.sizes.limit());
-                self.size.remade(self.bump.allocated_bytes(), &self.sizes);
+                self.bump = bump_of(bytes, sizes.limit());
+                self.size.remade(self.bump.allocated_bytes(), sizes);
             }
         }
         self.look_at_weight();

@@ -218,6 +218,18 @@ impl Sizes {
 }
 
 impl Size {
+    /// Of an arena of no pool.
+    pub(super) const fn none() -> Self {
+        Self {
+            usual: Cell::new(NONE),
+            spare: 0,
+            kept: 0,
+            untold: 0,
+            told_at: 0,
+            cut: None,
+        }
+    }
+
     /// Of a new arena, which has one chunk of this many bytes.
     pub(super) fn new(kept: usize, sizes: &Sizes) -> Self {
         let made = sizes.made.fetch_add(1, Ordering::Relaxed);
@@ -240,15 +252,20 @@ impl Size {
     }
 
     /// The fast path: whether a request that left `total` bytes of which `free` are not in use needs
-    /// nothing but a reset. If so, it has been counted.
+    /// nothing but a reset. If so, it has been counted, and once in a period `tell` is called with what was used.
     #[inline(always)]
-    pub(super) fn is_usual(&mut self, total: usize, free: usize, sizes: &Sizes) -> bool {
+    pub(super) fn is_usual(
+        &mut self,
+        total: usize,
+        free: usize,
+        tell: impl FnOnce(&mut Self, usize),
+    ) -> bool {
         if total != self.usual.get() || free > self.spare {
             return false;
         }
         self.untold += 1;
         if self.untold == PERIOD {
-            self.tell(total - free, sizes);
+            tell(self, total - free);
         }
         true
     }
@@ -329,7 +346,7 @@ impl Size {
 
     /// Requests on the fast path, the last of which used this much.
     #[inline(never)]
-    fn tell(&mut self, used: usize, sizes: &Sizes) {
+    pub(super) fn tell(&mut self, used: usize, sizes: &Sizes) {
         let now = self.count(0, sizes);
         sizes.need(used, now, now);
         if let Some(cut) = self.cut {

@@ -19,16 +19,18 @@ use super::class::{self, ALL, OUTSIDE, SLOTS, SMALLER, UNSIZED};
 use super::error::CapacityError;
 use super::lent::{self, Ring};
 use super::memory;
-use super::off::Off;
 use super::settings::Settings;
 use crate::object::entry::Entry;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
+use crate::object::spares;
+use crate::raw::off::Off;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, FigurePtr, Ordering};
 use bytes::BytesMut;
 use std::ops::Range;
+use std::ptr;
 
 /// The entry tables come last to avoid 4 KiB aliasing: a load whose low 12 address bits match a recent
 /// store's has to wait for it. An allocator that puts this at the start of a page does so with large
@@ -43,6 +45,8 @@ pub(super) struct Inner {
     pub(super) entered: AtomicBool,
     /// Once it was switched off.
     off: Lazy<Off>,
+    /// The same while buffers are plain ones; null while they are not.
+    plain: FigurePtr<Off>,
     /// By class. Made when first used.
     classes: [Lazy<Used>; ALL],
     /// Slots that gets may look at: all, or none while the pool is switched off.
@@ -69,6 +73,7 @@ impl Inner {
             classes: std::array::from_fn(|_| Lazy::new()),
             settings,
             off: Lazy::new(),
+            plain: FigurePtr::new(ptr::null_mut()),
             enabled: AtomicBool::new(true),
             open: AtomicUsize::new(SLOTS),
             me: Weak::clone(me),
@@ -161,12 +166,12 @@ impl Inner {
 
     /// A buffer for a request without a size that wants memory now.
     pub(super) fn create_unsized(&self) -> Pooled<Cell> {
-        self.used(UNSIZED).pool.get()
+        self.used(UNSIZED).pool.get_pooled()
     }
 
     #[cold]
     fn create(&self, class: usize, memory: BytesMut) -> Pooled<Cell> {
-        let mut cell = self.used(class).pool.get();
+        let mut cell = self.used(class).pool.get_pooled();
         // Without memory, unless another thread has given one back in the meantime.
         if cell.full() == 0 {
             cell.fill(memory);
@@ -232,7 +237,10 @@ impl Inner {
     /// What counts plain ones, if buffers are plain ones.
     #[inline(always)]
     pub(super) fn off(&self) -> Option<&Off> {
-        self.off.get().filter(|_| !self.pools())
+        // Acquire: pairs with the Release in `set_enabled`.
+        let plain = self.plain.load(Ordering::Acquire);
+        // SAFETY: null, or what `off` keeps.
+        unsafe { plain.as_ref() }
     }
 
     /// Plain buffers handed out.
@@ -249,8 +257,15 @@ impl Inner {
         self.switch_with(|on| {
             self.open
                 .store(if on { SLOTS } else { 0 }, Ordering::Relaxed);
+            let plain = self.off.get().filter(|_| !on && !self.settings.wipes());
+            let plain = plain.map_or(ptr::null_mut(), |off| ptr::from_ref(off).cast_mut());
+            // Release: pairs with the Acquire in `off`.
+            self.plain.store(plain, Ordering::Release);
         });
         self.all_used().for_each(|used| self.switch(used));
+        if on {
+            spares::free_shared();
+        }
     }
 
     /// Switches a class as the pool is switched.

@@ -25,7 +25,6 @@ mod inner;
 mod io;
 mod lent;
 mod memory;
-mod off;
 mod policy;
 mod pool;
 mod queue;

@@ -2,165 +2,73 @@
 //!
 //! A pool that is switched off has to cost what plain code costs, so that a comparison is fair: the same
 //! calls of the allocator, and hardly more time. A [`Buffer`](super::Buffer) is two words so that pooled
-//! ones travel in registers, and a `BytesMut` is four. So it sits in a shell, and each thread keeps the
+//! ones travel in registers, and a `BytesMut` is four. So it sits in a shell, and each thread keeps
 //! shells that are empty: warm, a plain buffer costs the allocator its own memory and nothing else.
 //!
-//! A shell is owned by its `Plain`, which has a `BytesMut` in it, or by the list of a thread, which has
-//! none. No other thread touches either.
+//! A shell is a node of no pool (`object/spares.rs`) with a `BytesMut` in it. Its [`Plain`] owns it, and no other thread
+//! touches it.
 
+use crate::object::spares::Spare;
+use crate::object::words;
 use crate::raw::node::Link;
 use bytes::BytesMut;
-use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
-use std::ptr::{self, NonNull};
-
-/// A thread keeps this many empty shells.
-const MOST: usize = 64;
+use std::ptr::NonNull;
 
 /// Laid out as the node of a cell is, so that a [`Buffer`](super::Buffer) finds its bytes by the same
 /// instruction whether it is pooled or not. (Nothing else depends on that.)
 #[repr(C)]
 struct Shell {
-    link: MaybeUninit<Link>,
-    bytes: MaybeUninit<BytesMut>,
-    /// In a list: the one below.
-    next: *mut Shell,
-}
-
-/// A thread's empty shells.
-struct Empty {
-    first: Cell<*mut Shell>,
-    len: Cell<usize>,
-}
-
-thread_local! {
-    static EMPTY: Empty = const {
-        Empty {
-            first: Cell::new(ptr::null_mut()),
-            len: Cell::new(0),
-        }
-    };
-}
-
-impl Empty {
-    #[inline(always)]
-    fn pop(&self) -> Option<NonNull<Shell>> {
-        let first = NonNull::new(self.first.get())?;
-        // SAFETY: the list owns what is in it.
-        self.first.set(unsafe { (*first.as_ptr()).next });
-        self.len.set(self.len.get() - 1);
-        Some(first)
-    }
-
-    /// Takes a shell over; `false` if there are enough.
-    #[inline(always)]
-    fn push(&self, shell: NonNull<Shell>) -> bool {
-        if self.len.get() >= MOST {
-            return false;
-        }
-        // SAFETY: the caller owns the shell, and gives it up.
-        unsafe { (*shell.as_ptr()).next = self.first.get() };
-        self.first.set(shell.as_ptr());
-        self.len.set(self.len.get() + 1);
-        true
-    }
-}
-
-impl Drop for Empty {
-    fn drop(&mut self) {
-        while let Some(shell) = self.pop() {
-            free(shell);
-        }
-    }
-}
-
-/// Frees a shell that its caller owns, without what is in it.
-#[cold]
-fn free(shell: NonNull<Shell>) {
-    // SAFETY: from a box in `in_new_shell`, and owned by the caller.
-    drop(unsafe { Box::from_raw(shell.as_ptr()) });
-}
-
-#[cold]
-fn in_new_shell() -> NonNull<Shell> {
-    let shell = Box::new(Shell {
-        link: MaybeUninit::uninit(),
-        bytes: MaybeUninit::uninit(),
-        next: ptr::null_mut(),
-    });
-    // SAFETY: a box is not null.
-    unsafe { NonNull::new_unchecked(Box::into_raw(shell)) }
-}
-
-const WORDS: usize = size_of::<BytesMut>() / size_of::<usize>();
-type Words = [MaybeUninit<*mut ()>; WORDS];
-const _: () = assert!(size_of::<Words>() == size_of::<BytesMut>());
-
-/// Reads a `BytesMut` word by word. What its user wrote to it last were single words, and a wider load
-/// right after that would wait until they have left the store buffer: three times the price of a freeze.
-///
-/// # Safety
-/// As [`ptr::read`], and it is aligned as a pointer is.
-#[inline(always)]
-unsafe fn read_by_words(from: *const BytesMut) -> BytesMut {
-    let mut bytes = MaybeUninit::<BytesMut>::uninit();
-    let to = bytes.as_mut_ptr().cast::<MaybeUninit<*mut ()>>();
-    for word in 0..WORDS {
-        // SAFETY: in bounds of what is read.
-        let from = unsafe { from.cast::<MaybeUninit<*mut ()>>().add(word) };
-        // SAFETY: in bounds of what is written.
-        let to = unsafe { to.add(word) };
-        // SAFETY: the caller's. Volatile, or the words become one load.
-        let one = unsafe { from.read_volatile() };
-        // SAFETY: in bounds, and nothing is there.
-        unsafe { to.write(one) };
-    }
-    // SAFETY: all of its words, with their provenance.
-    unsafe { bytes.assume_init() }
+    link: Link,
+    bytes: BytesMut,
 }
 
 /// A `BytesMut` in a shell.
-pub(super) struct Plain(NonNull<Shell>);
+pub(super) struct Plain(NonNull<Link>);
 
 // SAFETY: it owns its shell, in which there is a `BytesMut`, which is `Send`.
 unsafe impl Send for Plain {}
 // SAFETY: `&Plain` gives `&BytesMut` and nothing else, and that is `Sync`.
 unsafe impl Sync for Plain {}
 
-/// Where the content of a shell is.
-#[inline(always)]
-fn content(shell: NonNull<Shell>) -> *mut BytesMut {
-    // SAFETY: in bounds of the shell.
-    unsafe { (&raw mut (*shell.as_ptr()).bytes).cast() }
-}
-
 impl Plain {
     #[inline(always)]
     pub(super) fn new(bytes: BytesMut) -> Self {
-        // At the thread's end there is no list any more.
-        let shell = EMPTY.try_with(Empty::pop).ok().flatten();
-        let shell = shell.unwrap_or_else(in_new_shell);
+        let shell = Spare::<Shell>::take();
+        let plain = Self(shell.into_raw());
+        let content = plain.content().cast::<MaybeUninit<BytesMut>>();
         // SAFETY: the shell is ours, and there is nothing in it.
-        unsafe { content(shell).write(bytes) };
-        Self(shell)
+        words::write(unsafe { &mut *content }, bytes);
+        plain
+    }
+
+    /// Where the content is.
+    #[inline(always)]
+    fn content(&self) -> *mut BytesMut {
+        let shell = self.0.as_ptr().cast::<Shell>();
+        // SAFETY: in bounds of the shell.
+        unsafe { &raw mut (*shell).bytes }
+    }
+
+    /// Gives the shell back. There is nothing in it any more, or nothing that is looked at.
+    ///
+    /// # Safety
+    /// `self` is not used again.
+    #[inline(always)]
+    unsafe fn leave_shell(&self) {
+        // SAFETY: from `new`; the caller's.
+        drop(unsafe { Spare::<Shell>::from_raw(self.0) });
     }
 
     #[inline(always)]
     pub(super) fn into_inner(self) -> BytesMut {
         let this = ManuallyDrop::new(self);
         // SAFETY: taken once: there is something in a `Plain`, and it is neither dropped nor used again.
-        let bytes = unsafe { read_by_words(content(this.0)) };
-        keep(this.0);
+        let bytes = unsafe { words::read(this.content()) };
+        // SAFETY: as above.
+        unsafe { this.leave_shell() };
         bytes
-    }
-}
-
-/// Gives a shell back from which the content is gone, and which the caller owns.
-#[inline(always)]
-fn keep(shell: NonNull<Shell>) {
-    if !EMPTY.try_with(|empty| empty.push(shell)).unwrap_or(false) {
-        free(shell);
     }
 }
 
@@ -170,7 +78,7 @@ impl Deref for Plain {
     #[inline(always)]
     fn deref(&self) -> &BytesMut {
         // SAFETY: it owns the shell, and there is something in it.
-        unsafe { &*content(self.0) }
+        unsafe { &*self.content() }
     }
 }
 
@@ -178,7 +86,7 @@ impl DerefMut for Plain {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut BytesMut {
         // SAFETY: as in `deref`; `&mut self` makes it the only reference.
-        unsafe { &mut *content(self.0) }
+        unsafe { &mut *self.content() }
     }
 }
 
@@ -186,8 +94,9 @@ impl Drop for Plain {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: dropped once: nothing uses a `Plain` that is being dropped.
-        unsafe { content(self.0).drop_in_place() };
-        keep(self.0);
+        unsafe { self.content().drop_in_place() };
+        // SAFETY: as above.
+        unsafe { self.leave_shell() };
     }
 }
 
@@ -206,13 +115,6 @@ mod tests {
         assert_eq!(&two[..], b"two more");
         drop(two);
         assert_eq!(Plain::new(BytesMut::new()).0, place);
-    }
-
-    #[test]
-    fn only_so_many_are_kept() {
-        let many: Vec<_> = (0..3 * MOST).map(|_| Plain::new(BytesMut::new())).collect();
-        drop(many);
-        assert_eq!(EMPTY.with(|empty| empty.len.get()), MOST);
     }
 
     #[test]

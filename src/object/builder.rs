@@ -3,7 +3,7 @@
 use crate::budget::Budget;
 use crate::object::diagnosed::settings::Choice;
 use crate::object::pool::Pool;
-use crate::object::recipe::Recipe;
+use crate::object::recipe::{Fill, Recipe};
 use crate::object::recycle::Recycle;
 use crate::object::settings::Settings;
 use crate::sync::rare::Arc;
@@ -157,6 +157,12 @@ impl<T: Send + 'static, R> Builder<T, R> {
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn undiagnosed(self) -> Self {
         self.set(|settings| settings.set_diagnostics(Choice::NEVER))
+    }
+
+    /// How objects are made while the pool is switched off.
+    #[allow(dead_code, reason = "for arenas, which are a feature")]
+    pub(crate) fn create_off(self, create: Fill<T>) -> Self {
+        self.change(|recipe| recipe.set_create_off(create))
     }
 
     /// See [`Recipe::set_heap_only`].

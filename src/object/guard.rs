@@ -8,6 +8,7 @@ use crate::object::diagnosed::steps;
 use crate::object::recipe::DROP_IT;
 use crate::object::recycle;
 use crate::object::shell::{Node, Shell};
+use crate::object::spares::is_no_core;
 use crate::raw::cache::Cache;
 use crate::raw::directory::Directory;
 use crate::raw::limits::MAX_WEIGHT;
@@ -20,7 +21,7 @@ use crate::sys::place::{Place, place};
 use crate::thread::{attach, slow};
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -118,7 +119,19 @@ impl<T: Send> Pooled<T> {
     /// As [`Pooled::create`].
     pub(crate) unsafe fn hold(core: &Core, value: impl FnOnce() -> T) -> Self {
         // SAFETY: the caller's.
-        let link = unsafe { Shell::<T>::node(core, value) };
+        let link = unsafe { Shell::<T>::node(core, |slot| _ = slot.write(value())) };
+        // SAFETY: the head of a node that no other thread knows.
+        unsafe { Self::from_link(link) }
+    }
+
+    /// A guard of an object of no pool, for one that is switched off.
+    ///
+    /// # Safety
+    /// `fill` writes a value, or panics.
+    #[inline(always)]
+    pub(crate) unsafe fn of_no_pool(fill: impl FnOnce(&mut MaybeUninit<T>)) -> Self {
+        // SAFETY: the caller's.
+        let link = unsafe { Node::of_no_pool(fill) };
         // SAFETY: the head of a node that no other thread knows.
         unsafe { Self::from_link(link) }
     }
@@ -144,12 +157,9 @@ impl<T: Send> Pooled<T> {
     /// object holds. `reset` changes the object and nothing else, does not panic, and calls no user code (I5).
     #[inline(always)]
     unsafe fn push(&mut self, weight: usize, reset: impl FnOnce(&mut T)) -> bool {
-        if std::thread::panicking() {
-            return false;
-        }
         let link = self.link.as_ptr();
         // SAFETY: I1: the guard holds the node.
-        if unsafe { Link::owner(link) } != place(Place::owner) {
+        if unsafe { Link::owner(link) } != place(Place::owner) || std::thread::panicking() {
             return false;
         }
         // SAFETY: I1: the guard holds the node.
@@ -223,9 +233,14 @@ impl<T: Send> Pooled<T> {
 
     /// Drops the object instead of giving it back, for a reason.
     pub(crate) fn discard_for(this: Self, reason: Reason) {
-        let link = Self::into_link(this);
+        let link = Self::into_link(this).as_ptr();
+        // SAFETY: I1: the guard held the node.
+        if is_no_core(unsafe { Core::of(link) }) {
+            // SAFETY: I1: the guard held the node, and is gone without having given it back.
+            return unsafe { Node::<T>::drop_of_no_pool(link) };
+        }
         // SAFETY: I1: the guard held the node, and is gone without having given it back.
-        unsafe { Core::discard(link.as_ptr(), reason) };
+        unsafe { Core::discard(link, reason) };
     }
 }
 
@@ -272,7 +287,7 @@ impl<T: Send> Pooled<T> {
         // SAFETY: I1: the guard holds the node.
         let core = unsafe { Core::of(link) };
         // SAFETY: the node keeps its core alive (I6).
-        if steps::is_diagnosed(unsafe { &*core }) {
+        if is_no_core(core) || steps::is_diagnosed(unsafe { &*core }) {
             return drop(this);
         }
         std::mem::forget(this);
@@ -309,9 +324,28 @@ impl<T: Send> Drop for Pooled<T> {
             if unsafe { self.push(weight, recycle::inlined_reset::<T>) } {
                 return;
             }
+            let link = self.link.as_ptr();
+            // SAFETY: the guard gives its node up.
+            return unsafe { give_back_missed::<T>(link) };
         }
         let link = self.link.as_ptr();
         // SAFETY: the guard gives its node up.
+        unsafe { give_back::<T>(link) };
+    }
+}
+
+/// A return that the hit path could not take, of an object with an inlined reset.
+///
+/// # Safety
+/// As [`give_back`].
+#[inline(never)]
+unsafe fn give_back_missed<T: Send + 'static>(link: *mut Link) {
+    // SAFETY: the caller holds the node.
+    if is_no_core(unsafe { Core::of(link) }) {
+        // SAFETY: the caller's.
+        unsafe { Node::<T>::drop_of_no_pool(link) };
+    } else {
+        // SAFETY: the caller's.
         unsafe { give_back::<T>(link) };
     }
 }
@@ -326,8 +360,8 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     // Decided once: an object that has not been reset must never be kept.
-    // SAFETY: the node keeps its core alive (I6).
-    let special = unsafe { (*core).is_special() };
+    // SAFETY: the node keeps its core alive (I6), or is of no pool.
+    let special = unsafe { Core::is_special(core) };
     if special || std::thread::panicking() {
         // SAFETY: the caller's.
         return unsafe { give_back_special::<T>(link) };
@@ -344,8 +378,8 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
 unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
-    // SAFETY: the node keeps its core alive (I6).
-    let special = unsafe { (*core).is_special() };
+    // SAFETY: the node keeps its core alive (I6), or is of no pool.
+    let special = unsafe { Core::is_special(core) };
     if special || std::thread::panicking() {
         // Which resets it once more.
         // SAFETY: the caller's.
@@ -355,12 +389,30 @@ unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
     unsafe { keep::<T>(core, link, weight) };
 }
 
+/// A return to no pool, or one for [`give_back_rarely`].
+///
+/// # Safety
+/// As [`give_back`].
+#[cold]
+#[inline(never)]
+unsafe fn give_back_special<T: Send + 'static>(link: *mut Link) {
+    // SAFETY: the caller holds the node.
+    if is_no_core(unsafe { Core::of(link) }) {
+        // SAFETY: the caller's.
+        unsafe { Node::<T>::drop_of_no_pool(link) };
+    } else {
+        // SAFETY: the caller's.
+        unsafe { give_back_rarely::<T>(link) };
+    }
+}
+
 /// A return to a pool that keeps nothing at the moment or has large objects, or while the thread panics.
 ///
 /// # Safety
 /// As [`give_back`].
 #[cold]
-unsafe fn give_back_special<T: Send + 'static>(link: *mut Link) {
+#[inline(never)]
+unsafe fn give_back_rarely<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     // SAFETY: the node keeps its core alive (I6).

@@ -23,4 +23,6 @@ pub(crate) mod recycle;
 pub(crate) mod roster;
 pub(crate) mod settings;
 pub(crate) mod shell;
+pub(crate) mod spares;
 mod tables;
+pub(crate) mod words;

@@ -5,11 +5,12 @@
 
 use crate::object::recycle::{Recycle, is_inlined, known_use, known_weight};
 use crate::object::settings::{Role, Settings};
+use crate::object::words;
 use crate::raw::limits::Limits;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use std::any::type_name;
-use std::mem::needs_drop;
+use std::mem::{MaybeUninit, needs_drop};
 
 /// Resets an object; its weight then, or [`DROP_IT`]. User code: may panic.
 pub(crate) type Reset<T> = fn(&Recipe<T>, &mut T) -> usize;
@@ -31,9 +32,16 @@ enum Weigh<T> {
     Closure(Box<dyn Fn(&T) -> usize + Send + Sync>),
 }
 
+/// Makes an object in its place, where what a closure returns would have to be copied: writes a value, or panics.
+pub(crate) type Fill<T> = Box<dyn Fn(&mut MaybeUninit<T>) + Send + Sync>;
+
+fn in_place<T>(create: impl Fn() -> T + Send + Sync + 'static) -> Fill<T> {
+    Box::new(move |slot| _ = slot.write(create()))
+}
+
 /// How objects are made, reset and weighed.
 pub(crate) struct Recipe<T> {
-    create: Create<T>,
+    create: Fill<T>,
     reset: Reset<T>,
     /// What [`by_closure`] calls.
     closure: Option<Closure<T>>,
@@ -41,23 +49,20 @@ pub(crate) struct Recipe<T> {
     /// How much of an object is used; by [`known_use`] if this is `None`.
     used: Option<fn(&T) -> usize>,
     on_pass: Option<OnPass>,
+    /// Makes an object while the pool is switched off, if not `create`.
+    create_off: Option<Fill<T>>,
     /// What an object takes besides what it holds on the heap.
     object_bytes: usize,
     pub(crate) settings: Settings,
 }
 
-enum Create<T> {
-    Function(fn() -> T),
-    Closure(Box<dyn Fn() -> T + Send + Sync>),
-}
-
 impl<T: 'static> Recipe<T> {
     /// Objects made by `create`. The caller then sets how they are reset.
     pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        Self::of(Create::Closure(Box::new(create)))
+        Self::of(in_place(create))
     }
 
-    fn of(create: Create<T>) -> Self {
+    fn of(create: Fill<T>) -> Self {
         Self {
             create,
             reset: by_closure,
@@ -65,6 +70,7 @@ impl<T: 'static> Recipe<T> {
             weigh: Weigh::Unsaid,
             used: None,
             on_pass: None,
+            create_off: None,
             object_bytes: size_of::<T>(),
             settings: Settings::default(),
         }
@@ -121,6 +127,11 @@ impl<T: 'static> Recipe<T> {
         self.on_pass = Some(Box::new(on_pass));
     }
 
+    #[allow(dead_code, reason = "for arenas, which are a feature")]
+    pub(crate) fn set_create_off(&mut self, create: Fill<T>) {
+        self.create_off = Some(create);
+    }
+
     /// For pools made of pools, which manage sizes themselves: objects weigh what they hold on
     /// the heap and no more, and how much of that is used is not asked.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
@@ -138,12 +149,18 @@ impl<T: 'static> Recipe<T> {
         }
     }
 
-    /// Makes an object. User code.
+    /// Makes an object. User code: writes a value, or panics.
     #[inline]
-    pub(crate) fn create(&self) -> T {
-        match &self.create {
-            Create::Function(create) => create(),
-            Create::Closure(create) => create(),
+    pub(crate) fn create(&self, slot: &mut MaybeUninit<T>) {
+        (self.create)(slot);
+    }
+
+    /// Makes an object that the pool does not keep. As [`Recipe::create`].
+    #[inline]
+    pub(crate) fn create_off(&self, slot: &mut MaybeUninit<T>) {
+        match &self.create_off {
+            None => self.create(slot),
+            Some(create) => create(slot),
         }
     }
 
@@ -282,7 +299,8 @@ impl<T: 'static> Source<T> {
                 create,
                 reset,
             } => {
-                let mut recipe = Recipe::of(Create::Function(*create));
+                let create = *create;
+                let mut recipe = Recipe::of(Box::new(move |slot| words::write(slot, create())));
                 match reset {
                     ConstReset::Own(set_recycle) => set_recycle(&mut recipe),
                     ConstReset::Custom(reset) => recipe.set_closure(*reset),

@@ -206,16 +206,6 @@ impl Settings {
             self.set_name(name);
         }
     }
-
-    /// The settings of a pool whose idle objects hold nothing: no limits, and passes as here.
-    pub(crate) fn for_shells(&self) -> Self {
-        Self {
-            interval: self.interval,
-            role: Role::Part,
-            diagnostics: Choice::NEVER,
-            ..Self::default()
-        }
-    }
 }
 
 /// For a pool made of pools.

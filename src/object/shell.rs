@@ -2,12 +2,13 @@
 //!
 //! A [`Shell`] is a core with its recipe behind it, in one allocation; the untyped core
 //! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it, in a
-//! [`Block`] of its own.
+//! [`Block`] of its own, or of no pool: see `spares.rs`.
 
 use crate::object::diagnosed::slot::Slot;
 use crate::object::memory::{Block, layout_of};
 use crate::object::recipe::{Recipe, Reset};
 use crate::object::recycle::is_inlined;
+use crate::object::spares::{Spare, is_no_core};
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::raw::refs::DiscardOnDrop;
@@ -15,6 +16,7 @@ use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::thread::{attach, slow};
 use std::alloc::Layout;
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 /// The heap cell of an object. The untyped part is its head.
@@ -34,15 +36,60 @@ impl<T: Send + 'static> Node<T> {
     pub(crate) unsafe fn into_value(node: *mut Node<T>) -> T {
         // SAFETY: the caller holds the node.
         let core = unsafe { Core::of(node.cast()) };
+        // SAFETY: in bounds of the node.
+        let value = unsafe { &raw const (*node).value };
+        if is_no_core(core) {
+            // SAFETY: the value is there, and the node is not used again: the spare is empty.
+            let value = unsafe { value.read() };
+            // SAFETY: a node of no pool, which the caller gives up.
+            drop(unsafe { Self::spare_of(node.cast()) });
+            return value;
+        }
         // SAFETY: the node keeps its core alive.
         unsafe { (*core).counters.taken() };
         let memory = NodeMemory { node, core };
-        // SAFETY: in bounds of the node.
-        let value = unsafe { &raw const (*node).value };
         // SAFETY: the value is there, and the node is not used again: `memory` only frees it.
         let value = unsafe { value.read() };
         drop(memory);
         value
+    }
+
+    /// A node of no pool that holds what `fill` writes.
+    ///
+    /// # Safety
+    /// `fill` writes a value, or panics.
+    #[inline(always)]
+    pub(crate) unsafe fn of_no_pool(fill: impl FnOnce(&mut MaybeUninit<T>)) -> NonNull<Link> {
+        let spare = Spare::<Self>::take();
+        // SAFETY: in bounds of the node.
+        let slot = unsafe { &raw mut (*spare.node()).value };
+        // SAFETY: as above; nothing is there yet, and no other thread has the node.
+        fill(unsafe { &mut *slot.cast::<MaybeUninit<T>>() });
+        spare.into_raw()
+    }
+
+    /// Drops the value of a node of no pool, which is a spare then.
+    ///
+    /// # Safety
+    /// As [`Node::spare_of`].
+    #[inline(always)]
+    pub(crate) unsafe fn drop_of_no_pool(link: *mut Link) {
+        // Kept also when the destructor panics.
+        // SAFETY: the caller's.
+        let spare = unsafe { Self::spare_of(link) };
+        // SAFETY: in bounds of the node.
+        let value = unsafe { &raw mut (*spare.node()).value };
+        // SAFETY: the value is there, and no other thread has the node.
+        unsafe { ptr::drop_in_place(value) };
+    }
+
+    /// # Safety
+    /// The caller holds the node, which is of no pool, and gives it up.
+    unsafe fn spare_of(link: *mut Link) -> Spare<Self> {
+        // SAFETY: a node is not at null.
+        let link = unsafe { NonNull::new_unchecked(link) };
+        // SAFETY: from `of_no_pool`; the caller's.
+        unsafe { Spare::from_raw(link) }
     }
 
     /// For the vtable.
@@ -68,14 +115,12 @@ struct NodeMemory<T: Send + 'static> {
 
 impl<T: Send + 'static> Drop for NodeMemory<T> {
     fn drop(&mut self) {
-        // SAFETY: the node keeps its core alive.
-        let off = unsafe { !(*self.core).is_enabled() };
         // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
         unsafe { Shell::<T>::slot(self.core) }.freed(self.node.addr());
         // SAFETY: a node is not at null.
         let start = unsafe { NonNull::new_unchecked(self.node.cast()) };
         // SAFETY: from the block that `Shell::node` made, value gone.
-        drop(unsafe { Block::from_raw(start, Node::<T>::LAYOUT, off) });
+        drop(unsafe { Block::from_raw(start, Node::<T>::LAYOUT) });
         // SAFETY: the node's reference, given up with it.
         unsafe { Core::release(self.core) };
     }
@@ -156,7 +201,7 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: the caller's.
         let recipe = unsafe { Self::recipe(core.address()) };
         // SAFETY: the caller's.
-        let link = unsafe { Self::node(core, || recipe.create()) };
+        let link = unsafe { Self::node(core, |slot| recipe.create(slot)) };
         core.count_created();
         // The user's code weighs it: if it panics, the node must go.
         let bomb = DiscardOnDrop {
@@ -173,17 +218,20 @@ impl<T: Send + 'static> Shell<T> {
         link
     }
 
-    /// A new node, which the caller holds. Its value is written in place; `value` may panic.
+    /// A new node, which the caller holds, with what `fill` writes.
     ///
     /// # Safety
-    /// As [`Shell::recipe`].
-    pub(crate) unsafe fn node(core: &Core, value: impl FnOnce() -> T) -> NonNull<Link> {
-        let block = Block::new(Node::<T>::LAYOUT, !core.is_enabled());
+    /// As [`Shell::recipe`], and `fill` writes a value, or panics.
+    pub(crate) unsafe fn node(
+        core: &Core,
+        fill: impl FnOnce(&mut MaybeUninit<T>),
+    ) -> NonNull<Link> {
+        let block = Block::new(Node::<T>::LAYOUT);
         let node = block.start().cast::<Node<T>>();
         // SAFETY: in bounds of the block, whose layout holds a node.
         let slot = unsafe { &raw mut (*node).value };
-        // SAFETY: as above; nothing is there yet.
-        unsafe { slot.write(value()) };
+        // SAFETY: as above; nothing is there yet, and no other thread has the block.
+        fill(unsafe { &mut *slot.cast::<MaybeUninit<T>>() });
         // SAFETY: in bounds of the block.
         let head = unsafe { &raw mut (*node).link };
         // SAFETY: as above; nothing is there yet.

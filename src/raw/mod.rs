@@ -12,6 +12,8 @@ pub(crate) mod limits;
 pub(crate) mod lists;
 mod marks;
 pub(crate) mod node;
+#[cfg_attr(repool_loom, allow(dead_code, reason = "for objects of no pool"))]
+pub(crate) mod off;
 #[cfg_attr(repool_loom, path = "page_loom.rs")]
 mod page;
 pub(crate) mod pool;

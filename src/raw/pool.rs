@@ -21,6 +21,7 @@
 //! # Orderings
 //! - `state`, `shares`, `crossed`, `marked`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 //! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
+//! - `off`, `made_off`: publish Release, read Acquire: the reader sees its zeros.
 //! - `watched`: see `background/registry.rs`.
 
 use super::cache::Cache;
@@ -28,14 +29,17 @@ use super::depot::{Depot, Refused};
 use super::directory::Directory;
 use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
+use super::off::Off;
 use super::stats::{Counters, Reason};
 use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, CachePadded, Figure, Figure32, Mutex, Ordering,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, CachePadded, Figure, Figure32, FigurePtr, Mutex,
+    Ordering,
 };
 use crate::sys::panics::swallow;
 use crate::sys::place::Number;
 use crate::sys::process::epoch;
 use crate::sys::timer::Timer;
+use std::mem::offset_of;
 use std::ptr;
 use std::time::Duration;
 
@@ -89,6 +93,10 @@ pub(crate) struct Core {
     marked: AtomicBool,
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
+    /// What counts the objects that are handed out while the pool is switched off; null while it is on.
+    off: FigurePtr<Off>,
+    /// The same whether it is on or off, once it was off; from a box.
+    made_off: FigurePtr<Off>,
     pub(crate) depot: CachePadded<Depot>,
     pub(crate) limits: Limits,
     /// Visitors take turns. Guards the reasons at the gates, and the list of caches.
@@ -113,6 +121,10 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// Where [`Core::is_special`] looks, in bytes from the start.
+    #[allow(dead_code, reason = "for objects of no pool, which loom does without")]
+    pub(crate) const STATE_AT: usize = offset_of!(Self, state);
+
     /// A core with one strong reference (the pool's), which is to be finished with
     /// [`Core::settle`] once it has its address.
     pub(crate) fn new(
@@ -132,6 +144,8 @@ impl Core {
             shares: AtomicBool::new(false),
             marked: AtomicBool::new(false),
             interval,
+            off: FigurePtr::new(ptr::null_mut()),
+            made_off: FigurePtr::new(ptr::null_mut()),
             depot: CachePadded::new(Depot::new()),
             limits,
             visits: Mutex::new(()),
@@ -163,6 +177,7 @@ impl Core {
     }
 
     /// Where the core lives, with the provenance of its whole allocation.
+    #[inline]
     pub(crate) fn address(&self) -> *const Core {
         self.address.load(Ordering::Relaxed)
     }
@@ -295,9 +310,15 @@ impl Core {
     }
 
     /// Whether a return is more than a reset and a push, or keeps nothing. A single test.
+    ///
+    /// # Safety
+    /// There is such an atomic [`Core::STATE_AT`] bytes from `core`: of a live core, or of what stands in for one.
     #[inline]
-    pub(crate) fn is_special(&self) -> bool {
-        self.state.load(Ordering::Relaxed) != 0
+    pub(crate) unsafe fn is_special(core: *const Core) -> bool {
+        // SAFETY: in bounds, by the caller.
+        let state = unsafe { &raw const (*core).state };
+        // SAFETY: the caller's.
+        unsafe { &*state }.load(Ordering::Relaxed) != 0
     }
 
     /// No thread will have a cache. Before the core is used.
@@ -337,6 +358,7 @@ impl Core {
         }
     }
 
+    #[inline]
     pub(crate) fn is_enabled(&self) -> bool {
         self.state.load(Ordering::Relaxed) & SWITCHED_OFF == 0
     }
@@ -347,10 +369,53 @@ impl Core {
         self.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
     }
 
+    /// What counts objects while the pool is switched off; `None` while it is on.
+    #[inline]
+    pub(crate) fn off(&self) -> Option<&Off> {
+        // Acquire: pairs with the Release in `say_switched`.
+        let off = self.off.load(Ordering::Acquire);
+        // SAFETY: null, or from the box that is freed with the core.
+        unsafe { off.as_ref() }
+    }
+
+    /// Objects handed out while the pool was switched off.
+    pub(super) fn handed_out_off(&self) -> u64 {
+        // Acquire: pairs with the Release in `make_off`.
+        let off = self.made_off.load(Ordering::Acquire);
+        // SAFETY: as above.
+        unsafe { off.as_ref() }.map_or(0, Off::sum)
+    }
+
+    fn make_off(&self) -> *mut Off {
+        // Acquire: pairs with the Release below.
+        let made = self.made_off.load(Ordering::Acquire);
+        if !made.is_null() {
+            return made;
+        }
+        let fresh = Box::into_raw(Box::new(Off::new()));
+        // Release: pairs with the Acquire above and in `handed_out_off`. Acquire: the other's.
+        match self.made_off.compare_exchange(
+            ptr::null_mut(),
+            fresh,
+            Ordering::Release,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => fresh,
+            Err(first) => {
+                // SAFETY: I8: from the box above, and no other thread has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                first
+            }
+        }
+    }
+
     pub(super) fn say_switched(&self, on: bool) {
         if on {
+            self.off.store(ptr::null_mut(), Ordering::Relaxed);
             self.state.fetch_and(!SWITCHED_OFF, Ordering::Relaxed);
         } else {
+            // Release: pairs with the Acquire in `off`.
+            self.off.store(self.make_off(), Ordering::Release);
             self.state.fetch_or(SWITCHED_OFF, Ordering::Relaxed);
         }
     }
@@ -467,12 +532,17 @@ impl Core {
         batch
     }
 
-    /// Frees the caches.
+    /// Frees what the core has in allocations of its own.
     ///
     /// # Safety
     /// The core is about to be freed: no thread uses its caches any more.
     pub(crate) unsafe fn free_caches(&mut self) {
         // SAFETY: the caller's.
         unsafe { self.directory.free() };
+        let off = std::mem::replace(self.made_off.get_mut(), ptr::null_mut());
+        if !off.is_null() {
+            // SAFETY: I8: from the box in `make_off`; no other thread knows the core any more.
+            drop(unsafe { Box::from_raw(off) });
+        }
     }
 }

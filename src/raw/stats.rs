@@ -309,6 +309,13 @@ impl Stats {
         }
     }
 
+    /// Adds objects that were handed out while the pool was switched off: each is made and gone at once.
+    pub(crate) fn add_off(&mut self, objects: u64) {
+        self.created += objects;
+        self.discarded += objects;
+        self.discarded_by.switched_off += objects;
+    }
+
     /// Adds up the counters, what the caches hold, and what the depot holds. `idle_bytes` are weights here.
     ///
     /// Under load the parts are read one after the other, so `idle` may be off by the operations under way.

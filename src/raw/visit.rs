@@ -295,6 +295,7 @@ impl Core {
         let mut stats = Stats::of(&self.counters, caches, self.beside_caches());
         let weights = stats.idle_bytes as usize;
         stats.idle_bytes = self.limits.bytes_of(stats.idle as usize, weights) as u64;
+        stats.add_off(self.handed_out_off());
         stats
     }
 

@@ -91,6 +91,8 @@ struct Tenant {
     arena: Arena,
     alive: Vec<Entry>,
     limit: Option<usize>,
+    /// Whether the pool knows of it: not if it was switched off then.
+    counts: bool,
 }
 
 struct Entry {
@@ -232,6 +234,7 @@ fn run(ops: Vec<Op>, first_chunk: usize, max_object_bytes: Option<usize>) {
             arena,
             alive: Vec::new(),
             limit: None,
+            counts: pool.is_enabled(),
         })
     };
     for (step, op) in ops.into_iter().enumerate() {
@@ -312,7 +315,8 @@ fn run(ops: Vec<Op>, first_chunk: usize, max_object_bytes: Option<usize>) {
         *tenant = workers[*thread].run(tenant.take(), job);
     }
     check(&slots);
-    let out = slots.iter().filter(|slot| slot.tenant.is_some()).count();
+    let tenants = slots.iter().filter_map(|slot| slot.tenant.as_ref());
+    let out = tenants.filter(|tenant| tenant.counts).count();
     assert_eq!(pool.stats().in_use, out as u64);
     drop(slots);
     drop(workers);

@@ -196,7 +196,9 @@ fn everything_at_once_loses_nothing() {
         })
     }));
     let stats = pool.stats();
-    assert_eq!(stats.taken as usize, taken.load(SeqCst));
+    // What was handed out while the pool was off has gone then, as far as the pool knows.
+    let taken = taken.load(SeqCst) as u64;
+    assert!(stats.taken <= taken && taken <= stats.taken + stats.discarded_by.switched_off);
     // Those that were taken have been dropped by their new owners.
     balanced(&stats);
     assert_eq!(stats.in_use, 0, "{stats:?}");

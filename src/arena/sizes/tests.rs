@@ -88,7 +88,7 @@ impl Model {
             arena.quiet_since = self.needs.len();
         }
         arena.is_quiet = quiet;
-        if size.is_usual(total, free, &self.sizes) {
+        if size.is_usual(total, free, |size, used| size.tell(used, &self.sizes)) {
             return None;
         }
         let end = size.end(total, used, &self.sizes);

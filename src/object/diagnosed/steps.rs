@@ -6,6 +6,7 @@ use super::slot::Diagnosis;
 use crate::background::manual::ensure_watched;
 use crate::object::recipe::DROP_IT;
 use crate::object::shell::{Node, Shell};
+use crate::object::spares::is_no_core;
 use crate::raw::limits::Charge;
 use crate::raw::node::{Batch, End, Link};
 use crate::raw::pool::Core;
@@ -80,6 +81,9 @@ pub(crate) unsafe fn goes_out<T: Send + 'static>(link: *mut Link) {
 pub(crate) unsafe fn went_out<T: Send + 'static>(link: *mut Link) -> bool {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
+    if is_no_core(core) {
+        return false; // no diagnosed pool hands such objects out
+    }
     // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
     let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
         return false;

@@ -4,6 +4,7 @@
 use crate::OBJECTS;
 use crate::scenario::Scenario;
 use bytes::{BufMut, BytesMut};
+use repool::bumpalo::Bump;
 use repool::{ArenaPool, BufferPool, Pool, Stats};
 use repool_bench::{Scratch, fresh, work};
 use std::hint::black_box;
@@ -13,9 +14,9 @@ use std::time::Duration;
 /// `repool`: `Vec<u8>`; `user`: a type with its own `Recycle`; `custom`: a tuple with a reset
 /// closure; `customv`: `Vec<u8>` with a reset closure; `bounded`: `Vec<u8>` with limits that are
 /// never met; `buffer`, `freeze`: a 1 KiB buffer, dropped and frozen; `arena`: one with a `u64`.
-/// `plain`, `plainbuffer` and `plainfreeze` allocate; `off`, `offbuffer` and `offfreeze` are the pools
+/// `plain`, `plainbuffer`, `plainfreeze` and `plainarena` allocate; `off`, `offbuffer`, `offfreeze` and `offarena` are the pools
 /// that are switched off, which should cost no more.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 17] = [
     "none",
     "repool",
     "user",
@@ -28,9 +29,11 @@ pub const NAMES: [&str; 15] = [
     "plain",
     "plainbuffer",
     "plainfreeze",
+    "plainarena",
     "off",
     "offbuffer",
     "offfreeze",
+    "offarena",
 ];
 
 /// No pass falls into a run.
@@ -108,8 +111,18 @@ pub fn run(scenario: Scenario, name: &str) -> Result<(), String> {
             let get = || filled(pool.get(1024)).freeze();
             measure(scenario, get, Some(&|| pool.stats()))
         }
-        "arena" => {
+        "plainarena" => {
+            // Of the chunk that a pool's arenas have.
+            let get = || {
+                let arena = Bump::with_capacity(4032);
+                black_box(arena.alloc(7_u64));
+                arena
+            };
+            measure(scenario, get, None)
+        }
+        "arena" | "offarena" => {
             let pool = ArenaPool::builder().trim_every(NEVER).build();
+            pool.set_enabled(name == "arena");
             let get = || {
                 let arena = pool.get();
                 black_box(arena.alloc(7_u64));
