@@ -2,6 +2,8 @@
 //! allocator is in `arenas_alloc.rs`, what the compiler refuses in the documentation of `Arena`.
 #![cfg(feature = "bumpalo")]
 
+#[path = "arenas/bounds.rs"]
+mod bounds;
 #[path = "arenas/bumpalo.rs"]
 mod bumpalo_claims;
 #[path = "arenas/ledger.rs"]

@@ -2,6 +2,8 @@
 //! in `buffers_alloc.rs`.
 #![cfg(feature = "bytes")]
 
+#[path = "buffers/bounds.rs"]
+mod bounds;
 #[path = "buffers/contract.rs"]
 mod contract;
 #[path = "buffers/figures.rs"]

@@ -150,6 +150,9 @@ fn objects_that_one_thread_gets_and_another_drops_make_the_calls_of_plain_code()
 fn switching_on_frees_what_threads_shared_meanwhile() {
     let _turn = alone();
     let pool = off(|| [0_u8; 30_000]);
+    // Of the tests before.
+    pool.set_enabled(true);
+    pool.set_enabled(false);
     std::thread::scope(|scope| {
         let held: Vec<_> = (0..10).map(|_| pool.get()).collect();
         // Two stay with the thread that drops them, and go with it.
