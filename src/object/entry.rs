@@ -1,5 +1,5 @@
 //! [`Entry`]: the root of the hot path. It points to the pool's core or, before the first use, to an empty
-//! static directory.
+//! static head.
 //!
 //! # Orderings
 //! - the pointer: Release when it is set (`init`, `set`), Acquire when it is read: the reader sees a
@@ -8,7 +8,7 @@
 use crate::object::guard::Pooled;
 use crate::object::shell::Node;
 use crate::raw::cache::Cache;
-use crate::raw::directory::Directory;
+use crate::raw::head::Head;
 use crate::raw::node::Link;
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, Ordering};
@@ -18,8 +18,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// The directory of a pool that has no core yet: every lookup finds nothing.
-static EMPTY: Directory = Directory::EMPTY;
+/// The head of a pool that has no core yet: every lookup finds nothing.
+static EMPTY: Head = Head::EMPTY;
 
 fn empty() -> *mut Core {
     (&raw const EMPTY).cast::<Core>().cast_mut()
@@ -93,9 +93,9 @@ impl<T: Send + 'static> Entry<T> {
     fn my_cache(&self) -> Option<&Cache> {
         // Acquire: pairs with the Release in `init` and `set`.
         let core = self.core.load(Ordering::Acquire);
-        // SAFETY: `EMPTY`, or a core, whose head is its directory; the caller of `init` or `set` keeps it alive.
-        let directory = unsafe { &*core.cast::<Directory>() };
-        let cache = place(|place| directory.cache_at(place));
+        // SAFETY: `EMPTY`, or a core, which starts with its head; the caller of `init` or `set` keeps it alive.
+        let head = unsafe { &*core.cast::<Head>() };
+        let cache = place(|place| head.directory.cache_at(place));
         // SAFETY: caches live as long as their core.
         unsafe { cache.as_ref() }
     }

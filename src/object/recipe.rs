@@ -48,12 +48,18 @@ pub(crate) struct Recipe<T> {
     weigh: Weigh<T>,
     /// How much of an object is used; by [`known_use`] if this is `None`.
     used: Option<fn(&T) -> usize>,
-    on_pass: Option<OnPass>,
-    /// Makes an object while the pool is switched off, if not `create`.
-    create_off: Option<Fill<T>>,
+    /// Of the few pools that have some.
+    extras: Option<Box<Extras<T>>>,
     /// What an object takes besides what it holds on the heap.
     object_bytes: usize,
     pub(crate) settings: Settings,
+}
+
+/// What pools that are made of pools have besides.
+struct Extras<T> {
+    on_pass: Option<OnPass>,
+    /// Makes an object while the pool is switched off, if not `create`.
+    create_off: Option<Fill<T>>,
 }
 
 impl<T: 'static> Recipe<T> {
@@ -69,8 +75,7 @@ impl<T: 'static> Recipe<T> {
             closure: None,
             weigh: Weigh::Unsaid,
             used: None,
-            on_pass: None,
-            create_off: None,
+            extras: None,
             object_bytes: size_of::<T>(),
             settings: Settings::default(),
         }
@@ -124,12 +129,21 @@ impl<T: 'static> Recipe<T> {
 
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn set_on_pass(&mut self, on_pass: impl Fn() -> bool + Send + Sync + 'static) {
-        self.on_pass = Some(Box::new(on_pass));
+        self.extras().on_pass = Some(Box::new(on_pass));
+    }
+
+    fn extras(&mut self) -> &mut Extras<T> {
+        self.extras.get_or_insert_with(|| {
+            Box::new(Extras {
+                on_pass: None,
+                create_off: None,
+            })
+        })
     }
 
     #[allow(dead_code, reason = "for arenas, which are a feature")]
     pub(crate) fn set_create_off(&mut self, create: Fill<T>) {
-        self.create_off = Some(create);
+        self.extras().create_off = Some(create);
     }
 
     /// For pools made of pools, which manage sizes themselves: objects weigh what they hold on
@@ -158,7 +172,11 @@ impl<T: 'static> Recipe<T> {
     /// Makes an object that the pool does not keep. As [`Recipe::create`].
     #[inline]
     pub(crate) fn create_off(&self, slot: &mut MaybeUninit<T>) {
-        match &self.create_off {
+        match self
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.create_off.as_ref())
+        {
             None => self.create(slot),
             Some(create) => create(slot),
         }
@@ -214,7 +232,11 @@ impl<T: 'static> Recipe<T> {
 
     /// What a pass has to do besides. User code.
     pub(crate) fn on_pass(&self) -> bool {
-        self.on_pass.as_ref().is_some_and(|on_pass| on_pass())
+        let on_pass = self
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.on_pass.as_ref());
+        on_pass.is_some_and(|on_pass| on_pass())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::thread::{attach, slow};
 use std::alloc::Layout;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
@@ -132,12 +133,10 @@ const STRIKES: u32 = 5;
 /// A core with what it needs of its type; the core is its head.
 #[repr(C)]
 pub(crate) struct Shell<T: Send + 'static> {
+    /// What it has for the type: the recipe's [`Reset<T>`], and the recipe itself, from `Arc::into_raw`.
     core: Core,
-    /// The recipe's, for the hit path.
-    reset: Reset<T>,
-    /// From `Arc::into_raw`: a return passes it on as it is.
-    recipe: *const Recipe<T>,
     slot: Slot,
+    object: PhantomData<Arc<Recipe<T>>>,
 }
 
 impl<T: Send + 'static> Shell<T> {
@@ -158,15 +157,16 @@ impl<T: Send + 'static> Shell<T> {
             .interval()
             .filter(|_| !diagnostics.is_deterministic());
         let slot = Slot::new(diagnostics, settings.label::<T>());
-        let core = Core::new(Self::VTABLE, recipe.limits(), slow_returns, interval);
+        let mut core = Core::new(Self::VTABLE, recipe.limits(), slow_returns, interval);
+        let reset = recipe.reset() as *mut ();
+        core.set_of_type([reset, Arc::into_raw(recipe).cast_mut().cast()]);
         if slot.is_on() {
             core.say_diagnosed();
         }
         let shell = Box::new(Self {
             core,
-            reset: recipe.reset(),
-            recipe: Arc::into_raw(recipe),
             slot,
+            object: PhantomData,
         });
         let core = Box::into_raw(shell).cast::<Core>();
         // SAFETY: fresh, and no other thread knows it.
@@ -178,9 +178,9 @@ impl<T: Send + 'static> Shell<T> {
     /// `core` is the head of a live `Shell<T>` whose recipe is there: a strong reference is held.
     pub(crate) unsafe fn recipe<'a>(core: *const Core) -> &'a Recipe<T> {
         // SAFETY: the caller's.
-        let recipe = unsafe { (*core.cast::<Self>()).recipe };
-        // SAFETY: kept by the reference that `drop_recipe` gives up.
-        unsafe { &*recipe }
+        let [_, recipe] = unsafe { (*core).of_type() };
+        // SAFETY: from `allocate`, and kept by the reference that `drop_recipe` gives up.
+        unsafe { &*recipe.cast::<Recipe<T>>() }
     }
 
     /// What the core has of its diagnosis.
@@ -273,7 +273,9 @@ impl<T: Send + 'static> Shell<T> {
     #[inline(always)]
     pub(crate) unsafe fn reset(core: *const Core, object: &mut T) -> usize {
         // SAFETY: the caller's.
-        let reset = unsafe { (*core.cast::<Self>()).reset };
+        let [reset, _] = unsafe { (*core).of_type() };
+        // SAFETY: from `allocate`, which had it of this type.
+        let reset = unsafe { std::mem::transmute::<*mut (), Reset<T>>(reset) };
         // SAFETY: the caller's.
         reset(unsafe { Self::recipe(core) }, object)
     }
@@ -303,9 +305,9 @@ impl<T: Send + 'static> Shell<T> {
     /// The last strong reference is gone.
     unsafe fn drop_recipe(core: *const Core) {
         // SAFETY: alive, since the weak reference of the strong ones is held.
-        let recipe = unsafe { (*core.cast::<Self>()).recipe };
+        let [_, recipe] = unsafe { (*core).of_type() };
         // SAFETY: I8: from `Arc::into_raw` in `allocate`; given up once, and not used again.
-        drop(unsafe { Arc::from_raw(recipe) });
+        drop(unsafe { Arc::from_raw(recipe.cast_const().cast::<Recipe<T>>()) });
     }
 
     /// For the vtable.

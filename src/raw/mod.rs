@@ -8,6 +8,7 @@ pub(crate) mod depot;
 pub(crate) mod directory;
 mod gate;
 mod grant;
+pub(crate) mod head;
 pub(crate) mod limits;
 pub(crate) mod lists;
 mod marks;

@@ -15,8 +15,8 @@
 //! own cache when it finds its gate shut.
 //!
 //! # What is on which line
-//! The first fields are read by every hit and by every return from another thread, and written when a pool is
-//! set up, switched, or changes its mode. What slow paths write comes after them, on lines of its own (I10).
+//! The head and the first fields are read by every hit and by every return from another thread, and written when a
+//! pool is set up, switched, or changes its mode. What slow paths write comes after them, on lines of its own (I10).
 //!
 //! # Orderings
 //! - `state`, `shares`, `crossed`, `marked`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
@@ -27,13 +27,13 @@
 use super::cache::Cache;
 use super::depot::{Depot, Refused};
 use super::directory::Directory;
+use super::head::Head;
 use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
 use super::off::Off;
 use super::stats::{Counters, Reason};
 use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, CachePadded, Figure, Figure32, FigurePtr, Mutex,
-    Ordering,
+    AtomicBool, AtomicPtr, AtomicUsize, CachePadded, Figure, Figure32, FigurePtr, Mutex, Ordering,
 };
 use crate::sys::panics::swallow;
 use crate::sys::place::Number;
@@ -71,24 +71,14 @@ const WATCHES_USE: u8 = 4;
 /// No thread has a cache: see `object/diagnosed/`.
 const DIAGNOSED: u8 = 8;
 
-/// A pool's inside. The directory comes first: the hit path finds it at the pool's pointer.
+/// A pool's inside. The head comes first: the hit path finds it at the pool's pointer.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Core {
-    directory: Directory,
+    head: Head,
     pub(super) vtable: &'static VTable,
     /// Where the core lives, with the provenance of its whole allocation.
     address: AtomicPtr<Core>,
-    state: AtomicU8,
-    /// Returns must not take the hit path, because the reset is not the type's own.
-    slow_returns: bool,
-    /// Whether anything is charged at all.
-    bounded: bool,
-    /// In a bounded pool: an object came back to another thread than the one that got it.
-    crossed: AtomicBool,
-    /// In a bounded pool: a thread found nothing although objects cross threads, so what comes back to
-    /// another thread goes to the depot.
-    shares: AtomicBool,
     /// A visitor has left it to an owner to empty its cache, once or more.
     marked: AtomicBool,
     /// Time between two passes of the janitor; `None`: the user runs them.
@@ -123,7 +113,7 @@ pub(crate) struct Core {
 impl Core {
     /// Where [`Core::is_special`] looks, in bytes from the start.
     #[allow(dead_code, reason = "for objects of no pool, which loom does without")]
-    pub(crate) const STATE_AT: usize = offset_of!(Self, state);
+    pub(crate) const STATE_AT: usize = offset_of!(Self, head.state);
 
     /// A core with one strong reference (the pool's), which is to be finished with
     /// [`Core::settle`] once it has its address.
@@ -134,14 +124,9 @@ impl Core {
         interval: Option<Duration>,
     ) -> Self {
         Self {
-            directory: Directory::new(),
+            head: Head::new(slow_returns, limits.bounded()),
             vtable,
             address: AtomicPtr::new(ptr::null_mut()),
-            state: AtomicU8::new(0),
-            slow_returns,
-            bounded: limits.bounded(),
-            crossed: AtomicBool::new(false),
-            shares: AtomicBool::new(false),
             marked: AtomicBool::new(false),
             interval,
             off: FigurePtr::new(ptr::null_mut()),
@@ -199,9 +184,21 @@ impl Core {
 
     // ---------------------------------------------------------------- caches
 
+    /// What the layer above needs for a return.
+    #[inline(always)]
+    pub(crate) fn of_type(&self) -> [*mut (); 2] {
+        self.head.of_type
+    }
+
+    /// Before any other thread knows the core.
+    #[allow(dead_code, reason = "for typed pools, which loom does without")]
+    pub(crate) fn set_of_type(&mut self, to: [*mut (); 2]) {
+        self.head.of_type = to;
+    }
+
     #[inline(always)]
     pub(crate) fn directory(&self) -> &Directory {
-        &self.directory
+        &self.head.directory
     }
 
     /// Enters a node, which its thread is about to have or has in hand, at a cache of this core.
@@ -212,7 +209,11 @@ impl Core {
     pub(crate) unsafe fn set_home(&self, link: *mut Link, cache: &Cache, owner: u32) {
         // SAFETY: the caller holds the node.
         unsafe { Link::set_home(link, cache.as_home()) };
-        let owner = if self.slow_returns { NO_OWNER } else { owner };
+        let owner = if self.head.slow_returns {
+            NO_OWNER
+        } else {
+            owner
+        };
         // SAFETY: as above.
         unsafe { Link::set_owner(link, owner) };
     }
@@ -242,9 +243,9 @@ impl Core {
         // SAFETY: the node keeps its core alive (I6).
         let core = unsafe { &*core };
         // SAFETY: caches live as long as their core.
-        let cache = unsafe { look(&core.directory).as_ref() }?;
+        let cache = unsafe { look(&core.head.directory).as_ref() }?;
         if home != cache.as_home() {
-            if core.bounded && !home.is_null() {
+            if core.head.bounded && !home.is_null() {
                 core.note_crossing();
                 if core.shares() {
                     return None; // to the depot
@@ -261,7 +262,7 @@ impl Core {
     /// # Safety
     /// The batch is of this core; the cache is that of the place of `number`.
     pub(crate) unsafe fn settle_batch(&self, batch: &Batch, cache: &Cache, number: Number) {
-        let owner = if self.slow_returns {
+        let owner = if self.head.slow_returns {
             NO_OWNER
         } else {
             number.owner()
@@ -300,13 +301,13 @@ impl Core {
     // ---------------------------------------------------------------- state
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & CLOSED != 0
+        self.head.state.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     /// Whether nothing is kept at the moment: closed, or switched off.
     #[inline]
     pub(crate) fn is_barred(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) != 0
+        self.head.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) != 0
     }
 
     /// Whether a return is more than a reset and a push, or keeps nothing. A single test.
@@ -316,25 +317,25 @@ impl Core {
     #[inline]
     pub(crate) unsafe fn is_special(core: *const Core) -> bool {
         // SAFETY: in bounds, by the caller.
-        let state = unsafe { &raw const (*core).state };
+        let state = unsafe { &raw const (*core).head.state };
         // SAFETY: the caller's.
         unsafe { &*state }.load(Ordering::Relaxed) != 0
     }
 
     /// No thread will have a cache. Before the core is used.
     pub(crate) fn say_diagnosed(&self) {
-        self.state.fetch_or(DIAGNOSED, Ordering::Relaxed);
+        self.head.state.fetch_or(DIAGNOSED, Ordering::Relaxed);
     }
 
     #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
     pub(crate) fn is_diagnosed(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & DIAGNOSED != 0
+        self.head.state.load(Ordering::Relaxed) & DIAGNOSED != 0
     }
 
     /// An object of this weight is about to be kept.
     pub(crate) fn note_weight(&self, weight: usize) {
         if weight > self.limits.usual_weight() {
-            self.state.fetch_or(WATCHES_USE, Ordering::Relaxed);
+            self.head.state.fetch_or(WATCHES_USE, Ordering::Relaxed);
         }
     }
 
@@ -351,7 +352,7 @@ impl Core {
 
     /// Why nothing is kept at the moment, if so.
     pub(crate) fn barred(&self) -> Option<Reason> {
-        match self.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) {
+        match self.head.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) {
             0 => None,
             state if state & CLOSED != 0 => Some(Reason::Closed),
             _ => Some(Reason::SwitchedOff),
@@ -360,13 +361,13 @@ impl Core {
 
     #[inline]
     pub(crate) fn is_enabled(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & SWITCHED_OFF == 0
+        self.head.state.load(Ordering::Relaxed) & SWITCHED_OFF == 0
     }
 
     pub(crate) fn say_closed(&self) {
         // Relaxed: before the janitor's entry goes, under the registry's lock, so that a thread that looks at an
         // entry that a late return has made since finds it closed.
-        self.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
+        self.head.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
     }
 
     /// What counts objects while the pool is switched off; `None` while it is on.
@@ -412,11 +413,11 @@ impl Core {
     pub(super) fn say_switched(&self, on: bool) {
         if on {
             self.off.store(ptr::null_mut(), Ordering::Relaxed);
-            self.state.fetch_and(!SWITCHED_OFF, Ordering::Relaxed);
+            self.head.state.fetch_and(!SWITCHED_OFF, Ordering::Relaxed);
         } else {
             // Release: pairs with the Acquire in `off`.
             self.off.store(self.make_off(), Ordering::Release);
-            self.state.fetch_or(SWITCHED_OFF, Ordering::Relaxed);
+            self.head.state.fetch_or(SWITCHED_OFF, Ordering::Relaxed);
         }
     }
 
@@ -426,29 +427,29 @@ impl Core {
     /// Whether an object that comes back to another thread than the one that got it goes to the depot.
     #[inline]
     pub(crate) fn shares(&self) -> bool {
-        self.shares.load(Ordering::Relaxed)
+        self.head.shares.load(Ordering::Relaxed)
     }
 
     /// An object came back to another thread than the one that got it.
     #[inline]
     pub(crate) fn note_crossing(&self) {
-        if self.bounded && !self.crossed.load(Ordering::Relaxed) {
-            self.crossed.store(true, Ordering::Relaxed);
+        if self.head.bounded && !self.head.crossed.load(Ordering::Relaxed) {
+            self.head.crossed.store(true, Ordering::Relaxed);
         }
     }
 
     /// A thread found nothing idle: perhaps because a limit keeps objects with the threads that dropped them.
     pub(crate) fn note_miss(&self) {
-        if self.crossed.load(Ordering::Relaxed) && !self.shares() && self.limits.is_tight() {
-            self.shares.store(true, Ordering::Relaxed);
+        if self.head.crossed.load(Ordering::Relaxed) && !self.shares() && self.limits.is_tight() {
+            self.head.shares.store(true, Ordering::Relaxed);
         }
     }
 
     /// A pass starts anew: what the last interval has shown is forgotten.
     pub(crate) fn forget_crossings(&self) {
-        if self.bounded {
-            self.crossed.store(false, Ordering::Relaxed);
-            self.shares.store(false, Ordering::Relaxed);
+        if self.head.bounded {
+            self.head.crossed.store(false, Ordering::Relaxed);
+            self.head.shares.store(false, Ordering::Relaxed);
         }
     }
 
@@ -538,7 +539,7 @@ impl Core {
     /// The core is about to be freed: no thread uses its caches any more.
     pub(crate) unsafe fn free_caches(&mut self) {
         // SAFETY: the caller's.
-        unsafe { self.directory.free() };
+        unsafe { self.head.directory.free() };
         let off = std::mem::replace(self.made_off.get_mut(), ptr::null_mut());
         if !off.is_null() {
             // SAFETY: I8: from the box in `make_off`; no other thread knows the core any more.

@@ -1,0 +1,63 @@
+//! [`Head`]: the start of a core, on one cache line what a hit reads of it, and a return with a reset of its own.
+//!
+//! A program with many pools finds none of their lines in its caches. So all that a get and a drop read of a core by a
+//! thread of the first sixteen is on its first line.
+
+use super::directory::Directory;
+use crate::sync::{AtomicBool, AtomicU8};
+use std::ptr;
+
+/// The first fields of a core. Alone, it stands for a pool without a core.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Head {
+    /// What the layer above needs for a return. Written before any other thread knows the core.
+    pub(super) of_type: [*mut (); 2],
+    pub(super) state: AtomicU8,
+    /// Returns must not take the hit path, because the reset is not the type's own.
+    pub(super) slow_returns: bool,
+    /// Whether anything is charged at all.
+    pub(super) bounded: bool,
+    /// In a bounded pool: an object came back to another thread than the one that got it.
+    pub(super) crossed: AtomicBool,
+    /// In a bounded pool: a thread found nothing although objects cross threads, so what comes back to
+    /// another thread goes to the depot.
+    pub(super) shares: AtomicBool,
+    pub(crate) directory: Directory,
+}
+
+// SAFETY: the two pointers are only handed on, to a layer that may use what they lead to on any thread; every other
+// field is `Send`.
+unsafe impl Send for Head {}
+// SAFETY: as above, and `Sync`.
+unsafe impl Sync for Head {}
+
+impl Head {
+    /// For a pool without a core: no thread has a cache.
+    #[cfg(not(repool_loom))]
+    #[expect(
+        clippy::declare_interior_mutable_const,
+        reason = "only ever used to make a static"
+    )]
+    pub(crate) const EMPTY: Self = Self {
+        of_type: [ptr::null_mut(); 2],
+        state: AtomicU8::new(0),
+        slow_returns: false,
+        bounded: false,
+        crossed: AtomicBool::new(false),
+        shares: AtomicBool::new(false),
+        directory: Directory::EMPTY,
+    };
+
+    pub(super) fn new(slow_returns: bool, bounded: bool) -> Self {
+        Self {
+            of_type: [ptr::null_mut(); 2],
+            state: AtomicU8::new(0),
+            slow_returns,
+            bounded,
+            crossed: AtomicBool::new(false),
+            shares: AtomicBool::new(false),
+            directory: Directory::new(),
+        }
+    }
+}
