@@ -59,7 +59,9 @@ fn order(pools: usize) -> Vec<usize> {
     let mut order: Vec<_> = (0..pools).collect();
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     for at in (1..pools).rev() {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         order.swap(at, (random >> 33) as usize % (at + 1));
     }
     order
@@ -70,12 +72,19 @@ fn compare(count: usize) {
     let (mut ours, mut theirs, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..count {
         let pool = Pool::builder(cache).trim_every(Duration::from_secs(3600));
-        ours.push(pool.reset(|cache| {
-            cache.slots.clear();
-            true
-        }).build());
+        ours.push(
+            pool.reset(|cache| {
+                cache.slots.clear();
+                true
+            })
+            .build(),
+        );
         theirs.push(RegexPool::new(cache as fn() -> Cache));
-        plain.push(Pool::builder(cache).trim_every(Duration::from_secs(3600)).build());
+        plain.push(
+            Pool::builder(cache)
+                .trim_every(Duration::from_secs(3600))
+                .build(),
+        );
     }
     let order = order(count);
     let with_reset = |at: usize| search(&mut ours[at].get());
@@ -99,11 +108,25 @@ fn compare(count: usize) {
     }
     let ratios = |side: usize| {
         let pairs = times[side].iter().zip(&times[2]);
-        pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>()
+        pairs
+            .map(|(ours, theirs)| ours / theirs)
+            .collect::<Vec<_>>()
     };
-    report::line(&format!("{count:>6} pools, repool / regex-automata"), ratios(0), "");
-    report::line(&format!("{count:>6} pools, the same with a closure"), ratios(1), "");
-    report::line(&format!("{count:>6} pools, regex-automata, ns"), times[2].clone(), "");
+    report::line(
+        &format!("{count:>6} pools, repool / regex-automata"),
+        ratios(0),
+        "",
+    );
+    report::line(
+        &format!("{count:>6} pools, the same with a closure"),
+        ratios(1),
+        "",
+    );
+    report::line(
+        &format!("{count:>6} pools, regex-automata, ns"),
+        times[2].clone(),
+        "",
+    );
 }
 
 fn main() {
