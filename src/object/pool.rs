@@ -340,6 +340,9 @@ impl<T: Send + 'static> Pool<T> {
         let Some(core) = self.core_if_used() else {
             return Trimmed::default();
         };
+        if !core.is_enabled() {
+            spares::free_shared();
+        }
         core.clear()
     }
 
@@ -520,7 +523,11 @@ impl<T: Send + 'static> Pool<T> {
 /// What counts the objects of a pool that is switched off; `None`: they are the pool's.
 #[inline]
 fn off(core: &Core) -> Option<&Off> {
-    core.off().filter(|_| !steps::is_diagnosed(core))
+    let off = core.off().filter(|_| !steps::is_diagnosed(core))?;
+    if core.is_marked() {
+        slow::drain_slow(core, attach::number());
+    }
+    Some(off)
 }
 
 impl<T: Send + 'static> Drop for Pool<T> {

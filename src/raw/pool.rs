@@ -412,12 +412,26 @@ impl Core {
 
     pub(super) fn say_switched(&self, on: bool) {
         if on {
-            self.off.store(ptr::null_mut(), Ordering::Relaxed);
-            self.head.state.fetch_and(!SWITCHED_OFF, Ordering::Relaxed);
+            self.head.state.fetch_and(!SWITCHED_OFF, Ordering::AcqRel);
         } else {
+            self.head.state.fetch_or(SWITCHED_OFF, Ordering::AcqRel);
+        }
+        // As it is now: another thread may have switched since. AcqRel, here and above: the thread that looks last
+        // stores last.
+        let is_off = || self.head.state.fetch_or(0, Ordering::AcqRel) & SWITCHED_OFF != 0;
+        let mut now = is_off();
+        loop {
+            let off = if now {
+                self.make_off()
+            } else {
+                ptr::null_mut()
+            };
             // Release: pairs with the Acquire in `off`.
-            self.off.store(self.make_off(), Ordering::Release);
-            self.head.state.fetch_or(SWITCHED_OFF, Ordering::Relaxed);
+            self.off.store(off, Ordering::Release);
+            let before = std::mem::replace(&mut now, is_off());
+            if now == before {
+                break;
+            }
         }
     }
 

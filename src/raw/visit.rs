@@ -429,4 +429,20 @@ mod tests {
         assert!(core.lock_visits(Patience::Short).is_some());
         assert_eq!(core.visit_epoch.load(Ordering::Relaxed), epoch());
     }
+
+    #[test]
+    fn threads_that_switch_at_once_agree_on_what_is_off() {
+        let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+        let rounds = if cfg!(miri) { 5 } else { 2_000 };
+        for _ in 0..rounds {
+            std::thread::scope(|scope| {
+                for on in [true, false] {
+                    let pool = &pool;
+                    scope.spawn(move || pool.set_enabled(on));
+                }
+            });
+            let core = pool.core();
+            assert_eq!(core.off().is_none(), core.is_enabled());
+        }
+    }
 }

@@ -55,7 +55,7 @@ pub(crate) fn take(core: &Core, number: Option<Number>) -> *mut Link {
 /// The pool keeps nothing at the moment: a visitor may have left it to this thread to empty its cache all the same.
 /// User code runs then.
 #[cold]
-fn drain_slow(core: &Core, number: Option<Number>) {
+pub(crate) fn drain_slow(core: &Core, number: Option<Number>) {
     let cache = number.map_or(ptr::null(), |number| core.directory().cache_of(number));
     // SAFETY: caches live as long as their core.
     let cache = unsafe { cache.as_ref() };
