@@ -234,7 +234,7 @@ impl ArenaPool {
     /// A hit touches only the calling thread's cache, as for [`Pool::get`](crate::Pool::get). A
     /// new arena costs an allocation for its chunk as well as its node.
     #[inline]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn get(&self) -> Arena {
         match self.pool.try_get_fast() {
             Some(region) => Arena(ByValue::new(region)),
@@ -244,7 +244,7 @@ impl ArenaPool {
 
     #[cold]
     #[inline(never)]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     fn get_slow(&self) -> Arena {
         self.enter();
         let mut region = self.pool.get_slow();
@@ -281,7 +281,7 @@ impl ArenaPool {
     /// let kept: String = ARENAS.with(|bump| bump.alloc_str("hello").to_owned());
     /// ```
     #[inline]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn with<R>(&self, f: impl FnOnce(&Bump) -> R) -> R {
         f(&self.get())
     }

@@ -86,7 +86,7 @@ impl Buffer {
     }
 
     /// It goes out by a slow path: a diagnosed pool takes note.
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub(super) fn went_out(mut self) -> Self {
         if let Held::Pooled(cell) = &mut *self.held {
             if cell.went_out() {
@@ -188,7 +188,7 @@ impl From<BytesMut> for Buffer {
 /// A copy of the content in another buffer of the same pool; of no pool, if that is gone, switched off,
 /// or there never was one.
 impl Clone for Buffer {
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     fn clone(&self) -> Self {
         let mut copy = match &*self.held {
             Held::Pooled(cell) => {
@@ -219,7 +219,7 @@ impl Held {
 
     /// What an empty one becomes when it is written to. By value, so that a buffer need not be in
     /// memory itself.
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     #[cold]
     #[inline(never)]
     fn open(home: Option<Weak<Inner>>) -> Self {
@@ -248,7 +248,7 @@ impl Deref for Buffer {
 }
 
 impl DerefMut for Buffer {
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut BytesMut {
         let held = &mut *self.held;

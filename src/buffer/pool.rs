@@ -174,7 +174,7 @@ impl BufferPool {
     /// As `Vec`: if `min_capacity` exceeds `isize::MAX`.
     /// [`try_with_capacity`](BufferPool::try_with_capacity) does not.
     #[inline]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn get(&self, min_capacity: usize) -> Buffer {
         match self.hit(min_capacity) {
             Some(buffer) => buffer,
@@ -199,7 +199,7 @@ impl BufferPool {
     /// let error = pool.try_with_capacity(usize::MAX).unwrap_err();
     /// assert_eq!((error.requested, error.max), (usize::MAX, isize::MAX as usize));
     /// ```
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn try_with_capacity(&self, min_capacity: usize) -> Result<Buffer, CapacityError> {
         match self.hit(min_capacity) {
             Some(buffer) => Ok(buffer),
@@ -209,7 +209,7 @@ impl BufferPool {
 
     /// The former name of [`try_with_capacity`](BufferPool::try_with_capacity).
     #[doc(hidden)]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn try_get(&self, min_capacity: usize) -> Result<Buffer, CapacityError> {
         self.try_with_capacity(min_capacity)
     }
@@ -224,7 +224,7 @@ impl BufferPool {
     /// # use repool::BufferPool;
     /// assert_eq!(BufferPool::global().copy_from(b"hello"), "hello");
     /// ```
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn copy_from(&self, content: &[u8]) -> Buffer {
         let mut buffer = self.get(content.len());
         buffer.extend_from_slice(content);
@@ -260,7 +260,7 @@ impl BufferPool {
 
     #[cold]
     #[inline(never)]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     fn get_slow(&self, min_capacity: usize) -> Buffer {
         if let Some(off) = self.inner.get().and_then(Inner::off) {
             if min_capacity <= isize::MAX as usize {

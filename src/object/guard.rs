@@ -137,7 +137,7 @@ impl<T: Send> Pooled<T> {
     }
 
     /// It goes out to the caller, by a slow path.
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     #[inline]
     pub(crate) fn note_out(&self) {
         // SAFETY: the guard holds the node.

@@ -103,7 +103,7 @@ impl<T: Send + 'static> Pool<T> {
 impl<T: Send + 'static> Pooled<T> {
     /// It goes out to the caller of a pool that is made of pools, by a slow path. Whether its spare memory is to
     /// be filled, because the pool is diagnosed.
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     #[inline]
     pub(crate) fn went_out(&self) -> bool {
         // SAFETY: the guard holds the node.

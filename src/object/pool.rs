@@ -180,7 +180,7 @@ impl<T: Send + 'static> Pool<T> {
     /// # Panics
     /// When `create` does; the pool goes on.
     #[inline]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn get(&self) -> Pooled<T> {
         match self.entry.hit() {
             Some(object) => object,
@@ -200,7 +200,7 @@ impl<T: Send + 'static> Pool<T> {
     /// assert_eq!(*pool.try_get().unwrap(), "");
     /// ```
     #[inline]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn try_get(&self) -> Option<Pooled<T>> {
         match self.entry.hit() {
             Some(object) => Some(object),
@@ -224,7 +224,7 @@ impl<T: Send + 'static> Pool<T> {
     /// assert!(buf.capacity() >= 100);
     /// ```
     #[inline]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn get_or_else(&self, create: impl FnOnce() -> T) -> Pooled<T> {
         match self.try_get() {
             Some(object) => object,
@@ -256,7 +256,7 @@ impl<T: Send + 'static> Pool<T> {
     /// assert_eq!(pool.stats().created, 0);
     /// ```
     #[inline]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn try_get_with<E>(&self, create: impl FnOnce() -> Result<T, E>) -> Result<Pooled<T>, E> {
         match self.try_get() {
             Some(object) => Ok(object),
@@ -278,7 +278,7 @@ impl<T: Send + 'static> Pool<T> {
     /// drop(read);
     /// assert_eq!((pool.stats().adopted, pool.stats().idle), (1, 1));
     /// ```
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn attach(&self, value: T) -> Pooled<T> {
         let core = self.core();
         if off(core).is_some() {
@@ -296,7 +296,7 @@ impl<T: Send + 'static> Pool<T> {
 
     /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
     /// dropped.
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub fn put(&self, value: T) {
         drop(self.attach(value));
     }
@@ -412,7 +412,7 @@ impl<T: Send + 'static> Pool<T> {
 
     #[cold]
     #[inline(never)]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub(crate) fn get_slow(&self) -> Pooled<T> {
         let core = self.core();
         if let Some(off) = off(core) {
@@ -429,7 +429,7 @@ impl<T: Send + 'static> Pool<T> {
     /// As [`Pool::get`], but also while the pool is off the object is one of the pool's: counted, and asked at its end
     /// whether the pool is on again.
     #[allow(dead_code, reason = "for buffers, which are a feature")]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     pub(crate) fn get_pooled(&self) -> Pooled<T> {
         match self.entry.hit() {
             Some(object) => object,
@@ -437,7 +437,7 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     fn get_from(&self, core: &Core) -> Pooled<T> {
         let object = match self.take(core) {
             Some(object) => object,
@@ -461,7 +461,7 @@ impl<T: Send + 'static> Pool<T> {
 
     /// A guard for what `create` makes, which counts as a miss.
     #[cold]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     fn created_by(&self, create: impl FnOnce() -> T) -> Pooled<T> {
         let core = self.core();
         if let Some(off) = off(core) {
@@ -479,7 +479,7 @@ impl<T: Send + 'static> Pool<T> {
 
     #[cold]
     #[inline(never)]
-    #[cfg_attr(feature = "diagnostics", track_caller)]
+    #[track_caller]
     fn take_slow(&self) -> Option<Pooled<T>> {
         let object = self.take(self.core_if_used()?)?;
         object.note_out();
