@@ -316,7 +316,7 @@ fn what_is_no_profile_gets_one_line_and_exit_code_2() {
     refused("empty", b"", &["empty"]);
     refused("blank", b" \n\n", &["empty"]);
     refused("text", b"not a profile", &["no heap profile"]);
-    refused("binary", &[0, 159, 146, 150], &["UTF-8"]);
+    refused("binary", &[0, 159, 146, 150], &["not text"]);
     refused("json", b"{\"a\": [1, 2]}", &["no heap profile"]);
     refused("list", b"[]", &["no heap profile"]);
 

@@ -77,7 +77,7 @@ impl Profile {
 pub(crate) fn read(path: &Path) -> Result<Profile, String> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => format!("{name}: is no heap profile of dhat (it is no text)"),
+        ErrorKind::InvalidData => format!("{name}: is no heap profile of dhat (it is not text)"),
         _ => format!("{name}: {error}"),
     })?;
     if text.trim().is_empty() {
