@@ -91,7 +91,8 @@ fn compare(count: usize) {
     let by_type = |at: usize| search(&mut plain[at].get());
     let regex = |at: usize| search(&mut theirs[at].get());
     let mut times: [Vec<f64>; 3] = Default::default();
-    let sides: [&dyn Fn(&[usize]) -> f64; 3] = [
+    type Side<'a> = &'a dyn Fn(&[usize]) -> f64;
+    let sides: [Side<'_>; 3] = [
         &|order| time(order, by_type),
         &|order| time(order, with_reset),
         &|order| time(order, regex),
