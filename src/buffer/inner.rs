@@ -21,9 +21,9 @@ use super::lent::{self, Ring};
 use super::memory;
 use super::settings::Settings;
 use crate::object::entry::Entry;
+use crate::object::free_nodes;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
-use crate::object::spares;
 use crate::raw::off::Off;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
@@ -264,7 +264,7 @@ impl Inner {
         });
         self.all_used().for_each(|used| self.switch(used));
         if on {
-            spares::free_shared();
+            free_nodes::free_shared();
         }
     }
 

@@ -8,8 +8,8 @@ use super::memory;
 use super::settings::Settings;
 use super::stats::{self, ClassStats};
 use crate::background::hook;
+use crate::object::free_nodes;
 use crate::object::settings::Role;
-use crate::object::spares;
 use crate::raw::stats::{Stats, Trimmed};
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
@@ -265,7 +265,7 @@ impl BufferPool {
         if let Some(off) = self.inner.get().and_then(Inner::off) {
             if min_capacity <= isize::MAX as usize {
                 let buffer = Buffer::plain(BytesMut::with_capacity(min_capacity));
-                spares::count_off(off);
+                free_nodes::count_off(off);
                 return buffer;
             }
         }
@@ -280,7 +280,7 @@ impl BufferPool {
         if let Some(off) = self.inner.get().and_then(Inner::off) {
             let memory = memory::allocate(min_capacity, fallible);
             let memory = memory.ok_or_else(|| CapacityError::of(min_capacity))?;
-            spares::count_off(off);
+            free_nodes::count_off(off);
             return Ok(Buffer::plain(memory));
         }
         if min_capacity == 0 {

@@ -5,10 +5,10 @@
 //! ones travel in registers, and a `BytesMut` is four. So it sits in a shell, and each thread keeps
 //! shells that are empty: warm, a plain buffer costs the allocator its own memory and nothing else.
 //!
-//! A shell is a node of no pool (`object/spares.rs`) with a `BytesMut` in it. Its [`Plain`] owns it, and no other thread
+//! A shell is a node of no pool (`object/free_nodes.rs`) with a `BytesMut` in it. Its [`Plain`] owns it, and no other thread
 //! touches it.
 
-use crate::object::spares::Spare;
+use crate::object::free_nodes::FreeNode;
 use crate::object::words;
 use crate::raw::node::Link;
 use bytes::BytesMut;
@@ -35,7 +35,7 @@ unsafe impl Sync for Plain {}
 impl Plain {
     #[inline(always)]
     pub(super) fn new(bytes: BytesMut) -> Self {
-        let shell = Spare::<Shell>::take();
+        let shell = FreeNode::<Shell>::take();
         let plain = Self(shell.into_raw());
         let content = plain.content().cast::<MaybeUninit<BytesMut>>();
         // SAFETY: the shell is ours, and there is nothing in it.
@@ -58,7 +58,7 @@ impl Plain {
     #[inline(always)]
     unsafe fn leave_shell(&self) {
         // SAFETY: from `new`; the caller's.
-        drop(unsafe { Spare::<Shell>::from_raw(self.0) });
+        drop(unsafe { FreeNode::<Shell>::from_raw(self.0) });
     }
 
     #[inline(always)]

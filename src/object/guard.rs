@@ -5,10 +5,10 @@
 //! one comparison; dropped anywhere else, it goes to the dropping thread's own cache.
 
 use crate::object::diagnosed::steps;
+use crate::object::free_nodes::is_no_core;
 use crate::object::recipe::DROP_IT;
 use crate::object::recycle;
 use crate::object::shell::{Node, Shell};
-use crate::object::spares::is_no_core;
 use crate::raw::cache::Cache;
 use crate::raw::directory::Directory;
 use crate::raw::limits::MAX_WEIGHT;

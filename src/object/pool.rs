@@ -3,12 +3,12 @@
 use crate::background::manual;
 use crate::object::diagnosed::steps;
 use crate::object::entry::Entry;
+use crate::object::free_nodes;
 use crate::object::guard::Pooled;
 use crate::object::recipe::{ConstReset, Recipe, Source};
 use crate::object::recycle::Recycle;
 use crate::object::roster::{self, PoolKind};
 use crate::object::shell::Shell;
-use crate::object::spares;
 use crate::raw::off::Off;
 use crate::raw::pool::Core;
 use crate::raw::refs::{Strong, WeakCore};
@@ -341,7 +341,7 @@ impl<T: Send + 'static> Pool<T> {
             return Trimmed::default();
         };
         if !core.is_enabled() {
-            spares::free_shared();
+            free_nodes::free_shared();
         }
         core.clear()
     }
@@ -374,7 +374,7 @@ impl<T: Send + 'static> Pool<T> {
     pub fn set_enabled(&self, on: bool) {
         self.core().set_enabled(on);
         if on {
-            spares::free_shared();
+            free_nodes::free_shared();
         }
     }
 
@@ -420,7 +420,7 @@ impl<T: Send + 'static> Pool<T> {
             let recipe = unsafe { Shell::<T>::recipe(core.address()) };
             // SAFETY: a value is written.
             let guard = unsafe { Pooled::of_no_pool(|slot| recipe.create_off(slot)) };
-            spares::count_off(off);
+            free_nodes::count_off(off);
             return guard;
         }
         self.get_from(core)
@@ -467,7 +467,7 @@ impl<T: Send + 'static> Pool<T> {
         if let Some(off) = off(core) {
             // SAFETY: a value is written.
             let guard = unsafe { Pooled::of_no_pool(|slot| _ = slot.write(create())) };
-            spares::count_off(off);
+            free_nodes::count_off(off);
             return guard;
         }
         // SAFETY: the core of this pool is the head of a `Shell<T>`.

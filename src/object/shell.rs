@@ -2,13 +2,13 @@
 //!
 //! A [`Shell`] is a core with its recipe behind it, in one allocation; the untyped core
 //! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it, in a
-//! [`Block`] of its own, or of no pool: see `spares.rs`.
+//! [`Block`] of its own, or of no pool: see `free_nodes.rs`.
 
 use crate::object::diagnosed::slot::Slot;
+use crate::object::free_nodes::{FreeNode, is_no_core};
 use crate::object::memory::{Block, layout_of};
 use crate::object::recipe::{Recipe, Reset};
 use crate::object::recycle::is_inlined;
-use crate::object::spares::{Spare, is_no_core};
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::raw::refs::DiscardOnDrop;
@@ -40,10 +40,10 @@ impl<T: Send + 'static> Node<T> {
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw const (*node).value };
         if is_no_core(core) {
-            // SAFETY: the value is there, and the node is not used again: the spare is empty.
+            // SAFETY: the value is there, and the node is not used again: the free node is empty.
             let value = unsafe { value.read() };
             // SAFETY: a node of no pool, which the caller gives up.
-            drop(unsafe { Self::spare_of(node.cast()) });
+            drop(unsafe { Self::free_node_of(node.cast()) });
             return value;
         }
         // SAFETY: the node keeps its core alive.
@@ -61,36 +61,36 @@ impl<T: Send + 'static> Node<T> {
     /// `fill` writes a value, or panics.
     #[inline(always)]
     pub(crate) unsafe fn of_no_pool(fill: impl FnOnce(&mut MaybeUninit<T>)) -> NonNull<Link> {
-        let spare = Spare::<Self>::take();
+        let free = FreeNode::<Self>::take();
         // SAFETY: in bounds of the node.
-        let slot = unsafe { &raw mut (*spare.node()).value };
+        let slot = unsafe { &raw mut (*free.node()).value };
         // SAFETY: as above; nothing is there yet, and no other thread has the node.
         fill(unsafe { &mut *slot.cast::<MaybeUninit<T>>() });
-        spare.into_raw()
+        free.into_raw()
     }
 
-    /// Drops the value of a node of no pool, which is a spare then.
+    /// Drops the value of a node of no pool, which is a free node then.
     ///
     /// # Safety
-    /// As [`Node::spare_of`].
+    /// As [`Node::free_node_of`].
     #[inline(always)]
     pub(crate) unsafe fn drop_of_no_pool(link: *mut Link) {
         // Kept also when the destructor panics.
         // SAFETY: the caller's.
-        let spare = unsafe { Self::spare_of(link) };
+        let free = unsafe { Self::free_node_of(link) };
         // SAFETY: in bounds of the node.
-        let value = unsafe { &raw mut (*spare.node()).value };
+        let value = unsafe { &raw mut (*free.node()).value };
         // SAFETY: the value is there, and no other thread has the node.
         unsafe { ptr::drop_in_place(value) };
     }
 
     /// # Safety
     /// The caller holds the node, which is of no pool, and gives it up.
-    unsafe fn spare_of(link: *mut Link) -> Spare<Self> {
+    unsafe fn free_node_of(link: *mut Link) -> FreeNode<Self> {
         // SAFETY: a node is not at null.
         let link = unsafe { NonNull::new_unchecked(link) };
         // SAFETY: from `of_no_pool`; the caller's.
-        unsafe { Spare::from_raw(link) }
+        unsafe { FreeNode::from_raw(link) }
     }
 
     /// For the vtable.

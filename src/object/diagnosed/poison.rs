@@ -16,17 +16,17 @@ pub(crate) fn fill<T>(spare: &mut [MaybeUninit<T>]) {
 }
 
 /// What a type has of spare memory that this can see.
-trait Spare {
+trait SpareMemory {
     fn poison(&mut self);
 }
 
-impl<T> Spare for Vec<T> {
+impl<T> SpareMemory for Vec<T> {
     fn poison(&mut self) {
         fill(self.spare_capacity_mut());
     }
 }
 
-impl Spare for String {
+impl SpareMemory for String {
     fn poison(&mut self) {
         // SAFETY: what is written is behind the content, which stays as it is.
         unsafe { self.as_mut_vec() }.poison();

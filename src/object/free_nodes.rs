@@ -3,19 +3,19 @@
 //! Such a pool makes an object for each get and drops it with its guard, and this is to cost what it costs code
 //! without a pool. So a guard's node then belongs to no core ([`NO_CORE`] stands in for one): no reference is
 //! counted, and nothing is found out about the pool when the guard goes. And the memory of nodes is not
-//! allocated and freed each time: empty ones, the *spares*, wait for the next object of about their size, of
+//! allocated and freed each time: empty ones, the *free nodes*, wait for the next object of about their size, of
 //! whatever pool and type.
 //!
-//! # Spares
+//! # Free nodes
 //! By size ([`KINDS`]). Each thread has two stacks of a kind of at most a *batch* each ([`batch`]: 8 KiB). What
-//! is too much for those goes, by the batch, to a store of all threads, from where a thread without a spare
+//! is too much for those goes, by the batch, to a store of all threads, from where a thread without a free node
 //! takes a batch: objects that one thread gets and another drops call the allocator no more often either. The
 //! store holds [`SHARED_BYTES`] of a kind at most, and is emptied when any pool is switched on; a thread's
-//! own spares are freed when it ends. Larger objects than the largest kind, and those of a larger alignment, have no
-//! spares.
+//! own free nodes are freed when it ends. Larger objects than the largest kind, and those of a larger alignment, have no
+//! free nodes.
 //!
 //! # Who may touch what
-//! A thread's own spares: that thread. The allocator is never called while they are half moved. The store is a
+//! A thread's own free nodes: that thread. The allocator is never called while they are half moved. The store is a
 //! stack of batches for each kind, linked by their first nodes' `home`. It is taken as a whole, so there is no
 //! ABA; a batch is put on by its holder.
 //!
@@ -76,7 +76,7 @@ fn count_off_slow(off: &Off) {
 
 // -------------------------------------------------------------------- sizes
 
-/// Sizes of spares: 128, 192, … 512 bytes, then 1 to 64 KiB by powers of two. (glibc joins blocks that are smaller
+/// Sizes of free nodes: 128, 192, … 512 bytes, then 1 to 64 KiB by powers of two. (glibc joins blocks that are smaller
 /// than the first with nothing around them; see `memory.rs`.)
 const KINDS: usize = 14;
 /// Up to here sizes are [`STEP`] bytes apart.
@@ -129,12 +129,12 @@ const fn batch(kind: usize) -> u32 {
 /// A node of no pool, empty or full. Its memory is given back on drop; what is in it is not dropped.
 ///
 /// `N` starts with a [`Link`].
-pub(crate) struct Spare<N> {
+pub(crate) struct FreeNode<N> {
     link: NonNull<Link>,
     node: PhantomData<*mut N>,
 }
 
-impl<N> Spare<N> {
+impl<N> FreeNode<N> {
     const KIND: usize = kind_of(Layout::new::<N>());
     const LAYOUT: Layout = if Self::KIND < KINDS {
         layout_of_kind(Self::KIND)
@@ -147,7 +147,7 @@ impl<N> Spare<N> {
     pub(crate) fn take() -> Self {
         let kept = match Self::KIND {
             KINDS => None,
-            kind => SPARES.with(|spares| spares.0[kind].pop()),
+            kind => FREE.with(|own| own.0[kind].pop()),
         };
         let link = match kept {
             Some(link) => link,
@@ -160,7 +160,7 @@ impl<N> Spare<N> {
     }
 
     /// # Safety
-    /// From [`Spare::into_raw`] of a `Spare<N>`; the caller gives it up.
+    /// From [`FreeNode::into_raw`] of a `FreeNode<N>`; the caller gives it up.
     #[inline(always)]
     pub(crate) unsafe fn from_raw(link: NonNull<Link>) -> Self {
         Self {
@@ -182,13 +182,13 @@ impl<N> Spare<N> {
     }
 }
 
-impl<N> Drop for Spare<N> {
+impl<N> Drop for FreeNode<N> {
     #[inline(always)]
     fn drop(&mut self) {
         let kept = match Self::KIND {
             KINDS => false,
             // SAFETY: the node is owned here, given up, and of this kind.
-            kind => SPARES.with(|spares| unsafe { spares.0[kind].push(self.link) }),
+            kind => FREE.with(|own| unsafe { own.0[kind].push(self.link) }),
         };
         if !kept {
             // SAFETY: the node is owned here, given up, and has this layout.
@@ -199,14 +199,14 @@ impl<N> Drop for Spare<N> {
 
 // -------------------------------------------------------------------- a thread's own
 
-/// A thread's own spares of one kind.
+/// A thread's own free nodes of one kind.
 struct Stack {
     first: Cell<*mut Link>,
     /// How many more it takes.
     room: Cell<u32>,
 }
 
-struct Spares([Stack; KINDS]);
+struct FreeNodes([Stack; KINDS]);
 
 /// A thread's second stacks, each null or a whole batch. Its destructor ends both.
 struct Full([Cell<*mut Link>; KINDS]);
@@ -214,8 +214,8 @@ struct Full([Cell<*mut Link>; KINDS]);
 thread_local! {
     /// Without a destructor, so that a use is a single access. It takes nothing before the first [`keep_slow`], nor
     /// after [`Full`] has gone.
-    static SPARES: Spares = const {
-        Spares([const {
+    static FREE: FreeNodes = const {
+        FreeNodes([const {
             Stack {
                 first: Cell::new(ptr::null_mut()),
                 room: Cell::new(0),
@@ -303,8 +303,8 @@ fn find_slow(kind: usize, layout: Layout) -> NonNull<Link> {
     let Some(link) = whole.ok().and_then(NonNull::new) else {
         return make(layout);
     };
-    SPARES.with(|spares| {
-        let stack = &spares.0[kind];
+    FREE.with(|own| {
+        let stack = &own.0[kind];
         // SAFETY: a whole batch is taken, and owned here.
         stack.first.set(unsafe { Link::next(link.as_ptr()) });
         stack.room.set(1);
@@ -326,8 +326,8 @@ unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
     // SAFETY: the caller owns the node.
     unsafe { Link::set_next(link.as_ptr(), ptr::null_mut()) };
     let left = FULL.try_with(|full| {
-        let stack = SPARES.with(|spares| {
-            let stack = &spares.0[kind];
+        let stack = FREE.with(|own| {
+            let stack = &own.0[kind];
             stack.room.set(batch(kind) - 1);
             stack.first.replace(link.as_ptr())
         });
@@ -351,9 +351,9 @@ unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
 impl Drop for Full {
     fn drop(&mut self) {
         for (kind, full) in self.0.iter().enumerate() {
-            let own = SPARES.with(|spares| {
-                spares.0[kind].room.set(0);
-                spares.0[kind].first.replace(ptr::null_mut())
+            let own = FREE.with(|own| {
+                own.0[kind].room.set(0);
+                own.0[kind].first.replace(ptr::null_mut())
             });
             for list in [own, full.replace(ptr::null_mut())] {
                 // SAFETY: the thread's own, taken out.
@@ -466,7 +466,7 @@ impl Shared {
     }
 }
 
-/// Frees the spares that no thread has.
+/// Frees the free nodes that no thread has.
 pub(crate) fn free_shared() {
     for (kind, shared) in SHARED.iter().enumerate() {
         loop {
@@ -511,8 +511,8 @@ mod tests {
     /// Each thread owns what it takes, and gives it to another one that drops it.
     #[test]
     fn no_two_threads_have_one_spare() {
-        struct Sent(Spare<Node>);
-        // SAFETY: a spare owns its node, in which there is nothing.
+        struct Sent(FreeNode<Node>);
+        // SAFETY: a free node owns its node, in which there is nothing.
         unsafe impl Send for Sent {}
         let (rounds, threads) = if cfg!(miri) { (5, 2) } else { (2_000, 4) };
         let out = Mutex::new(HashSet::new());
@@ -521,9 +521,9 @@ mod tests {
             for _ in 0..threads {
                 scope.spawn(|| {
                     for round in 0..rounds {
-                        let held: Vec<_> = (0..50).map(|_| Sent(Spare::take())).collect();
+                        let held: Vec<_> = (0..50).map(|_| Sent(FreeNode::take())).collect();
                         let mut seen = out.lock().expect("no panic");
-                        assert!(held.iter().all(|spare| seen.insert(spare.0.node().addr())));
+                        assert!(held.iter().all(|node| seen.insert(node.0.node().addr())));
                         drop(seen);
                         let mut given = given.lock().expect("no panic");
                         given.push(held);
@@ -534,7 +534,7 @@ mod tests {
                         assert!(
                             dropped
                                 .iter()
-                                .all(|spare| seen.remove(&spare.0.node().addr()))
+                                .all(|node| seen.remove(&node.0.node().addr()))
                         );
                         drop(seen);
                         drop(dropped);
