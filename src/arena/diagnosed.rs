@@ -1,5 +1,7 @@
 //! [`ArenaPoolBuilder::diagnostics`].
 
+#![cfg(feature = "diagnostics")]
+
 use super::builder::ArenaPoolBuilder;
 use crate::object::diagnosed::settings::{Choice, Diagnostics};
 

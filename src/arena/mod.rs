@@ -10,7 +10,6 @@
 //! | `roster.rs` | how the process finds an arena pool |
 
 mod builder;
-#[cfg(feature = "diagnostics")]
 mod diagnosed;
 mod pool;
 mod recipes;

@@ -1,5 +1,7 @@
 //! [`BufferPoolBuilder::diagnostics`].
 
+#![cfg(feature = "diagnostics")]
+
 use super::builder::BufferPoolBuilder;
 use crate::object::diagnosed::settings::{Choice, Diagnostics};
 

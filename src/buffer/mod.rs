@@ -17,7 +17,6 @@ mod builder;
 mod cell;
 mod class;
 mod comeback;
-#[cfg(feature = "diagnostics")]
 mod diagnosed;
 mod error;
 mod guard;

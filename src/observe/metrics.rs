@@ -3,6 +3,8 @@
 //! Nothing is recorded on any path of a pool: [`record_metrics`] reads the figures as
 //! [`pools`] does and hands them to the recorder that the program has installed.
 
+#![cfg(feature = "metrics")]
+
 use super::pools::{PoolInfo, pools};
 use crate::background::worker::janitor_stats;
 use crate::object::roster::PoolKind;

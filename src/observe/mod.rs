@@ -3,10 +3,8 @@
 //! Stands above the pools and only reads: nothing below calls in here, so what is not asked for costs nothing.
 
 mod advice;
-#[cfg(feature = "metrics")]
 mod metrics;
 mod pools;
-#[cfg(feature = "serde")]
 mod serialize;
 
 pub use self::advice::Advice;

@@ -1,5 +1,7 @@
 //! `Serialize` for what operators see: maps with the names of the fields.
 
+#![cfg(feature = "serde")]
+
 use crate::background::worker::JanitorStats;
 #[cfg(feature = "bytes")]
 use crate::buffer::ClassStats;
