@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn threads_that_switch_at_once_agree_on_what_is_off() {
         let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
-        let rounds = if cfg!(miri) { 5 } else { 2_000 };
+        let rounds = if cfg!(miri) { 5 } else { 10_000 };
         for _ in 0..rounds {
             std::thread::scope(|scope| {
                 for on in [true, false] {
