@@ -6,7 +6,7 @@
 
 use crate::object::diagnosed::slot::Slot;
 use crate::object::free_nodes::{FreeNode, is_no_core};
-use crate::object::memory::{Block, layout_of};
+use crate::object::memory::{Block, Room};
 use crate::object::recipe::{Recipe, Reset};
 use crate::object::recycle::is_inlined;
 use crate::raw::node::Link;
@@ -15,7 +15,6 @@ use crate::raw::refs::DiscardOnDrop;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::thread::{attach, slow};
-use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
@@ -28,7 +27,7 @@ pub(crate) struct Node<T> {
 }
 
 impl<T: Send + 'static> Node<T> {
-    const LAYOUT: Layout = layout_of::<Self, T>();
+    const ROOM: Room = Room::of::<Self, T>();
 
     /// Takes the value out and frees the node.
     ///
@@ -121,7 +120,7 @@ impl<T: Send + 'static> Drop for NodeMemory<T> {
         // SAFETY: a node is not at null.
         let start = unsafe { NonNull::new_unchecked(self.node.cast()) };
         // SAFETY: from the block that `Shell::node` made, value gone.
-        drop(unsafe { Block::from_raw(start, Node::<T>::LAYOUT) });
+        drop(unsafe { Block::from_raw(start, Node::<T>::ROOM) });
         // SAFETY: the node's reference, given up with it.
         unsafe { Core::release(self.core) };
     }
@@ -226,8 +225,8 @@ impl<T: Send + 'static> Shell<T> {
         core: &Core,
         fill: impl FnOnce(&mut MaybeUninit<T>),
     ) -> NonNull<Link> {
-        let block = Block::new(Node::<T>::LAYOUT);
-        let node = block.start().cast::<Node<T>>();
+        let block = Block::new(Node::<T>::ROOM);
+        let node = block.node().cast::<Node<T>>();
         // SAFETY: in bounds of the block, whose layout holds a node.
         let slot = unsafe { &raw mut (*node).value };
         // SAFETY: as above; nothing is there yet, and no other thread has the block.
