@@ -60,8 +60,7 @@ pub(crate) enum Returned {
 }
 
 impl Cache {
-    /// Only for loom, where a page cannot be allocated as zeros.
-    #[allow(dead_code, reason = "for page_loom.rs")]
+    /// A cache that no thread owns yet.
     pub(crate) fn vacant() -> Self {
         Self {
             known_at: Figure::new(0),

@@ -13,7 +13,8 @@ use std::ptr;
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Directory {
-    /// Null where no thread has come yet; the last one, `NO_BUCKET`, for ever.
+    /// The first leads to a cache within the core. Null where no thread has come yet; the last one, `NO_BUCKET`,
+    /// for ever.
     buckets: [AtomicPtr<Cache>; BUCKETS + 1],
 }
 
@@ -32,6 +33,15 @@ impl Directory {
         Self {
             buckets: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
         }
+    }
+
+    /// The only cache of the first bucket: the core has it.
+    ///
+    /// # Safety
+    /// `cache` lives as long as the directory, and no other thread knows the directory yet.
+    pub(super) unsafe fn set_first(&self, cache: *mut Cache) {
+        // Relaxed: the core is published afterwards.
+        self.buckets[0].store(cache, Ordering::Relaxed);
     }
 
     /// The cache at this place; null: take the slow path.
@@ -97,7 +107,8 @@ impl Directory {
     /// # Safety
     /// The core is about to be freed: no thread uses its caches any more.
     pub(super) unsafe fn free(&mut self) {
-        for (bucket, first) in self.buckets.iter().enumerate() {
+        // The first is the core's own.
+        for (bucket, first) in self.buckets.iter().enumerate().skip(1) {
             let first = first.load(Ordering::Relaxed);
             if !first.is_null() {
                 // SAFETY: made by `bucket_slow` with this length.

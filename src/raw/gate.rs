@@ -81,8 +81,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Only for loom, where a page cannot be allocated as zeros.
-    #[allow(dead_code, reason = "for page_loom.rs")]
+    /// The gate of a vacant cache.
     pub(super) fn vacant() -> Self {
         Self {
             bar: AtomicIsize::new(0),

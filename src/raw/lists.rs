@@ -83,7 +83,6 @@ struct Seen {
 }
 
 impl Shown {
-    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn new() -> Self {
         Self {
             hot: FigurePtr::new(ptr::null_mut()),
@@ -158,7 +157,6 @@ impl Lists {
         }
     }
 
-    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn new() -> Self {
         Self {
             loaded: ptr::null_mut(),

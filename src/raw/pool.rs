@@ -87,6 +87,8 @@ pub(crate) struct Core {
     off: FigurePtr<Off>,
     /// The same whether it is on or off, once it was off; from a box.
     made_off: FigurePtr<Off>,
+    /// The cache of the first thread's place, on lines of its own, in the page that a hit has just read from.
+    first_cache: Cache,
     pub(crate) depot: CachePadded<Depot>,
     pub(crate) limits: Limits,
     /// Visitors take turns. Guards the reasons at the gates, and the list of caches.
@@ -131,6 +133,7 @@ impl Core {
             interval,
             off: FigurePtr::new(ptr::null_mut()),
             made_off: FigurePtr::new(ptr::null_mut()),
+            first_cache: Cache::vacant(),
             depot: CachePadded::new(Depot::new()),
             limits,
             visits: Mutex::new(()),
@@ -159,6 +162,10 @@ impl Core {
         // Relaxed: before any other thread knows the core.
         // SAFETY: the caller's.
         unsafe { (*core).address.store(core.cast_mut(), Ordering::Relaxed) };
+        // SAFETY: in bounds of the core.
+        let first = unsafe { &raw const (*core).first_cache };
+        // SAFETY: the caller's; the cache lives as long as the directory, which is in the same core.
+        unsafe { (*core).head.directory.set_first(first.cast_mut()) };
     }
 
     /// Where the core lives, with the provenance of its whole allocation.
