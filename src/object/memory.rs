@@ -9,8 +9,7 @@
 //! # Start
 //! That leaves room to start the node on a cache line. A thread that takes an object which another thread has used waits
 //! for each line of its node. With a `Vec` in it a node is one line long, and glibc's blocks, which are aligned to 16 bytes,
-//! would put three of four nodes on two lines: objects that three threads got and one dropped took 63 ns each, and
-//! take 35 (`peers`, AMD EPYC, rustc 1.95, 2026-11-26).
+//! would put three of four nodes on two lines. `benches/README.md` has the times with and without.
 //!
 //! [`malloc_trim`]: https://man7.org/linux/man-pages/man3/malloc_trim.3.html
 
