@@ -199,7 +199,7 @@ mod tests {
     use crate::raw::refs::WeakCore;
     use crate::sync::Patience;
     use crate::sync::rare::Arc;
-    use crate::thread::attach;
+    use crate::thread::register;
     use std::time::{Duration, Instant};
 
     /// One test at a time: one of them keeps the registry locked.
@@ -227,8 +227,8 @@ mod tests {
             };
             drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
             let core = WeakCore::new(pool.core());
-            let number = attach::number().expect("a thread like any other");
-            let cache = core.directory().cache_of(number);
+            let id = register::thread_id().expect("a thread like any other");
+            let cache = core.directory().cache_of(id);
             // SAFETY: used above; caches live as long as their core.
             let cache = unsafe { &*cache };
             cache.lose_owner_inside(true);

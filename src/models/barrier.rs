@@ -6,8 +6,8 @@
 
 use super::{Guard, Pool, lock, run_model};
 use crate::sys::fence;
-use crate::sys::place::Number;
-use crate::thread::attach;
+use crate::sys::thread_id::ThreadId;
+use crate::thread::register;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence as real};
 use loom::thread;
 use std::sync::{Arc, Mutex};
@@ -82,7 +82,7 @@ fn an_owner_that_turns_back_shows_what_it_did_before() {
         let running = Owner::new();
         let owner = running.clone();
         let thread = thread::spawn(move || {
-            let cache = attach::cache_of(pool.core(), Number(0)).expect("registered");
+            let cache = register::cache_of(pool.core(), ThreadId(0)).expect("registered");
             let inside = |link| {
                 owner.interrupt();
                 std::mem::forget(Guard(link).touch());

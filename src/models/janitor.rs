@@ -14,8 +14,8 @@ use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::sync::{Mutex, Thread};
 use crate::sys::memory::Level;
-use crate::sys::place::Number;
-use crate::thread::attach;
+use crate::sys::thread_id::ThreadId;
+use crate::thread::register;
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -206,7 +206,7 @@ fn a_hand_over_is_seen_or_wakes_it() {
         let held = pool.create();
         held.give_back(Some(0));
         let ending = thread::spawn(move || {
-            let _ = attach::vacate(pool.core(), Number(0));
+            let _ = register::vacate(pool.core(), ThreadId(0));
         });
         ending.join().unwrap();
         all_quiet();
@@ -300,7 +300,7 @@ fn what_closing_could_not_reach_wakes_it() {
 
 /// The owner is this thread, which only looks as if it were inside.
 fn close_while_the_owner_is_inside(pool: Pool) {
-    let cache = attach::cache_of(pool.core(), Number(0)).expect("registered");
+    let cache = register::cache_of(pool.core(), ThreadId(0)).expect("registered");
     // Keeps the cache.
     let keep = WeakCore::new(pool.core());
     cache.lose_owner_inside(true);

@@ -29,8 +29,8 @@ use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::raw::refs::WeakCore;
 use crate::sys::fence;
-use crate::sys::place::Number;
-use crate::thread::{attach, slow};
+use crate::sys::thread_id::ThreadId;
+use crate::thread::{register, slow};
 use loom::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -64,14 +64,14 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What `attach::remember` does here.
+/// What `register::remember` does here.
 pub(crate) fn remember(core: &Core) -> bool {
     let weak = WeakCore::new(core);
     lock(&REMEMBERED).push(weak);
     true
 }
 
-/// What `attach::unremember` does here.
+/// What `register::unremember` does here.
 pub(crate) fn unremember(core: &Core) {
     let mut remembered = lock(&REMEMBERED);
     let last = remembered
@@ -82,7 +82,7 @@ pub(crate) fn unremember(core: &Core) {
     drop(last);
 }
 
-/// What `attach::remember` does when it has no room: forgets pools that are gone.
+/// What `register::remember` does when it has no room: forgets pools that are gone.
 fn forget_gone() {
     let (alive, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut *lock(&REMEMBERED))
         .into_iter()
@@ -264,14 +264,14 @@ impl Pool {
     }
 
     /// Registers a thread, before it runs, to keep that out of the interleavings.
-    fn register(self, number: usize) -> Self {
-        assert!(attach::cache_of(self.core(), Number(number)).is_some());
+    fn register(self, id: usize) -> Self {
+        assert!(register::cache_of(self.core(), ThreadId(id)).is_some());
         self
     }
 
-    /// `Pool::get` on the thread of this number.
-    fn get(&self, number: usize) -> Guard {
-        self.try_get(number).unwrap_or_else(|| self.create())
+    /// `Pool::get` on the thread of this id.
+    fn get(&self, id: usize) -> Guard {
+        self.try_get(id).unwrap_or_else(|| self.create())
     }
 
     fn create(&self) -> Guard {
@@ -286,16 +286,16 @@ impl Pool {
         Guard(Box::into_raw(memory).cast())
     }
 
-    /// `Pool::try_get` on the thread of this number.
-    fn try_get(&self, number: usize) -> Option<Guard> {
-        let number = Number(number);
+    /// `Pool::try_get` on the thread of this id.
+    fn try_get(&self, id: usize) -> Option<Guard> {
+        let id = ThreadId(id);
         let mut link = std::ptr::null_mut();
-        if let Some(cache) = attach::cache_of(self.core(), number) {
-            // SAFETY: the model gives each number to one thread.
+        if let Some(cache) = register::cache_of(self.core(), id) {
+            // SAFETY: the model gives each id to one thread.
             link = unsafe { cache.pop(fence::light) };
         }
         if link.is_null() {
-            link = slow::take(self.core(), Some(number));
+            link = slow::take(self.core(), Some(id));
         }
         if link.is_null() {
             None
@@ -304,13 +304,13 @@ impl Pool {
         }
     }
 
-    /// `Top::with` on the thread of this number: uses the top object where it is.
-    fn touch_top(&self, number: usize) -> bool {
-        let Some(cache) = attach::cache_of(self.core(), Number(number)) else {
+    /// `Top::with` on the thread of this id: uses the top object where it is.
+    fn touch_top(&self, id: usize) -> bool {
+        let Some(cache) = register::cache_of(self.core(), ThreadId(id)) else {
             return false;
         };
         let touch = |link| std::mem::forget(Guard(link).touch());
-        // SAFETY: the model gives each number to one thread.
+        // SAFETY: the model gives each id to one thread.
         unsafe { cache.with_top(fence::light, touch) }.is_some()
     }
 
@@ -334,22 +334,22 @@ impl Guard {
         self
     }
 
-    /// `Pooled::drop` on the thread of this number; `None` for a thread without one.
-    fn give_back(self, number: Option<usize>) {
+    /// `Pooled::drop` on the thread of this id; `None` for a thread without one.
+    fn give_back(self, id: Option<usize>) {
         let link = self.touch().0;
-        // SAFETY: the guard holds the node, and the model each number once.
+        // SAFETY: the guard holds the node, and the model each id once.
         unsafe {
             let core = Core::of(link);
             // The reset is the user's closure.
             (*core.cast::<Shell>()).payload.with(|payload| *payload);
-            if let Some(number) = number.map(Number) {
-                let look = |all: &Directory| all.cache_of(number);
-                let cache = Core::cache_for_return(core, link, number.owner(), look);
+            if let Some(id) = id.map(ThreadId) {
+                let look = |all: &Directory| all.cache_of(id);
+                let cache = Core::cache_for_return(core, link, id.owner(), look);
                 if cache.is_some_and(|cache| cache.push(link, 1, fence::light, || ())) {
                     return;
                 }
             }
-            slow::give(core, number.map(Number), link, 1);
+            slow::give(core, id.map(ThreadId), link, 1);
         }
     }
 }

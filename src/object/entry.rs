@@ -13,7 +13,7 @@ use crate::raw::node::Link;
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::sys::fence;
-use crate::sys::place::place;
+use crate::sys::thread_id::current;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -95,7 +95,7 @@ impl<T: Send + 'static> Entry<T> {
         let core = self.core.load(Ordering::Acquire);
         // SAFETY: `EMPTY`, or a core, which starts with its head; the caller of `init` or `set` keeps it alive.
         let head = unsafe { &*core.cast::<Head>() };
-        let cache = place(|place| head.directory.cache_at(place));
+        let cache = current(|thread| head.directory.cache_at(thread));
         // SAFETY: caches live as long as their core.
         unsafe { cache.as_ref() }
     }

@@ -26,8 +26,8 @@ use crate::raw::node::Link;
 use crate::raw::off::Off;
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicU8, Figure, Ordering};
-use crate::sys::place::{Place, place};
-use crate::thread::attach;
+use crate::sys::thread_id::{CurrentThread, current};
+use crate::thread::register;
 use std::alloc::{self, Layout};
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -61,7 +61,7 @@ pub(in crate::object) fn is_no_core(core: *const Core) -> bool {
 /// Counts an object that is handed out while its pool is switched off.
 #[inline(always)]
 pub(crate) fn count_off(off: &Off) {
-    if !off.count(place(Place::owner)) {
+    if !off.count(current(CurrentThread::owner)) {
         count_off_slow(off);
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn count_off(off: &Off) {
 #[cold]
 #[inline(never)]
 fn count_off_slow(off: &Off) {
-    attach::number();
+    register::thread_id();
     off.count_shared();
 }
 

@@ -17,8 +17,8 @@ use crate::raw::pool::Core;
 use crate::raw::refs::DiscardOnDrop;
 use crate::raw::stats::Reason;
 use crate::sys::fence;
-use crate::sys::place::{Place, place};
-use crate::thread::{attach, slow};
+use crate::sys::thread_id::{CurrentThread, current};
+use crate::thread::{register, slow};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -159,7 +159,7 @@ impl<T: Send> Pooled<T> {
     unsafe fn push(&mut self, weight: usize, reset: impl FnOnce(&mut T)) -> bool {
         let link = self.link.as_ptr();
         // SAFETY: I1: the guard holds the node.
-        if unsafe { Link::owner(link) } != place(Place::owner) || std::thread::panicking() {
+        if unsafe { Link::owner(link) } != current(CurrentThread::owner) || std::thread::panicking() {
             return false;
         }
         // SAFETY: I1: the guard holds the node.
@@ -468,8 +468,8 @@ unsafe fn reset_and_keep<T: Send + 'static>(core: *const Core, link: *mut Link) 
 #[inline(always)]
 unsafe fn keep<T: Send + 'static>(core: *const Core, link: *mut Link, weight: usize) {
     if weight <= MAX_WEIGHT {
-        let (mine, look) = (place(Place::owner), |all: &Directory| {
-            place(|place| all.cache_at(place))
+        let (mine, look) = (current(CurrentThread::owner), |all: &Directory| {
+            current(|thread| all.cache_at(thread))
         });
         // SAFETY: the caller holds the node.
         if let Some(cache) = unsafe { Core::cache_for_return(core, link, mine, look) } {
@@ -508,7 +508,7 @@ unsafe fn refuse_slow(link: *mut Link) {
     };
     if reason == Reason::Closed {
         // SAFETY: the caller's. What a visitor has left to this thread goes as well.
-        return unsafe { slow::give(core, attach::number(), link, 0) };
+        return unsafe { slow::give(core, register::thread_id(), link, 0) };
     }
     // SAFETY: the caller's.
     unsafe { Core::discard(link, reason) };
@@ -525,7 +525,7 @@ unsafe fn keep_slow(link: *mut Link, weight: usize) {
     // SAFETY: the node keeps its core alive.
     unsafe { (*core).note_weight(weight) };
     // SAFETY: the caller's.
-    unsafe { slow::give(core, attach::number(), link, weight) };
+    unsafe { slow::give(core, register::thread_id(), link, weight) };
 }
 
 impl<T: Send + fmt::Debug> fmt::Debug for Pooled<T> {

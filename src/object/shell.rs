@@ -14,7 +14,8 @@ use crate::raw::pool::{Core, VTable};
 use crate::raw::refs::DiscardOnDrop;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
-use crate::thread::{attach, slow};
+use crate::thread::{register, slow};
+use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
@@ -238,7 +239,7 @@ impl<T: Send + 'static> Shell<T> {
         core.retain();
         let link = block.into_raw().cast::<Link>();
         // SAFETY: a fresh node of this core.
-        unsafe { slow::settle_new(core, attach::number(), link.as_ptr()) };
+        unsafe { slow::settle_new(core, register::thread_id(), link.as_ptr()) };
         link
     }
 

@@ -6,7 +6,7 @@
 use super::cache::Cache;
 use super::page;
 use crate::sync::{AtomicPtr, Ordering};
-use crate::sys::place::{BUCKETS, Number, Place};
+use crate::sys::thread_id::{BUCKETS, CurrentThread, ThreadId};
 use std::ptr;
 
 /// A pool's caches, by bucket.
@@ -46,22 +46,22 @@ impl Directory {
 
     /// The cache at this place; null: take the slow path.
     #[inline(always)]
-    pub(crate) fn cache_at(&self, place: &Place) -> *const Cache {
-        debug_assert!(place.bucket() <= BUCKETS);
+    pub(crate) fn cache_at(&self, thread: &CurrentThread) -> *const Cache {
+        debug_assert!(thread.bucket() <= BUCKETS);
         // SAFETY: a place's bucket is at most `NO_BUCKET`, the last index.
-        let bucket = unsafe { self.buckets.get_unchecked(place.bucket()) };
+        let bucket = unsafe { self.buckets.get_unchecked(thread.bucket()) };
         // Acquire: pairs with the Release in `bucket_slow`. As in `cache_of`, which the models run in its place.
         let first = bucket.load(Ordering::Acquire);
         if first.is_null() {
             return ptr::null();
         }
         // SAFETY: the offset is that of a cache in this bucket (I3).
-        unsafe { first.byte_add(place.offset()) }
+        unsafe { first.byte_add(thread.offset()) }
     }
 
-    /// The cache of this number; null if its bucket is not there yet.
-    pub(crate) fn cache_of(&self, number: Number) -> *const Cache {
-        let (bucket, index) = number.locate();
+    /// The cache of this id; null if its bucket is not there yet.
+    pub(crate) fn cache_of(&self, id: ThreadId) -> *const Cache {
+        let (bucket, index) = id.locate();
         // Acquire: pairs with the Release in `bucket_slow`.
         let first = self.buckets[bucket].load(Ordering::Acquire); // mutant: read-bucket
         if first.is_null() {
@@ -71,13 +71,13 @@ impl Directory {
         unsafe { first.add(index) }
     }
 
-    /// The cache of this number; makes its bucket if need be.
-    pub(crate) fn cache_of_or_make(&self, number: Number) -> *const Cache {
-        let cache = self.cache_of(number);
+    /// The cache of this id; makes its bucket if need be.
+    pub(crate) fn cache_of_or_make(&self, id: ThreadId) -> *const Cache {
+        let cache = self.cache_of(id);
         if !cache.is_null() {
             return cache;
         }
-        let (bucket, index) = number.locate();
+        let (bucket, index) = id.locate();
         let first = self.bucket_slow(bucket);
         // SAFETY: `index` is less than the bucket's length.
         unsafe { first.add(index) }
@@ -85,7 +85,7 @@ impl Directory {
 
     #[cold]
     fn bucket_slow(&self, bucket: usize) -> *mut Cache {
-        let fresh = page::new(Number::bucket_len(bucket));
+        let fresh = page::new(ThreadId::bucket_len(bucket));
         // Release: pairs with the Acquire in `cache_of` and `cache_at`; Acquire: the other's.
         match self.buckets[bucket].compare_exchange(
             ptr::null_mut(),
@@ -96,7 +96,7 @@ impl Directory {
             Ok(_) => fresh,
             Err(first) => {
                 // SAFETY: fresh, and no other thread has seen it.
-                unsafe { page::free(fresh, Number::bucket_len(bucket)) };
+                unsafe { page::free(fresh, ThreadId::bucket_len(bucket)) };
                 first
             }
         }
@@ -112,7 +112,7 @@ impl Directory {
             let first = first.load(Ordering::Relaxed);
             if !first.is_null() {
                 // SAFETY: made by `bucket_slow` with this length.
-                unsafe { page::free(first, Number::bucket_len(bucket)) };
+                unsafe { page::free(first, ThreadId::bucket_len(bucket)) };
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The gate of a thread's cache: how its owner and a visitor keep out of each other's way.
 //!
-//! The *owner* is the thread whose place the cache is (`sys/place.rs`). A *visitor* is any other thread that
+//! The *owner* is the thread whose place the cache is (`sys/thread_id.rs`). A *visitor* is any other thread that
 //! empties the cache: `clear`, a pass, the pool's end. Visitors of one pool take turns (`Core::visits`), so
 //! there is at most one.
 //!

@@ -58,7 +58,7 @@ pub(crate) struct Link {
     /// `retained_bytes()` when the object came back.
     weight: UnsafeCell<usize>,
     core: *const OpaqueCore,
-    /// `Number::owner` of the thread whose cache is `home`, or [`NO_OWNER`].
+    /// `ThreadId::owner` of the thread whose cache is `home`, or [`NO_OWNER`].
     owner: UnsafeCell<u32>,
     /// Returns in a row that used little of a large object.
     strikes: UnsafeCell<u32>,
@@ -123,7 +123,7 @@ impl Link {
         home, set_home: *const OpaqueCache
     );
     field!(
-        /// `Number::owner` of the thread whose cache is the home.
+        /// `ThreadId::owner` of the thread whose cache is the home.
         owner, set_owner: u32
     );
     field!(

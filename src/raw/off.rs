@@ -1,7 +1,7 @@
 //! [`Off`]: how many objects were handed out while their pool was switched off.
 //!
 //! Those requests are to cost what plain code costs, which leaves no room for a read-modify-write. So
-//! threads with a number below [`MOST`] count by a plain store in a line of their own; the number is
+//! threads with a id below [`MOST`] count by a plain store in a line of their own; the id is
 //! theirs alone, and its next owner comes after them (I3). The others share a line.
 
 use crate::sync::{Figure, Ordering};
@@ -10,7 +10,7 @@ const MOST: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Off {
-    /// By owner's number; the first, which is no number, is shared.
+    /// By owner's id; the first, which is no id, is shared.
     lines: [Line; MOST],
 }
 
@@ -26,7 +26,7 @@ impl Off {
         }
     }
 
-    /// Counts one for the calling thread, by its `Place::owner`. `false`: it has no line of its own, and nothing
+    /// Counts one for the calling thread, by its `CurrentThread::owner`. `false`: it has no line of its own, and nothing
     /// is counted.
     #[inline(always)]
     pub(crate) fn count(&self, owner: u32) -> bool {

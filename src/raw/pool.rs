@@ -36,7 +36,7 @@ use crate::sync::{
     AtomicBool, AtomicPtr, AtomicUsize, CachePadded, Figure, Figure32, FigurePtr, Mutex, Ordering,
 };
 use crate::sys::panics::swallow;
-use crate::sys::place::Number;
+use crate::sys::thread_id::ThreadId;
 use crate::sys::process::epoch;
 use crate::sys::timer::Timer;
 use std::mem::offset_of;
@@ -267,12 +267,12 @@ impl Core {
     /// Makes a batch's nodes at home in a cache of this core.
     ///
     /// # Safety
-    /// The batch is of this core; the cache is that of the place of `number`.
-    pub(crate) unsafe fn settle_batch(&self, batch: &Batch, cache: &Cache, number: Number) {
+    /// The batch is of this core; the cache is that of the place of `id`.
+    pub(crate) unsafe fn settle_batch(&self, batch: &Batch, cache: &Cache, id: ThreadId) {
         let owner = if self.head.slow_returns {
             NO_OWNER
         } else {
-            number.owner()
+            id.owner()
         };
         // SAFETY: the caller's.
         unsafe { batch.settle(cache.as_home(), owner) };

@@ -4,7 +4,7 @@
 //! out, and opens each gate as soon as it is done there. An owner that stays inside has most likely lost the
 //! processor. A visitor that must get in waits for such owners one at a time, with all other gates open and
 //! `Core::visits` unlocked; so a slow owner holds up no other thread. A visitor whose patience runs out leaves a mark,
-//! and the owner empties its own cache at its next operation (`thread/attach.rs`).
+//! and the owner empties its own cache at its next operation (`thread/register.rs`).
 //!
 //! # Fork
 //! A child has no visitors, but may inherit `Core::visits` locked and gates shut by one that its parent had. The

@@ -5,7 +5,7 @@ mod cgroup;
 pub(crate) mod fence;
 pub(crate) mod memory;
 pub(crate) mod panics;
-pub(crate) mod place;
+pub(crate) mod thread_id;
 pub(crate) mod process;
 pub(crate) mod spawn;
 pub(crate) mod switch;

@@ -1,4 +1,4 @@
 //! A thread joins a pool and leaves it; the slow steps of get and drop.
 
-pub(crate) mod attach;
+pub(crate) mod register;
 pub(crate) mod slow;

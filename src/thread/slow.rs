@@ -4,7 +4,7 @@
 //! the core as a pointer: with the node they may give up the last thing that keeps the core's memory, and no
 //! reference to it may be around then (I6).
 
-use super::attach::{self, reopen_slow};
+use super::register::{self, reopen_slow};
 use crate::background::manual::ensure_watched;
 use crate::background::worker;
 use crate::raw::cache::{Cache, Returned};
@@ -14,7 +14,7 @@ use crate::raw::pool::Core;
 use crate::raw::refs::{DiscardOnDrop, WeakCore};
 use crate::raw::stats::Reason;
 use crate::sync::Patience;
-use crate::sys::place::Number;
+use crate::sys::thread_id::ThreadId;
 use std::ptr;
 
 /// The most objects that one return takes the room of.
@@ -23,18 +23,18 @@ const EVICTED: usize = 32;
 // -------------------------------------------------------------------- get
 
 /// An idle node, by the slow path; null when none is in reach.
-pub(crate) fn take(core: &Core, number: Option<Number>) -> *mut Link {
+pub(crate) fn take(core: &Core, id: Option<ThreadId>) -> *mut Link {
     if core.is_barred() {
         if core.is_marked() {
-            drain_slow(core, number);
+            drain_slow(core, id);
         }
         return ptr::null_mut();
     }
-    let cache = number.and_then(|number| attach::cache_of(core, number));
-    if let Some((cache, number)) = cache.zip(number) {
+    let cache = id.and_then(|id| register::cache_of(core, id));
+    if let Some((cache, id)) = cache.zip(id) {
         for _ in 0..2 {
             if cache.is_empty() && !cache.is_to_be_drained() {
-                return refill(core, cache, number);
+                return refill(core, cache, id);
             }
             // SAFETY: `cache_of` gives the owner its cache.
             match unsafe { cache.pop_slow() } {
@@ -43,7 +43,7 @@ pub(crate) fn take(core: &Core, number: Option<Number>) -> *mut Link {
                     ensure_watched(core);
                     return link;
                 }
-                Ok(_) => return refill(core, cache, number),
+                Ok(_) => return refill(core, cache, id),
                 Err(_shut) if reopen_slow(core, cache) => {}
                 Err(_shut) => break,
             }
@@ -55,8 +55,8 @@ pub(crate) fn take(core: &Core, number: Option<Number>) -> *mut Link {
 /// The pool keeps nothing at the moment: a visitor may have left it to this thread to empty its cache all the same.
 /// User code runs then.
 #[cold]
-pub(crate) fn drain_slow(core: &Core, number: Option<Number>) {
-    let cache = number.map_or(ptr::null(), |number| core.directory().cache_of(number));
+pub(crate) fn drain_slow(core: &Core, id: Option<ThreadId>) {
+    let cache = id.map_or(ptr::null(), |id| core.directory().cache_of(id));
     // SAFETY: caches live as long as their core.
     let cache = unsafe { cache.as_ref() };
     if let Some(cache) = cache.filter(|cache| cache.is_to_be_drained()) {
@@ -76,7 +76,7 @@ fn take_one(core: &Core) -> *mut Link {
 }
 
 /// The owner's lists are empty: takes a batch from the depot, hands out its top node.
-fn refill(core: &Core, cache: &Cache, number: Number) -> *mut Link {
+fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     if core.shares() {
         // Nothing stays here that other threads may want.
         let mut link = take_one(core);
@@ -92,7 +92,7 @@ fn refill(core: &Core, cache: &Cache, number: Number) -> *mut Link {
         }
         if !link.is_null() {
             // SAFETY: I1: taken from the depot; the calling thread's cache.
-            unsafe { core.set_home(link, cache, number.owner()) };
+            unsafe { core.set_home(link, cache, id.owner()) };
         }
         return link;
     }
@@ -112,11 +112,11 @@ fn refill(core: &Core, cache: &Cache, number: Number) -> *mut Link {
     let link = batch.pop();
     handed_out(core, link);
     // SAFETY: I1: taken from the batch; the calling thread's cache.
-    unsafe { core.set_home(link, cache, number.owner()) };
+    unsafe { core.set_home(link, cache, id.owner()) };
     if bounded {
         // So that a return to another thread is seen as one.
         // SAFETY: the depot's nodes are of this core; the calling thread's cache.
-        unsafe { core.settle_batch(&batch, cache, number) };
+        unsafe { core.settle_batch(&batch, cache, id) };
     }
     let fits = batch.split_top(full);
     // SAFETY: the caller is the owner; the batch is of this core.
@@ -139,15 +139,15 @@ fn refill(core: &Core, cache: &Cache, number: Number) -> *mut Link {
 ///
 /// # Safety
 /// The caller holds the node, which is of this core.
-pub(crate) unsafe fn settle_new(core: &Core, number: Option<Number>, link: *mut Link) {
-    let Some(number) = number else {
+pub(crate) unsafe fn settle_new(core: &Core, id: Option<ThreadId>, link: *mut Link) {
+    let Some(id) = id else {
         return;
     };
-    let cache = core.directory().cache_of(number);
+    let cache = core.directory().cache_of(id);
     // SAFETY: caches live as long as their core.
     if let Some(cache) = unsafe { cache.as_ref() } {
         // SAFETY: the caller holds the node; the cache is at the calling thread's place.
-        unsafe { core.set_home(link, cache, number.owner()) };
+        unsafe { core.set_home(link, cache, id.owner()) };
     }
 }
 
@@ -166,24 +166,24 @@ pub(crate) fn handed_out(core: &Core, link: *mut Link) {
 /// The node is of this core; the caller holds it and gives it up.
 pub(crate) unsafe fn give(
     core: *const Core,
-    number: Option<Number>,
+    id: Option<ThreadId>,
     link: *mut Link,
     weight: usize,
 ) {
     // SAFETY: the node keeps its core alive (I6).
     let this = unsafe { &*core };
-    let cache = number.and_then(|number| attach::cache_of(this, number));
+    let cache = id.and_then(|id| register::cache_of(this, id));
     // A thread with a cache here holds a weak reference. Another one needs its own, because
     // once the node is in the depot another thread may free the core.
     let keep = cache.is_none().then(|| WeakCore::new(this));
     // SAFETY: the caller's; the cache is its owner's.
-    let (outcome, leaving) = unsafe { into_cache(this, cache.zip(number), link, weight) };
+    let (outcome, leaving) = unsafe { into_cache(this, cache.zip(id), link, weight) };
     if outcome.is_ok() && leaving.0.is_empty() && this.is_watched() {
         return;
     }
     // Below, user code may run (destructors of what the depot refuses, passes), and that may end
     // the thread's weak reference as well: by the first use of another pool, where a thread forgets those that are
-    // gone (`attach::remember`).
+    // gone (`register::remember`).
     let _keep = keep.unwrap_or_else(|| WeakCore::new(this)); // mutant: drop-keep-core
     match outcome {
         Ok(()) => {
@@ -211,7 +211,7 @@ impl Drop for EnsureWatched<'_> {
 /// As [`give`], and the cache is the caller's; `Err` leaves the node with the caller.
 unsafe fn into_cache(
     core: &Core,
-    cache: Option<(&Cache, Number)>,
+    cache: Option<(&Cache, ThreadId)>,
     link: *mut Link,
     weight: usize,
 ) -> (Result<(), Option<Reason>>, (Batch, End)) {
@@ -222,7 +222,7 @@ unsafe fn into_cache(
     if !core.limits.accepts(weight) {
         return (Err(Some(Reason::Oversize)), nothing);
     }
-    let Some((cache, number)) = cache else {
+    let Some((cache, id)) = cache else {
         return (Err(None), nothing);
     };
     // SAFETY: the caller holds the node.
@@ -236,7 +236,7 @@ unsafe fn into_cache(
         }
     }
     // SAFETY: the caller holds the node; the cache is at its thread's place.
-    unsafe { core.set_home(link, cache, number.owner()) };
+    unsafe { core.set_home(link, cache, id.owner()) };
     // SAFETY: the caller is the owner of its cache, and gives the node up.
     match unsafe { cache.push_slow(link, weight, &core.limits) } {
         Ok(Returned::Kept(leaving)) => (Ok(()), leaving),
@@ -401,7 +401,7 @@ mod tests {
     use crate::raw::node::{Batch, End};
     use crate::raw::pool::Core;
     use crate::sys::process::janitor_is_possible;
-    use crate::thread::attach;
+    use crate::thread::register;
     use std::ptr::NonNull;
 
     /// A visitor sets objects aside, and for a moment its figures say that the cache is empty.
@@ -423,10 +423,10 @@ mod tests {
         core.note_crossing();
         core.note_miss();
         assert!(core.shares());
-        let number = attach::number().expect("a thread like any other");
-        let cache = attach::cache_of(core, number).expect("used above");
+        let id = register::thread_id().expect("a thread like any other");
+        let cache = register::cache_of(core, id).expect("used above");
         assert!(!cache.is_empty());
-        let link = NonNull::new(refill(core, cache, number)).expect("there were three");
+        let link = NonNull::new(refill(core, cache, id)).expect("there were three");
         assert_eq!((pool.stats().idle, pool.stats().in_use), (2, 1));
         // SAFETY: just taken, and held here.
         unsafe { Core::discard(link.as_ptr(), crate::raw::stats::Reason::User) };
@@ -503,8 +503,8 @@ mod tests {
         }
         let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
         drop([pool.get(), pool.get()]);
-        let number = attach::number().expect("a thread like any other");
-        let cache = attach::cache_of(pool.core(), number).expect("used above");
+        let id = register::thread_id().expect("a thread like any other");
+        let cache = register::cache_of(pool.core(), id).expect("used above");
         pool.set_enabled(false);
         cache.lose_owner_inside(true);
         assert_eq!(pool.clear().objects, 0);

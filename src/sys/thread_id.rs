@@ -1,8 +1,8 @@
-//! A thread's number, and its place in every pool, worked out once.
+//! A thread's id, and its place in every pool, worked out once.
 //!
-//! A thread that uses a pool for the first time gets the lowest free number (`thread/attach.rs`). Number `n`
+//! A thread that uses a pool for the first time gets the lowest free id (`thread/register.rs`). ThreadId `n`
 //! has the same place in every pool: bucket `k`, offset within it (buckets double: 1, 1, 2, 4, … caches).
-//! The hit path reads that place from [`PLACE`], a `const` thread-local without a destructor.
+//! The hit path reads that place from [`CURRENT`], a `const` thread-local without a destructor.
 //!
 //! A thread that is not registered, is being torn down, or lives in a process without a process-wide barrier
 //! or where no janitor can run, holds the *sentinel*: a bucket whose pointer is always null. So one null
@@ -18,11 +18,11 @@ pub(crate) const NO_BUCKET: usize = BUCKETS;
 /// The owner of nothing: what the sentinel place holds.
 const NO_THREAD: u32 = u32::MAX;
 
-/// The number of a live thread; dense and reused.
+/// The id of a live thread; dense and reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Number(pub(crate) usize);
+pub(crate) struct ThreadId(pub(crate) usize);
 
-impl Number {
+impl ThreadId {
     /// Bucket and index within it.
     pub(crate) fn locate(self) -> (usize, usize) {
         match self.0.checked_ilog2() {
@@ -44,11 +44,11 @@ impl Number {
 
 /// Where this thread's cache is in every pool.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct CurrentThread {
     bucket: Cell<usize>,
     /// In bytes from the start of the bucket.
     offset: Cell<usize>,
-    /// [`Number::owner`], or [`NO_THREAD`] for the sentinel.
+    /// [`ThreadId::owner`], or [`NO_THREAD`] for the sentinel.
     owner: Cell<u32>,
     state: Cell<State>,
 }
@@ -56,12 +56,12 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum State {
     Unknown,
-    Registered(Number),
-    /// Being torn down, or beyond the last number: every operation goes to the depot.
+    Registered(ThreadId),
+    /// Being torn down, or beyond the last id: every operation goes to the depot.
     Without,
 }
 
-impl Place {
+impl CurrentThread {
     #[expect(
         clippy::declare_interior_mutable_const,
         reason = "only ever used to make a thread-local"
@@ -92,20 +92,20 @@ impl Place {
         self.state.get()
     }
 
-    /// The thread has this number from now on; caches are `stride` bytes apart. Without a stride, it keeps the
+    /// The thread has this id from now on; caches are `stride` bytes apart. Without a stride, it keeps the
     /// sentinel place.
-    pub(crate) fn take(&self, number: Number, stride: Option<usize>) {
-        self.state.set(State::Registered(number));
+    pub(crate) fn set_id(&self, id: ThreadId, stride: Option<usize>) {
+        self.state.set(State::Registered(id));
         if let Some(stride) = stride {
-            let (bucket, index) = number.locate();
+            let (bucket, index) = id.locate();
             self.bucket.set(bucket);
             self.offset.set(index * stride);
-            self.owner.set(number.owner());
+            self.owner.set(id.owner());
         }
     }
 
-    /// The thread is ending, or works without a number.
-    pub(crate) fn leave(&self) {
+    /// The thread is ending, or works without a id.
+    pub(crate) fn clear(&self) {
         self.bucket.set(NO_BUCKET);
         self.owner.set(NO_THREAD);
         self.state.set(State::Without);
@@ -113,11 +113,11 @@ impl Place {
 }
 
 thread_local! {
-    static PLACE: Place = const { Place::SENTINEL };
+    static CURRENT: CurrentThread = const { CurrentThread::SENTINEL };
 }
 
 /// This thread's place. Never panics, also during teardown: there is no destructor.
 #[inline(always)]
-pub(crate) fn place<R>(f: impl FnOnce(&Place) -> R) -> R {
-    PLACE.with(f)
+pub(crate) fn current<R>(f: impl FnOnce(&CurrentThread) -> R) -> R {
+    CURRENT.with(f)
 }

@@ -1,10 +1,10 @@
-//! A thread joins a pool and leaves it: numbers, caches, thread exit.
+//! A thread joins a pool and leaves it: ids, caches, thread exit.
 //!
-//! The number goes back when [`EXIT`] is dropped, a second thread-local that the hit path never
+//! The id goes back when [`EXIT`] is dropped, a second thread-local that the hit path never
 //! touches. Before that, the objects in the thread's caches go back to their pools. The hand-over
-//! of a number is the registry's lock: what the last owner did to its caches happens before
-//! anything that the next one does (I3). Nothing keyed by a number is borrowed beyond one
-//! operation (I4), because numbers are reused.
+//! of a id is the registry's lock: what the last owner did to its caches happens before
+//! anything that the next one does (I3). Nothing keyed by a id is borrowed beyond one
+//! operation (I4), because ids are reused.
 
 use crate::background::manual::ensure_watched;
 use crate::raw::cache::Cache;
@@ -12,10 +12,10 @@ use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Reason;
 use crate::sync::Patience;
-use crate::sys::place::Number;
+use crate::sys::thread_id::ThreadId;
 
 #[cfg(not(repool_loom))]
-pub(crate) use self::local::{number, remember, unremember};
+pub(crate) use self::local::{thread_id, remember, unremember};
 
 /// loom's thread-local destructors cannot be relied on: models call [`vacate`] themselves, and
 /// what a thread remembers is kept until the end of the model.
@@ -23,8 +23,8 @@ pub(crate) use self::local::{number, remember, unremember};
 use crate::models::{remember, unremember};
 
 /// The calling thread's cache in a pool; makes it if need be. `None`: work without one this time.
-pub(crate) fn cache_of(core: &Core, number: Number) -> Option<&Cache> {
-    let cache = core.directory().cache_of_or_make(number);
+pub(crate) fn cache_of(core: &Core, id: ThreadId) -> Option<&Cache> {
+    let cache = core.directory().cache_of_or_make(id);
     // SAFETY: caches live as long as their core.
     let cache = unsafe { &*cache };
     (cache.is_occupied() || register_slow(core, cache)).then_some(cache)
@@ -47,11 +47,11 @@ fn register_slow(core: &Core, cache: &Cache) -> bool {
     true
 }
 
-/// The thread of this number ends: its objects go to the depot. `false` if that could not be
-/// done, and the number must not be used again.
+/// The thread of this id ends: its objects go to the depot. `false` if that could not be
+/// done, and the id must not be used again.
 #[must_use]
-pub(crate) fn vacate(core: &Core, number: Number) -> bool {
-    let cache = core.directory().cache_of(number);
+pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
+    let cache = core.directory().cache_of(id);
     // SAFETY: caches live as long as their core.
     let Some(cache) = (unsafe { cache.as_ref() }).filter(|cache| cache.is_occupied()) else {
         return true;
@@ -111,20 +111,20 @@ mod local {
     use crate::sync::{Mutex, Patience};
     use crate::sys::fence;
     use crate::sys::panics::swallow;
-    use crate::sys::place::{BUCKETS, Number, Place, State, place};
+    use crate::sys::thread_id::{BUCKETS, CurrentThread, State, ThreadId, current};
     use crate::sys::process::caches_are_possible;
     use std::cell::{Cell, RefCell};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
 
     thread_local! {
-        static EXIT: Exit = const { Exit { number: Cell::new(None), cores: RefCell::new(Vec::new()) } };
+        static EXIT: Exit = const { Exit { id: Cell::new(None), cores: RefCell::new(Vec::new()) } };
     }
 
-    /// This thread's number; registers the thread if need be. `None`: work without a cache.
-    pub(crate) fn number() -> Option<Number> {
-        match place(Place::state) {
-            State::Registered(number) => Some(number),
+    /// This thread's id; registers the thread if need be. `None`: work without a cache.
+    pub(crate) fn thread_id() -> Option<ThreadId> {
+        match current(CurrentThread::state) {
+            State::Registered(id) => Some(id),
             State::Without => None,
             State::Unknown => register_slow(),
         }
@@ -167,88 +167,88 @@ mod local {
     }
 
     #[cold]
-    fn register_slow() -> Option<Number> {
-        let number = EXIT.try_with(|exit| {
-            let number = NUMBERS.lock_bounded(Patience::Short)?.take()?;
-            exit.number.set(Some(number));
-            Some(number)
+    fn register_slow() -> Option<ThreadId> {
+        let id = EXIT.try_with(|exit| {
+            let id = IDS.lock_bounded(Patience::Short)?.take()?;
+            exit.id.set(Some(id));
+            Some(id)
         });
-        let number = match number {
-            Ok(Some(number)) => number,
-            // No number this time (all taken, or the registry is contended): ask again later.
+        let id = match id {
+            Ok(Some(id)) => id,
+            // No id this time (all taken, or the registry is contended): ask again later.
             Ok(None) => return None,
             Err(_torn_down) => {
-                place(Place::leave);
+                current(CurrentThread::clear);
                 return None;
             }
         };
         let stride = (fence::asymmetric() && caches_are_possible()).then_some(size_of::<Cache>());
-        place(|place| place.take(number, stride));
-        Some(number)
+        current(|thread| thread.set_id(id, stride));
+        Some(id)
     }
 
-    /// Runs when the thread ends: hands its caches over, then its number.
+    /// Runs when the thread ends: hands its caches over, then its id.
     #[derive(Debug)]
     struct Exit {
-        number: Cell<Option<Number>>,
+        id: Cell<Option<ThreadId>>,
         cores: RefCell<Vec<WeakCore>>,
     }
 
     impl Drop for Exit {
         fn drop(&mut self) {
             // From here on every operation of this thread goes to the depot.
-            place(Place::leave);
-            let Some(number) = self.number.take() else {
+            current(CurrentThread::clear);
+            let Some(id) = self.id.take() else {
                 return;
             };
             let mut vacated = true;
             for core in self.cores.take() {
                 // A panic must not leave a thread-local destructor: it would end the process.
                 let one = std::panic::AssertUnwindSafe(|| {
-                    vacated &= super::vacate(&core, number);
+                    vacated &= super::vacate(&core, id);
                     drop(core);
                 });
                 if let Err(panic) = std::panic::catch_unwind(one) {
                     swallow(panic);
                 }
             }
-            // A cache that could not be vacated (its visitor was lost in a fork) keeps its number.
+            // A cache that could not be vacated (its visitor was lost in a fork) keeps its id.
             if !vacated {
                 return;
             }
-            if let Some(mut numbers) = NUMBERS.lock_bounded(Patience::Long) {
-                numbers.give_back(number);
+            if let Some(mut ids) = IDS.lock_bounded(Patience::Long) {
+                ids.give_back(id);
             }
         }
     }
 
-    static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers {
+    static IDS: Mutex<FreeIds> = Mutex::new(FreeIds {
         next: 0,
         free: BinaryHeap::new(),
     });
 
-    /// The lowest free number first, so that pools stay small.
+    /// The lowest free id first, so that pools stay small.
     #[derive(Debug)]
-    struct Numbers {
+    struct FreeIds {
         next: usize,
         free: BinaryHeap<Reverse<usize>>,
     }
 
-    impl Numbers {
-        fn take(&mut self) -> Option<Number> {
-            if let Some(Reverse(number)) = self.free.pop() {
-                return Some(Number(number));
+    impl FreeIds {
+        fn take(&mut self) -> Option<ThreadId> {
+            if let Some(Reverse(id)) = self.free.pop() {
+                return Some(ThreadId(id));
             }
-            let number = Number(self.next);
-            if number.locate().0 >= BUCKETS {
+            let id = ThreadId(self.next);
+            if id.locate().0 >= BUCKETS {
                 return None;
             }
             self.next += 1;
-            Some(number)
+            Some(id)
         }
 
-        fn give_back(&mut self, number: Number) {
-            self.free.push(Reverse(number.0));
+        fn give_back(&mut self, id: ThreadId) {
+            self.free.push(Reverse(id.0));
         }
     }
 }
