@@ -254,7 +254,7 @@ impl Pool {
         CORES.fetch_add(1, SeqCst);
         let core = shell.cast::<Core>().cast_const();
         // SAFETY: fresh.
-        unsafe { Core::settle(core) };
+        unsafe { Core::set_address(core) };
         Self(core)
     }
 

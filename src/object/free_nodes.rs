@@ -390,14 +390,14 @@ static SHARED: [Shared; KINDS] = [const {
 /// The caller owns the nodes of the batch that `first` starts.
 unsafe fn below(first: *mut Link) -> *mut Link {
     // SAFETY: the caller's.
-    unsafe { Link::home(first) }.cast_mut().cast()
+    unsafe { Link::last_cache(first) }.cast_mut().cast()
 }
 
 /// # Safety
 /// As [`below`].
 unsafe fn set_below(first: *mut Link, batch: *mut Link) {
     // SAFETY: the caller's.
-    unsafe { Link::set_home(first, batch.cast_const().cast()) };
+    unsafe { Link::set_last_cache(first, batch.cast_const().cast()) };
 }
 
 impl Shared {

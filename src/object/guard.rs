@@ -159,13 +159,13 @@ impl<T: Send> Pooled<T> {
     unsafe fn push(&mut self, weight: usize, reset: impl FnOnce(&mut T)) -> bool {
         let link = self.link.as_ptr();
         // SAFETY: I1: the guard holds the node.
-        if unsafe { Link::owner(link) } != current(CurrentThread::owner) || std::thread::panicking() {
+        if unsafe { Link::last_owner(link) } != current(CurrentThread::owner) || std::thread::panicking() {
             return false;
         }
         // SAFETY: I1: the guard holds the node.
-        let home = unsafe { Link::home(link) };
+        let last_cache = unsafe { Link::last_cache(link) };
         // SAFETY: a node with an owner has a home, whose core it keeps.
-        let cache = unsafe { Cache::at(home) };
+        let cache = unsafe { Cache::at(last_cache) };
         let node = self.node();
         // SAFETY: I1: the guard holds the node; the value is there.
         let reset = || reset(unsafe { &mut (*node).value });

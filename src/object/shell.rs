@@ -170,7 +170,7 @@ impl<T: Send + 'static> Shell<T> {
         });
         let core = Box::into_raw(shell).cast::<Core>();
         // SAFETY: fresh, and no other thread knows it.
-        unsafe { Core::settle(core) };
+        unsafe { Core::set_address(core) };
         core
     }
 
@@ -239,7 +239,7 @@ impl<T: Send + 'static> Shell<T> {
         core.retain();
         let link = block.into_raw().cast::<Link>();
         // SAFETY: a fresh node of this core.
-        unsafe { slow::settle_new(core, register::thread_id(), link.as_ptr()) };
+        unsafe { slow::set_last_cache_of_new(core, register::thread_id(), link.as_ptr()) };
         link
     }
 

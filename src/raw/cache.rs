@@ -73,7 +73,7 @@ impl Cache {
     }
 
     /// This cache as nodes know it, with the provenance of all of it.
-    pub(crate) fn as_home(&self) -> *const OpaqueCache {
+    pub(crate) fn as_opaque(&self) -> *const OpaqueCache {
         ptr::from_ref(self).cast()
     }
 
@@ -82,9 +82,9 @@ impl Cache {
     /// # Safety
     /// Not null, and the node's core is alive.
     #[inline(always)]
-    pub(crate) unsafe fn at<'a>(home: *const OpaqueCache) -> &'a Cache {
-        // SAFETY: from `as_home`; caches live as long as their core.
-        unsafe { &*home.cast::<Cache>() }
+    pub(crate) unsafe fn at<'a>(opaque: *const OpaqueCache) -> &'a Cache {
+        // SAFETY: from `as_opaque`; caches live as long as their core.
+        unsafe { &*opaque.cast::<Cache>() }
     }
 
     /// # Safety

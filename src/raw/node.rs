@@ -54,12 +54,12 @@ pub(crate) const NO_OWNER: u32 = 0;
 #[repr(C)]
 pub(crate) struct Link {
     next: UnsafeCell<*mut Link>,
-    home: UnsafeCell<*const OpaqueCache>,
+    last_cache: UnsafeCell<*const OpaqueCache>,
     /// `retained_bytes()` when the object came back.
     weight: UnsafeCell<usize>,
     core: *const OpaqueCore,
     /// `ThreadId::owner` of the thread whose cache is `home`, or [`NO_OWNER`].
-    owner: UnsafeCell<u32>,
+    last_owner: UnsafeCell<u32>,
     /// Returns in a row that used little of a large object.
     strikes: UnsafeCell<u32>,
 }
@@ -97,10 +97,10 @@ impl Link {
     pub(crate) fn new(core: *const OpaqueCore) -> Self {
         Self {
             next: UnsafeCell::new(ptr::null_mut()),
-            home: UnsafeCell::new(ptr::null()),
+            last_cache: UnsafeCell::new(ptr::null()),
             weight: UnsafeCell::new(0),
             core,
-            owner: UnsafeCell::new(NO_OWNER),
+            last_owner: UnsafeCell::new(NO_OWNER),
             strikes: UnsafeCell::new(0),
         }
     }
@@ -120,11 +120,11 @@ impl Link {
     );
     field!(
         /// The cache that the node entered last; null if it never was in one.
-        home, set_home: *const OpaqueCache
+        last_cache, set_last_cache: *const OpaqueCache
     );
     field!(
         /// `ThreadId::owner` of the thread whose cache is the home.
-        owner, set_owner: u32
+        last_owner, set_last_owner: u32
     );
     field!(
         /// What the object held when it came back last.
@@ -373,12 +373,12 @@ impl Batch {
     ///
     /// # Safety
     /// `home` is a cache of these nodes' core, at the place of `owner`.
-    pub(crate) unsafe fn settle(&self, home: *const OpaqueCache, owner: u32) {
+    pub(crate) unsafe fn set_last_cache(&self, cache: *const OpaqueCache, owner: u32) {
         self.each(|link| {
             // SAFETY: I1: the batch holds its nodes.
-            unsafe { Link::set_home(link, home) };
+            unsafe { Link::set_last_cache(link, cache) };
             // SAFETY: as above.
-            unsafe { Link::set_owner(link, owner) };
+            unsafe { Link::set_last_owner(link, owner) };
         });
     }
 }

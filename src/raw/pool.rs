@@ -118,7 +118,7 @@ impl Core {
     pub(crate) const STATE_AT: usize = offset_of!(Self, head.state);
 
     /// A core with one strong reference (the pool's), which is to be finished with
-    /// [`Core::settle`] once it has its address.
+    /// [`Core::set_address`] once it has its address.
     pub(crate) fn new(
         vtable: &'static VTable,
         limits: Limits,
@@ -158,7 +158,7 @@ impl Core {
     ///
     /// # Safety
     /// `core` is a live core that no other thread knows yet.
-    pub(crate) unsafe fn settle(core: *const Core) {
+    pub(crate) unsafe fn set_address(core: *const Core) {
         // Relaxed: before any other thread knows the core.
         // SAFETY: the caller's.
         unsafe { (*core).address.store(core.cast_mut(), Ordering::Relaxed) };
@@ -213,16 +213,16 @@ impl Core {
     /// # Safety
     /// The caller holds the node; the cache is that of the place of `owner`.
     #[inline(always)]
-    pub(crate) unsafe fn set_home(&self, link: *mut Link, cache: &Cache, owner: u32) {
+    pub(crate) unsafe fn set_last_cache(&self, link: *mut Link, cache: &Cache, owner: u32) {
         // SAFETY: the caller holds the node.
-        unsafe { Link::set_home(link, cache.as_home()) };
+        unsafe { Link::set_last_cache(link, cache.as_opaque()) };
         let owner = if self.head.slow_returns {
             NO_OWNER
         } else {
             owner
         };
         // SAFETY: as above.
-        unsafe { Link::set_owner(link, owner) };
+        unsafe { Link::set_last_owner(link, owner) };
     }
 
     /// The calling thread's cache, which is the node's home then; `None`: take the slow path. `mine` is the
@@ -241,25 +241,25 @@ impl Core {
         look: impl FnOnce(&Directory) -> *const Cache,
     ) -> Option<&'a Cache> {
         // SAFETY: the caller holds the node.
-        let home = unsafe { Link::home(link) };
+        let last_cache = unsafe { Link::last_cache(link) };
         // SAFETY: as above.
-        if unsafe { Link::owner(link) } == mine {
+        if unsafe { Link::last_owner(link) } == mine {
             // SAFETY: a node with an owner has a home, whose core it keeps.
-            return Some(unsafe { Cache::at(home) });
+            return Some(unsafe { Cache::at(last_cache) });
         }
         // SAFETY: the node keeps its core alive (I6).
         let core = unsafe { &*core };
         // SAFETY: caches live as long as their core.
         let cache = unsafe { look(&core.head.directory).as_ref() }?;
-        if home != cache.as_home() {
-            if core.head.bounded && !home.is_null() {
+        if last_cache != cache.as_opaque() {
+            if core.head.bounded && !last_cache.is_null() {
                 core.note_crossing();
                 if core.shares() {
                     return None; // to the depot
                 }
             }
             // SAFETY: the caller holds the node; the cache is at this thread's place.
-            unsafe { core.set_home(link, cache, mine) };
+            unsafe { core.set_last_cache(link, cache, mine) };
         }
         Some(cache)
     }
@@ -268,14 +268,14 @@ impl Core {
     ///
     /// # Safety
     /// The batch is of this core; the cache is that of the place of `id`.
-    pub(crate) unsafe fn settle_batch(&self, batch: &Batch, cache: &Cache, id: ThreadId) {
+    pub(crate) unsafe fn set_last_cache_of_batch(&self, batch: &Batch, cache: &Cache, id: ThreadId) {
         let owner = if self.head.slow_returns {
             NO_OWNER
         } else {
             id.owner()
         };
         // SAFETY: the caller's.
-        unsafe { batch.settle(cache.as_home(), owner) };
+        unsafe { batch.set_last_cache(cache.as_opaque(), owner) };
     }
 
     /// Puts a cache on the list.

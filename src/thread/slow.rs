@@ -92,7 +92,7 @@ fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
         }
         if !link.is_null() {
             // SAFETY: I1: taken from the depot; the calling thread's cache.
-            unsafe { core.set_home(link, cache, id.owner()) };
+            unsafe { core.set_last_cache(link, cache, id.owner()) };
         }
         return link;
     }
@@ -112,11 +112,11 @@ fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     let link = batch.pop();
     handed_out(core, link);
     // SAFETY: I1: taken from the batch; the calling thread's cache.
-    unsafe { core.set_home(link, cache, id.owner()) };
+    unsafe { core.set_last_cache(link, cache, id.owner()) };
     if bounded {
         // So that a return to another thread is seen as one.
         // SAFETY: the depot's nodes are of this core; the calling thread's cache.
-        unsafe { core.settle_batch(&batch, cache, id) };
+        unsafe { core.set_last_cache_of_batch(&batch, cache, id) };
     }
     let fits = batch.split_top(full);
     // SAFETY: the caller is the owner; the batch is of this core.
@@ -139,7 +139,7 @@ fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
 ///
 /// # Safety
 /// The caller holds the node, which is of this core.
-pub(crate) unsafe fn settle_new(core: &Core, id: Option<ThreadId>, link: *mut Link) {
+pub(crate) unsafe fn set_last_cache_of_new(core: &Core, id: Option<ThreadId>, link: *mut Link) {
     let Some(id) = id else {
         return;
     };
@@ -147,7 +147,7 @@ pub(crate) unsafe fn settle_new(core: &Core, id: Option<ThreadId>, link: *mut Li
     // SAFETY: caches live as long as their core.
     if let Some(cache) = unsafe { cache.as_ref() } {
         // SAFETY: the caller holds the node; the cache is at the calling thread's place.
-        unsafe { core.set_home(link, cache, id.owner()) };
+        unsafe { core.set_last_cache(link, cache, id.owner()) };
     }
 }
 
@@ -226,9 +226,9 @@ unsafe fn into_cache(
         return (Err(None), nothing);
     };
     // SAFETY: the caller holds the node.
-    let home = unsafe { Link::home(link) };
+    let last_cache = unsafe { Link::last_cache(link) };
     // Without one it has been attached before its thread had a cache, and may have stayed with it.
-    if home != cache.as_home() && !home.is_null() {
+    if last_cache != cache.as_opaque() && !last_cache.is_null() {
         core.note_crossing();
         if core.shares() {
             // SAFETY: the caller is the owner.
@@ -236,7 +236,7 @@ unsafe fn into_cache(
         }
     }
     // SAFETY: the caller holds the node; the cache is at its thread's place.
-    unsafe { core.set_home(link, cache, id.owner()) };
+    unsafe { core.set_last_cache(link, cache, id.owner()) };
     // SAFETY: the caller is the owner of its cache, and gives the node up.
     match unsafe { cache.push_slow(link, weight, &core.limits) } {
         Ok(Returned::Kept(leaving)) => (Ok(()), leaving),
