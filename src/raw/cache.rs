@@ -204,16 +204,16 @@ impl Cache {
         unsafe { self.as_owner(work) }
     }
 
-    /// Loads a batch from the depot into the empty lists. Gives back what could not be taken. `keep_grant`: as
+    /// Loads a batch from the depot into the empty lists. Gives back what could not be taken. `keep_charge`: as
     /// in [`Inside::admit_batch`].
     ///
     /// # Safety
     /// The caller is the owner, and the batch is of this core.
-    pub(crate) unsafe fn load(&self, batch: Batch, limits: &Limits, keep_grant: bool) -> Batch {
+    pub(crate) unsafe fn load(&self, batch: Batch, limits: &Limits, keep_charge: bool) -> Batch {
         let mut batch = batch;
         let work = |inside: &mut Inside<'_>| {
             if inside.idle() == 0 {
-                batch = inside.admit_batch(batch.take(), limits, keep_grant);
+                batch = inside.admit_batch(batch.take(), limits, keep_charge);
             }
         };
         // SAFETY: the caller is the owner.

@@ -64,7 +64,7 @@ pub(super) struct Lists {
     /// [`Limits::watched`]: heavier objects are kept, but do not pass.
     watched: u8,
     /// Objects that this cache is charged for in a bounded pool, each at `bar - 1` bytes.
-    pub(super) grant: u32,
+    pub(super) charged: u32,
     seen: Seen,
     /// `loaded`'s length below its top plus `room`.
     base: i32,
@@ -166,7 +166,7 @@ impl Lists {
             spare_len: 0,
             full: 0,
             watched: 0,
-            grant: 0,
+            charged: 0,
             seen: Seen {
                 returned: 0,
                 moved: 0,
@@ -494,9 +494,9 @@ impl Inside<'_> {
     /// Empty lists, nothing charged for, and no room: the first return takes the slow path, which
     /// tells the janitor.
     pub(super) fn start(&mut self, limits: &Limits) {
-        self.lists.grant = 0;
+        self.lists.charged = 0;
         self.make_room();
-        self.lists.grant = if limits.bounded() { 0 } else { UNBOUNDED };
+        self.lists.charged = if limits.bounded() { 0 } else { UNBOUNDED };
         self.lists.set_bar(limits.first_bar(), limits);
     }
 
@@ -562,9 +562,9 @@ impl Inside<'_> {
         if self.lists.seen.aside != 0 {
             more = self.space() as i32;
         }
-        if self.lists.grant != UNBOUNDED {
-            let granted = self.lists.grant as i32 - (len + spare);
-            more = more.min(granted.max(0));
+        if self.lists.charged != UNBOUNDED {
+            let more_charged = self.lists.charged as i32 - (len + spare);
+            more = more.min(more_charged.max(0));
         }
         // An empty slot (of an empty list, then) takes the first.
         let room = (more - (1 - filled)).max(0);

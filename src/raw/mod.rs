@@ -7,7 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod depot;
 pub(crate) mod directory;
 mod gate;
-mod grant;
+mod charge;
 pub(crate) mod head;
 pub(crate) mod limits;
 pub(crate) mod lists;

@@ -30,7 +30,7 @@ impl Inside<'_> {
         if self.has_room() {
             return Ok(());
         }
-        self.grow_grant(limits).or_else(|reason| {
+        self.grow_charge(limits).or_else(|reason| {
             self.lower_bar(weight, limits)
                 .ok()
                 .filter(|()| self.has_room())
@@ -38,9 +38,9 @@ impl Inside<'_> {
         })
     }
 
-    /// Loads a batch, with its charge, into the empty lists; gives back what does not fit. `keep_grant`:
+    /// Loads a batch, with its charge, into the empty lists; gives back what does not fit. `keep_charge`:
     /// what is left of the grant serves the objects that this thread has out.
-    pub(super) fn admit_batch(&mut self, batch: Batch, limits: &Limits, keep_grant: bool) -> Batch {
+    pub(super) fn admit_batch(&mut self, batch: Batch, limits: &Limits, keep_charge: bool) -> Batch {
         let bar = limits.bar_for(batch.heaviest);
         if !limits.bounded() && self.lists.bar() == bar {
             self.load_from_depot(batch);
@@ -51,15 +51,15 @@ impl Inside<'_> {
             bytes: batch.bytes,
         };
         // A thread that only ever gets must not collect all of the limit.
-        let grant = (self.lists.grant as usize)
+        let objects = (self.lists.charged as usize)
             .saturating_add(batch.len)
             .min(2 * limits.full_len(bar))
             .max(batch.len);
-        let grant = if keep_grant { grant } else { batch.len };
-        let granted = self
-            .regrant(limits, with_it, grant, bar)
-            .or_else(|_| self.regrant(limits, with_it, batch.len, bar));
-        if granted.is_err() {
+        let objects = if keep_charge { objects } else { batch.len };
+        let charged = self
+            .recharge(limits, with_it, objects, bar)
+            .or_else(|_| self.recharge(limits, with_it, batch.len, bar));
+        if charged.is_err() {
             return batch;
         }
         self.load_from_depot(batch);
@@ -71,23 +71,23 @@ impl Inside<'_> {
         let bar = limits.bar_for(weight).max(self.lists.bar());
         // With the object itself: one that does not fit must not raise what lighter ones are charged.
         let need = self.idle() + 1;
-        let grant = need.max(self.lists.grant as usize);
-        self.regrant(limits, Charge::NONE, grant, bar)
+        let objects = need.max(self.lists.charged as usize);
+        self.recharge(limits, Charge::NONE, objects, bar)
             // Give the unused part of the grant back, and try with what is really there.
-            .or_else(|_| self.regrant(limits, Charge::NONE, need, bar))?;
+            .or_else(|_| self.recharge(limits, Charge::NONE, need, bar))?;
         self.make_room();
         Ok(())
     }
 
     /// Asks for more to be charged for: slowly at first, so that many threads share a small
     /// limit, then a list at a time; never for more than the two lists that there is room for.
-    fn grow_grant(&mut self, limits: &Limits) -> Result<(), Reason> {
-        let (grant, bar) = (self.lists.grant as usize, self.lists.bar());
+    fn grow_charge(&mut self, limits: &Limits) -> Result<(), Reason> {
+        let (objects, bar) = (self.lists.charged as usize, self.lists.bar());
         let full = limits.full_len(bar);
-        let rest = (2 * full).saturating_sub(grant);
-        let more = grant.min(full).min(rest).max(1);
-        self.regrant(limits, Charge::NONE, grant.saturating_add(more), bar)
-            .or_else(|_| self.regrant(limits, Charge::NONE, grant.saturating_add(1), bar))?;
+        let rest = (2 * full).saturating_sub(objects);
+        let more = objects.min(full).min(rest).max(1);
+        self.recharge(limits, Charge::NONE, objects.saturating_add(more), bar)
+            .or_else(|_| self.recharge(limits, Charge::NONE, objects.saturating_add(1), bar))?;
         self.make_room();
         Ok(())
     }
@@ -101,30 +101,30 @@ impl Inside<'_> {
         let bar = limits.bar_for(self.heaviest().max(weight));
         if bar < self.lists.bar() {
             let need = self.idle() + 1;
-            self.regrant(limits, Charge::NONE, need, bar)?;
+            self.recharge(limits, Charge::NONE, need, bar)?;
             self.make_room();
         }
         Ok(())
     }
 
-    /// What `regrant` and `shrink_to` trade.
+    /// What `recharge` and `shrink_to` trade.
     fn charge(&self) -> Charge {
-        Charge::of_objects(self.lists.grant as usize, self.lists.bar())
+        Charge::of_objects(self.lists.charged as usize, self.lists.bar())
     }
 
     /// Trades the present charge, and what came `with_it`, for one of `grant` objects below `bar`.
     /// `Err` and nothing changed when the limits do not allow it. `make_room` is to follow.
-    fn regrant(
+    fn recharge(
         &mut self,
         limits: &Limits,
         with_it: Charge,
-        grant: usize,
+        objects: usize,
         bar: usize,
     ) -> Result<(), Reason> {
         if limits.bounded() {
-            let need = Charge::of_objects(grant, bar);
+            let need = Charge::of_objects(objects, bar);
             limits.trade(self.charge().plus(with_it), need)?;
-            self.lists.grant = grant as u32;
+            self.lists.charged = objects as u32;
         }
         self.lists.set_bar(bar, limits);
         Ok(())
@@ -132,15 +132,15 @@ impl Inside<'_> {
 
     /// A list leaves with what its objects weigh: the grant shrinks by its length.
     pub(super) fn shrink_for(&mut self, limits: &Limits, leaving: &Batch) {
-        let grant = (self.lists.grant as usize).saturating_sub(leaving.len);
-        self.shrink_to(limits, &[leaving], grant);
+        let objects = (self.lists.charged as usize).saturating_sub(leaving.len);
+        self.shrink_to(limits, &[leaving], objects);
     }
 
     /// Lowers the charge to `grant` objects, and gives the rest back but what leaves with `leaving`.
-    pub(super) fn shrink_to(&mut self, limits: &Limits, leaving: &[&Batch], grant: usize) {
+    pub(super) fn shrink_to(&mut self, limits: &Limits, leaving: &[&Batch], objects: usize) {
         if limits.bounded() {
             let before = self.charge();
-            self.lists.grant = grant as u32;
+            self.lists.charged = objects as u32;
             let keep = leaving.iter().fold(self.charge(), |sum, batch| {
                 sum.plus(Charge {
                     objects: batch.len,
