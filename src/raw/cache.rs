@@ -144,7 +144,7 @@ impl Cache {
     ) -> bool {
         debug_assert!(isize::try_from(weight).is_ok());
         let push = || {
-            // SAFETY: the bar is above the weight; the caller holds the node.
+            // SAFETY: the threshold is above the weight; the caller holds the node.
             let push = |inside: &mut Inside<'_>| unsafe { inside.push(link, weight, reset) };
             // SAFETY: I2: inside the critical section.
             unsafe { self.touch(push) }

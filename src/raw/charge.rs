@@ -1,6 +1,6 @@
-//! What a cache may hold: its *grant* of the pool's limits, and the bar that goes with it.
+//! What a cache may hold: its *grant* of the pool's limits, and the threshold that goes with it.
 //!
-//! In an unbounded pool nothing is charged: a grant has no limit, and only the bar moves. All of it runs
+//! In an unbounded pool nothing is charged: a grant has no limit, and only the threshold moves. All of it runs
 //! inside the critical section (I2, I5).
 
 use super::limits::{Charge, Limits};
@@ -17,8 +17,8 @@ impl Inside<'_> {
         leaving: &mut (Batch, End),
     ) -> Result<(), Reason> {
         self.look_at_watched(limits);
-        if weight >= self.lists.bar() {
-            self.raise_bar(weight, limits)?;
+        if weight >= self.lists.threshold() {
+            self.raise_threshold(weight, limits)?;
         }
         if !self.has_room() {
             if self.space() == 0 {
@@ -31,7 +31,7 @@ impl Inside<'_> {
             return Ok(());
         }
         self.grow_charge(limits).or_else(|reason| {
-            self.lower_bar(weight, limits)
+            self.lower_threshold(weight, limits)
                 .ok()
                 .filter(|()| self.has_room())
                 .ok_or(reason)
@@ -41,8 +41,8 @@ impl Inside<'_> {
     /// Loads a batch, with its charge, into the empty lists; gives back what does not fit. `keep_charge`:
     /// what is left of the grant serves the objects that this thread has out.
     pub(super) fn admit_batch(&mut self, batch: Batch, limits: &Limits, keep_charge: bool) -> Batch {
-        let bar = limits.bar_for(batch.heaviest);
-        if !limits.bounded() && self.lists.bar() == bar {
+        let threshold = limits.threshold_for(batch.heaviest);
+        if !limits.bounded() && self.lists.threshold() == threshold {
             self.load_from_depot(batch);
             return Batch::EMPTY;
         }
@@ -53,12 +53,12 @@ impl Inside<'_> {
         // A thread that only ever gets must not collect all of the limit.
         let objects = (self.lists.charged as usize)
             .saturating_add(batch.len)
-            .min(2 * limits.full_len(bar))
+            .min(2 * limits.full_len(threshold))
             .max(batch.len);
         let objects = if keep_charge { objects } else { batch.len };
         let charged = self
-            .recharge(limits, with_it, objects, bar)
-            .or_else(|_| self.recharge(limits, with_it, batch.len, bar));
+            .recharge(limits, with_it, objects, threshold)
+            .or_else(|_| self.recharge(limits, with_it, batch.len, threshold));
         if charged.is_err() {
             return batch;
         }
@@ -67,14 +67,14 @@ impl Inside<'_> {
     }
 
     /// Accepts heavier objects from now on, and fewer of them.
-    fn raise_bar(&mut self, weight: usize, limits: &Limits) -> Result<(), Reason> {
-        let bar = limits.bar_for(weight).max(self.lists.bar());
+    fn raise_threshold(&mut self, weight: usize, limits: &Limits) -> Result<(), Reason> {
+        let threshold = limits.threshold_for(weight).max(self.lists.threshold());
         // With the object itself: one that does not fit must not raise what lighter ones are charged.
         let need = self.idle() + 1;
         let objects = need.max(self.lists.charged as usize);
-        self.recharge(limits, Charge::NONE, objects, bar)
+        self.recharge(limits, Charge::NONE, objects, threshold)
             // Give the unused part of the grant back, and try with what is really there.
-            .or_else(|_| self.recharge(limits, Charge::NONE, need, bar))?;
+            .or_else(|_| self.recharge(limits, Charge::NONE, need, threshold))?;
         self.make_room();
         Ok(())
     }
@@ -82,26 +82,26 @@ impl Inside<'_> {
     /// Asks for more to be charged for: slowly at first, so that many threads share a small
     /// limit, then a list at a time; never for more than the two lists that there is room for.
     fn grow_charge(&mut self, limits: &Limits) -> Result<(), Reason> {
-        let (objects, bar) = (self.lists.charged as usize, self.lists.bar());
-        let full = limits.full_len(bar);
+        let (objects, threshold) = (self.lists.charged as usize, self.lists.threshold());
+        let full = limits.full_len(threshold);
         let rest = (2 * full).saturating_sub(objects);
         let more = objects.min(full).min(rest).max(1);
-        self.recharge(limits, Charge::NONE, objects.saturating_add(more), bar)
-            .or_else(|_| self.recharge(limits, Charge::NONE, objects.saturating_add(1), bar))?;
+        self.recharge(limits, Charge::NONE, objects.saturating_add(more), threshold)
+            .or_else(|_| self.recharge(limits, Charge::NONE, objects.saturating_add(1), threshold))?;
         self.make_room();
         Ok(())
     }
 
-    /// The limits allow no more objects of the most that the bar lets pass: asks for room for one
+    /// The limits allow no more objects of the most that the threshold lets pass: asks for room for one
     /// that weighs `weight`, with all charged by what is really there. Walks both lists.
-    fn lower_bar(&mut self, weight: usize, limits: &Limits) -> Result<(), Reason> {
-        if self.lists.bar() <= weight.saturating_add(1) {
+    fn lower_threshold(&mut self, weight: usize, limits: &Limits) -> Result<(), Reason> {
+        if self.lists.threshold() <= weight.saturating_add(1) {
             return Ok(());
         }
-        let bar = limits.bar_for(self.heaviest().max(weight));
-        if bar < self.lists.bar() {
+        let threshold = limits.threshold_for(self.heaviest().max(weight));
+        if threshold < self.lists.threshold() {
             let need = self.idle() + 1;
-            self.recharge(limits, Charge::NONE, need, bar)?;
+            self.recharge(limits, Charge::NONE, need, threshold)?;
             self.make_room();
         }
         Ok(())
@@ -109,24 +109,24 @@ impl Inside<'_> {
 
     /// What `recharge` and `shrink_to` trade.
     fn charge(&self) -> Charge {
-        Charge::of_objects(self.lists.charged as usize, self.lists.bar())
+        Charge::of_objects(self.lists.charged as usize, self.lists.threshold())
     }
 
-    /// Trades the present charge, and what came `with_it`, for one of `grant` objects below `bar`.
+    /// Trades the present charge, and what came `with_it`, for one of `grant` objects below `threshold`.
     /// `Err` and nothing changed when the limits do not allow it. `make_room` is to follow.
     fn recharge(
         &mut self,
         limits: &Limits,
         with_it: Charge,
         objects: usize,
-        bar: usize,
+        threshold: usize,
     ) -> Result<(), Reason> {
         if limits.bounded() {
-            let need = Charge::of_objects(objects, bar);
+            let need = Charge::of_objects(objects, threshold);
             limits.trade(self.charge().plus(with_it), need)?;
             self.lists.charged = objects as u32;
         }
-        self.lists.set_bar(bar, limits);
+        self.lists.set_threshold(threshold, limits);
         Ok(())
     }
 

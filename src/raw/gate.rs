@@ -15,7 +15,7 @@
 //! finds the owner busy comes back later.
 //!
 //! # One comparison for two questions
-//! The gate holds the *bar*: a return of this weight or more takes the slow path. It is negative while the gate
+//! The gate holds the *threshold*: a return of this weight or more takes the slow path. It is negative while the gate
 //! is shut. Shut, it lets nothing pass, whatever it weighs. Why it is shut (`reasons`) does not matter on the
 //! hit path. Zero is an empty cache without room for a single object, or one that never had an owner:
 //! nothing passes either, and there is nothing to get.
@@ -23,20 +23,20 @@
 //! # Who may touch what
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `bar` | shut and opened under `Core::visits`; moved by the thread that may touch the lists (read-modify-write) | owner, visitors |
+//! | `threshold` | shut and opened under `Core::visits`; moved by the thread that may touch the lists (read-modify-write) | owner, visitors |
 //! | `reasons` | under `Core::visits` | owner's slow path, visitors |
 //! | `busy` | owner | visitors |
 //! | `timed_out` | owner | owner |
 //! | `changes` | the thread that may touch the lists | readers of figures |
 //!
 //! # Orderings
-//! - bar: the visitor's Release (`&= !SHUT`) pairs with the owner's Acquire load: the owner sees
+//! - threshold: the visitor's Release (`&= !SHUT`) pairs with the owner's Acquire load: the owner sees
 //!   what the visitor did to the lists.
 //! - busy: the owner's Release (`= false`) pairs with the visitor's Acquire load: the visitor sees what
 //!   the owner did to them.
 //! - changes: as in a sequence lock. Odd before, and even after, all that a slow path or a visitor writes for readers
 //!   of figures, each of it with Release; the readers load with Acquire.
-//! - busy (`= true`) against bar, bar against busy: the fence pair.
+//! - busy (`= true`) against threshold, threshold against busy: the fence pair.
 //!
 //! `models/cache.rs` has the model of each, and `ci/loom-mutants.sh` weakens each and sees a
 //! model fail.
@@ -60,7 +60,7 @@ pub(super) const MISSED: u8 = 32;
 /// The reasons that have a say in whether the gate is open.
 const DECISIVE: u8 = OCCUPIED | WANTED | BARRED | DRAIN;
 
-/// Set in a gate that is shut: it makes the bar negative.
+/// Set in a gate that is shut: it makes the threshold negative.
 const SHUT: isize = isize::MIN;
 
 /// The gate stays shut: the owner has to do without its cache this time.
@@ -71,7 +71,7 @@ pub(crate) struct Shut;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Gate {
-    bar: AtomicIsize,
+    threshold: AtomicIsize,
     busy: AtomicBool,
     reasons: AtomicU8,
     /// Whether the owner's last wait at the shut gate ran out: then it does not wait again.
@@ -84,7 +84,7 @@ impl Gate {
     /// The gate of a vacant cache.
     pub(super) fn vacant() -> Self {
         Self {
-            bar: AtomicIsize::new(0),
+            threshold: AtomicIsize::new(0),
             busy: AtomicBool::new(false),
             reasons: AtomicU8::new(0),
             timed_out: AtomicU8::new(0),
@@ -125,13 +125,13 @@ impl Gate {
         otherwise: R,
         work: impl FnOnce() -> R,
     ) -> R {
-        // Relaxed: ordered against the bar by the fence pair.
+        // Relaxed: ordered against the threshold by the fence pair.
         self.busy.store(true, Ordering::Relaxed);
         fence();
         let mut done = otherwise;
         // Acquire: pairs with the Release in `set_reasons`.
-        let bar = self.bar.load(Ordering::Acquire); // mutant: owner-gate
-        if bar > bound {
+        let threshold = self.threshold.load(Ordering::Acquire); // mutant: owner-gate
+        if threshold > bound {
             done = work();
         }
         // Release: pairs with the visitor's Acquire in `is_left`.
@@ -139,7 +139,7 @@ impl Gate {
         done
     }
 
-    /// Runs `work` as the owner on its slow path, whatever the bar is. Waits for a visitor for some
+    /// Runs `work` as the owner on its slow path, whatever the threshold is. Waits for a visitor for some
     /// microseconds.
     ///
     /// # Safety
@@ -147,12 +147,12 @@ impl Gate {
     pub(super) unsafe fn as_owner<R>(&self, work: impl FnOnce() -> R) -> Result<R, Shut> {
         let mut wait = None;
         loop {
-            // Relaxed: ordered against the bar by the fence pair.
+            // Relaxed: ordered against the threshold by the fence pair.
             self.busy.store(true, Ordering::Relaxed);
             fence::slow();
             // Acquire: pairs with the Release in `set_reasons`.
-            let bar = self.bar.load(Ordering::Acquire); // mutant: owner-gate-slow
-            if bar >= 0 {
+            let threshold = self.threshold.load(Ordering::Acquire); // mutant: owner-gate-slow
+            if threshold >= 0 {
                 let done = work();
                 // Release: pairs with the visitor's Acquire in `is_left`.
                 self.busy.store(false, Ordering::Release); // mutant: owner-leaves-slow
@@ -183,20 +183,20 @@ impl Gate {
         }
     }
 
-    // ---------------------------------------------------------------- the bar
+    // ---------------------------------------------------------------- the threshold
 
     /// What the gate lets pass, or would if it were open: what weighs less.
-    pub(super) fn bar(&self) -> usize {
+    pub(super) fn threshold(&self) -> usize {
         // Relaxed: moved only by the thread that may touch the lists.
-        (self.bar.load(Ordering::Relaxed) & !SHUT) as usize
+        (self.threshold.load(Ordering::Relaxed) & !SHUT) as usize
     }
 
-    /// Moves the bar, open or shut. For the thread that may touch the lists.
-    pub(super) fn set_bar(&self, bar: usize) {
-        let change = bar as isize - self.bar() as isize;
+    /// Moves the threshold, open or shut. For the thread that may touch the lists.
+    pub(super) fn set_threshold(&self, threshold: usize) {
+        let change = threshold as isize - self.threshold() as isize;
         if change != 0 {
             // Relaxed: the order that matters comes with the gate's opening and with `busy`.
-            self.bar.fetch_add(change, Ordering::Relaxed);
+            self.threshold.fetch_add(change, Ordering::Relaxed);
         }
     }
 
@@ -241,10 +241,10 @@ impl Gate {
         self.reasons.store(reasons, Ordering::Relaxed);
         if reasons & DECISIVE == OCCUPIED {
             // Release: pairs with the owner's Acquire: it sees what was done to the lists.
-            self.bar.fetch_and(!SHUT, Ordering::Release); // mutant: gate-opens
+            self.threshold.fetch_and(!SHUT, Ordering::Release); // mutant: gate-opens
         } else {
             // Relaxed: ordered against `busy` by the fence pair.
-            self.bar.fetch_or(SHUT, Ordering::Relaxed);
+            self.threshold.fetch_or(SHUT, Ordering::Relaxed);
         }
     }
 
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn an_owner_whose_wait_ran_out_waits_again_once_the_gate_was_open() {
         let gate = Gate {
-            bar: AtomicIsize::new(0),
+            threshold: AtomicIsize::new(0),
             busy: AtomicBool::new(false),
             reasons: AtomicU8::new(0),
             timed_out: AtomicU8::new(0),

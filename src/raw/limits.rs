@@ -1,7 +1,7 @@
 //! What a pool may keep: the number of idle objects and their bytes, alone, with a group, within a budget.
 //!
 //! Nothing is counted on the hit path. A cache is *charged in advance* for the objects that it may
-//! hold: `grant` objects of `bar - 1` bytes each, the most it accepts (I7). It asks for more when
+//! hold: `grant` objects of `threshold - 1` bytes each, the most it accepts (I7). It asks for more when
 //! the grant is used up, one object at first and then a list at a time, and gives the charge back
 //! when it is emptied. A batch in the depot is charged for exactly what it holds. So what is idle
 //! never exceeds what is charged, and what is charged never exceeds the limit: the slack above a
@@ -24,8 +24,8 @@ pub(crate) const MAX_WEIGHT: usize = if usize::BITS > 32 {
 } else {
     isize::MAX as usize - 1
 };
-/// The bar of an unbounded pool's fresh cache: objects below need no look at the list's length.
-pub(crate) const FIRST_BAR: usize = LIST_BYTES / LIST_LEN + 1;
+/// The threshold of an unbounded pool's fresh cache: objects below need no look at the list's length.
+pub(crate) const FIRST_THRESHOLD: usize = LIST_BYTES / LIST_LEN + 1;
 /// Heavier objects have to say how much of them is used, where that is asked.
 const LARGE: usize = 64 << 10;
 /// A list in a bounded pool is at most this part of each limit.
@@ -44,11 +44,11 @@ impl Charge {
         bytes: 0,
     };
 
-    /// This many objects of the most that `bar` lets pass.
-    pub(crate) fn of_objects(objects: usize, bar: usize) -> Self {
+    /// This many objects of the most that `threshold` lets pass.
+    pub(crate) fn of_objects(objects: usize, threshold: usize) -> Self {
         Self {
             objects,
-            bytes: objects.saturating_mul(bar.saturating_sub(1)),
+            bytes: objects.saturating_mul(threshold.saturating_sub(1)),
         }
     }
 
@@ -328,35 +328,35 @@ impl Limits {
         weight <= self.max_object_bytes.min(MAX_WEIGHT)
     }
 
-    /// The bar of a fresh cache: in a bounded pool nothing is charged for in advance.
-    pub(crate) fn first_bar(&self) -> usize {
+    /// The threshold of a fresh cache: in a bounded pool nothing is charged for in advance.
+    pub(crate) fn first_threshold(&self) -> usize {
         if self.bounded() {
             1
         } else {
-            FIRST_BAR.min(self.max_bar())
+            FIRST_THRESHOLD.min(self.max_threshold())
         }
     }
 
-    /// The bar that lets `weight` pass, with some air above it where air costs nothing.
-    pub(crate) fn bar_for(&self, weight: usize) -> usize {
+    /// The threshold that lets `weight` pass, with some air above it where air costs nothing.
+    pub(crate) fn threshold_for(&self, weight: usize) -> usize {
         if self.bounded() {
             return weight.saturating_add(1);
         }
         // Up to a power of two, which is what most capacities are, and one of those as it is.
         let most = weight.checked_next_power_of_two().unwrap_or(weight);
-        most.saturating_add(1).max(FIRST_BAR).min(self.max_bar())
+        most.saturating_add(1).max(FIRST_THRESHOLD).min(self.max_threshold())
     }
 
-    fn max_bar(&self) -> usize {
+    fn max_threshold(&self) -> usize {
         self.max_object_bytes.min(MAX_WEIGHT) + 1
     }
 
-    /// The length of a full list below this bar. The heaviest that passes weighs one less than it.
+    /// The length of a full list below this threshold. The heaviest that passes weighs one less than it.
     ///
     /// In a bounded pool a thread must not keep most of the limit from the others: a list is at most an
     /// eighth of each limit, or one object.
-    pub(crate) fn full_len(&self, bar: usize) -> usize {
-        let mut object = bar.saturating_sub(1);
+    pub(crate) fn full_len(&self, threshold: usize) -> usize {
+        let mut object = threshold.saturating_sub(1);
         if self.bounded {
             object = self.bytes_of(1, object);
         }

@@ -54,16 +54,16 @@ pub(super) struct Lists {
     loaded: *mut Link,
     /// Heavier objects do not pass; what is charged for each is one less. The gate holds it, too, unless
     /// there is no room even for one, or `watched` is lower.
-    bar: usize,
+    threshold: usize,
     /// The other list: full, or set aside by a pass.
     spare: *mut Link,
     spare_bytes: usize,
     spare_len: u16,
-    /// The length of a full list below `bar`; 0: not worked out.
+    /// The length of a full list below `threshold`; 0: not worked out.
     full: u8,
     /// [`Limits::watched`]: heavier objects are kept, but do not pass.
     watched: u8,
-    /// Objects that this cache is charged for in a bounded pool, each at `bar - 1` bytes.
+    /// Objects that this cache is charged for in a bounded pool, each at `threshold - 1` bytes.
     pub(super) charged: u32,
     seen: Seen,
     /// `loaded`'s length below its top plus `room`.
@@ -136,14 +136,14 @@ impl Shown {
 }
 
 impl Lists {
-    pub(super) fn bar(&self) -> usize {
-        self.bar
+    pub(super) fn threshold(&self) -> usize {
+        self.threshold
     }
 
-    pub(super) fn set_bar(&mut self, bar: usize, limits: &Limits) {
-        if bar != self.bar {
-            self.bar = bar;
-            self.full = limits.full_len(bar) as u8;
+    pub(super) fn set_threshold(&mut self, threshold: usize, limits: &Limits) {
+        if threshold != self.threshold {
+            self.threshold = threshold;
+            self.full = limits.full_len(threshold) as u8;
         }
         self.watched = limits.watched();
     }
@@ -152,15 +152,15 @@ impl Lists {
     fn passes(&self) -> usize {
         let watched = 1_usize.checked_shl(self.watched.into());
         match watched.filter(|_| self.watched != 0) {
-            Some(heaviest) => self.bar.min(heaviest + 1),
-            None => self.bar,
+            Some(heaviest) => self.threshold.min(heaviest + 1),
+            None => self.threshold,
         }
     }
 
     pub(super) fn new() -> Self {
         Self {
             loaded: ptr::null_mut(),
-            bar: 0,
+            threshold: 0,
             spare: ptr::null_mut(),
             spare_bytes: 0,
             spare_len: 0,
@@ -222,7 +222,7 @@ impl Inside<'_> {
     /// Resets an object and puts it on top; `false`, and nothing done, when there is no room.
     ///
     /// # Safety
-    /// The bar at the gate is above `weight`; the caller holds the node and gives it up on `true`.
+    /// The threshold at the gate is above `weight`; the caller holds the node and gives it up on `true`.
     /// `reset` does what may be done inside (I5).
     #[inline(always)]
     pub(super) unsafe fn push(
@@ -370,7 +370,7 @@ impl Inside<'_> {
             head,
             len,
             bytes,
-            heaviest: self.lists.bar.saturating_sub(1),
+            heaviest: self.lists.threshold.saturating_sub(1),
         }
     }
 
@@ -380,7 +380,7 @@ impl Inside<'_> {
             head: std::mem::replace(&mut self.lists.spare, ptr::null_mut()),
             len: std::mem::take(&mut self.lists.spare_len) as usize,
             bytes: std::mem::take(&mut self.lists.spare_bytes),
-            heaviest: self.lists.bar.saturating_sub(1),
+            heaviest: self.lists.threshold.saturating_sub(1),
         }
     }
 
@@ -497,7 +497,7 @@ impl Inside<'_> {
         self.lists.charged = 0;
         self.make_room();
         self.lists.charged = if limits.bounded() { 0 } else { UNBOUNDED };
-        self.lists.set_bar(limits.first_bar(), limits);
+        self.lists.set_threshold(limits.first_threshold(), limits);
     }
 
     // ---------------------------------------------------------------- room
@@ -513,10 +513,10 @@ impl Inside<'_> {
         }
     }
 
-    /// Whether an object below the bar fits.
+    /// Whether an object below the threshold fits.
     pub(super) fn has_room(&self) -> bool {
         if self.shown.hot().is_null() {
-            self.gate.bar() != 0
+            self.gate.threshold() != 0
         } else {
             self.shown.room() > 0
         }
@@ -525,12 +525,12 @@ impl Inside<'_> {
     /// Makes the owner's next return take the slow path, which finds the room again. For a visitor.
     #[allow(dead_code, reason = "for forks, which not every system has")]
     pub(crate) fn take_room(&self) {
-        self.gate.set_bar(0);
+        self.gate.set_threshold(0);
     }
 
     /// Finds the room again, if a visitor has taken it. For a return: a get must leave it to the next one.
     pub(super) fn find_room(&mut self) {
-        if self.gate.bar() == 0 {
+        if self.gate.threshold() == 0 {
             self.make_room();
         }
     }
@@ -543,7 +543,7 @@ impl Inside<'_> {
         }
     }
 
-    /// Fills the slot, works the room out again, and moves the gate's bar: to the lists' bar, or to nothing
+    /// Fills the slot, works the room out again, and moves the gate's threshold: to the lists' threshold, or to nothing
     /// where not even the slot may be filled.
     #[inline]
     pub(super) fn make_room(&mut self) {
@@ -583,6 +583,6 @@ impl Inside<'_> {
         } else {
             self.lists.passes()
         };
-        self.gate.set_bar(passes);
+        self.gate.set_threshold(passes);
     }
 }

@@ -8,7 +8,7 @@ use super::register::{self, reopen_slow};
 use crate::background::manual::ensure_watched;
 use crate::background::worker;
 use crate::raw::cache::{Cache, Returned};
-use crate::raw::limits::{Charge, FIRST_BAR};
+use crate::raw::limits::{Charge, FIRST_THRESHOLD};
 use crate::raw::node::{Batch, End, LIST_LEN, Link};
 use crate::raw::pool::Core;
 use crate::raw::refs::{DiscardOnDrop, WeakCore};
@@ -102,12 +102,12 @@ fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     };
     let bounded = core.limits.bounded();
     let mut full = LIST_LEN;
-    if bounded || batch.heaviest >= FIRST_BAR {
-        // Otherwise the bar is the same power of two.
+    if bounded || batch.heaviest >= FIRST_THRESHOLD {
+        // Otherwise the threshold is the same power of two.
         if bounded || !batch.is_weighed() {
             batch.weigh();
         }
-        full = core.limits.full_len(core.limits.bar_for(batch.heaviest));
+        full = core.limits.full_len(core.limits.threshold_for(batch.heaviest));
     }
     let link = batch.pop();
     handed_out(core, link);
