@@ -61,7 +61,7 @@ impl Class {
     /// Why nothing is kept at the moment, if so.
     pub(super) fn barred(&self) -> Option<Reason> {
         let core = self.core.get();
-        core.map_or(Some(Reason::Closed), |core| core.barred())
+        core.map_or(Some(Reason::Closed), |core| core.inactive_reason())
     }
 
     /// Why nothing of this class is kept, now or ever, if so: then nothing waits for its views.

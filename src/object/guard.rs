@@ -416,7 +416,7 @@ unsafe fn give_back_rarely<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     // SAFETY: the node keeps its core alive (I6).
-    let barred = unsafe { (*core).is_barred() };
+    let barred = unsafe { (*core).is_inactive() };
     if barred || std::thread::panicking() {
         // SAFETY: the caller's.
         return unsafe { refuse_slow(link) };
@@ -499,7 +499,7 @@ unsafe fn refuse_slow(link: *mut Link) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     // SAFETY: the node keeps its core alive.
-    let barred = unsafe { (*core).barred() };
+    let barred = unsafe { (*core).inactive_reason() };
     // Not barred any more: it was when that was decided, and a pool that is closed stays so.
     let reason = if std::thread::panicking() {
         Reason::Panic

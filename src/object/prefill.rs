@@ -35,7 +35,7 @@ impl<T: Send + 'static> Pool<T> {
         // Also if `create` panics.
         let _watched = Watched(core);
         let mut kept = 0;
-        while kept < objects && !core.is_barred() {
+        while kept < objects && !core.is_inactive() {
             // SAFETY: the core of this pool is the head of a `Shell<T>`.
             let object = unsafe { Pooled::<T>::create(core) };
             if let Err((object, reason)) = keep_in_depot(core, object) {

@@ -15,7 +15,7 @@
 //! to `busy` cost 0.3 ns of a pair's 3.3. The weight written on each return, changed or not: one
 //! instruction fewer, and 2 to 5 % slower. (`ratios`, AMD EPYC, rustc 1.95, 2026-11-22.)
 
-use super::gate::{BARRED, DRAIN, Gate, LISTED, MISSED, OCCUPIED, Shut};
+use super::gate::{INACTIVE, DRAIN, Gate, LISTED, MISSED, OCCUPIED, Shut};
 use super::limits::Limits;
 use super::lists::{Inside, Lists, Shown};
 use super::node::{Batch, End, Link, OpaqueCache};
@@ -271,10 +271,10 @@ impl Cache {
     ///
     /// # Safety
     /// The caller is about to be the owner, and holds `Core::visits`.
-    pub(crate) unsafe fn occupy(&self, limits: &Limits, barred: bool) {
+    pub(crate) unsafe fn occupy(&self, limits: &Limits, inactive: bool) {
         // SAFETY: I2: vacant, so there is no owner yet; no visitor, since the visits are held.
         unsafe { self.touch_slow(|inside| inside.start(limits)) };
-        self.gate.set(BARRED, barred);
+        self.gate.set(INACTIVE, inactive);
         self.gate.set(OCCUPIED, true);
     }
 
@@ -285,7 +285,7 @@ impl Cache {
     pub(crate) unsafe fn vacate(&self, limits: &Limits) -> [Batch; 2] {
         // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
         let all = unsafe { self.touch_slow(|inside| inside.strip(limits)) };
-        self.gate.set(OCCUPIED | BARRED | DRAIN | MISSED, false);
+        self.gate.set(OCCUPIED | INACTIVE | DRAIN | MISSED, false);
         all
     }
 

@@ -49,7 +49,7 @@ pub(super) const OCCUPIED: u8 = 1;
 /// A visitor is at the cache, or wants to be.
 pub(super) const WANTED: u8 = 2;
 /// The pool is closed or switched off.
-pub(super) const BARRED: u8 = 4;
+pub(super) const INACTIVE: u8 = 4;
 /// A visitor could not get in, and leaves it to the owner to empty the cache.
 pub(super) const DRAIN: u8 = 8;
 /// The cache is on its core's list. Does not shut the gate.
@@ -58,7 +58,7 @@ pub(super) const LISTED: u8 = 16;
 pub(super) const MISSED: u8 = 32;
 
 /// The reasons that have a say in whether the gate is open.
-const DECISIVE: u8 = OCCUPIED | WANTED | BARRED | DRAIN;
+const DECISIVE: u8 = OCCUPIED | WANTED | INACTIVE | DRAIN;
 
 /// Set in a gate that is shut: it makes the threshold negative.
 const SHUT: isize = isize::MIN;

@@ -9,9 +9,9 @@
 //! user's closures are dropped. *Weak* references are those of threads that have a cache here, of
 //! the janitor, and one for all strong ones together; with the last of them the memory goes (`refs.rs`).
 //!
-//! Dropping the pool closes the core: all gates are barred for good, caches and depot are emptied,
+//! Dropping the pool closes the core: all gates are inactive for good, caches and depot are emptied,
 //! which releases the nodes and so breaks the cycle. A guard that comes later finds the gate
-//! barred, then the depot closed, and frees its node. An owner that a visitor could not wait for empties its
+//! inactive, then the depot closed, and frees its node. An owner that a visitor could not wait for empties its
 //! own cache when it finds its gate shut.
 //!
 //! # What is on which line
@@ -313,7 +313,7 @@ impl Core {
 
     /// Whether nothing is kept at the moment: closed, or switched off.
     #[inline]
-    pub(crate) fn is_barred(&self) -> bool {
+    pub(crate) fn is_inactive(&self) -> bool {
         self.head.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) != 0
     }
 
@@ -358,7 +358,7 @@ impl Core {
     }
 
     /// Why nothing is kept at the moment, if so.
-    pub(crate) fn barred(&self) -> Option<Reason> {
+    pub(crate) fn inactive_reason(&self) -> Option<Reason> {
         match self.head.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) {
             0 => None,
             state if state & CLOSED != 0 => Some(Reason::Closed),

@@ -12,7 +12,7 @@
 //! lost visitor has left shut; other threads do without the lock until it is done.
 
 use super::cache::Cache;
-use super::gate::{BARRED, DRAIN, LISTED, MISSED, OCCUPIED, WANTED};
+use super::gate::{INACTIVE, DRAIN, LISTED, MISSED, OCCUPIED, WANTED};
 use super::limits::Charge;
 use super::lists::Inside;
 use super::node::Batch;
@@ -201,7 +201,7 @@ impl Core {
         if close {
             self.say_closed();
             if let Some(_visits) = self.lock_visits(Patience::Long) {
-                self.each_cache(|cache| cache.gate.set(BARRED, true));
+                self.each_cache(|cache| cache.gate.set(INACTIVE, true));
             }
         }
         self.strip(Some(Patience::Long), close)
@@ -268,14 +268,14 @@ impl Core {
         reached
     }
 
-    /// Switches pooling off and on. Off, every gate is barred, so that every operation takes the
+    /// Switches pooling off and on. Off, every gate is inactive, so that every operation takes the
     /// slow path and finds out there.
     pub(crate) fn set_enabled(&self, on: bool) {
         self.say_switched(on);
         if let Some(_visits) = self.lock_visits(Patience::Long) {
             // As it is now: another thread may have switched since.
-            let barred = self.is_barred();
-            self.each_cache(|cache| cache.gate.set(BARRED, barred));
+            let inactive = self.is_inactive();
+            self.each_cache(|cache| cache.gate.set(INACTIVE, inactive));
         }
     }
 
@@ -393,7 +393,7 @@ impl Core {
         }
         debug_assert!(!cache.gate.has(OCCUPIED));
         // SAFETY: I3: the calling thread has the place, and holds the visits.
-        unsafe { cache.occupy(&self.limits, self.is_barred()) };
+        unsafe { cache.occupy(&self.limits, self.is_inactive()) };
     }
 }
 

@@ -24,7 +24,7 @@ const EVICTED: usize = 32;
 
 /// An idle node, by the slow path; null when none is in reach.
 pub(crate) fn take(core: &Core, id: Option<ThreadId>) -> *mut Link {
-    if core.is_barred() {
+    if core.is_inactive() {
         if core.is_marked() {
             drain_slow(core, id);
         }
@@ -216,7 +216,7 @@ unsafe fn into_cache(
     weight: usize,
 ) -> (Result<(), Option<Reason>>, (Batch, End)) {
     let nothing = (Batch::EMPTY, End::Hot);
-    if let Some(reason) = core.barred() {
+    if let Some(reason) = core.inactive_reason() {
         return (Err(Some(reason)), nothing);
     }
     if !core.limits.accepts(weight) {

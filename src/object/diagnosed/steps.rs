@@ -37,7 +37,7 @@ unsafe fn diagnosis<'a, T: Send + 'static>(core: *const Core) -> Option<&'a Diag
 pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
     // SAFETY: the caller's.
     let diagnosis = unsafe { diagnosis::<T>(core.address()) }?;
-    if core.is_barred() || diagnosis.refuses() {
+    if core.is_inactive() || diagnosis.refuses() {
         return Some(ptr::null_mut());
     }
     let idle = core.depot.objects();
