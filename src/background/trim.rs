@@ -93,7 +93,7 @@ pub(super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// User code runs.
     pub(super) fn begin(core: &'a Core, level: Level) -> Self {
-        core.sample_marks();
+        core.sample_peaks();
         let more_to_come = core.on_pass();
         core.forget_crossings();
         let wanted = others_want_the_room(core);

@@ -11,7 +11,7 @@ mod charge;
 pub(crate) mod head;
 pub(crate) mod limits;
 pub(crate) mod lists;
-mod marks;
+mod peaks;
 pub(crate) mod node;
 #[cfg_attr(repool_loom, allow(dead_code, reason = "for objects of no pool"))]
 pub(crate) mod off;

@@ -97,7 +97,7 @@ pub(crate) struct Core {
     pub(super) visit_epoch: Figure,
     /// Whether the last visit that waited for an owner did so until its patience ran out.
     pub(super) stuck: AtomicBool,
-    /// Objects that ending threads are handing over to the depot; see `marks.rs`.
+    /// Objects that ending threads are handing over to the depot; see `peaks.rs`.
     pub(super) leaving: Figure32,
     /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
     newest: AtomicPtr<Cache>,

@@ -37,7 +37,7 @@ pub(crate) struct Counters {
     trimmed: Figure,
     /// The most reuses that a snapshot has reported.
     said_reused: Figure,
-    /// The high-water marks: see `marks.rs`.
+    /// The high-water marks: see `peaks.rs`.
     peak_idle: Figure32,
     peak_in_use: Figure32,
     /// Of the objects whose use was looked at: what they hold, and what of it was used.
@@ -356,8 +356,8 @@ impl Stats {
         let alive = came.saturating_sub(went);
         stats.idle = ((caches.idle + depot.idle) as u64).min(alive);
         stats.in_use = alive - stats.idle;
-        stats.peak_idle = highest(&counters.peak_idle, stats.idle);
-        stats.peak_in_use = highest(&counters.peak_in_use, stats.in_use);
+        stats.peak_idle = raise(&counters.peak_idle, stats.idle);
+        stats.peak_in_use = raise(&counters.peak_in_use, stats.in_use);
         stats
     }
 }
@@ -368,11 +368,11 @@ fn in_32_bits(figure: usize) -> u32 {
 }
 
 /// Raises a mark to a figure; what it is then.
-fn highest(mark: &Figure32, now: u64) -> u64 {
-    let before = mark.load(Ordering::Relaxed);
+fn raise(peak: &Figure32, now: u64) -> u64 {
+    let before = peak.load(Ordering::Relaxed);
     let now = in_32_bits(now as usize);
     if now > before {
-        mark.fetch_max(now, Ordering::Relaxed);
+        peak.fetch_max(now, Ordering::Relaxed);
     }
     now.max(before).into()
 }

@@ -25,12 +25,12 @@ impl Core {
     pub(crate) fn count_created(&self) {
         self.counters.created();
         if self.counters.has_grown_to(self.nodes()) {
-            self.sample_marks();
+            self.sample_peaks();
         }
     }
 
     /// Reads the figures where they stand, and raises the marks.
-    pub(crate) fn sample_marks(&self) {
+    pub(crate) fn sample_peaks(&self) {
         // Which notes them.
         let _ = Stats::of(&self.counters, self.read_caches().0, self.beside_caches());
     }
