@@ -8,7 +8,7 @@
 //! # How it can sleep
 //! Nothing tells it of a hit-path return, so a pool is only left alone (*unwatched*) when no
 //! such return can happen: a pass found every cache unused and empty, and left it so that the next
-//! return takes the slow path (`Cache::strip` leaves no room). The slow path looks at
+//! return takes the slow path (`Cache::drain` leaves no room). The slow path looks at
 //! `Core::is_watched`, and calls `worker::watch_slow` if the pool is not. `registry::watchful_passes` has
 //! the order that keeps a return from falling between the two.
 //!

@@ -131,7 +131,7 @@ impl<'a> Pass<'a> {
                 self.unneeded.append(inside.set_aside(&self.core.limits));
                 self.left += inside.idle();
             } else {
-                let [loaded, spare] = inside.strip(&self.core.limits);
+                let [loaded, spare] = inside.drain(&self.core.limits);
                 self.unneeded.append(spare);
                 self.unneeded.append(loaded);
             }

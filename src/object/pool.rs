@@ -524,7 +524,7 @@ impl<T: Send + 'static> Pool<T> {
 #[inline]
 fn off(core: &Core) -> Option<&Off> {
     let off = core.off().filter(|_| !steps::is_diagnosed(core))?;
-    if core.is_marked() {
+    if core.has_drain_requests() {
         slow::drain_slow(core, register::thread_id());
     }
     Some(off)

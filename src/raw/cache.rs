@@ -256,7 +256,7 @@ impl Cache {
     /// The caller is the owner.
     pub(crate) unsafe fn hand_over(&self, limits: &Limits) -> Result<Batch, Shut> {
         let work = |inside: &mut Inside<'_>| {
-            let [loaded, mut all] = inside.strip(limits);
+            let [loaded, mut all] = inside.drain(limits);
             all.append(loaded);
             all
         };
@@ -284,7 +284,7 @@ impl Cache {
     /// The caller is the owner, does not use the cache again, and holds `Core::visits`.
     pub(crate) unsafe fn vacate(&self, limits: &Limits) -> [Batch; 2] {
         // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
-        let all = unsafe { self.touch_slow(|inside| inside.strip(limits)) };
+        let all = unsafe { self.touch_slow(|inside| inside.drain(limits)) };
         self.gate.set(OCCUPIED | INACTIVE | DRAIN | MISSED, false);
         all
     }
@@ -295,7 +295,7 @@ impl Cache {
     /// The caller is the owner, and holds `Core::visits`.
     pub(crate) unsafe fn drain(&self, limits: &Limits) -> [Batch; 2] {
         // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
-        let all = unsafe { self.touch_slow(|inside| inside.strip(limits)) };
+        let all = unsafe { self.touch_slow(|inside| inside.drain(limits)) };
         self.gate.set(DRAIN, false);
         all
     }
@@ -325,7 +325,7 @@ impl Cache {
     }
 
     /// Whether a visitor has left it to the owner to empty the cache.
-    pub(crate) fn is_to_be_drained(&self) -> bool {
+    pub(crate) fn is_drain_requested(&self) -> bool {
         self.gate.has(DRAIN)
     }
 

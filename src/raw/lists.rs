@@ -463,7 +463,7 @@ impl Inside<'_> {
     }
 
     /// Takes everything out: the loaded list, and the spare one, which is colder.
-    pub(crate) fn strip(&mut self, limits: &Limits) -> [Batch; 2] {
+    pub(crate) fn drain(&mut self, limits: &Limits) -> [Batch; 2] {
         let spare = self.take_spare();
         let loaded = self.unload();
         self.move_out(loaded.len);

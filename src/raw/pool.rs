@@ -19,7 +19,7 @@
 //! pool is set up, switched, or changes its mode. What slow paths write comes after them, on lines of its own (I10).
 //!
 //! # Orderings
-//! - `state`, `shares`, `crossed`, `marked`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
+//! - `state`, `shares`, `crossed`, `drain_requested`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 //! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
 //! - `off`, `made_off`: publish Release, read Acquire: the reader sees its zeros.
 //! - `watched`: see `background/registry.rs`.
@@ -80,7 +80,7 @@ pub(crate) struct Core {
     /// Where the core lives, with the provenance of its whole allocation.
     address: AtomicPtr<Core>,
     /// A visitor has left it to an owner to empty its cache, once or more.
-    marked: AtomicBool,
+    drain_requested: AtomicBool,
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
     /// What counts the objects that are handed out while the pool is switched off; null while it is on.
@@ -129,7 +129,7 @@ impl Core {
             head: Head::new(slow_returns, limits.bounded()),
             vtable,
             address: AtomicPtr::new(ptr::null_mut()),
-            marked: AtomicBool::new(false),
+            drain_requested: AtomicBool::new(false),
             interval,
             off: FigurePtr::new(ptr::null_mut()),
             made_off: FigurePtr::new(ptr::null_mut()),
@@ -347,14 +347,14 @@ impl Core {
     }
 
     /// A visitor leaves it to an owner to empty its cache.
-    pub(super) fn note_mark(&self) {
-        self.marked.store(true, Ordering::Relaxed);
+    pub(super) fn note_drain_request(&self) {
+        self.drain_requested.store(true, Ordering::Relaxed);
     }
 
     /// Whether a visitor has ever left it to an owner to empty its cache.
     #[inline]
-    pub(crate) fn is_marked(&self) -> bool {
-        self.marked.load(Ordering::Relaxed)
+    pub(crate) fn has_drain_requests(&self) -> bool {
+        self.drain_requested.load(Ordering::Relaxed)
     }
 
     /// Why nothing is kept at the moment, if so.

@@ -175,7 +175,7 @@ impl Core {
         }
         self.stuck.store(true, Ordering::Relaxed);
         // Its owner empties it, when it comes back.
-        self.note_mark();
+        self.note_drain_request();
         if let Some(_visits) = self.lock_visits(patience) {
             self.each_cache(|cache| {
                 if cache.gate.has(MISSED) {
@@ -204,16 +204,16 @@ impl Core {
                 self.each_cache(|cache| cache.gate.set(INACTIVE, true));
             }
         }
-        self.strip(Some(Patience::Long), close)
+        self.drain(Some(Patience::Long), close)
     }
 
-    fn strip(&self, patience: Option<Patience>, close: bool) -> (Batch, bool) {
+    fn drain(&self, patience: Option<Patience>, close: bool) -> (Batch, bool) {
         let mut all = Batch::EMPTY;
         let reached = self.visit_those(
             patience,
             |_| true,
             |_, inside| {
-                for batch in inside.strip(&self.limits) {
+                for batch in inside.drain(&self.limits) {
                     all.append(batch);
                 }
             },
@@ -233,7 +233,7 @@ impl Core {
         let mut all = Batch::EMPTY;
         let mut wait = Wait::new(Patience::Short);
         for _ in 0..SWEEPS {
-            all.append(self.strip(patience, false).0);
+            all.append(self.drain(patience, false).0);
             if patience.is_none() || self.nodes() <= all.len || !wait.again() {
                 break;
             }
@@ -334,7 +334,7 @@ impl Begun<'_> {
     pub(crate) fn enter(
         self,
         passed: bool,
-        mark: bool,
+        flag_missed: bool,
         mut work: impl FnMut(&Cache, &mut Inside<'_>),
     ) -> bool {
         if self.gates == 0 {
@@ -360,7 +360,7 @@ impl Begun<'_> {
                 unsafe { cache.enter(|inside| work(cache, inside)) };
             } else {
                 missed = true;
-                if mark {
+                if flag_missed {
                     cache.gate.set(MISSED, true);
                 }
             }

@@ -83,7 +83,7 @@ pub(crate) fn reopen_slow(core: &Core, cache: &Cache) -> bool {
     if core.visits_are_lost() {
         return core.recover_visits_slow();
     }
-    if !cache.is_to_be_drained() && !core.is_closed() {
+    if !cache.is_drain_requested() && !core.is_closed() {
         return false;
     }
     let Some(visits) = core.lock_visits(Patience::Short) else {

@@ -25,7 +25,7 @@ const EVICTED: usize = 32;
 /// An idle node, by the slow path; null when none is in reach.
 pub(crate) fn take(core: &Core, id: Option<ThreadId>) -> *mut Link {
     if core.is_inactive() {
-        if core.is_marked() {
+        if core.has_drain_requests() {
             drain_slow(core, id);
         }
         return ptr::null_mut();
@@ -33,7 +33,7 @@ pub(crate) fn take(core: &Core, id: Option<ThreadId>) -> *mut Link {
     let cache = id.and_then(|id| register::cache_of(core, id));
     if let Some((cache, id)) = cache.zip(id) {
         for _ in 0..2 {
-            if cache.is_empty() && !cache.is_to_be_drained() {
+            if cache.is_empty() && !cache.is_drain_requested() {
                 return refill(core, cache, id);
             }
             // SAFETY: `cache_of` gives the owner its cache.
@@ -59,7 +59,7 @@ pub(crate) fn drain_slow(core: &Core, id: Option<ThreadId>) {
     let cache = id.map_or(ptr::null(), |id| core.directory().cache_of(id));
     // SAFETY: caches live as long as their core.
     let cache = unsafe { cache.as_ref() };
-    if let Some(cache) = cache.filter(|cache| cache.is_to_be_drained()) {
+    if let Some(cache) = cache.filter(|cache| cache.is_drain_requested()) {
         reopen_slow(core, cache);
     }
 }
