@@ -128,7 +128,7 @@ impl<'a> Pass<'a> {
         let missed = visit.enter(passed, false, |_, inside| {
             if inside.was_used() {
                 unused = false;
-                self.unneeded.append(inside.set_aside(&self.core.limits));
+                self.unneeded.append(inside.age(&self.core.limits));
                 self.left += inside.idle();
             } else {
                 let [loaded, spare] = inside.drain(&self.core.limits);

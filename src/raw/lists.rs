@@ -79,7 +79,7 @@ struct Seen {
     idle: u16,
     /// It has set this many aside, at the bottom of the spare list; what is still there at the next pass
     /// was not needed.
-    aside: u16,
+    old: u16,
 }
 
 impl Shown {
@@ -171,7 +171,7 @@ impl Lists {
                 returned: 0,
                 moved: 0,
                 idle: 0,
-                aside: 0,
+                old: 0,
             },
             base: 0,
         }
@@ -314,7 +314,7 @@ impl Inside<'_> {
             returned: self.shown.returned() as u32,
             moved: self.shown.moved() as u16,
             idle: self.idle() as u16,
-            aside: self.lists.seen.aside,
+            old: self.lists.seen.old,
         };
         std::mem::replace(&mut self.lists.seen, now) != now
     }
@@ -393,28 +393,28 @@ impl Inside<'_> {
     /// Takes the spare list out of the cache.
     fn take_spare(&mut self) -> Batch {
         let spare = self.spare();
-        self.lists.seen.aside = 0;
+        self.lists.seen.old = 0;
         self.move_out(spare.len);
         spare
     }
 
     /// Takes out what is still there of what the last pass has set aside.
-    fn take_aside(&mut self) -> Batch {
+    fn take_old(&mut self) -> Batch {
         let needed = self.needed();
-        let mut aside = self.spare();
-        let top = aside.split_top(needed);
+        let mut old = self.spare();
+        let top = old.split_top(needed);
         self.put_spare(top);
-        self.lists.seen.aside = 0;
-        self.move_out(aside.len);
-        aside
+        self.lists.seen.old = 0;
+        self.move_out(old.len);
+        old
     }
 
     /// How many nodes of the spare list are not set aside; those are at the top.
     fn needed(&self) -> usize {
-        self.lists.spare_len as usize - self.lists.seen.aside as usize
+        self.lists.spare_len as usize - self.lists.seen.old as usize
     }
 
-    fn all_aside(&self) -> bool {
+    fn all_old(&self) -> bool {
         self.needed() == 0
     }
 
@@ -424,7 +424,7 @@ impl Inside<'_> {
         if self.lists.spare_len == 0 {
             return;
         }
-        self.lists.seen.aside -= u16::from(self.all_aside());
+        self.lists.seen.old -= u16::from(self.all_old());
         let needed = self.needed();
         let mut spare = self.spare();
         let top = spare.split_top(needed);
@@ -438,7 +438,7 @@ impl Inside<'_> {
     pub(super) fn rotate(&mut self, limits: &Limits) -> (Batch, End) {
         // What a pass has set aside was not needed since.
         let mut end = End::Hot;
-        if self.lists.seen.aside != 0 && self.all_aside() {
+        if self.lists.seen.old != 0 && self.all_old() {
             if self.idle() < 2 * usize::from(self.lists.full) {
                 // It may stay until the next pass, which can tell then; what is needed goes on top.
                 self.unload_onto_spare();
@@ -476,15 +476,15 @@ impl Inside<'_> {
 
     /// What a pass does to the cache of an active owner: what was set aside a pass ago and not
     /// needed since leaves; what is idle now is set aside.
-    pub(crate) fn set_aside(&mut self, limits: &Limits) -> Batch {
+    pub(crate) fn age(&mut self, limits: &Limits) -> Batch {
         let mut unneeded = Batch::EMPTY;
-        if self.lists.seen.aside != 0 {
-            unneeded = self.take_aside();
+        if self.lists.seen.old != 0 {
+            unneeded = self.take_old();
             let idle = self.idle();
             self.shrink_to(limits, &[&unneeded], idle);
         }
         self.unload_onto_spare();
-        self.lists.seen.aside = self.lists.spare_len;
+        self.lists.seen.old = self.lists.spare_len;
         self.make_room();
         self.lists.seen.idle = self.idle() as u16;
         self.lists.seen.moved = self.shown.moved() as u16;
@@ -506,7 +506,7 @@ impl Inside<'_> {
     pub(super) fn space(&self) -> usize {
         let (full, len) = (usize::from(self.lists.full), self.loaded_len());
         let space = full.saturating_sub(len);
-        if self.lists.seen.aside != 0 {
+        if self.lists.seen.old != 0 {
             space.min((2 * full).saturating_sub(len + self.lists.spare_len as usize))
         } else {
             space
@@ -559,7 +559,7 @@ impl Inside<'_> {
         let below = self.lists.base - self.shown.room();
         let (len, spare) = (below + filled, i32::from(self.lists.spare_len));
         let mut more = (i32::from(self.lists.full) - len).max(0);
-        if self.lists.seen.aside != 0 {
+        if self.lists.seen.old != 0 {
             more = self.space() as i32;
         }
         if self.lists.charged != UNBOUNDED {
