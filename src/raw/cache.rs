@@ -303,8 +303,8 @@ impl Cache {
     /// Runs `work` as the visitor.
     ///
     /// # Safety
-    /// The caller holds `Core::visits`, has called `Gate::want`, passed the heavy fence, and then seen
-    /// `Gate::is_left`. `work` moves pointers and nothing else (I5).
+    /// The caller holds `Core::visits`, has called `Gate::begin_visit`, passed the heavy fence, and then seen
+    /// `Gate::owner_is_out`. `work` moves pointers and nothing else (I5).
     pub(crate) unsafe fn enter<R>(&self, work: impl FnOnce(&mut Inside<'_>) -> R) -> R {
         // SAFETY: I2: the gate is shut, and the owner was seen to be out after a heavy fence.
         unsafe { self.touch_slow(work) }

@@ -47,7 +47,7 @@ use crate::sys::fence;
 /// The cache has an owner. If no other reason that matters is set, the gate is open.
 pub(super) const OCCUPIED: u8 = 1;
 /// A visitor is at the cache, or wants to be.
-pub(super) const WANTED: u8 = 2;
+pub(super) const VISIT: u8 = 2;
 /// The pool is closed or switched off.
 pub(super) const INACTIVE: u8 = 4;
 /// A visitor could not get in, and leaves it to the owner to empty the cache.
@@ -58,7 +58,7 @@ pub(super) const LISTED: u8 = 16;
 pub(super) const MISSED: u8 = 32;
 
 /// The reasons that have a say in whether the gate is open.
-const DECISIVE: u8 = OCCUPIED | WANTED | INACTIVE | DRAIN;
+const DECISIVE: u8 = OCCUPIED | VISIT | INACTIVE | DRAIN;
 
 /// Set in a gate that is shut: it makes the threshold negative.
 const SHUT: isize = isize::MIN;
@@ -134,7 +134,7 @@ impl Gate {
         if threshold > bound {
             done = work();
         }
-        // Release: pairs with the visitor's Acquire in `is_left`.
+        // Release: pairs with the visitor's Acquire in `owner_is_out`.
         self.busy.store(false, Ordering::Release); // mutant: owner-leaves
         done
     }
@@ -154,7 +154,7 @@ impl Gate {
             let threshold = self.threshold.load(Ordering::Acquire); // mutant: owner-gate-slow
             if threshold >= 0 {
                 let done = work();
-                // Release: pairs with the visitor's Acquire in `is_left`.
+                // Release: pairs with the visitor's Acquire in `owner_is_out`.
                 self.busy.store(false, Ordering::Release); // mutant: owner-leaves-slow
                 // Also if it did not have to wait: whichever visitor it waited for has gone.
                 if self.timed_out.load(Ordering::Relaxed) != 0 {
@@ -166,7 +166,7 @@ impl Gate {
             // see what the owner did before.
             self.busy.store(false, Ordering::Release); // mutant: owner-turns-back
             // Only a visitor is worth waiting for.
-            let passing = self.reasons() & DECISIVE == OCCUPIED | WANTED;
+            let passing = self.reasons() & DECISIVE == OCCUPIED | VISIT;
             // Relaxed: the owner's own.
             let wait = wait.get_or_insert_with(|| {
                 let lost = self.timed_out.load(Ordering::Relaxed) != 0;
@@ -204,17 +204,17 @@ impl Gate {
     // All under `Core::visits`.
 
     /// Asks the owner to stay out. The heavy fence comes next, once for all caches wanted.
-    pub(super) fn want(&self) {
-        self.set_reasons(self.reasons() | WANTED);
+    pub(super) fn begin_visit(&self) {
+        self.set_reasons(self.reasons() | VISIT);
     }
 
     /// Lets the owner in again.
-    pub(super) fn let_go(&self) {
-        self.set_reasons(self.reasons() & !WANTED);
+    pub(super) fn end_visit(&self) {
+        self.set_reasons(self.reasons() & !VISIT);
     }
 
-    /// Whether the owner is out. If so, after [`Gate::want`] and a heavy fence, the lists are the visitor's.
-    pub(super) fn is_left(&self) -> bool {
+    /// Whether the owner is out. If so, after [`Gate::begin_visit`] and a heavy fence, the lists are the visitor's.
+    pub(super) fn owner_is_out(&self) -> bool {
         // Acquire: pairs with the owner's Release when it leaves.
         !self.busy.load(Ordering::Acquire) // mutant: visitor-busy
     }
@@ -271,11 +271,11 @@ mod tests {
             changes: Figure32::new(0),
         };
         gate.set(OCCUPIED, true);
-        gate.want();
+        gate.begin_visit();
         // SAFETY: this thread is the only one.
         assert!(unsafe { gate.as_owner(|| ()) }.is_err());
         assert_ne!(gate.timed_out.load(Ordering::Relaxed), 0);
-        gate.let_go();
+        gate.end_visit();
         // SAFETY: as above.
         assert!(unsafe { gate.as_owner(|| ()) }.is_ok());
         assert_eq!(gate.timed_out.load(Ordering::Relaxed), 0);

@@ -12,7 +12,7 @@
 //! lost visitor has left shut; other threads do without the lock until it is done.
 
 use super::cache::Cache;
-use super::gate::{INACTIVE, DRAIN, LISTED, MISSED, OCCUPIED, WANTED};
+use super::gate::{INACTIVE, DRAIN, LISTED, MISSED, OCCUPIED, VISIT};
 use super::limits::Charge;
 use super::lists::Inside;
 use super::node::Batch;
@@ -75,7 +75,7 @@ impl Core {
             self.visits.try_lock()
         });
         if let Some(visits) = held {
-            self.each_cache(|cache| cache.gate.set(WANTED | MISSED, false));
+            self.each_cache(|cache| cache.gate.set(VISIT | MISSED, false));
             drop(visits);
         }
         self.visit_epoch.store(now, Ordering::Relaxed);
@@ -119,7 +119,7 @@ impl Core {
         let mut gates = 0;
         self.each_cache(|cache| {
             if cache.is_occupied() && wanted(cache) {
-                cache.gate.want();
+                cache.gate.begin_visit();
                 gates += 1;
             }
         });
@@ -152,7 +152,7 @@ impl Core {
                     if !cache.gate.has(MISSED) {
                         return;
                     }
-                    cache.gate.want();
+                    cache.gate.begin_visit();
                     if fence::heavy() && leaves(cache) {
                         // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner
                         // out.
@@ -161,7 +161,7 @@ impl Core {
                     } else {
                         left = true;
                     }
-                    cache.gate.let_go(); // mutant: drop-let-go-later
+                    cache.gate.end_visit(); // mutant: drop-let-go-later
                 });
                 drop(visits);
                 if !left {
@@ -343,16 +343,16 @@ impl Begun<'_> {
         // First those whose owners are out, so that their gates are shut for as short as possible.
         if passed {
             self.core.each_cache(|cache| {
-                if cache.gate.has(WANTED) && cache.gate.is_left() {
+                if cache.gate.has(VISIT) && cache.gate.owner_is_out() {
                     // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner out.
                     unsafe { cache.enter(|inside| work(cache, inside)) };
-                    cache.gate.let_go(); // mutant: drop-let-go-at-once
+                    cache.gate.end_visit(); // mutant: drop-let-go-at-once
                 }
             });
         }
         let mut missed = false;
         self.core.each_cache(|cache| {
-            if !cache.gate.has(WANTED) {
+            if !cache.gate.has(VISIT) {
                 return;
             }
             if passed && leaves(cache) {
@@ -364,7 +364,7 @@ impl Begun<'_> {
                     cache.gate.set(MISSED, true);
                 }
             }
-            cache.gate.let_go(); // mutant: drop-let-go
+            cache.gate.end_visit(); // mutant: drop-let-go
         });
         missed
     }
@@ -373,7 +373,7 @@ impl Begun<'_> {
 /// Whether the owner of a wanted cache is out, or leaves within a moment.
 fn leaves(cache: &Cache) -> bool {
     (0..LOOKS).any(|_| {
-        let left = cache.gate.is_left();
+        let left = cache.gate.owner_is_out();
         if !left {
             spin();
         }
