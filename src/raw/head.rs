@@ -19,10 +19,10 @@ pub(crate) struct Head {
     /// Whether anything is charged at all.
     pub(super) bounded: bool,
     /// In a bounded pool: an object came back to another thread than the one that got it.
-    pub(super) crossed: AtomicBool,
+    pub(super) crossing_seen: AtomicBool,
     /// In a bounded pool: a thread found nothing although objects cross threads, so what comes back to
     /// another thread goes to the depot.
-    pub(super) shares: AtomicBool,
+    pub(super) crossings_use_depot: AtomicBool,
     pub(crate) directory: Directory,
 }
 
@@ -44,8 +44,8 @@ impl Head {
         state: AtomicU8::new(0),
         slow_returns: false,
         bounded: false,
-        crossed: AtomicBool::new(false),
-        shares: AtomicBool::new(false),
+        crossing_seen: AtomicBool::new(false),
+        crossings_use_depot: AtomicBool::new(false),
         directory: Directory::EMPTY,
     };
 
@@ -55,8 +55,8 @@ impl Head {
             state: AtomicU8::new(0),
             slow_returns,
             bounded,
-            crossed: AtomicBool::new(false),
-            shares: AtomicBool::new(false),
+            crossing_seen: AtomicBool::new(false),
+            crossings_use_depot: AtomicBool::new(false),
             directory: Directory::new(),
         }
     }

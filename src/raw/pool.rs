@@ -19,7 +19,7 @@
 //! pool is set up, switched, or changes its mode. What slow paths write comes after them, on lines of its own (I10).
 //!
 //! # Orderings
-//! - `state`, `shares`, `crossed`, `drain_requested`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
+//! - `state`, `crossings_use_depot`, `crossing_seen`, `drain_requested`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 //! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
 //! - `off`, `made_off`: publish Release, read Acquire: the reader sees its zeros.
 //! - `watched`: see `background/registry.rs`.
@@ -254,7 +254,7 @@ impl Core {
         if last_cache != cache.as_opaque() {
             if core.head.bounded && !last_cache.is_null() {
                 core.note_crossing();
-                if core.shares() {
+                if core.crossings_use_depot() {
                     return None; // to the depot
                 }
             }
@@ -447,30 +447,30 @@ impl Core {
 
     /// Whether an object that comes back to another thread than the one that got it goes to the depot.
     #[inline]
-    pub(crate) fn shares(&self) -> bool {
-        self.head.shares.load(Ordering::Relaxed)
+    pub(crate) fn crossings_use_depot(&self) -> bool {
+        self.head.crossings_use_depot.load(Ordering::Relaxed)
     }
 
     /// An object came back to another thread than the one that got it.
     #[inline]
     pub(crate) fn note_crossing(&self) {
-        if self.head.bounded && !self.head.crossed.load(Ordering::Relaxed) {
-            self.head.crossed.store(true, Ordering::Relaxed);
+        if self.head.bounded && !self.head.crossing_seen.load(Ordering::Relaxed) {
+            self.head.crossing_seen.store(true, Ordering::Relaxed);
         }
     }
 
     /// A thread found nothing idle: perhaps because a limit keeps objects with the threads that dropped them.
     pub(crate) fn note_miss(&self) {
-        if self.head.crossed.load(Ordering::Relaxed) && !self.shares() && self.limits.is_tight() {
-            self.head.shares.store(true, Ordering::Relaxed);
+        if self.head.crossing_seen.load(Ordering::Relaxed) && !self.crossings_use_depot() && self.limits.is_tight() {
+            self.head.crossings_use_depot.store(true, Ordering::Relaxed);
         }
     }
 
     /// A pass starts anew: what the last interval has shown is forgotten.
     pub(crate) fn forget_crossings(&self) {
         if self.head.bounded {
-            self.head.crossed.store(false, Ordering::Relaxed);
-            self.head.shares.store(false, Ordering::Relaxed);
+            self.head.crossing_seen.store(false, Ordering::Relaxed);
+            self.head.crossings_use_depot.store(false, Ordering::Relaxed);
         }
     }
 

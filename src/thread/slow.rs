@@ -77,7 +77,7 @@ fn take_one(core: &Core) -> *mut Link {
 
 /// The owner's lists are empty: takes a batch from the depot, hands out its top node.
 fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
-    if core.shares() {
+    if core.crossings_use_depot() {
         // Nothing stays here that other threads may want.
         let mut link = take_one(core);
         if link.is_null() {
@@ -230,7 +230,7 @@ unsafe fn into_cache(
     // Without one it has been attached before its thread had a cache, and may have stayed with it.
     if last_cache != cache.as_opaque() && !last_cache.is_null() {
         core.note_crossing();
-        if core.shares() {
+        if core.crossings_use_depot() {
             // SAFETY: the caller is the owner.
             return (Err(None), unsafe { hand_over(core, cache) });
         }
@@ -422,7 +422,7 @@ mod tests {
         let core = pool.core();
         core.note_crossing();
         core.note_miss();
-        assert!(core.shares());
+        assert!(core.crossings_use_depot());
         let id = register::thread_id().expect("a thread like any other");
         let cache = register::cache_of(core, id).expect("used above");
         assert!(!cache.is_empty());
@@ -475,7 +475,7 @@ mod tests {
             // A limit is what keeps the next object away, as far as the pool can tell.
             let held = [pool.get(), pool.get(), pool.get()];
             pool.core().note_miss();
-            assert!(!pool.core().shares(), "way {how}");
+            assert!(!pool.core().crossings_use_depot(), "way {how}");
             drop(held);
         }
     }
@@ -488,11 +488,11 @@ mod tests {
         let core = pool.core();
         core.note_crossing();
         core.note_miss();
-        assert!(core.shares());
+        assert!(core.crossings_use_depot());
         let _ = pool.trim();
         drop(pool.get());
         core.note_miss();
-        assert!(!core.shares());
+        assert!(!core.crossings_use_depot());
     }
 
     /// A visitor could not wait for the owner, and the pool is switched off when the owner comes back.
