@@ -228,7 +228,7 @@ mod tests {
             drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
             let core = WeakCore::new(pool.core());
             let id = register::thread_id().expect("a thread like any other");
-            let cache = core.directory().cache_of(id);
+            let cache = core.cache_table().cache_of(id);
             // SAFETY: used above; caches live as long as their core.
             let cache = unsafe { &*cache };
             cache.lose_owner_inside(true);

@@ -64,7 +64,7 @@ fn a_walk_misses_no_cache_while_a_thread_registers() {
     run_model("a_walk_misses_no_cache_while_a_thread_registers", || {
         let pool = Pool::new().register(0);
         let walking = thread::spawn(move || {
-            let there = pool.core().directory().cache_of(ThreadId(0));
+            let there = pool.core().cache_table().cache_of(ThreadId(0));
             let mut missed = true;
             pool.core()
                 .each_cache(|cache| missed &= !std::ptr::eq(cache, there));

@@ -23,7 +23,7 @@ mod limits;
 pub(crate) mod time;
 mod trim;
 
-use crate::raw::directory::Directory;
+use crate::raw::cache_table::CacheTable;
 use crate::raw::limits::Limits;
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
@@ -343,7 +343,7 @@ impl Guard {
             // The reset is the user's closure.
             (*core.cast::<Shell>()).payload.with(|payload| *payload);
             if let Some(id) = id.map(ThreadId) {
-                let look = |all: &Directory| all.cache_of(id);
+                let look = |all: &CacheTable| all.cache_of(id);
                 let cache = Core::cache_for_return(core, link, id.owner(), look);
                 if cache.is_some_and(|cache| cache.push(link, 1, fence::light, || ())) {
                     return;

@@ -95,7 +95,7 @@ impl<T: Send + 'static> Entry<T> {
         let core = self.core.load(Ordering::Acquire);
         // SAFETY: `EMPTY`, or a core, which starts with its head; the caller of `init` or `set` keeps it alive.
         let head = unsafe { &*core.cast::<Head>() };
-        let cache = current(|thread| head.directory.cache_at(thread));
+        let cache = current(|thread| head.cache_table.cache_at(thread));
         // SAFETY: caches live as long as their core.
         unsafe { cache.as_ref() }
     }

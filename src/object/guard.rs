@@ -10,7 +10,7 @@ use crate::object::recipe::DROP_IT;
 use crate::object::recycle;
 use crate::object::shell::{Node, Shell};
 use crate::raw::cache::Cache;
-use crate::raw::directory::Directory;
+use crate::raw::cache_table::CacheTable;
 use crate::raw::limits::MAX_WEIGHT;
 use crate::raw::node::Link;
 use crate::raw::pool::Core;
@@ -468,7 +468,7 @@ unsafe fn reset_and_keep<T: Send + 'static>(core: *const Core, link: *mut Link) 
 #[inline(always)]
 unsafe fn keep<T: Send + 'static>(core: *const Core, link: *mut Link, weight: usize) {
     if weight <= MAX_WEIGHT {
-        let (mine, look) = (current(CurrentThread::owner), |all: &Directory| {
+        let (mine, look) = (current(CurrentThread::owner), |all: &CacheTable| {
             current(|thread| all.cache_at(thread))
         });
         // SAFETY: the caller holds the node.

@@ -3,7 +3,7 @@
 //! A program with many pools finds none of their lines in its caches. So all that a get and a drop read of a core by a
 //! thread of the first sixteen is on its first line.
 
-use super::directory::Directory;
+use super::cache_table::CacheTable;
 use crate::sync::{AtomicBool, AtomicU8};
 use std::ptr;
 
@@ -23,7 +23,7 @@ pub(crate) struct Head {
     /// In a bounded pool: a thread found nothing although objects cross threads, so what comes back to
     /// another thread goes to the depot.
     pub(super) crossings_use_depot: AtomicBool,
-    pub(crate) directory: Directory,
+    pub(crate) cache_table: CacheTable,
 }
 
 // SAFETY: the two pointers are only handed on, to a layer that may use what they lead to on any thread; every other
@@ -46,7 +46,7 @@ impl Head {
         bounded: false,
         crossing_seen: AtomicBool::new(false),
         crossings_use_depot: AtomicBool::new(false),
-        directory: Directory::EMPTY,
+        cache_table: CacheTable::EMPTY,
     };
 
     pub(super) fn new(slow_returns: bool, bounded: bool) -> Self {
@@ -57,7 +57,7 @@ impl Head {
             bounded,
             crossing_seen: AtomicBool::new(false),
             crossings_use_depot: AtomicBool::new(false),
-            directory: Directory::new(),
+            cache_table: CacheTable::new(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod depot;
-pub(crate) mod directory;
+pub(crate) mod cache_table;
 mod gate;
 mod charge;
 pub(crate) mod head;

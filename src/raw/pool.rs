@@ -26,7 +26,7 @@
 
 use super::cache::Cache;
 use super::depot::{Depot, Refused};
-use super::directory::Directory;
+use super::cache_table::CacheTable;
 use super::head::Head;
 use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
@@ -204,8 +204,8 @@ impl Core {
     }
 
     #[inline(always)]
-    pub(crate) fn directory(&self) -> &Directory {
-        &self.head.directory
+    pub(crate) fn cache_table(&self) -> &CacheTable {
+        &self.head.cache_table
     }
 
     /// Enters a node, which its thread is about to have or has in hand, at a cache of this core.
@@ -238,7 +238,7 @@ impl Core {
         core: *const Core,
         link: *mut Link,
         mine: u32,
-        look: impl FnOnce(&Directory) -> *const Cache,
+        look: impl FnOnce(&CacheTable) -> *const Cache,
     ) -> Option<&'a Cache> {
         // SAFETY: the caller holds the node.
         let last_cache = unsafe { Link::last_cache(link) };
@@ -250,7 +250,7 @@ impl Core {
         // SAFETY: the node keeps its core alive (I6).
         let core = unsafe { &*core };
         // SAFETY: caches live as long as their core.
-        let cache = unsafe { look(&core.head.directory).as_ref() }?;
+        let cache = unsafe { look(&core.head.cache_table).as_ref() }?;
         if last_cache != cache.as_opaque() {
             if core.head.bounded && !last_cache.is_null() {
                 core.note_crossing();
@@ -560,7 +560,7 @@ impl Core {
     /// The core is about to be freed: no thread uses its caches any more.
     pub(crate) unsafe fn free_caches(&mut self) {
         // SAFETY: the caller's.
-        unsafe { self.head.directory.free() };
+        unsafe { self.head.cache_table.free() };
         let off = std::mem::replace(self.made_off.get_mut(), ptr::null_mut());
         if !off.is_null() {
             // SAFETY: I8: from the box in `make_off`; no other thread knows the core any more.

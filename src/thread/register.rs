@@ -24,7 +24,7 @@ use crate::models::{remember, unremember};
 
 /// The calling thread's cache in a pool; makes it if need be. `None`: work without one this time.
 pub(crate) fn cache_of(core: &Core, id: ThreadId) -> Option<&Cache> {
-    let cache = core.directory().cache_of_or_make(id);
+    let cache = core.cache_table().cache_of_or_make(id);
     // SAFETY: caches live as long as their core.
     let cache = unsafe { &*cache };
     (cache.is_occupied() || register_slow(core, cache)).then_some(cache)
@@ -51,7 +51,7 @@ fn register_slow(core: &Core, cache: &Cache) -> bool {
 /// done, and the id must not be used again.
 #[must_use]
 pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
-    let cache = core.directory().cache_of(id);
+    let cache = core.cache_table().cache_of(id);
     // SAFETY: caches live as long as their core.
     let Some(cache) = (unsafe { cache.as_ref() }).filter(|cache| cache.is_occupied()) else {
         return true;

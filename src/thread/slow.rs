@@ -56,7 +56,7 @@ pub(crate) fn take(core: &Core, id: Option<ThreadId>) -> *mut Link {
 /// User code runs then.
 #[cold]
 pub(crate) fn drain_slow(core: &Core, id: Option<ThreadId>) {
-    let cache = id.map_or(ptr::null(), |id| core.directory().cache_of(id));
+    let cache = id.map_or(ptr::null(), |id| core.cache_table().cache_of(id));
     // SAFETY: caches live as long as their core.
     let cache = unsafe { cache.as_ref() };
     if let Some(cache) = cache.filter(|cache| cache.is_drain_requested()) {
@@ -143,7 +143,7 @@ pub(crate) unsafe fn set_last_cache_of_new(core: &Core, id: Option<ThreadId>, li
     let Some(id) = id else {
         return;
     };
-    let cache = core.directory().cache_of(id);
+    let cache = core.cache_table().cache_of(id);
     // SAFETY: caches live as long as their core.
     if let Some(cache) = unsafe { cache.as_ref() } {
         // SAFETY: the caller holds the node; the cache is at the calling thread's place.

@@ -12,13 +12,12 @@ use std::ptr;
 /// A pool's caches, by bucket.
 #[derive(Debug)]
 #[repr(transparent)]
-pub(crate) struct Directory {
-    /// The first leads to a cache within the core. Null where no thread has come yet; the last one, `NO_BUCKET`,
-    /// for ever.
+pub(crate) struct CacheTable {
+    /// Null where no thread has come yet; the last one, `NO_BUCKET`, for ever.
     buckets: [AtomicPtr<Cache>; BUCKETS + 1],
 }
 
-impl Directory {
+impl CacheTable {
     /// The directory of a pool that no thread has used yet.
     #[cfg(not(repool_loom))]
     #[expect(
