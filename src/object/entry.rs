@@ -8,7 +8,7 @@
 use crate::object::guard::Pooled;
 use crate::object::shell::Node;
 use crate::raw::cache::Cache;
-use crate::raw::head::Head;
+use crate::raw::header::Header;
 use crate::raw::node::Link;
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, Ordering};
@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// The head of a pool that has no core yet: every lookup finds nothing.
-static EMPTY: Head = Head::EMPTY;
+static EMPTY: Header = Header::EMPTY;
 
 fn empty() -> *mut Core {
     (&raw const EMPTY).cast::<Core>().cast_mut()
@@ -94,8 +94,8 @@ impl<T: Send + 'static> Entry<T> {
         // Acquire: pairs with the Release in `init` and `set`.
         let core = self.core.load(Ordering::Acquire);
         // SAFETY: `EMPTY`, or a core, which starts with its head; the caller of `init` or `set` keeps it alive.
-        let head = unsafe { &*core.cast::<Head>() };
-        let cache = current(|thread| head.cache_table.cache_at(thread));
+        let header = unsafe { &*core.cast::<Header>() };
+        let cache = current(|thread| header.cache_table.cache_at(thread));
         // SAFETY: caches live as long as their core.
         unsafe { cache.as_ref() }
     }

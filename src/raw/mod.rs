@@ -8,7 +8,7 @@ pub(crate) mod depot;
 pub(crate) mod cache_table;
 mod gate;
 mod charge;
-pub(crate) mod head;
+pub(crate) mod header;
 pub(crate) mod limits;
 pub(crate) mod lists;
 mod peaks;

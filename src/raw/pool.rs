@@ -27,7 +27,7 @@
 use super::cache::Cache;
 use super::depot::{Depot, Refused};
 use super::cache_table::CacheTable;
-use super::head::Head;
+use super::header::Header;
 use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
 use super::off::Off;
@@ -75,7 +75,7 @@ const DIAGNOSED: u8 = 8;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Core {
-    head: Head,
+    header: Header,
     pub(super) vtable: &'static VTable,
     /// Where the core lives, with the provenance of its whole allocation.
     address: AtomicPtr<Core>,
@@ -115,7 +115,7 @@ pub(crate) struct Core {
 impl Core {
     /// Where [`Core::is_special`] looks, in bytes from the start.
     #[allow(dead_code, reason = "for objects of no pool, which loom does without")]
-    pub(crate) const STATE_AT: usize = offset_of!(Self, head.state);
+    pub(crate) const STATE_AT: usize = offset_of!(Self, header.state);
 
     /// A core with one strong reference (the pool's), which is to be finished with
     /// [`Core::set_address`] once it has its address.
@@ -126,7 +126,7 @@ impl Core {
         interval: Option<Duration>,
     ) -> Self {
         Self {
-            head: Head::new(slow_returns, limits.bounded()),
+            header: Header::new(slow_returns, limits.bounded()),
             vtable,
             address: AtomicPtr::new(ptr::null_mut()),
             drain_requested: AtomicBool::new(false),
@@ -194,18 +194,18 @@ impl Core {
     /// What the layer above needs for a return.
     #[inline(always)]
     pub(crate) fn of_type(&self) -> [*mut (); 2] {
-        self.head.of_type
+        self.header.of_type
     }
 
     /// Before any other thread knows the core.
     #[allow(dead_code, reason = "for typed pools, which loom does without")]
     pub(crate) fn set_of_type(&mut self, to: [*mut (); 2]) {
-        self.head.of_type = to;
+        self.header.of_type = to;
     }
 
     #[inline(always)]
     pub(crate) fn cache_table(&self) -> &CacheTable {
-        &self.head.cache_table
+        &self.header.cache_table
     }
 
     /// Enters a node, which its thread is about to have or has in hand, at a cache of this core.
@@ -216,7 +216,7 @@ impl Core {
     pub(crate) unsafe fn set_last_cache(&self, link: *mut Link, cache: &Cache, owner: u32) {
         // SAFETY: the caller holds the node.
         unsafe { Link::set_last_cache(link, cache.as_opaque()) };
-        let owner = if self.head.slow_returns {
+        let owner = if self.header.slow_returns {
             NO_OWNER
         } else {
             owner
@@ -250,9 +250,9 @@ impl Core {
         // SAFETY: the node keeps its core alive (I6).
         let core = unsafe { &*core };
         // SAFETY: caches live as long as their core.
-        let cache = unsafe { look(&core.head.cache_table).as_ref() }?;
+        let cache = unsafe { look(&core.header.cache_table).as_ref() }?;
         if last_cache != cache.as_opaque() {
-            if core.head.bounded && !last_cache.is_null() {
+            if core.header.bounded && !last_cache.is_null() {
                 core.note_crossing();
                 if core.crossings_use_depot() {
                     return None; // to the depot
@@ -269,7 +269,7 @@ impl Core {
     /// # Safety
     /// The batch is of this core; the cache is that of the place of `id`.
     pub(crate) unsafe fn set_last_cache_of_batch(&self, batch: &Batch, cache: &Cache, id: ThreadId) {
-        let owner = if self.head.slow_returns {
+        let owner = if self.header.slow_returns {
             NO_OWNER
         } else {
             id.owner()
@@ -308,13 +308,13 @@ impl Core {
     // ---------------------------------------------------------------- state
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.head.state.load(Ordering::Relaxed) & CLOSED != 0
+        self.header.state.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     /// Whether nothing is kept at the moment: closed, or switched off.
     #[inline]
     pub(crate) fn is_inactive(&self) -> bool {
-        self.head.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) != 0
+        self.header.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) != 0
     }
 
     /// Whether a return is more than a reset and a push, or keeps nothing. A single test.
@@ -324,25 +324,25 @@ impl Core {
     #[inline]
     pub(crate) unsafe fn is_special(core: *const Core) -> bool {
         // SAFETY: in bounds, by the caller.
-        let state = unsafe { &raw const (*core).head.state };
+        let state = unsafe { &raw const (*core).header.state };
         // SAFETY: the caller's.
         unsafe { &*state }.load(Ordering::Relaxed) != 0
     }
 
     /// No thread will have a cache. Before the core is used.
     pub(crate) fn say_diagnosed(&self) {
-        self.head.state.fetch_or(DIAGNOSED, Ordering::Relaxed);
+        self.header.state.fetch_or(DIAGNOSED, Ordering::Relaxed);
     }
 
     #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
     pub(crate) fn is_diagnosed(&self) -> bool {
-        self.head.state.load(Ordering::Relaxed) & DIAGNOSED != 0
+        self.header.state.load(Ordering::Relaxed) & DIAGNOSED != 0
     }
 
     /// An object of this weight is about to be kept.
     pub(crate) fn note_weight(&self, weight: usize) {
         if weight > self.limits.usual_weight() {
-            self.head.state.fetch_or(WATCHES_USE, Ordering::Relaxed);
+            self.header.state.fetch_or(WATCHES_USE, Ordering::Relaxed);
         }
     }
 
@@ -359,7 +359,7 @@ impl Core {
 
     /// Why nothing is kept at the moment, if so.
     pub(crate) fn inactive_reason(&self) -> Option<Reason> {
-        match self.head.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) {
+        match self.header.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) {
             0 => None,
             state if state & CLOSED != 0 => Some(Reason::Closed),
             _ => Some(Reason::SwitchedOff),
@@ -368,13 +368,13 @@ impl Core {
 
     #[inline]
     pub(crate) fn is_enabled(&self) -> bool {
-        self.head.state.load(Ordering::Relaxed) & SWITCHED_OFF == 0
+        self.header.state.load(Ordering::Relaxed) & SWITCHED_OFF == 0
     }
 
     pub(crate) fn say_closed(&self) {
         // Relaxed: before the janitor's entry goes, under the registry's lock, so that a thread that looks at an
         // entry that a late return has made since finds it closed.
-        self.head.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
+        self.header.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
     }
 
     /// What counts objects while the pool is switched off; `None` while it is on.
@@ -419,13 +419,13 @@ impl Core {
 
     pub(super) fn say_switched(&self, on: bool) {
         if on {
-            self.head.state.fetch_and(!SWITCHED_OFF, Ordering::AcqRel);
+            self.header.state.fetch_and(!SWITCHED_OFF, Ordering::AcqRel);
         } else {
-            self.head.state.fetch_or(SWITCHED_OFF, Ordering::AcqRel);
+            self.header.state.fetch_or(SWITCHED_OFF, Ordering::AcqRel);
         }
         // As it is now: another thread may have switched since. AcqRel, here and above: the thread that looks last
         // stores last.
-        let is_off = || self.head.state.fetch_or(0, Ordering::AcqRel) & SWITCHED_OFF != 0;
+        let is_off = || self.header.state.fetch_or(0, Ordering::AcqRel) & SWITCHED_OFF != 0;
         let mut now = is_off();
         loop {
             let off = if now {
@@ -448,29 +448,29 @@ impl Core {
     /// Whether an object that comes back to another thread than the one that got it goes to the depot.
     #[inline]
     pub(crate) fn crossings_use_depot(&self) -> bool {
-        self.head.crossings_use_depot.load(Ordering::Relaxed)
+        self.header.crossings_use_depot.load(Ordering::Relaxed)
     }
 
     /// An object came back to another thread than the one that got it.
     #[inline]
     pub(crate) fn note_crossing(&self) {
-        if self.head.bounded && !self.head.crossing_seen.load(Ordering::Relaxed) {
-            self.head.crossing_seen.store(true, Ordering::Relaxed);
+        if self.header.bounded && !self.header.crossing_seen.load(Ordering::Relaxed) {
+            self.header.crossing_seen.store(true, Ordering::Relaxed);
         }
     }
 
     /// A thread found nothing idle: perhaps because a limit keeps objects with the threads that dropped them.
     pub(crate) fn note_miss(&self) {
-        if self.head.crossing_seen.load(Ordering::Relaxed) && !self.crossings_use_depot() && self.limits.is_tight() {
-            self.head.crossings_use_depot.store(true, Ordering::Relaxed);
+        if self.header.crossing_seen.load(Ordering::Relaxed) && !self.crossings_use_depot() && self.limits.is_tight() {
+            self.header.crossings_use_depot.store(true, Ordering::Relaxed);
         }
     }
 
     /// A pass starts anew: what the last interval has shown is forgotten.
     pub(crate) fn forget_crossings(&self) {
-        if self.head.bounded {
-            self.head.crossing_seen.store(false, Ordering::Relaxed);
-            self.head.crossings_use_depot.store(false, Ordering::Relaxed);
+        if self.header.bounded {
+            self.header.crossing_seen.store(false, Ordering::Relaxed);
+            self.header.crossings_use_depot.store(false, Ordering::Relaxed);
         }
     }
 
@@ -560,7 +560,7 @@ impl Core {
     /// The core is about to be freed: no thread uses its caches any more.
     pub(crate) unsafe fn free_caches(&mut self) {
         // SAFETY: the caller's.
-        unsafe { self.head.cache_table.free() };
+        unsafe { self.header.cache_table.free() };
         let off = std::mem::replace(self.made_off.get_mut(), ptr::null_mut());
         if !off.is_null() {
             // SAFETY: I8: from the box in `make_off`; no other thread knows the core any more.

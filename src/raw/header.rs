@@ -1,4 +1,4 @@
-//! [`Head`]: the start of a core, on one cache line what a hit reads of it, and a return with a reset of its own.
+//! [`Header`]: the start of a core, on one cache line what a hit reads of it, and a return with a reset of its own.
 //!
 //! A program with many pools finds none of their lines in its caches. So all that a get and a drop read of a core by a
 //! thread of the first sixteen is on its first line.
@@ -10,7 +10,7 @@ use std::ptr;
 /// The first fields of a core. Alone, it stands for a pool without a core.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Head {
+pub(crate) struct Header {
     /// What the layer above needs for a return. Written before any other thread knows the core.
     pub(super) of_type: [*mut (); 2],
     pub(super) state: AtomicU8,
@@ -28,11 +28,11 @@ pub(crate) struct Head {
 
 // SAFETY: the two pointers are only handed on, to a layer that may use what they lead to on any thread; every other
 // field is `Send`.
-unsafe impl Send for Head {}
+unsafe impl Send for Header {}
 // SAFETY: as above, and `Sync`.
-unsafe impl Sync for Head {}
+unsafe impl Sync for Header {}
 
-impl Head {
+impl Header {
     /// For a pool without a core: no thread has a cache.
     #[cfg(not(repool_loom))]
     #[expect(
