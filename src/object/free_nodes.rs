@@ -39,7 +39,7 @@ use std::ptr::{self, NonNull};
 #[repr(C, align(128))]
 struct NoCore {
     before: [u8; Core::STATE_AT],
-    /// Not 0, so that each return to it is [special](Core::is_special).
+    /// Not 0, so that each return to it is [rare](Core::has_state_bits).
     state: AtomicU8,
 }
 
@@ -52,7 +52,7 @@ fn no_core() -> *const Core {
     (&raw const NO_CORE).cast()
 }
 
-/// Whether this is the core of a node of no pool, of which nothing but [`Core::is_special`] may be asked.
+/// Whether this is the core of a node of no pool, of which nothing but [`Core::has_state_bits`] may be asked.
 #[inline(always)]
 pub(in crate::object) fn is_no_core(core: *const Core) -> bool {
     ptr::eq(core, no_core())

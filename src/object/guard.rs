@@ -361,7 +361,7 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     let core = unsafe { Core::of(link) };
     // Decided once: an object that has not been reset must never be kept.
     // SAFETY: the node keeps its core alive (I6), or is of no pool.
-    let special = unsafe { Core::is_special(core) };
+    let special = unsafe { Core::has_state_bits(core) };
     if special || std::thread::panicking() {
         // SAFETY: the caller's.
         return unsafe { give_back_special::<T>(link) };
@@ -379,7 +379,7 @@ unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     // SAFETY: the node keeps its core alive (I6), or is of no pool.
-    let special = unsafe { Core::is_special(core) };
+    let special = unsafe { Core::has_state_bits(core) };
     if special || std::thread::panicking() {
         // Which resets it once more.
         // SAFETY: the caller's.

@@ -113,7 +113,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Where [`Core::is_special`] looks, in bytes from the start.
+    /// Where [`Core::has_state_bits`] looks, in bytes from the start.
     #[allow(dead_code, reason = "for objects of no pool, which loom does without")]
     pub(crate) const STATE_AT: usize = offset_of!(Self, header.state);
 
@@ -322,7 +322,7 @@ impl Core {
     /// # Safety
     /// There is such an atomic [`Core::STATE_AT`] bytes from `core`: of a live core, or of what stands in for one.
     #[inline]
-    pub(crate) unsafe fn is_special(core: *const Core) -> bool {
+    pub(crate) unsafe fn has_state_bits(core: *const Core) -> bool {
         // SAFETY: in bounds, by the caller.
         let state = unsafe { &raw const (*core).header.state };
         // SAFETY: the caller's.
