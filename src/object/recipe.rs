@@ -157,7 +157,7 @@ impl<T: 'static> Recipe<T> {
     pub(crate) fn limits(&self) -> Limits {
         let limits = self.settings.limits().with_object_bytes(self.object_bytes);
         if self.watches_use() {
-            limits.with_use_watched()
+            limits.with_use_checked()
         } else {
             limits
         }

@@ -16,7 +16,7 @@ impl Inside<'_> {
         limits: &Limits,
         leaving: &mut (Batch, End),
     ) -> Result<(), Reason> {
-        self.look_at_watched(limits);
+        self.refresh_use_check(limits);
         if weight >= self.lists.threshold() {
             self.raise_threshold(weight, limits)?;
         }

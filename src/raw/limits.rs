@@ -179,7 +179,7 @@ pub(crate) struct Limits {
     object_bytes: usize,
     /// The binary logarithm of the weight from which on an object has to say how much of it is used;
     /// 0: at no weight. A new object's is below it.
-    watched: Figure,
+    use_check_log2: Figure,
     /// Whether anything has to be charged at all.
     bounded: bool,
     /// The most objects and bytes in a full list.
@@ -199,7 +199,7 @@ impl Limits {
             max_object_bytes,
             min_idle: 0,
             object_bytes: 0,
-            watched: Figure::new(0),
+            use_check_log2: Figure::new(0),
             bounded: false,
             list: Charge::NONE,
             refused: Figure::new(0),
@@ -233,9 +233,9 @@ impl Limits {
     }
 
     /// Objects heavier than [`LARGE`], and than a new one, return by the slow path.
-    pub(crate) fn with_use_watched(self) -> Self {
+    pub(crate) fn with_use_checked(self) -> Self {
         Self {
-            watched: Figure::new(LARGE.ilog2() as usize),
+            use_check_log2: Figure::new(LARGE.ilog2() as usize),
             ..self
         }
     }
@@ -243,24 +243,24 @@ impl Limits {
     /// A new object has this weight, so it is nothing unusual.
     pub(crate) fn expect(&self, weight: usize) {
         // Relaxed: a figure, which publishes nothing.
-        let watched = self.watched.load(Ordering::Relaxed);
+        let use_check_log2 = self.use_check_log2.load(Ordering::Relaxed);
         let log = weight
             .saturating_sub(1)
             .checked_ilog2()
             .map_or(0, |log| log + 1) as usize;
-        if watched != 0 && log > watched {
-            self.watched.store(log, Ordering::Relaxed);
+        if use_check_log2 != 0 && log > use_check_log2 {
+            self.use_check_log2.store(log, Ordering::Relaxed);
         }
     }
 
     /// As [`Limits::usual_weight`]: its binary logarithm, 0 if there is no such weight.
-    pub(super) fn watched(&self) -> u8 {
-        self.watched.load(Ordering::Relaxed) as u8
+    pub(super) fn use_check_log2(&self) -> u8 {
+        self.use_check_log2.load(Ordering::Relaxed) as u8
     }
 
     /// Objects up to this weight are kept however little of them is used.
     pub(crate) fn usual_weight(&self) -> usize {
-        match self.watched() {
+        match self.use_check_log2() {
             0 => usize::MAX,
             log => 1_usize.checked_shl(log.into()).unwrap_or(usize::MAX),
         }

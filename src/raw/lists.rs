@@ -62,7 +62,7 @@ pub(super) struct Lists {
     /// The length of a full list below `threshold`; 0: not worked out.
     full: u8,
     /// [`Limits::watched`]: heavier objects are kept, but do not pass.
-    watched: u8,
+    use_check_log2: u8,
     /// Objects that this cache is charged for in a bounded pool, each at `threshold - 1` bytes.
     pub(super) charged: u32,
     seen: Seen,
@@ -145,13 +145,13 @@ impl Lists {
             self.threshold = threshold;
             self.full = limits.full_len(threshold) as u8;
         }
-        self.watched = limits.watched();
+        self.use_check_log2 = limits.use_check_log2();
     }
 
     /// What the gate holds while there is room.
     fn passes(&self) -> usize {
-        let watched = 1_usize.checked_shl(self.watched.into());
-        match watched.filter(|_| self.watched != 0) {
+        let check = 1_usize.checked_shl(self.use_check_log2.into());
+        match check.filter(|_| self.use_check_log2 != 0) {
             Some(heaviest) => self.threshold.min(heaviest + 1),
             None => self.threshold,
         }
@@ -165,7 +165,7 @@ impl Lists {
             spare_bytes: 0,
             spare_len: 0,
             full: 0,
-            watched: 0,
+            use_check_log2: 0,
             charged: 0,
             seen: Seen {
                 returned: 0,
@@ -536,9 +536,9 @@ impl Inside<'_> {
     }
 
     /// A new object of the pool is heavier than any before: such pass from now on.
-    pub(super) fn look_at_watched(&mut self, limits: &Limits) {
-        if self.lists.watched != limits.watched() {
-            self.lists.watched = limits.watched();
+    pub(super) fn refresh_use_check(&mut self, limits: &Limits) {
+        if self.lists.use_check_log2 != limits.use_check_log2() {
+            self.lists.use_check_log2 = limits.use_check_log2();
             self.make_room();
         }
     }

@@ -67,7 +67,7 @@ const MANUAL: usize = usize::MAX;
 const CLOSED: u8 = 1;
 const SWITCHED_OFF: u8 = 2;
 /// An object was kept that is heavier than usual: returns ask how much of one is used.
-const WATCHES_USE: u8 = 4;
+const CHECKS_USE: u8 = 4;
 /// No thread has a cache: see `object/diagnosed/`.
 const DIAGNOSED: u8 = 8;
 
@@ -342,7 +342,7 @@ impl Core {
     /// An object of this weight is about to be kept.
     pub(crate) fn note_weight(&self, weight: usize) {
         if weight > self.limits.usual_weight() {
-            self.header.state.fetch_or(WATCHES_USE, Ordering::Relaxed);
+            self.header.state.fetch_or(CHECKS_USE, Ordering::Relaxed);
         }
     }
 
