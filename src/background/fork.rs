@@ -1,24 +1,24 @@
-//! What a fork by the C library needs: a registry that no thread is about to change, and in the child
+//! What a fork by the C library needs: a watch list that no thread is about to change, and in the child
 //! owners that take the slow path once. See `mod.rs`, "Fork".
 //!
-//! The forking thread holds the registry's lock from [`prepare`] to [`in_parent`] or [`in_child`].
+//! The forking thread holds the watch list's lock from [`prepare`] to [`in_parent`] or [`in_child`].
 //! Nothing here allocates: a child of a process with threads must not.
 
 #![cfg(all(unix, not(miri), not(repool_loom)))]
 
-use super::registry::Registry;
+use super::watch_list::WatchList;
 use super::worker;
 use crate::sync::{Figure, MutexGuard, Ordering, Patience};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
 thread_local! {
-    /// The registry, locked, while this thread forks. Two may fork at once.
-    static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, Registry>>>> =
+    /// The watch list, locked, while this thread forks. Two may fork at once.
+    static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, WatchList>>>> =
         const { Cell::new(None) };
 }
 
-/// Called under the registry's lock.
+/// Called under the watch list's lock.
 pub(super) fn install() {
     static INSTALLED: Figure = Figure::new(0);
     // Relaxed: under a lock.
@@ -29,7 +29,7 @@ pub(super) fn install() {
 }
 
 extern "C" fn prepare() {
-    let locked = worker::registry().lock_bounded(Patience::Long);
+    let locked = worker::watch_list().lock_bounded(Patience::Long);
     HELD.set(locked.map(ManuallyDrop::new));
 }
 
@@ -38,16 +38,16 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    if let Some(registry) = HELD.take() {
-        let registry = ManuallyDrop::into_inner(registry);
-        send_owners_slow(&registry);
+    if let Some(watch_list) = HELD.take() {
+        let watch_list = ManuallyDrop::into_inner(watch_list);
+        send_owners_slow(&watch_list);
     }
 }
 
 /// Makes the next return to each cache of the pools that were watched take the slow path, which finds
 /// out that they are not watched in this process.
-fn send_owners_slow(registry: &Registry) {
-    for entry in registry.pools.values().filter(|entry| entry.due.is_some()) {
+fn send_owners_slow(watch_list: &WatchList) {
+    for entry in watch_list.pools.values().filter(|entry| entry.due.is_some()) {
         entry.core.visit(|_, inside| inside.take_room());
     }
 }

@@ -9,7 +9,7 @@
 //! Nothing tells it of a hit-path return, so a pool is only left alone (*unwatched*) when no
 //! such return can happen: a pass found every cache unused and empty, and left it so that the next
 //! return takes the slow path (`Cache::drain` leaves no room). The slow path looks at
-//! `Core::is_watched`, and calls `worker::watch_slow` if the pool is not. `registry::watchful_passes` has
+//! `Core::is_watched`, and calls `worker::watch_slow` if the pool is not. `watch_list::janitor_passes` has
 //! the order that keeps a return from falling between the two.
 //!
 //! It is the process's thread and not its starter's: it blocks the program's signals, and has the
@@ -26,19 +26,19 @@
 //! A forked child has no janitor, and an [`epoch`](crate::sys::process::epoch) of its own, in which no
 //! pool is watched: the first return on a slow path starts a new thread. Where the C library makes
 //! the child, `fork.rs` sees to it that each thread's next return is one, and that no thread is inside
-//! the registry. A child by the bare system call may have hits only for a while; and should the
-//! registry have been locked at that moment, the child replaces it (`worker.rs`).
+//! the watch list. A child by the bare system call may have hits only for a while; and should the
+//! watch list have been locked at that moment, the child replaces it (`worker.rs`).
 //!
 //! # Files
-//! `registry.rs` has who watches which pool, and what the thread does from one sleep to the next:
+//! `watch_list.rs` has who watches which pool, and what the thread does from one sleep to the next:
 //! everything that threads could get wrong between them, without a clock, so that the models run
-//! it. `worker.rs` is the rest: the one registry of the process, how the thread is started, and what
+//! it. `worker.rs` is the rest: the one watch list of the process, how the thread is started, and what
 //! it is told about time and memory.
 
 mod fork;
 pub(crate) mod hook;
 pub(crate) mod manual;
-pub(crate) mod registry;
+pub(crate) mod watch_list;
 pub(crate) mod source;
 #[cfg_attr(any(repool_loom, not(feature = "tracing")), path = "trace_off.rs")]
 mod trace;

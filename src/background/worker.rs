@@ -1,8 +1,8 @@
-//! The process's janitor: its one registry, the thread, and what the thread is told about time and memory.
+//! The process's janitor: its one watch list, the thread, and what the thread is told about time and memory.
 
 #![cfg(not(repool_loom))]
 
-use super::registry::{self, Call, PASSES, Registry, WAKE_UPS};
+use super::watch_list::{self, Call, PASSES, WatchList, WAKE_UPS};
 use super::{hook, source, trace, trim};
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Patience, Thread};
@@ -19,15 +19,15 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 /// How long to go without a janitor before the next try to start one.
 const RETRY: Duration = Duration::from_secs(1);
 
-static FIRST: Mutex<Registry> = Mutex::new(Registry::new());
+static FIRST: Mutex<WatchList> = Mutex::new(WatchList::new());
 /// Null, or what is used instead of [`FIRST`].
-static REPLACEMENT: AtomicPtr<Mutex<Registry>> = AtomicPtr::new(ptr::null_mut());
-/// The epoch in which a call for the janitor last got at the registry. Relaxed: a hint.
+static REPLACEMENT: AtomicPtr<Mutex<WatchList>> = AtomicPtr::new(ptr::null_mut());
+/// The epoch in which a call for the janitor last got at the watch list. Relaxed: a hint.
 static LOCKED_IN: AtomicUsize = AtomicUsize::new(1);
 static START_FAILED: Timer = Timer::new();
 
 /// Who watches which pool, in this process.
-pub(super) fn registry() -> &'static Mutex<Registry> {
+pub(super) fn watch_list() -> &'static Mutex<WatchList> {
     // Acquire: pairs with the Release in `replace`.
     let replacement = REPLACEMENT.load(Ordering::Acquire);
     if replacement.is_null() {
@@ -38,15 +38,15 @@ pub(super) fn registry() -> &'static Mutex<Registry> {
     }
 }
 
-/// Leaves a registry to the thread that had locked it when this process was forked, and that does not exist
+/// Leaves a watch list to the thread that had locked it when this process was forked, and that does not exist
 /// in this process. Its entries, and so the memory of the pools in it, leak.
-fn replace(dead: &'static Mutex<Registry>) {
+fn replace(dead: &'static Mutex<WatchList>) {
     let before = REPLACEMENT.load(Ordering::Relaxed);
-    if !ptr::eq(registry(), dead) {
+    if !ptr::eq(watch_list(), dead) {
         return; // another thread did
     }
-    let fresh = Box::into_raw(Box::new(Mutex::new(Registry::new())));
-    // Release: pairs with the Acquire in `registry`.
+    let fresh = Box::into_raw(Box::new(Mutex::new(WatchList::new())));
+    // Release: pairs with the Acquire in `watch_list`.
     let set = REPLACEMENT.compare_exchange(before, fresh, Ordering::Release, Ordering::Relaxed);
     if set.is_err() {
         // SAFETY: made above, and not shared yet.
@@ -88,9 +88,9 @@ pub struct JanitorStats {
 /// ```
 #[must_use]
 pub fn janitor_stats() -> JanitorStats {
-    let registry = registry().lock_bounded(Patience::Long);
-    let of = |registry: &Registry| (registry.running(), registry.pools() as u64);
-    let (running, pools) = registry.as_deref().map(of).unwrap_or_default();
+    let watch_list = watch_list().lock_bounded(Patience::Long);
+    let of = |watch_list: &WatchList| (watch_list.running(), watch_list.pools() as u64);
+    let (running, pools) = watch_list.as_deref().map(of).unwrap_or_default();
     JanitorStats {
         running,
         passes: PASSES.load(Ordering::Relaxed) as u64,
@@ -112,13 +112,13 @@ pub(crate) fn watch_slow(core: &Core) {
 
 /// Calls for the janitor; `false` if there is none.
 fn call_for(core: &Core, interval: Duration) -> bool {
-    let call = |at| registry::watch(at, core, interval, || start(at));
-    let first = registry();
+    let call = |at| watch_list::watch(at, core, interval, || start(at));
+    let first = watch_list();
     let mut called = call(first);
     // Had a thread of this process got at it before, its holder would be one as well.
     if called == Call::Locked && LOCKED_IN.load(Ordering::Relaxed) != epoch() {
         replace(first);
-        called = call(registry());
+        called = call(watch_list());
     }
     if called == Call::Answered {
         LOCKED_IN.store(epoch(), Ordering::Relaxed);
@@ -130,7 +130,7 @@ fn call_for(core: &Core, interval: Duration) -> bool {
 /// The pool is gone.
 pub(crate) fn forget(core: &Core) {
     if core.interval().is_some() {
-        registry::forget(registry(), core);
+        watch_list::forget(watch_list(), core);
     }
 }
 
@@ -138,16 +138,16 @@ pub(crate) fn forget(core: &Core) {
 pub(crate) fn finish_later(core: &Core) {
     // Without a janitor there are no caches (but under Miri, where the owner empties its own).
     if janitor_is_possible() {
-        let registry = registry();
-        registry::finish_later(registry, core, || start(registry));
+        let watch_list = watch_list();
+        watch_list::finish_later(watch_list, core, || start(watch_list));
     }
 }
 
 /// Wakes the janitor: the level of memory pressure may have changed.
 pub(crate) fn wake() {
-    let thread = registry()
+    let thread = watch_list()
         .lock_bounded(Patience::Short)
-        .and_then(|registry| registry.thread());
+        .and_then(|watch_list| watch_list.thread());
     if let Some(thread) = thread {
         thread.unpark();
     }
@@ -174,17 +174,17 @@ fn pass_if_due(core: &Core, interval: Duration) {
     }
 }
 
-/// Starts the thread, under the registry's lock.
-fn start(registry: &'static Mutex<Registry>) -> Option<Thread> {
+/// Starts the thread, under the watch list's lock.
+fn start(watch_list: &'static Mutex<WatchList>) -> Option<Thread> {
     if START_FAILED.is_within(RETRY) {
         return None;
     }
     #[cfg(all(unix, not(miri)))]
     super::fork::install();
-    // Under the registry's lock, which a forking thread takes first.
+    // Under the watch list's lock, which a forking thread takes first.
     let _ = Memory::system();
     timer::prepare();
-    let run = || registry::run(registry, source::level);
+    let run = || watch_list::run(watch_list, source::level);
     let thread = spawn::background("repool-janitor", run);
     if thread.is_none() {
         START_FAILED.restart(RETRY);
@@ -194,7 +194,7 @@ fn start(registry: &'static Mutex<Registry>) -> Option<Thread> {
 
 #[cfg(all(test, unix, not(miri), not(repool_loom)))]
 mod tests {
-    use super::registry;
+    use super::watch_list;
     use crate::object::pool::Pool;
     use crate::raw::refs::WeakCore;
     use crate::sync::Patience;
@@ -202,7 +202,7 @@ mod tests {
     use crate::thread::register;
     use std::time::{Duration, Instant};
 
-    /// One test at a time: one of them keeps the registry locked.
+    /// One test at a time: one of them keeps the watch list locked.
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     fn alone() -> std::sync::MutexGuard<'static, ()> {
@@ -255,7 +255,7 @@ mod tests {
             .build();
         drop(pool.get());
         // The forking thread cannot have it, so the child finds it locked for good.
-        let locked = registry().lock_bounded(Patience::Long).expect("not dead");
+        let locked = watch_list().lock_bounded(Patience::Long).expect("not dead");
         // SAFETY: the child uses pools, threads and the allocator only, and leaves by `_exit`.
         let child = unsafe { libc::fork() };
         if child == 0 {

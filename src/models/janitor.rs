@@ -1,4 +1,4 @@
-//! The janitor as it ships (`background/registry.rs`), against pools that come, go, fall quiet and
+//! The janitor as it ships (`background/watch_list.rs`), against pools that come, go, fall quiet and
 //! wake up again.
 //!
 //! A model that never ends is one that fails: loom sees a thread that is never woken as
@@ -7,8 +7,8 @@
 use super::time::{self, ASLEEP};
 use super::{NODES, Pool, explore, lock};
 use crate::background::manual;
-use crate::background::registry::{
-    Call, Registry, finish_later as finish_later_in, forget as forget_in, run, watch,
+use crate::background::watch_list::{
+    Call, WatchList, finish_later as finish_later_in, forget as forget_in, run, watch,
 };
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
@@ -20,31 +20,31 @@ use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// The janitor of the iteration that runs, if it has one.
-static JANITOR: std::sync::Mutex<Option<&'static Mutex<Registry>>> = std::sync::Mutex::new(None);
+static JANITOR: std::sync::Mutex<Option<&'static Mutex<WatchList>>> = std::sync::Mutex::new(None);
 /// Its threads.
 static THREADS: std::sync::Mutex<Vec<thread::JoinHandle<()>>> = std::sync::Mutex::new(Vec::new());
 /// How often a thread was started.
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
-fn registry() -> Option<&'static Mutex<Registry>> {
+fn watch_list() -> Option<&'static Mutex<WatchList>> {
     *lock(&JANITOR)
 }
 
 /// As in `background/worker.rs`. In a model without a janitor the call is all there is to see.
 pub(crate) fn watch_slow(core: &Core) {
     super::assert_alive(core);
-    let Some(registry) = registry() else {
+    let Some(watch_list) = watch_list() else {
         core.set_watched(true);
         return;
     };
     let interval = core.interval().expect("models have a janitor");
-    let called = watch(registry, core, interval, start);
+    let called = watch(watch_list, core, interval, start);
     assert_ne!(called, Call::NoThread, "a thread can be started");
 }
 
 pub(crate) fn forget(core: &Core) {
-    if let Some(registry) = registry() {
-        forget_in(registry, core);
+    if let Some(watch_list) = watch_list() {
+        forget_in(watch_list, core);
     }
 }
 
@@ -58,15 +58,15 @@ pub(crate) mod hook {
 }
 
 pub(crate) fn finish_later(core: &Core) {
-    if let Some(registry) = registry() {
-        finish_later_in(registry, core, start);
+    if let Some(watch_list) = watch_list() {
+        finish_later_in(watch_list, core, start);
     }
 }
 
 fn start() -> Option<Thread> {
     STARTED.fetch_add(1, SeqCst);
-    let registry = registry()?;
-    let (thread, handle) = time::spawn(move || run(registry, || Level::Normal));
+    let watch_list = watch_list()?;
+    let (thread, handle) = time::spawn(move || run(watch_list, || Level::Normal));
     lock(&THREADS).push(handle);
     Some(thread)
 }
@@ -79,15 +79,15 @@ pub(super) fn forget_all() {
 
 /// A model with a janitor, which is to end with the last pool.
 fn run_janitor(name: &str, f: impl Fn() + Send + Sync + 'static) {
-    // With three, the four tries of a bounded wait for the registry run out while another thread is
+    // With three, the four tries of a bounded wait for the watch list run out while another thread is
     // inside. What a pool that goes then leaves to the janitor, it may sleep on; the real wait is
     // thousands of tries and a fifth of a second.
     explore(name, 2, move || {
         STARTED.store(0, SeqCst);
         ASLEEP.store(false, SeqCst);
-        let registry: *mut _ = Box::into_raw(Box::new(Mutex::new(Registry::new())));
+        let watch_list: *mut _ = Box::into_raw(Box::new(Mutex::new(WatchList::new())));
         // SAFETY: freed below, when the threads have ended.
-        let shared = unsafe { &*registry };
+        let shared = unsafe { &*watch_list };
         *lock(&JANITOR) = Some(shared);
         f();
         loop {
@@ -100,11 +100,11 @@ fn run_janitor(name: &str, f: impl Fn() + Send + Sync + 'static) {
         let left = shared.try_lock().expect("unlocked").pools();
         assert_eq!(left, 0, "a pool that is gone is still watched");
         // SAFETY: allocated above, and not shared any more.
-        drop(unsafe { Box::from_raw(registry) });
+        drop(unsafe { Box::from_raw(watch_list) });
     });
 }
 
-/// Always in the registry's order, since loom wants every run to be the same.
+/// Always in the watch list's order, since loom wants every run to be the same.
 fn two_pools() -> (Pool, Pool) {
     let (one, other) = (Pool::new(), Pool::new());
     if one.0.addr() < other.0.addr() {

@@ -2,7 +2,7 @@
 
 use super::{Pool, run_model};
 use crate::background::manual;
-use crate::background::registry::watchful_pass;
+use crate::background::watch_list::janitor_pass;
 use crate::sys::memory::Level;
 use crate::sys::thread_id::ThreadId;
 use crate::thread::register;
@@ -83,9 +83,9 @@ fn no_return_falls_between_quiet_and_watched() {
         pool.create().give_back(Some(0));
         let held = pool.get(0);
         // In use, and then unused for a whole interval.
-        let _ = watchful_pass(pool.core(), Level::Normal);
+        let _ = janitor_pass(pool.core(), Level::Normal);
         let owner = thread::spawn(move || held.give_back(Some(0)));
-        let _ = watchful_pass(pool.core(), Level::Normal);
+        let _ = janitor_pass(pool.core(), Level::Normal);
         owner.join().unwrap();
         let idle = pool.core().stats().idle;
         assert!(
@@ -102,13 +102,13 @@ fn no_hand_over_falls_between_quiet_and_watched() {
     run_model("no_hand_over_falls_between_quiet_and_watched", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let _ = watchful_pass(pool.core(), Level::Normal);
+        let _ = janitor_pass(pool.core(), Level::Normal);
         let held = pool.create();
         let ending = thread::spawn(move || {
             held.give_back(Some(0));
             let _ = register::vacate(pool.core(), ThreadId(0));
         });
-        let _ = watchful_pass(pool.core(), Level::Normal);
+        let _ = janitor_pass(pool.core(), Level::Normal);
         ending.join().unwrap();
         let idle = pool.core().stats().idle;
         assert!(
@@ -127,9 +127,9 @@ fn no_refill_falls_between_quiet_and_watched() {
         let (one, two) = (pool.create(), pool.create());
         one.give_back(None);
         two.give_back(None);
-        let _ = watchful_pass(pool.core(), Level::Normal);
+        let _ = janitor_pass(pool.core(), Level::Normal);
         let getting = thread::spawn(move || pool.get(1));
-        let _ = watchful_pass(pool.core(), Level::Normal);
+        let _ = janitor_pass(pool.core(), Level::Normal);
         let held = getting.join().unwrap();
         let idle = pool.core().stats().idle;
         assert!(

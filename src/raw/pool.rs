@@ -22,7 +22,7 @@
 //! - `state`, `crossings_use_depot`, `crossing_seen`, `drain_requested`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 //! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
 //! - `off`, `made_off`: publish Release, read Acquire: the reader sees its zeros.
-//! - `watched`: see `background/registry.rs`.
+//! - `watched`: see `background/watch_list.rs`.
 
 use super::cache::Cache;
 use super::depot::{Depot, Refused};
@@ -372,7 +372,7 @@ impl Core {
     }
 
     pub(crate) fn say_closed(&self) {
-        // Relaxed: before the janitor's entry goes, under the registry's lock, so that a thread that looks at an
+        // Relaxed: before the janitor's entry goes, under the watch list's lock, so that a thread that looks at an
         // entry that a late return has made since finds it closed.
         self.header.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
     }
@@ -482,7 +482,7 @@ impl Core {
 
     /// Whether the janitor will look at this pool by itself, or the user runs its passes.
     pub(crate) fn is_watched(&self) -> bool {
-        // Relaxed: see `registry::watchful_passes` for what orders it.
+        // Relaxed: see `watch_list::janitor_passes` for what orders it.
         let watched = self.watched.load(Ordering::Relaxed);
         watched == MANUAL || watched == epoch()
     }

@@ -3,9 +3,9 @@
 //! The models run this as it ships, in a world without time: there, whatever may become due is
 //! due. What keeps a pool from being forgotten:
 //!
-//! - A thread that finds a pool unwatched enters it, marks it as watched, and unlocks the registry;
+//! - A thread that finds a pool unwatched enters it, marks it as watched, and unlocks the watch list;
 //!   only then it wakes the janitor ([`watch`]).
-//! - The janitor marks a pool as unwatched *before* a pass looks ([`watchful_passes`]), and leaves
+//! - The janitor marks a pool as unwatched *before* a pass looks ([`janitor_passes`]), and leaves
 //!   the pool alone only if the pass found it quiet *and* no thread has told it otherwise since
 //!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
 //!   that leaves a token, with which the sleep ends at once.
@@ -39,14 +39,14 @@ const FINISH_RARELY: Duration = Duration::from_secs(5);
 const FINISH_TRIES: u32 = 300;
 /// Pools whose passes go step by step together.
 const TOGETHER: usize = 64;
-/// How soon to look again when the registry could not be locked.
+/// How soon to look again when the watch list could not be locked.
 const AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) static PASSES: Figure = Figure::new(0);
 pub(super) static WAKE_UPS: Figure = Figure::new(0);
 
 #[derive(Debug)]
-pub(crate) struct Registry {
+pub(crate) struct WatchList {
     /// By the core's address.
     pub(super) pools: BTreeMap<usize, Entry>,
     /// Pools that are gone and could not be emptied.
@@ -96,7 +96,7 @@ struct Closing {
     due: Instant,
 }
 
-impl Registry {
+impl WatchList {
     pub(crate) const fn new() -> Self {
         Self {
             pools: BTreeMap::new(),
@@ -130,20 +130,20 @@ pub(crate) enum Call {
     Answered,
     /// There is no thread, and none can be started.
     NoThread,
-    /// The registry was locked for the whole of a long wait.
+    /// The watch list was locked for the whole of a long wait.
     Locked,
 }
 
 /// An object became idle in a pool that is not watched: the janitor watches it from now on. `start` is
 /// asked for a thread if there is none.
 pub(crate) fn watch(
-    registry: &Mutex<Registry>,
+    watch_list: &Mutex<WatchList>,
     core: &Core,
     interval: Duration,
     start: impl FnOnce() -> Option<Thread>,
 ) -> Call {
     // Long: if this call is lost, the pool may keep what is idle for as long as it is not used.
-    let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
+    let Some(mut entered) = watch_list.lock_bounded(Patience::Long) else {
         return Call::Locked;
     };
     if core.is_closed() {
@@ -175,8 +175,8 @@ pub(crate) fn watch(
 }
 
 /// The pool is gone.
-pub(crate) fn forget(registry: &Mutex<Registry>, core: &Core) {
-    let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
+pub(crate) fn forget(watch_list: &Mutex<WatchList>, core: &Core) {
+    let Some(mut entered) = watch_list.lock_bounded(Patience::Long) else {
         return; // the janitor finds it closed, when it is called next
     };
     let entry = entered.pools.remove(&core.address().addr());
@@ -193,11 +193,11 @@ pub(crate) fn forget(registry: &Mutex<Registry>, core: &Core) {
 /// again. `start` is asked for a thread if there is none; without one, the objects stay until the
 /// owner's thread ends, or a thread can be started.
 pub(crate) fn finish_later(
-    registry: &Mutex<Registry>,
+    watch_list: &Mutex<WatchList>,
     core: &Core,
     start: impl FnOnce() -> Option<Thread>,
 ) {
-    let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
+    let Some(mut entered) = watch_list.lock_bounded(Patience::Long) else {
         return;
     };
     entered.closing.push(Closing {
@@ -220,13 +220,13 @@ pub(crate) fn finish_later(
 // ---------------------------------------------------------------- the thread
 
 /// The thread's life, until the last pool has gone.
-pub(crate) fn run(registry: &Mutex<Registry>, level: impl Fn() -> Level) {
+pub(crate) fn run(watch_list: &Mutex<WatchList>, level: impl Fn() -> Level) {
     // Should this thread end by a panic, all the same: another one can be started.
-    let _leaving = Leaving(registry);
+    let _leaving = Leaving(watch_list);
     trace::janitor_started();
     loop {
         WAKE_UPS.fetch_add(1, Ordering::Relaxed);
-        match round(registry, quietly(&level).unwrap_or_default()) {
+        match round(watch_list, quietly(&level).unwrap_or_default()) {
             Next::Sleep => park(),
             Next::SleepUntil(due) => {
                 park_timeout(due.saturating_duration_since(Instant::now()));
@@ -237,16 +237,16 @@ pub(crate) fn run(registry: &Mutex<Registry>, level: impl Fn() -> Level) {
     trace::janitor_ended();
 }
 
-struct Leaving<'a>(&'a Mutex<Registry>);
+struct Leaving<'a>(&'a Mutex<WatchList>);
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
         }
-        if let Some(mut registry) = self.0.lock_bounded(Patience::Long) {
-            registry.thread = None;
-            registry
+        if let Some(mut watch_list) = self.0.lock_bounded(Patience::Long) {
+            watch_list.thread = None;
+            watch_list
                 .pools
                 .values()
                 .for_each(|entry| entry.core.set_watched(false));
@@ -261,16 +261,16 @@ enum Next {
 }
 
 /// Runs the passes that are due.
-fn round(registry: &Mutex<Registry>, level: Level) -> Next {
+fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     let now = Instant::now();
-    let Some(due) = take_due(registry, now, level) else {
+    let Some(due) = take_due(watch_list, now, level) else {
         return Next::SleepUntil(now + AGAIN);
     };
     hook::together(|| {
         for due in due.chunks(TOGETHER) {
-            let quiet = watchful_passes(due.iter().map(|(core, _)| &**core), level);
+            let quiet = janitor_passes(due.iter().map(|(core, _)| &**core), level);
             for ((core, interval), quiet) in due.iter().zip(quiet) {
-                if let Some(entered) = registry.lock_bounded(Patience::Long) {
+                if let Some(entered) = watch_list.lock_bounded(Patience::Long) {
                     file(entered, core, *interval, quiet);
                 }
             }
@@ -280,14 +280,14 @@ fn round(registry: &Mutex<Registry>, level: Level) -> Next {
             let _ = quietly(|| drop(core));
         }
     });
-    finish(registry);
-    settle(registry, level)
+    finish(watch_list);
+    settle(watch_list, level)
 }
 
 /// Tries to empty the pools that are gone and still hold something.
-fn finish(registry: &Mutex<Registry>) {
+fn finish(watch_list: &Mutex<WatchList>) {
     let now = Instant::now();
-    let Some(mut entered) = registry.lock_bounded(Patience::Long) else {
+    let Some(mut entered) = watch_list.lock_bounded(Patience::Long) else {
         return;
     };
     if entered.closing.is_empty() {
@@ -316,7 +316,7 @@ fn finish(registry: &Mutex<Registry>) {
         closing.due = Instant::now() + pause;
         left.push(closing);
     }
-    if let Some(mut entered) = registry.lock_bounded(Patience::Long) {
+    if let Some(mut entered) = watch_list.lock_bounded(Patience::Long) {
         entered.closing.append(&mut left);
     }
 }
@@ -324,14 +324,14 @@ fn finish(registry: &Mutex<Registry>) {
 /// The pools whose pass is due. A tenth of an interval early is due as well, so that pools tick
 /// together.
 fn take_due(
-    registry: &Mutex<Registry>,
+    watch_list: &Mutex<WatchList>,
     now: Instant,
     level: Level,
 ) -> Option<Vec<(WeakCore, Duration)>> {
     let mut gone = Vec::new();
     let mut due = Vec::new();
-    let mut registry = registry.lock_bounded(Patience::Long)?;
-    registry.pools.retain(|_, entry| {
+    let mut watch_list = watch_list.lock_bounded(Patience::Long)?;
+    watch_list.pools.retain(|_, entry| {
         if entry.core.is_closed() {
             gone.push(WeakCore::new(&entry.core));
             return false;
@@ -346,13 +346,13 @@ fn take_due(
         }
         true
     });
-    drop(registry);
+    drop(watch_list);
     let _ = quietly(|| drop(gone));
     Some(due)
 }
 
 /// Enters how a pass went: a quiet pool is left alone, unless a return has called since.
-fn file(mut entered: MutexGuard<'_, Registry>, core: &Core, interval: Duration, quiet: bool) {
+fn file(mut entered: MutexGuard<'_, WatchList>, core: &Core, interval: Duration, quiet: bool) {
     let Some(entry) = entered.pools.get_mut(&core.address().addr()) else {
         return; // gone meanwhile
     };
@@ -371,7 +371,7 @@ fn file(mut entered: MutexGuard<'_, Registry>, core: &Core, interval: Duration, 
 /// before the look was seen, and the pool is not quiet. One that comes after it passes the gate that
 /// the look has opened again (Release, Acquire), or the depot's lock, and so sees the mark,
 /// and calls for the janitor.
-fn watchful_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Vec<bool> {
+fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Vec<bool> {
     let begin = |core: &'a Core| {
         PASSES.fetch_add(1, Ordering::Relaxed);
         core.set_watched(false); // mutant: drop-say-unwatched
@@ -397,8 +397,8 @@ fn watchful_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> V
 
 /// A single one.
 #[cfg(all(test, repool_loom))]
-pub(crate) fn watchful_pass(core: &Core, level: Level) -> bool {
-    watchful_passes(std::iter::once(core), level) == [true]
+pub(crate) fn janitor_pass(core: &Core, level: Level) -> bool {
+    janitor_passes(std::iter::once(core), level) == [true]
 }
 
 /// Watches the pool again when dropped.
@@ -411,21 +411,21 @@ impl Drop for WatchAgain<'_> {
 }
 
 /// What to do until something calls.
-fn settle(registry: &Mutex<Registry>, level: Level) -> Next {
+fn settle(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     let now = Instant::now();
-    let Some(mut registry) = registry.lock_bounded(Patience::Long) else {
+    let Some(mut watch_list) = watch_list.lock_bounded(Patience::Long) else {
         return Next::SleepUntil(now + AGAIN);
     };
-    if registry.pools.is_empty() && registry.closing.is_empty() {
+    if watch_list.pools.is_empty() && watch_list.closing.is_empty() {
         // Under the lock: the next call starts another one.
-        registry.thread = None; // mutant: drop-say-end
+        watch_list.thread = None; // mutant: drop-say-end
         return Next::End;
     }
-    let passes = registry
+    let passes = watch_list
         .pools
         .values()
         .filter_map(|entry| entry.due_at(level, now));
-    let closing = registry.closing.iter().map(|closing| closing.due);
+    let closing = watch_list.closing.iter().map(|closing| closing.due);
     match passes.chain(closing).min() {
         None => Next::Sleep,
         Some(due) => Next::SleepUntil(due.min(now + PRESSURE_POLL)),
