@@ -9,11 +9,11 @@ use crate::sys::memory::Level;
 /// Runs one pass on the calling thread. User code (destructors) runs at the end, with nothing held.
 pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
     hook::together(|| {
-        let (trimmed, quiet) = trim::pass(core, level);
+        let (trimmed, quiescent) = trim::pass(core, level);
         hook::add(trimmed);
         trace::passed(core, level, trimmed);
-        if !quiet {
-            // While this pass had objects in its hands, the janitor may have found the pool quiet.
+        if !quiescent {
+            // While this pass had objects in its hands, the janitor may have found the pool quiescent.
             ensure_watched(core); // mutant: drop-tell-pass
         }
         trimmed

@@ -3,7 +3,7 @@
 //!
 //! # Life
 //! It is started by the first object that becomes idle in a pool with automatic trimming, sleeps
-//! without a timeout while every pool is quiet, and ends with the last of those pools.
+//! without a timeout while every pool is quiescent, and ends with the last of those pools.
 //!
 //! # How it can sleep
 //! Nothing tells it of a hit-path return, so a pool is only left alone (*unwatched*) when no

@@ -31,10 +31,10 @@ use crate::sys::memory::Level;
 /// How many gates passes that go together may shut at once, but for those of the last pool.
 const GATES: usize = 64;
 
-/// Runs one pass: what it dropped, and whether the pool is quiet. User code (destructors) runs at the
+/// Runs one pass: what it dropped, and whether the pool is quiescent. User code (destructors) runs at the
 /// end, with nothing held.
 ///
-/// A pool is quiet when the depot has no more than is to stay, and every cache was found unused and empty and
+/// A pool is quiescent when the depot has no more than is to stay, and every cache was found unused and empty and
 /// was left without room, so that its owner's next return takes the slow path.
 pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     let mut pass = [Some(Pass::begin(core, level))];
@@ -188,7 +188,7 @@ impl<'a> Pass<'a> {
     pub(super) fn finish(mut self) -> (Trimmed, bool) {
         let core = self.core;
         let idle = core.depot.objects();
-        let quiet = self.unused && !self.more_to_come && idle <= core.limits.min_idle();
+        let quiescent = self.unused && !self.more_to_come && idle <= core.limits.min_idle();
         let (objects, bytes) = self.trimmed;
         core.counters.trimmed(objects);
         core.drop_batch(self.dropping.take());
@@ -197,7 +197,7 @@ impl<'a> Pass<'a> {
                 objects: objects as u64,
                 bytes: core.limits.bytes_of(objects, bytes) as u64,
             },
-            quiet,
+            quiescent,
         )
     }
 }

@@ -6,7 +6,7 @@
 //! - A thread that finds a pool unwatched enters it, marks it as watched, and unlocks the watch list;
 //!   only then it wakes the janitor ([`watch`]).
 //! - The janitor marks a pool as unwatched *before* a pass looks ([`janitor_passes`]), and leaves
-//!   the pool alone only if the pass found it quiet *and* no thread has told it otherwise since
+//!   the pool alone only if the pass found it quiescent *and* no thread has told it otherwise since
 //!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
 //!   that leaves a token, with which the sleep ends at once.
 //! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
@@ -60,7 +60,7 @@ pub(crate) struct WatchList {
 pub(super) struct Entry {
     pub(super) core: WeakCore,
     interval: Duration,
-    /// When its pass is due at the usual pace; `None`: quiet, and left alone.
+    /// When its pass is due at the usual pace; `None`: quiescent, and left alone.
     pub(super) due: Option<Instant>,
     /// When its last pass ended.
     passed: Option<Instant>,
@@ -268,10 +268,10 @@ fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     };
     hook::together(|| {
         for due in due.chunks(TOGETHER) {
-            let quiet = janitor_passes(due.iter().map(|(core, _)| &**core), level);
-            for ((core, interval), quiet) in due.iter().zip(quiet) {
+            let quiescent = janitor_passes(due.iter().map(|(core, _)| &**core), level);
+            for ((core, interval), quiescent) in due.iter().zip(quiescent) {
                 if let Some(entered) = watch_list.lock_bounded(Patience::Long) {
-                    file(entered, core, *interval, quiet);
+                    file(entered, core, *interval, quiescent);
                 }
             }
         }
@@ -351,24 +351,24 @@ fn take_due(
     Some(due)
 }
 
-/// Enters how a pass went: a quiet pool is left alone, unless a return has called since.
-fn file(mut entered: MutexGuard<'_, WatchList>, core: &Core, interval: Duration, quiet: bool) {
+/// Enters how a pass went: a quiescent pool is left alone, unless a return has called since.
+fn file(mut entered: MutexGuard<'_, WatchList>, core: &Core, interval: Duration, quiescent: bool) {
     let Some(entry) = entered.pools.get_mut(&core.address().addr()) else {
         return; // gone meanwhile
     };
-    let mut quiet = quiet;
+    let mut quiescent = quiescent;
     // Said under this lock, after the pass began.
-    quiet &= !core.is_watched(); // mutant: drop-called-since
+    quiescent &= !core.is_watched(); // mutant: drop-called-since
     let now = Instant::now();
     entry.passed = Some(now);
-    entry.due = (!quiet).then(|| now + interval);
+    entry.due = (!quiescent).then(|| now + interval);
 }
 
-/// One pass over each of these pools, whatever the destructors do; which of them are quiet now, and may be
+/// One pass over each of these pools, whatever the destructors do; which of them are quiescent now, and may be
 /// left alone.
 ///
 /// The janitor marks a pool as unwatched *before* the pass looks at the caches. A return that came
-/// before the look was seen, and the pool is not quiet. One that comes after it passes the gate that
+/// before the look was seen, and the pool is not quiescent. One that comes after it passes the gate that
 /// the look has opened again (Release, Acquire), or the depot's lock, and so sees the mark,
 /// and calls for the janitor.
 fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Vec<bool> {
@@ -382,15 +382,15 @@ fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Ve
     let (again, mut passes): (Vec<_>, Vec<_>) = cores.map(begin).unzip();
     trim::visit_together(&mut passes);
     let finish = |(again, pass): (WatchAgain<'_>, Option<Pass<'_>>)| {
-        let (trimmed, quiet) = pass
+        let (trimmed, quiescent) = pass
             .and_then(|pass| quietly(|| pass.finish()))
             .unwrap_or_default();
         hook::add(trimmed);
         trace::passed(again.0, level, trimmed);
-        if quiet {
+        if quiescent {
             std::mem::forget(again);
         }
-        quiet
+        quiescent
     };
     again.into_iter().zip(passes).map(finish).collect()
 }

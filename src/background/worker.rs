@@ -63,7 +63,7 @@ pub struct JanitorStats {
     /// Passes by the janitor, or by returning threads in its place, over all pools. A pass that the
     /// program runs ([`Pool::trim`](crate::Pool::trim)) does not count.
     pub passes: u64,
-    /// Times the thread woke up. It sleeps on while every pool is quiet.
+    /// Times the thread woke up. It sleeps on while every pool is quiescent.
     pub wake_ups: u64,
     /// Pools with automatic trimming that have had an idle object and still exist.
     pub pools: u64,
@@ -161,15 +161,15 @@ fn pass_if_due(core: &Core, interval: Duration) {
     PASSES.fetch_add(1, Ordering::Relaxed);
     let pass = || {
         let level = source::level();
-        let (trimmed, quiet) = trim::pass(core, level);
+        let (trimmed, quiescent) = trim::pass(core, level);
         hook::add(trimmed);
         trace::passed(core, level, trimmed);
-        quiet
+        quiescent
     };
-    let quiet = quietly(|| hook::together(pass));
+    let quiescent = quietly(|| hook::together(pass));
     // While this pass had objects in its hands, a janitor that another thread could start may have
-    // found the pool quiet.
-    if quiet != Some(true) && janitor_is_possible() && !core.is_watched() {
+    // found the pool quiescent.
+    if quiescent != Some(true) && janitor_is_possible() && !core.is_watched() {
         let _ = call_for(core, interval);
     }
 }

@@ -1,4 +1,4 @@
-//! The janitor as it ships (`background/watch_list.rs`), against pools that come, go, fall quiet and
+//! The janitor as it ships (`background/watch_list.rs`), against pools that come, go, fall quiescent and
 //! wake up again.
 //!
 //! A model that never ends is one that fails: loom sees a thread that is never woken as
@@ -151,7 +151,7 @@ fn stop_against_pass() {
     });
 }
 
-/// An object comes back to a cache while the janitor decides that all is quiet: it sees that, or is
+/// An object comes back to a cache while the janitor decides that all is quiescent: it sees that, or is
 /// woken. Fails when the pool is left alone although a return has called, and when the call
 /// does not wake.
 #[test]

@@ -73,7 +73,7 @@ fn pass_against_close() {
     });
 }
 
-/// The janitor finds a pool quiet while a return makes an object idle: one of the two notices.
+/// The janitor finds a pool quiescent while a return makes an object idle: one of the two notices.
 /// Fails when `watched` goes down after the look instead of before, and when an emptied cache is
 /// left with room for a return that takes the hit path.
 #[test]
