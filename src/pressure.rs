@@ -8,7 +8,7 @@ use crate::background::worker;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicU8, Ordering};
 use crate::sys::memory::{Level, Memory};
-use crate::sys::panics::quietly;
+use crate::sys::panics::catch_panic;
 use std::fmt;
 
 /// A source of memory pressure for the janitor.
@@ -114,7 +114,7 @@ impl Pressure {
                 1 => Level::Elevated,
                 _ => Level::Critical,
             },
-            Source::Plugged(source) => quietly(|| source()).unwrap_or_default(),
+            Source::Plugged(source) => catch_panic(|| source()).unwrap_or_default(),
         }
     }
 }

@@ -5,7 +5,7 @@
 use crate::raw::stats::Trimmed;
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Patience};
-use crate::sys::panics::quietly;
+use crate::sys::panics::catch_panic;
 use std::cell::Cell;
 
 type Hook = Arc<dyn Fn(Trimmed) + Send + Sync>;
@@ -84,7 +84,7 @@ impl Drop for Tell {
                 .lock_bounded(Patience::Long)
                 .and_then(|installed| installed.clone());
             if let Some(hook) = hook {
-                let _ = quietly(move || hook(dropped));
+                let _ = catch_panic(move || hook(dropped));
             }
         }
         // Only now: what the hook itself has dropped is not told.

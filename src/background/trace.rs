@@ -8,15 +8,15 @@
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
 use crate::sys::memory::Level;
-use crate::sys::panics::quietly;
+use crate::sys::panics::catch_panic;
 use tracing::{Level as Severity, debug, enabled};
 
 pub(super) fn janitor_started() {
-    let _ = quietly(|| debug!(target: "repool::janitor", "janitor started"));
+    let _ = catch_panic(|| debug!(target: "repool::janitor", "janitor started"));
 }
 
 pub(super) fn janitor_ended() {
-    let _ = quietly(|| debug!(target: "repool::janitor", "janitor ended"));
+    let _ = catch_panic(|| debug!(target: "repool::janitor", "janitor ended"));
 }
 
 /// After a pass over this pool.
@@ -26,7 +26,7 @@ pub(super) fn passed(core: &Core, level: Level, trimmed: Trimmed) {
     if trimmed.objects == 0 && full == 0 && budget == 0 {
         return;
     }
-    let _ = quietly(|| tell(core, level, trimmed, full, budget));
+    let _ = catch_panic(|| tell(core, level, trimmed, full, budget));
 }
 
 fn tell(core: &Core, level: Level, trimmed: Trimmed, full: usize, budget: usize) {

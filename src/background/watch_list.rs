@@ -20,7 +20,7 @@ use crate::sync::{
     Figure, Instant, Mutex, MutexGuard, Ordering, Patience, Thread, park, park_timeout,
 };
 use crate::sys::memory::Level;
-use crate::sys::panics::quietly;
+use crate::sys::panics::catch_panic;
 use crate::sys::process::epoch;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -226,7 +226,7 @@ pub(crate) fn run(watch_list: &Mutex<WatchList>, level: impl Fn() -> Level) {
     trace::janitor_started();
     loop {
         WAKE_UPS.fetch_add(1, Ordering::Relaxed);
-        match round(watch_list, quietly(&level).unwrap_or_default()) {
+        match round(watch_list, catch_panic(&level).unwrap_or_default()) {
             Next::Sleep => park(),
             Next::SleepUntil(due) => {
                 park_timeout(due.saturating_duration_since(Instant::now()));
@@ -277,7 +277,7 @@ fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
         }
         // Freeing a core runs destructors of the user's closures.
         for core in due {
-            let _ = quietly(|| drop(core));
+            let _ = catch_panic(|| drop(core));
         }
     });
     finish(watch_list);
@@ -302,10 +302,10 @@ fn finish(watch_list: &Mutex<WatchList>) {
             continue;
         }
         // User code; should it panic, the next try goes on where it stopped.
-        let finished = quietly(|| closing.core.finish_closing()).unwrap_or(false);
+        let finished = catch_panic(|| closing.core.finish_closing()).unwrap_or(false);
         closing.tries += 1;
         if finished || closing.tries >= FINISH_TRIES || closing.epoch != epoch() {
-            let _ = quietly(|| drop(closing));
+            let _ = catch_panic(|| drop(closing));
             continue;
         }
         let pause = if closing.tries < FINISH_SOON {
@@ -347,7 +347,7 @@ fn take_due(
         true
     });
     drop(watch_list);
-    let _ = quietly(|| drop(gone));
+    let _ = catch_panic(|| drop(gone));
     Some(due)
 }
 
@@ -377,13 +377,13 @@ fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Ve
         core.set_watched(false); // mutant: drop-say-unwatched
         // User code may panic: better to come once too often.
         let again = WatchAgain(core);
-        (again, quietly(|| Pass::begin(core, level)))
+        (again, catch_panic(|| Pass::begin(core, level)))
     };
     let (again, mut passes): (Vec<_>, Vec<_>) = cores.map(begin).unzip();
     trim::visit_together(&mut passes);
     let finish = |(again, pass): (WatchAgain<'_>, Option<Pass<'_>>)| {
         let (trimmed, quiescent) = pass
-            .and_then(|pass| quietly(|| pass.finish()))
+            .and_then(|pass| catch_panic(|| pass.finish()))
             .unwrap_or_default();
         hook::add(trimmed);
         trace::passed(again.0, level, trimmed);

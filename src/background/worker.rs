@@ -7,7 +7,7 @@ use super::{hook, source, trace, trim};
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Patience, Thread};
 use crate::sys::memory::Memory;
-use crate::sys::panics::quietly;
+use crate::sys::panics::catch_panic;
 use crate::sys::process::{epoch, janitor_is_possible};
 use crate::sys::spawn;
 use crate::sys::timer::{self, Timer};
@@ -166,7 +166,7 @@ fn pass_if_due(core: &Core, interval: Duration) {
         trace::passed(core, level, trimmed);
         quiescent
     };
-    let quiescent = quietly(|| hook::together(pass));
+    let quiescent = catch_panic(|| hook::together(pass));
     // While this pass had objects in its hands, a janitor that another thread could start may have
     // found the pool quiescent.
     if quiescent != Some(true) && janitor_is_possible() && !core.is_watched() {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs code that is not ours; `None` if it panics.
 ///
 /// Under loom a panic passes: it is how a model says that it failed.
-pub(crate) fn quietly<R>(f: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn catch_panic<R>(f: impl FnOnce() -> R) -> Option<R> {
     if cfg!(repool_loom) {
         return Some(f());
     }
