@@ -2,7 +2,7 @@
 
 use crate::raw::limits::Quota;
 use crate::sync::rare::Arc;
-use crate::sync::{Mutex, Patience};
+use crate::sync::{Mutex, Timeout};
 use crate::sys::memory::Memory;
 use std::fmt;
 
@@ -68,14 +68,14 @@ impl Budget {
     /// Budget::set_default(Some(Budget::new(64 << 20)));
     /// ```
     pub fn set_default(budget: Option<Budget>) {
-        if let Some(mut default) = DEFAULT.lock_bounded(Patience::Long) {
+        if let Some(mut default) = DEFAULT.lock_bounded(Timeout::Long) {
             *default = Default::Known(budget);
         }
     }
 
     /// What [`Budget::set_default`] or the environment says.
     pub(crate) fn default_for_pools() -> Option<Budget> {
-        let mut default = DEFAULT.lock_bounded(Patience::Long)?;
+        let mut default = DEFAULT.lock_bounded(Timeout::Long)?;
         if let Default::Unread = *default {
             *default = Default::Known(from_environment());
         }

@@ -8,7 +8,7 @@
 
 use super::watch_list::WatchList;
 use super::worker;
-use crate::sync::{Figure, MutexGuard, Ordering, Patience};
+use crate::sync::{Figure, MutexGuard, Ordering, Timeout};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
@@ -29,7 +29,7 @@ pub(super) fn install() {
 }
 
 extern "C" fn prepare() {
-    let locked = worker::watch_list().lock_bounded(Patience::Long);
+    let locked = worker::watch_list().lock_bounded(Timeout::Long);
     HELD.set(locked.map(ManuallyDrop::new));
 }
 

@@ -4,7 +4,7 @@
 
 use crate::raw::stats::Trimmed;
 use crate::sync::rare::Arc;
-use crate::sync::{Mutex, Patience};
+use crate::sync::{Mutex, Timeout};
 use crate::sys::panics::catch_panic;
 use std::cell::Cell;
 
@@ -46,7 +46,7 @@ thread_local! {
 /// ```
 pub fn on_trimmed(hook: impl Fn(Trimmed) + Send + Sync + 'static) {
     let mut after: Option<Hook> = Some(Arc::new(hook));
-    if let Some(mut installed) = HOOK.lock_bounded(Patience::Long) {
+    if let Some(mut installed) = HOOK.lock_bounded(Timeout::Long) {
         std::mem::swap(&mut *installed, &mut after);
     }
     drop(after); // user code, so after the lock
@@ -81,7 +81,7 @@ impl Drop for Tell {
         if dropped.objects > 0 {
             // A clone, so that the hook runs after the lock.
             let hook = HOOK
-                .lock_bounded(Patience::Long)
+                .lock_bounded(Timeout::Long)
                 .and_then(|installed| installed.clone());
             if let Some(hook) = hook {
                 let _ = catch_panic(move || hook(dropped));

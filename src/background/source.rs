@@ -4,7 +4,7 @@
 #![cfg(not(repool_loom))]
 
 use crate::sync::rare::Arc;
-use crate::sync::{Mutex, Patience};
+use crate::sync::{Mutex, Timeout};
 use crate::sys::memory::{Level, Memory};
 
 /// Something that knows the level.
@@ -15,7 +15,7 @@ static INSTALLED: Mutex<Option<Source>> = Mutex::new(None);
 
 /// Replaces the source.
 pub(crate) fn install(source: Option<Source>) {
-    if let Some(mut installed) = INSTALLED.lock_bounded(Patience::Long) {
+    if let Some(mut installed) = INSTALLED.lock_bounded(Timeout::Long) {
         let before = std::mem::replace(&mut *installed, source);
         drop(installed);
         drop(before); // user code, so after the lock
@@ -26,7 +26,7 @@ pub(crate) fn install(source: Option<Source>) {
 pub(super) fn level() -> Level {
     // A clone, so that the source runs after the lock.
     let installed = INSTALLED
-        .lock_bounded(Patience::Long)
+        .lock_bounded(Timeout::Long)
         .and_then(|installed| installed.clone());
     match installed {
         Some(source) => source(),

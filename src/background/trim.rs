@@ -24,7 +24,7 @@ use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
 use crate::raw::visit::Begun;
-use crate::sync::{Ordering, Patience};
+use crate::sync::{Ordering, Timeout};
 use crate::sys::fence;
 use crate::sys::memory::Level;
 
@@ -220,7 +220,7 @@ fn settle(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
         // The hottest first, so that the coldest ends up at the very end.
         let batch = unneeded.split_list();
         let len = batch.len;
-        match core.depot.give(batch, End::Cold, Patience::Long) {
+        match core.depot.give(batch, End::Cold, Timeout::Long) {
             Ok(()) => came_in += len,
             Err(refused) => dropping.append(core.count_refused(refused)),
         }

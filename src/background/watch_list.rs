@@ -17,7 +17,7 @@ use super::{hook, trace};
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::sync::{
-    Figure, Instant, Mutex, MutexGuard, Ordering, Patience, Thread, park, park_timeout,
+    Figure, Instant, Mutex, MutexGuard, Ordering, Timeout, Thread, park, park_timeout,
 };
 use crate::sys::memory::Level;
 use crate::sys::panics::catch_panic;
@@ -143,7 +143,7 @@ pub(crate) fn watch(
     start: impl FnOnce() -> Option<Thread>,
 ) -> Call {
     // Long: if this call is lost, the pool may keep what is idle for as long as it is not used.
-    let Some(mut entered) = watch_list.lock_bounded(Patience::Long) else {
+    let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
         return Call::Locked;
     };
     if core.is_closed() {
@@ -176,7 +176,7 @@ pub(crate) fn watch(
 
 /// The pool is gone.
 pub(crate) fn forget(watch_list: &Mutex<WatchList>, core: &Core) {
-    let Some(mut entered) = watch_list.lock_bounded(Patience::Long) else {
+    let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
         return; // the janitor finds it closed, when it is called next
     };
     let entry = entered.pools.remove(&core.address().addr());
@@ -197,7 +197,7 @@ pub(crate) fn finish_later(
     core: &Core,
     start: impl FnOnce() -> Option<Thread>,
 ) {
-    let Some(mut entered) = watch_list.lock_bounded(Patience::Long) else {
+    let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
         return;
     };
     entered.closing.push(Closing {
@@ -244,7 +244,7 @@ impl Drop for Leaving<'_> {
         if !std::thread::panicking() {
             return;
         }
-        if let Some(mut watch_list) = self.0.lock_bounded(Patience::Long) {
+        if let Some(mut watch_list) = self.0.lock_bounded(Timeout::Long) {
             watch_list.thread = None;
             watch_list
                 .pools
@@ -270,7 +270,7 @@ fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
         for due in due.chunks(TOGETHER) {
             let quiescent = janitor_passes(due.iter().map(|(core, _)| &**core), level);
             for ((core, interval), quiescent) in due.iter().zip(quiescent) {
-                if let Some(entered) = watch_list.lock_bounded(Patience::Long) {
+                if let Some(entered) = watch_list.lock_bounded(Timeout::Long) {
                     file(entered, core, *interval, quiescent);
                 }
             }
@@ -287,7 +287,7 @@ fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
 /// Tries to empty the pools that are gone and still hold something.
 fn finish(watch_list: &Mutex<WatchList>) {
     let now = Instant::now();
-    let Some(mut entered) = watch_list.lock_bounded(Patience::Long) else {
+    let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
         return;
     };
     if entered.closing.is_empty() {
@@ -316,7 +316,7 @@ fn finish(watch_list: &Mutex<WatchList>) {
         closing.due = Instant::now() + pause;
         left.push(closing);
     }
-    if let Some(mut entered) = watch_list.lock_bounded(Patience::Long) {
+    if let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) {
         entered.closing.append(&mut left);
     }
 }
@@ -330,7 +330,7 @@ fn take_due(
 ) -> Option<Vec<(WeakCore, Duration)>> {
     let mut gone = Vec::new();
     let mut due = Vec::new();
-    let mut watch_list = watch_list.lock_bounded(Patience::Long)?;
+    let mut watch_list = watch_list.lock_bounded(Timeout::Long)?;
     watch_list.pools.retain(|_, entry| {
         if entry.core.is_closed() {
             gone.push(WeakCore::new(&entry.core));
@@ -413,7 +413,7 @@ impl Drop for WatchAgain<'_> {
 /// What to do until something calls.
 fn settle(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     let now = Instant::now();
-    let Some(mut watch_list) = watch_list.lock_bounded(Patience::Long) else {
+    let Some(mut watch_list) = watch_list.lock_bounded(Timeout::Long) else {
         return Next::SleepUntil(now + AGAIN);
     };
     if watch_list.pools.is_empty() && watch_list.closing.is_empty() {

@@ -5,7 +5,7 @@
 use super::watch_list::{self, Call, PASSES, WatchList, WAKE_UPS};
 use super::{hook, source, trace, trim};
 use crate::raw::pool::Core;
-use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Patience, Thread};
+use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Timeout, Thread};
 use crate::sys::memory::Memory;
 use crate::sys::panics::catch_panic;
 use crate::sys::process::{epoch, janitor_is_possible};
@@ -88,7 +88,7 @@ pub struct JanitorStats {
 /// ```
 #[must_use]
 pub fn janitor_stats() -> JanitorStats {
-    let watch_list = watch_list().lock_bounded(Patience::Long);
+    let watch_list = watch_list().lock_bounded(Timeout::Long);
     let of = |watch_list: &WatchList| (watch_list.running(), watch_list.pools() as u64);
     let (running, pools) = watch_list.as_deref().map(of).unwrap_or_default();
     JanitorStats {
@@ -146,7 +146,7 @@ pub(crate) fn finish_later(core: &Core) {
 /// Wakes the janitor: the level of memory pressure may have changed.
 pub(crate) fn wake() {
     let thread = watch_list()
-        .lock_bounded(Patience::Short)
+        .lock_bounded(Timeout::Short)
         .and_then(|watch_list| watch_list.thread());
     if let Some(thread) = thread {
         thread.unpark();
@@ -197,7 +197,7 @@ mod tests {
     use super::watch_list;
     use crate::object::pool::Pool;
     use crate::raw::refs::WeakCore;
-    use crate::sync::Patience;
+    use crate::sync::Timeout;
     use crate::sync::rare::Arc;
     use crate::thread::register;
     use std::time::{Duration, Instant};
@@ -211,7 +211,7 @@ mod tests {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// An owner is held up inside its cache for as long as closing has patience, and more. (It is
+    /// An owner is held up inside its cache for as long as closing has timeout, and more. (It is
     /// this thread, which only looks as if it were inside.)
     #[test]
     fn what_closing_could_not_reach_goes_when_the_owner_has_left() {
@@ -255,7 +255,7 @@ mod tests {
             .build();
         drop(pool.get());
         // The forking thread cannot have it, so the child finds it locked for good.
-        let locked = watch_list().lock_bounded(Patience::Long).expect("not dead");
+        let locked = watch_list().lock_bounded(Timeout::Long).expect("not dead");
         // SAFETY: the child uses pools, threads and the allocator only, and leaves by `_exit`.
         let child = unsafe { libc::fork() };
         if child == 0 {

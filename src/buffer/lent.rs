@@ -48,7 +48,7 @@ use crate::object::pool::Pool;
 use crate::object::recycle::Recycle;
 use crate::raw::node::LIST_BYTES;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicBool, Figure, Ordering, Patience};
+use crate::sync::{AtomicBool, Figure, Ordering, Timeout};
 use std::thread::panicking;
 
 /// What a get that found the oldest one lent looks at, of the young ones and again of the old ones,
@@ -444,7 +444,7 @@ impl Lent {
 
     /// Lets go of all handles.
     pub(super) fn clear(&self) {
-        self.rings.sift(Some(Patience::Long), |_| false);
+        self.rings.sift(Some(Timeout::Long), |_| false);
     }
 
     /// Lets go of all handles, and of those that are yet to come.

@@ -31,7 +31,7 @@ fn exit_against_clear_drops_once() {
         pool.create().give_back(Some(0));
         let ending = thread::spawn(move || {
             pool.get(0).give_back(Some(0));
-            // With three preemptions the visitor can outlast a model's patience: the cache then
+            // With three preemptions the visitor can outlast a model's timeout: the cache then
             // keeps its number, and the pool's end finds what is in it.
             let _ = register::vacate(pool.core(), ThreadId(0));
         });

@@ -168,7 +168,7 @@ fn a_visitor_that_has_waited_opens_the_gate() {
         let owner = thread::spawn(move || _ = pool.touch_top(0));
         let _ = pool.core().clear();
         owner.join().unwrap();
-        // If the visitor's patience has run out, this one finds the mark that it has left, and goes to the depot.
+        // If the visitor's timeout has run out, this one finds the mark that it has left, and goes to the depot.
         pool.create().give_back(Some(0));
         let before = pool.core().depot.objects();
         pool.create().give_back(Some(0));

@@ -10,7 +10,7 @@ use crate::object::recipe::{Recipe, Source};
 use crate::object::recycle::Recycle;
 use crate::object::settings::Role;
 use crate::raw::refs::WeakCore;
-use crate::sync::Patience;
+use crate::sync::Timeout;
 use crate::sync::rare::Arc;
 use crate::thread::slow;
 use std::ptr::NonNull;
@@ -71,7 +71,7 @@ impl<T: Send + 'static> Pool<T> {
     /// `keep` runs with nothing held; if it panics, what it has not seen leaks.
     pub(crate) fn sift(
         &self,
-        patience: Option<Patience>,
+        patience: Option<Timeout>,
         mut keep: impl FnMut(&mut T) -> bool,
     ) -> bool
     where

@@ -12,7 +12,7 @@ use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::raw::stats::Stats;
 use crate::sync::rare::Arc;
-use crate::sync::{Mutex, Patience};
+use crate::sync::{Mutex, Timeout};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -76,7 +76,7 @@ pub(crate) fn enter(address: usize, kind: PoolKind, name: &str, member: Box<dyn 
         name: name.into(),
         member,
     });
-    let part = parts(address).find_map(|part| part.lock_bounded(Patience::Short));
+    let part = parts(address).find_map(|part| part.lock_bounded(Timeout::Short));
     let before = part.and_then(|mut part| part.insert(address, entry));
     drop(before); // after the lock
 }
@@ -84,7 +84,7 @@ pub(crate) fn enter(address: usize, kind: PoolKind, name: &str, member: Box<dyn 
 /// A pool that has entered is gone.
 pub(crate) fn leave(address: usize) {
     let gone = parts(address).find_map(|part| {
-        let mut part = part.lock_bounded(Patience::Long)?;
+        let mut part = part.lock_bounded(Timeout::Long)?;
         part.remove(&address)
     });
     drop(gone); // after the lock
@@ -94,7 +94,7 @@ pub(crate) fn leave(address: usize) {
 pub(crate) fn entries() -> Vec<Arc<Entry>> {
     let mut all = Vec::new();
     for part in &ROSTER {
-        if let Some(part) = part.lock_bounded(Patience::Long) {
+        if let Some(part) = part.lock_bounded(Timeout::Long) {
             all.extend(part.values().cloned());
         }
     }

@@ -13,7 +13,7 @@
 
 use super::node::{Batch, End, Link};
 use super::stats::Reason;
-use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Patience};
+use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Timeout};
 use std::collections::VecDeque;
 
 /// What was in a depot, the coldest first.
@@ -86,11 +86,11 @@ impl Depot {
     }
 
     /// Puts a batch at one end.
-    pub(crate) fn give(&self, batch: Batch, end: End, patience: Patience) -> Result<(), Refused> {
+    pub(crate) fn give(&self, batch: Batch, end: End, timeout: Timeout) -> Result<(), Refused> {
         if batch.is_empty() {
             return Ok(());
         }
-        let Some(mut stack) = self.stack.lock_bounded(patience) else {
+        let Some(mut stack) = self.stack.lock_bounded(timeout) else {
             return Err(Refused::Contended(batch));
         };
         if stack.closed {
@@ -106,7 +106,7 @@ impl Depot {
         let len = stack.batches.len();
         if len == stack.batches.capacity() {
             drop(stack);
-            return self.give_to_larger(batch, end, patience, len);
+            return self.give_to_larger(batch, end, timeout, len);
         }
         stack.put(batch, end);
         self.publish(&stack);
@@ -119,13 +119,13 @@ impl Depot {
         &self,
         batch: Batch,
         end: End,
-        patience: Patience,
+        timeout: Timeout,
         mut len: usize,
     ) -> Result<(), Refused> {
         loop {
             // Grow outside the lock: the allocator may be the user's own code.
             let mut larger = VecDeque::with_capacity(2 * len + 4);
-            let Some(mut stack) = self.stack.lock_bounded(patience) else {
+            let Some(mut stack) = self.stack.lock_bounded(timeout) else {
                 return Err(Refused::Contended(batch));
             };
             if stack.closed {
@@ -156,7 +156,7 @@ impl Depot {
     pub(crate) unsafe fn give_one(&self, link: *mut Link) -> Result<(), Refused> {
         // SAFETY: the caller holds the node.
         let weight = unsafe { Link::weight(link) };
-        if let Some(mut stack) = self.stack.lock_bounded(Patience::Short) {
+        if let Some(mut stack) = self.stack.lock_bounded(Timeout::Short) {
             let closed = stack.closed;
             let open = stack.top().filter(|_| !closed);
             if let Some(batch) = open.filter(|batch| batch.has_room_for(weight)) {
@@ -169,12 +169,12 @@ impl Depot {
         }
         // SAFETY: the caller holds the node and gives it up.
         let batch = unsafe { Batch::of_one(link) };
-        self.give(batch, End::Hot, Patience::Short)
+        self.give(batch, End::Hot, Timeout::Short)
     }
 
     /// Takes the hottest batch.
     pub(crate) fn take(&self) -> Option<Batch> {
-        let mut stack = self.nonempty()?.lock_bounded(Patience::Short)?;
+        let mut stack = self.nonempty()?.lock_bounded(Timeout::Short)?;
         let batch = stack.top()?.take();
         stack.took(batch.len, batch.bytes);
         self.publish(&stack);
@@ -185,7 +185,7 @@ impl Depot {
     pub(crate) fn take_one(&self) -> *mut Link {
         let stack = self
             .nonempty()
-            .and_then(|stack| stack.lock_bounded(Patience::Short));
+            .and_then(|stack| stack.lock_bounded(Timeout::Short));
         let Some(mut stack) = stack else {
             return std::ptr::null_mut();
         };
@@ -206,7 +206,7 @@ impl Depot {
     pub(crate) fn take_where(&self, mut pick: impl FnMut(*mut Link) -> bool) -> *mut Link {
         let stack = self
             .nonempty()
-            .and_then(|stack| stack.lock_bounded(Patience::Long));
+            .and_then(|stack| stack.lock_bounded(Timeout::Long));
         let Some(mut stack) = stack else {
             return std::ptr::null_mut();
         };
@@ -230,7 +230,7 @@ impl Depot {
 
     /// Takes everything; from then on, if `close`, takes nothing in.
     pub(crate) fn drain(&self, close: bool) -> Drained {
-        let Some(mut stack) = self.stack.lock_bounded(Patience::Long) else {
+        let Some(mut stack) = self.stack.lock_bounded(Timeout::Long) else {
             // The lock's holder was lost in a fork: what it guards leaks.
             return VecDeque::new().into_iter().chain(None);
         };
@@ -248,7 +248,7 @@ impl Depot {
     /// A pass begins: how many objects no thread needed during the last `intervals` (one or two).
     /// `None` when the lock could not be taken.
     pub(crate) fn surplus(&self, intervals: u32) -> Option<usize> {
-        let mut stack = self.stack.lock_bounded(Patience::Short)?;
+        let mut stack = self.stack.lock_bounded(Timeout::Short)?;
         let surplus = if intervals > 1 {
             stack.low.min(stack.low_before)
         } else {
@@ -263,7 +263,7 @@ impl Depot {
     /// the interval that ends, so they count as if they had been here all along. `None` when the
     /// lock could not be taken.
     pub(crate) fn end_interval(&self, unneeded: usize) -> Option<()> {
-        let mut stack = self.stack.lock_bounded(Patience::Short)?;
+        let mut stack = self.stack.lock_bounded(Timeout::Short)?;
         let unneeded = in_32_bits(unneeded);
         stack.low = in_32_bits(stack.objects);
         stack.low_before = stack.low_before.saturating_add(unneeded).min(stack.low);
@@ -273,7 +273,7 @@ impl Depot {
     /// Takes back what [`Depot::end_interval`] has counted of `unneeded` newcomers: they are to go at
     /// once.
     pub(crate) fn newcomers(&self, unneeded: usize) -> Option<usize> {
-        let mut stack = self.stack.lock_bounded(Patience::Short)?;
+        let mut stack = self.stack.lock_bounded(Timeout::Short)?;
         let count = in_32_bits(unneeded).min(stack.low_before);
         stack.low_before -= count;
         Some(count as usize)
@@ -281,7 +281,7 @@ impl Depot {
 
     /// Gives the stack's own memory back after a burst.
     pub(crate) fn shrink(&self) {
-        let Some(stack) = self.stack.lock_bounded(Patience::Short) else {
+        let Some(stack) = self.stack.lock_bounded(Timeout::Short) else {
             return;
         };
         let (len, capacity) = (stack.batches.len(), stack.batches.capacity());
@@ -291,7 +291,7 @@ impl Depot {
         }
         // Allocate and free outside the lock.
         let mut smaller = VecDeque::with_capacity(2 * len);
-        if let Some(mut stack) = self.stack.lock_bounded(Patience::Short) {
+        if let Some(mut stack) = self.stack.lock_bounded(Timeout::Short) {
             if stack.batches.len() <= smaller.capacity() {
                 smaller.extend(stack.batches.drain(..));
                 std::mem::swap(&mut stack.batches, &mut smaller);
@@ -305,7 +305,7 @@ impl Depot {
         if count == 0 {
             return None;
         }
-        let mut stack = self.nonempty()?.lock_bounded(Patience::Short)?;
+        let mut stack = self.nonempty()?.lock_bounded(Timeout::Short)?;
         let mut batch = stack.coldest()?.take();
         // The top of the batch is its hot end: take that off, put it back, keep the rest.
         let stays = batch.len.saturating_sub(count);

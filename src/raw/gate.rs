@@ -41,7 +41,7 @@
 //! `models/cache.rs` has the model of each, and `ci/loom-mutants.sh` weakens each and sees a
 //! model fail.
 
-use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Figure32, Ordering, Patience, Wait};
+use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Figure32, Ordering, Timeout, Wait};
 use crate::sys::fence;
 
 /// The cache has an owner. If no other reason that matters is set, the gate is open.
@@ -171,9 +171,9 @@ impl Gate {
             let wait = wait.get_or_insert_with(|| {
                 let lost = self.timed_out.load(Ordering::Relaxed) != 0;
                 Wait::new(if lost {
-                    Patience::None
+                    Timeout::None
                 } else {
-                    Patience::Short
+                    Timeout::Short
                 })
             });
             if !passing || !wait.again() {

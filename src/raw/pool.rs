@@ -95,7 +95,7 @@ pub(crate) struct Core {
     pub(super) visits: Mutex<()>,
     /// The process in which `visits` was locked last; see `visit.rs`, "Fork".
     pub(super) visit_epoch: Figure,
-    /// Whether the last visit that waited for an owner did so until its patience ran out.
+    /// Whether the last visit that waited for an owner did so until its timeout ran out.
     pub(super) stuck: AtomicBool,
     /// Objects that ending threads are handing over to the depot; see `peaks.rs`.
     pub(super) leaving: Figure32,

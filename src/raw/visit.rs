@@ -3,7 +3,7 @@
 //! A visit shuts the gates of the caches that it wants, issues one heavy fence, enters those whose owners are
 //! out, and opens each gate as soon as it is done there. An owner that stays inside has most likely lost the
 //! processor. A visitor that must get in waits for such owners one at a time, with all other gates open and
-//! `Core::visits` unlocked; so a slow owner holds up no other thread. A visitor whose patience runs out leaves a mark,
+//! `Core::visits` unlocked; so a slow owner holds up no other thread. A visitor whose timeout runs out leaves a mark,
 //! and the owner empties its own cache at its next operation (`thread/register.rs`).
 //!
 //! # Fork
@@ -18,7 +18,7 @@ use super::lists::Inside;
 use super::node::Batch;
 use super::pool::Core;
 use super::stats::{Figures, Reason, Stats, Trimmed};
-use crate::sync::{MutexGuard, Ordering, Patience, Wait, spin};
+use crate::sync::{MutexGuard, Ordering, Timeout, Wait, spin};
 use crate::sys::fence;
 use crate::sys::process::epoch;
 
@@ -33,11 +33,11 @@ impl Core {
     // ---------------------------------------------------------------- whose turn it is
 
     /// Takes the visitors' lock.
-    pub(crate) fn lock_visits(&self, patience: Patience) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) fn lock_visits(&self, timeout: Timeout) -> Option<MutexGuard<'_, ()>> {
         if self.visits_are_lost() && !self.recover_visits_slow() {
             return None;
         }
-        self.visits.lock_bounded(patience)
+        self.visits.lock_bounded(timeout)
     }
 
     /// Whether no thread of this process has been a visitor yet, but one of its parent may have.
@@ -85,25 +85,25 @@ impl Core {
     // ---------------------------------------------------------------- a visit
 
     /// Visits the occupied caches that `wanted` names. `false` when some owner was inside for longer than
-    /// `patience` (`None`: one look at each), or the barrier was refused.
+    /// `timeout` (`None`: one look at each), or the barrier was refused.
     ///
     /// `work` moves pointers and nothing else (I5). Two visitors that wait at once may each do the other's work
-    /// at a cache: those that have patience take everything out.
+    /// at a cache: those that have timeout take everything out.
     fn visit_those(
         &self,
-        patience: Option<Patience>,
+        timeout: Option<Timeout>,
         wanted: impl Fn(&Cache) -> bool,
         mut work: impl FnMut(&Cache, &mut Inside<'_>),
     ) -> bool {
-        let begun = self.begin_visit(patience.unwrap_or(Patience::Short), wanted);
+        let begun = self.begin_visit(timeout.unwrap_or(Timeout::Short), wanted);
         let Some(begun) = begun else {
             return false;
         };
         let passed = begun.gates == 0 || fence::heavy();
-        let missed = begun.enter(passed, patience.is_some(), &mut work);
-        match patience {
+        let missed = begun.enter(passed, timeout.is_some(), &mut work);
+        match timeout {
             _ if !missed => true,
-            Some(patience) if passed => self.visit_missed_slow(patience, work),
+            Some(timeout) if passed => self.visit_missed_slow(timeout, work),
             _ => false,
         }
     }
@@ -112,10 +112,10 @@ impl Core {
     /// visitors' lock could not be taken.
     fn begin_visit(
         &self,
-        patience: Patience,
+        timeout: Timeout,
         wanted: impl Fn(&Cache) -> bool,
     ) -> Option<Begun<'_>> {
-        let visits = self.lock_visits(patience)?;
+        let visits = self.lock_visits(timeout)?;
         let mut gates = 0;
         self.each_cache(|cache| {
             if cache.is_occupied() && wanted(cache) {
@@ -132,22 +132,22 @@ impl Core {
 
     /// The first half of [`Core::visit`]: for several visits at once, which share a fence.
     pub(crate) fn begin_visit_to_all(&self) -> Option<Begun<'_>> {
-        self.begin_visit(Patience::Short, |_| true)
+        self.begin_visit(Timeout::Short, |_| true)
     }
 
     /// Waits for the owners that a visit has missed, one at a time.
     #[cold]
     fn visit_missed_slow(
         &self,
-        patience: Patience,
+        timeout: Timeout,
         mut work: impl FnMut(&Cache, &mut Inside<'_>),
     ) -> bool {
         // Relaxed: a hint. In a forked child, an owner that was lost inside never leaves.
         let stuck = self.stuck.load(Ordering::Relaxed);
-        let mut wait = Wait::new(if stuck { Patience::Short } else { patience });
+        let mut wait = Wait::new(if stuck { Timeout::Short } else { timeout });
         loop {
             let mut left = false;
-            if let Some(visits) = self.lock_visits(Patience::Short) {
+            if let Some(visits) = self.lock_visits(Timeout::Short) {
                 self.each_cache(|cache| {
                     if !cache.gate.has(MISSED) {
                         return;
@@ -176,7 +176,7 @@ impl Core {
         self.stuck.store(true, Ordering::Relaxed);
         // Its owner empties it, when it comes back.
         self.note_drain_request();
-        if let Some(_visits) = self.lock_visits(patience) {
+        if let Some(_visits) = self.lock_visits(timeout) {
             self.each_cache(|cache| {
                 if cache.gate.has(MISSED) {
                     cache.gate.set(MISSED, false);
@@ -200,17 +200,17 @@ impl Core {
     pub(crate) fn empty(&self, close: bool) -> (Batch, bool) {
         if close {
             self.say_closed();
-            if let Some(_visits) = self.lock_visits(Patience::Long) {
+            if let Some(_visits) = self.lock_visits(Timeout::Long) {
                 self.each_cache(|cache| cache.gate.set(INACTIVE, true));
             }
         }
-        self.drain(Some(Patience::Long), close)
+        self.drain(Some(Timeout::Long), close)
     }
 
-    fn drain(&self, patience: Option<Patience>, close: bool) -> (Batch, bool) {
+    fn drain(&self, timeout: Option<Timeout>, close: bool) -> (Batch, bool) {
         let mut all = Batch::EMPTY;
         let reached = self.visit_those(
-            patience,
+            timeout,
             |_| true,
             |_, inside| {
                 for batch in inside.drain(&self.limits) {
@@ -224,17 +224,17 @@ impl Core {
         (all, reached)
     }
 
-    /// Hands everything idle out to the caller; and whether that was all there is. With patience it
+    /// Hands everything idle out to the caller; and whether that was all there is. With timeout it
     /// looks again a few times for objects that are in use, since those come back within a moment.
     ///
     /// An object that was idle before is not missed unnoticed: the thread that took it left its cache,
     /// or the depot's lock, before this call got there.
-    pub(crate) fn take_all(&self, patience: Option<Patience>) -> (Batch, bool) {
+    pub(crate) fn take_all(&self, timeout: Option<Timeout>) -> (Batch, bool) {
         let mut all = Batch::EMPTY;
-        let mut wait = Wait::new(Patience::Short);
+        let mut wait = Wait::new(Timeout::Short);
         for _ in 0..SWEEPS {
-            all.append(self.drain(patience, false).0);
-            if patience.is_none() || self.nodes() <= all.len || !wait.again() {
+            all.append(self.drain(timeout, false).0);
+            if timeout.is_none() || self.nodes() <= all.len || !wait.again() {
                 break;
             }
         }
@@ -272,7 +272,7 @@ impl Core {
     /// slow path and finds out there.
     pub(crate) fn set_enabled(&self, on: bool) {
         self.say_switched(on);
-        if let Some(_visits) = self.lock_visits(Patience::Long) {
+        if let Some(_visits) = self.lock_visits(Timeout::Long) {
             // As it is now: another thread may have switched since.
             let inactive = self.is_inactive();
             self.each_cache(|cache| cache.gate.set(INACTIVE, inactive));
@@ -401,7 +401,7 @@ impl Core {
 mod tests {
     use super::RECOVERING;
     use crate::object::pool::Pool;
-    use crate::sync::{Ordering, Patience};
+    use crate::sync::{Ordering, Timeout};
     use crate::sys::process::epoch;
 
     /// In a child, two threads may find the visits lost at once. The second one comes when the first has opened
@@ -410,12 +410,12 @@ mod tests {
     fn visits_that_were_recovered_are_not_taken_from_their_next_visitor() {
         let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
         let core = pool.core();
-        let visits = core.lock_visits(Patience::Short);
+        let visits = core.lock_visits(Timeout::Short);
         assert!(visits.is_some());
         assert!(core.recover_visits_slow());
         assert!(core.visits.try_lock().is_none(), "unlocked under a visitor");
         drop(visits);
-        assert!(core.lock_visits(Patience::Short).is_some());
+        assert!(core.lock_visits(Timeout::Short).is_some());
     }
 
     /// The parent was forked while one of its threads was recovering.
@@ -426,7 +426,7 @@ mod tests {
         let of_parent = (epoch() + 1) | RECOVERING; // any other process's
         core.visit_epoch.store(of_parent, Ordering::Relaxed);
         std::mem::forget(core.visits.try_lock());
-        assert!(core.lock_visits(Patience::Short).is_some());
+        assert!(core.lock_visits(Timeout::Short).is_some());
         assert_eq!(core.visit_epoch.load(Ordering::Relaxed), epoch());
     }
 

@@ -44,7 +44,7 @@ pub(crate) type FigurePtr<T> = std::sync::atomic::AtomicPtr<T>;
 
 /// How long an operation tries before it gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum Timeout {
     /// An owner on its slow path: some microseconds, then it creates or drops instead.
     Short,
     /// A visitor that must get in (`clear`, closing, thread exit): a fifth of a second and more.
@@ -53,7 +53,7 @@ pub(crate) enum Patience {
     None,
 }
 
-/// A bounded wait: yields `true` until the patience is used up.
+/// A bounded wait: yields `true` until the timeout is used up.
 #[derive(Debug)]
 pub(crate) struct Wait {
     left: u32,
@@ -61,11 +61,11 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    pub(crate) fn new(patience: Patience) -> Self {
-        let left = match patience {
-            Patience::Short => SHORT_TRIES,
-            Patience::Long => LONG_TRIES,
-            Patience::None => 0,
+    pub(crate) fn new(timeout: Timeout) -> Self {
+        let left = match timeout {
+            Timeout::Short => SHORT_TRIES,
+            Timeout::Long => LONG_TRIES,
+            Timeout::None => 0,
         };
         Self {
             left,
@@ -73,7 +73,7 @@ impl Wait {
         }
     }
 
-    /// Waits a little; `false` once the patience is used up.
+    /// Waits a little; `false` once the timeout is used up.
     pub(crate) fn again(&mut self) -> bool {
         if self.left == 0 {
             return false;
@@ -88,16 +88,16 @@ impl<T> Mutex<T> {
     /// Takes the lock within a bounded number of tries, or gives up. After some waits have timed out,
     /// one after the other, the next ones are shorter, until one gets the lock: a lock whose holder was lost
     /// in a fork costs a try and not a wait.
-    pub(crate) fn lock_bounded(&self, patience: Patience) -> Option<MutexGuard<'_, T>> {
+    pub(crate) fn lock_bounded(&self, timeout: Timeout) -> Option<MutexGuard<'_, T>> {
         let mut wait = None;
         loop {
             if let Some(guard) = self.try_lock() {
                 self.acquired();
                 return Some(guard);
             }
-            let wait = wait.get_or_insert_with(|| Wait::new(self.cut(patience)));
+            let wait = wait.get_or_insert_with(|| Wait::new(self.cut(timeout)));
             if !wait.again() {
-                self.timed_out(patience);
+                self.timed_out(timeout);
                 return None;
             }
         }
@@ -106,7 +106,7 @@ impl<T> Mutex<T> {
 
 #[cfg(not(repool_loom))]
 mod real {
-    use super::Patience;
+    use super::Timeout;
     pub(crate) use crossbeam_utils::Backoff;
     pub(crate) use parking_lot::{Mutex as RawMutex, MutexGuard};
     pub(crate) use std::sync::atomic::{
@@ -159,20 +159,20 @@ mod real {
             self.raw.try_lock()
         }
 
-        /// The patience that is left after waits that timed out. A short one says nothing to callers that
+        /// The timeout that is left after waits that timed out. A short one says nothing to callers that
         /// must get in.
-        pub(super) fn cut(&self, patience: Patience) -> Patience {
+        pub(super) fn cut(&self, timeout: Timeout) -> Timeout {
             let timeouts = self.timeouts.load(Ordering::Relaxed);
-            match patience {
-                Patience::Long if timeouts == DEAD => Patience::Short,
-                Patience::Short if timeouts >= STUCK => Patience::None,
-                patience => patience,
+            match timeout {
+                Timeout::Long if timeouts == DEAD => Timeout::Short,
+                Timeout::Short if timeouts >= STUCK => Timeout::None,
+                other => other,
             }
         }
 
-        pub(super) fn timed_out(&self, patience: Patience) {
+        pub(super) fn timed_out(&self, timeout: Timeout) {
             let before = self.timeouts.load(Ordering::Relaxed);
-            let now = if patience == Patience::Long {
+            let now = if timeout == Timeout::Long {
                 DEAD
             } else {
                 before.saturating_add(1).min(STUCK)
@@ -221,7 +221,7 @@ mod real {
 
 #[cfg(repool_loom)]
 mod model {
-    use super::Patience;
+    use super::Timeout;
     pub(crate) use crate::models::time::{Instant, Thread, park, park_timeout};
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::MutexGuard;
@@ -266,8 +266,8 @@ mod model {
             self.0.try_lock().ok()
         }
 
-        pub(super) fn cut(&self, patience: Patience) -> Patience {
-            patience
+        pub(super) fn cut(&self, timeout: Timeout) -> Timeout {
+            timeout
         }
 
         /// No model forks.
@@ -275,7 +275,7 @@ mod model {
             unreachable!("no model forks");
         }
 
-        pub(super) fn timed_out(&self, _patience: Patience) {}
+        pub(super) fn timed_out(&self, _patience: Timeout) {}
 
         pub(super) fn acquired(&self) {}
     }
@@ -289,13 +289,13 @@ mod tests {
     fn a_lock_that_is_given_up_costs_a_try_until_a_thread_gets_it() {
         let mutex = Mutex::new(0);
         let held = mutex.try_lock();
-        assert!(mutex.lock_bounded(Patience::Long).is_none());
+        assert!(mutex.lock_bounded(Timeout::Long).is_none());
         for _ in 0..300 {
-            assert!(mutex.lock_bounded(Patience::Short).is_none());
+            assert!(mutex.lock_bounded(Timeout::Short).is_none());
         }
         drop(held);
         for _ in 0..2 {
-            let guard = mutex.lock_bounded(Patience::Short);
+            let guard = mutex.lock_bounded(Timeout::Short);
             assert!(guard.is_some_and(|value| *value == 0));
         }
     }

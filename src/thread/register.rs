@@ -11,7 +11,7 @@ use crate::raw::cache::Cache;
 use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Reason;
-use crate::sync::Patience;
+use crate::sync::Timeout;
 use crate::sys::thread_id::ThreadId;
 
 #[cfg(not(repool_loom))]
@@ -36,7 +36,7 @@ fn register_slow(core: &Core, cache: &Cache) -> bool {
     if core.is_closed() || !remember(core) {
         return false;
     }
-    let visits = core.lock_visits(Patience::Short);
+    let visits = core.lock_visits(Timeout::Short);
     let Some(visits) = visits.filter(|_| !core.is_closed()) else {
         unremember(core);
         return false;
@@ -56,7 +56,7 @@ pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
     let Some(cache) = (unsafe { cache.as_ref() }).filter(|cache| cache.is_occupied()) else {
         return true;
     };
-    let Some(visits) = core.lock_visits(Patience::Long) else {
+    let Some(visits) = core.lock_visits(Timeout::Long) else {
         return false;
     };
     let leaving = core.leaves(cache);
@@ -65,7 +65,7 @@ pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
     drop(visits);
     let mut dropping = Batch::EMPTY;
     for batch in [spare, loaded] {
-        if let Err(refused) = core.depot.give(batch, End::Hot, Patience::Long) {
+        if let Err(refused) = core.depot.give(batch, End::Hot, Timeout::Long) {
             dropping.append(core.count_refused(refused));
         }
     }
@@ -86,7 +86,7 @@ pub(crate) fn reopen_slow(core: &Core, cache: &Cache) -> bool {
     if !cache.is_drain_requested() && !core.is_closed() {
         return false;
     }
-    let Some(visits) = core.lock_visits(Patience::Short) else {
+    let Some(visits) = core.lock_visits(Timeout::Short) else {
         return false;
     };
     // SAFETY: the calling thread is the owner and not inside; the visits are held.
@@ -108,7 +108,7 @@ mod local {
     use crate::raw::cache::Cache;
     use crate::raw::pool::Core;
     use crate::raw::refs::WeakCore;
-    use crate::sync::{Mutex, Patience};
+    use crate::sync::{Mutex, Timeout};
     use crate::sys::fence;
     use crate::sys::panics::swallow;
     use crate::sys::thread_id::{BUCKETS, CurrentThread, State, ThreadId, current};
@@ -169,7 +169,7 @@ mod local {
     #[cold]
     fn register_slow() -> Option<ThreadId> {
         let id = EXIT.try_with(|exit| {
-            let id = IDS.lock_bounded(Patience::Short)?.take()?;
+            let id = IDS.lock_bounded(Timeout::Short)?.take()?;
             exit.id.set(Some(id));
             Some(id)
         });
@@ -216,7 +216,7 @@ mod local {
             if !vacated {
                 return;
             }
-            if let Some(mut ids) = IDS.lock_bounded(Patience::Long) {
+            if let Some(mut ids) = IDS.lock_bounded(Timeout::Long) {
                 ids.give_back(id);
             }
         }

@@ -13,7 +13,7 @@ use crate::raw::node::{Batch, End, LIST_LEN, Link};
 use crate::raw::pool::Core;
 use crate::raw::refs::{DiscardOnDrop, WeakCore};
 use crate::raw::stats::Reason;
-use crate::sync::Patience;
+use crate::sync::Timeout;
 use crate::sys::thread_id::ThreadId;
 use std::ptr;
 
@@ -373,7 +373,7 @@ pub(crate) fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
 pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
     // SAFETY: the caller's.
     let this = unsafe { &*core };
-    if let Err(refused) = this.depot.give(batch, end, Patience::Short) {
+    if let Err(refused) = this.depot.give(batch, end, Timeout::Short) {
         this.drop_batch(this.count_refused(refused));
     }
 }

@@ -6,7 +6,7 @@
 //! allocates is allocated under the lock, which no pool without diagnostics waits for.
 
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicUsize, Instant, Mutex, MutexGuard, Ordering, Patience};
+use crate::sync::{AtomicUsize, Instant, Mutex, MutexGuard, Ordering, Timeout};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
@@ -73,7 +73,7 @@ pub fn leaks() -> Vec<Leak> {
         BTreeMap::new();
     let now = Instant::now();
     for part in &PARTS {
-        let Some(part) = part.lock_bounded(Patience::Long) else {
+        let Some(part) = part.lock_bounded(Timeout::Long) else {
             continue;
         };
         for record in part.values() {
@@ -117,7 +117,7 @@ static PARTS: [Mutex<BTreeMap<usize, Record>>; COUNT] =
 
 /// The part with the record of the node at this address.
 fn part(node: usize) -> Option<MutexGuard<'static, BTreeMap<usize, Record>>> {
-    PARTS[node / 64 % COUNT].lock_bounded(Patience::Long)
+    PARTS[node / 64 % COUNT].lock_bounded(Timeout::Long)
 }
 
 /// A guard has it from now on.

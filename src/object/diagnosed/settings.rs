@@ -4,7 +4,7 @@
 //! its name, [`Diagnostics::set_default`], `REPOOL_DIAGNOSTICS` in the environment. The lock is only ever tried.
 
 use crate::sync::rare::OnceLock;
-use crate::sync::{Mutex, Patience};
+use crate::sync::{Mutex, Timeout};
 use std::collections::BTreeMap;
 
 /// What a pool is watched for, in tests and in staging (feature `diagnostics`).
@@ -143,7 +143,7 @@ type Set = BTreeMap<Option<String>, Diagnostics>;
 static SET: Mutex<Set> = Mutex::new(BTreeMap::new());
 
 fn set(name: Option<String>, diagnostics: Diagnostics) {
-    if let Some(mut set) = SET.lock_bounded(Patience::Long) {
+    if let Some(mut set) = SET.lock_bounded(Timeout::Long) {
         set.insert(name, diagnostics);
     }
 }
@@ -177,7 +177,7 @@ impl Choice {
 }
 
 fn set_for(name: Option<&str>) -> Option<Diagnostics> {
-    let set = SET.lock_bounded(Patience::Short)?;
+    let set = SET.lock_bounded(Timeout::Short)?;
     let own = name.and_then(|name| set.get(&Some(name.to_owned())));
     own.or_else(|| set.get(&None)).copied()
 }

@@ -12,7 +12,7 @@ use crate::raw::node::{Batch, End, Link};
 use crate::raw::pool::Core;
 use crate::raw::refs::{DiscardOnDrop, WeakCore};
 use crate::raw::stats::Reason;
-use crate::sync::Patience;
+use crate::sync::Timeout;
 use crate::thread::slow;
 use std::panic::Location;
 use std::ptr;
@@ -155,7 +155,7 @@ unsafe fn keep(core: *const Core, link: *mut Link, weight: usize) {
     unsafe { Link::set_weight(link, weight) };
     // SAFETY: the caller holds the node and gives it up.
     let batch = unsafe { Batch::of_one(link) };
-    match this.depot.give(batch, End::Hot, Patience::Long) {
+    match this.depot.give(batch, End::Hot, Timeout::Long) {
         Ok(()) => {
             this.counters.returned(1);
             ensure_watched(this);
