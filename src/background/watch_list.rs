@@ -21,7 +21,7 @@ use crate::sync::{
 };
 use crate::sys::memory::Level;
 use crate::sys::panics::catch_panic;
-use crate::sys::process::epoch;
+use crate::sys::process::generation;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ pub(crate) struct WatchList {
     /// Pools that are gone and could not be emptied.
     closing: Vec<Closing>,
     thread: Option<Thread>,
-    /// The epoch that `thread` lives in.
-    epoch: usize,
+    /// The generation that `thread` lives in.
+    generation: usize,
 }
 
 #[derive(Debug)]
@@ -90,8 +90,8 @@ impl Entry {
 #[derive(Debug)]
 struct Closing {
     core: WeakCore,
-    /// The owner is none of another epoch's threads.
-    epoch: usize,
+    /// The owner is none of another generation's threads.
+    generation: usize,
     tries: u32,
     due: Instant,
 }
@@ -102,12 +102,12 @@ impl WatchList {
             pools: BTreeMap::new(),
             closing: Vec::new(),
             thread: None,
-            epoch: 0,
+            generation: 0,
         }
     }
 
     pub(crate) fn running(&self) -> bool {
-        self.thread.is_some() && self.epoch == epoch()
+        self.thread.is_some() && self.generation == generation()
     }
 
     /// Pools that have had an idle object and are still there.
@@ -154,7 +154,7 @@ pub(crate) fn watch(
             return Call::NoThread;
         };
         entered.thread = Some(thread);
-        entered.epoch = epoch();
+        entered.generation = generation();
     }
     let due = Instant::now() + interval;
     let key = core.address().addr();
@@ -202,13 +202,13 @@ pub(crate) fn finish_later(
     };
     entered.closing.push(Closing {
         core: WeakCore::new(core),
-        epoch: epoch(),
+        generation: generation(),
         tries: 0,
         due: Instant::now() + FINISH_PAUSE,
     });
     if !entered.running() {
         entered.thread = start();
-        entered.epoch = epoch();
+        entered.generation = generation();
     }
     let thread = entered.thread();
     drop(entered);
@@ -304,7 +304,7 @@ fn finish(watch_list: &Mutex<WatchList>) {
         // User code; should it panic, the next try goes on where it stopped.
         let finished = catch_panic(|| closing.core.finish_closing()).unwrap_or(false);
         closing.tries += 1;
-        if finished || closing.tries >= FINISH_TRIES || closing.epoch != epoch() {
+        if finished || closing.tries >= FINISH_TRIES || closing.generation != generation() {
             let _ = catch_panic(|| drop(closing));
             continue;
         }

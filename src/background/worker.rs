@@ -8,7 +8,7 @@ use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Timeout, Thread};
 use crate::sys::memory::Memory;
 use crate::sys::panics::catch_panic;
-use crate::sys::process::{epoch, janitor_is_possible};
+use crate::sys::process::{generation, janitor_is_possible};
 use crate::sys::spawn;
 use crate::sys::timer::{self, Timer};
 use std::ptr;
@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(1);
 static FIRST: Mutex<WatchList> = Mutex::new(WatchList::new());
 /// Null, or what is used instead of [`FIRST`].
 static REPLACEMENT: AtomicPtr<Mutex<WatchList>> = AtomicPtr::new(ptr::null_mut());
-/// The epoch in which a call for the janitor last got at the watch list. Relaxed: a hint.
+/// The generation in which a call for the janitor last got at the watch list. Relaxed: a hint.
 static LOCKED_IN: AtomicUsize = AtomicUsize::new(1);
 static START_FAILED: Timer = Timer::new();
 
@@ -116,12 +116,12 @@ fn call_for(core: &Core, interval: Duration) -> bool {
     let first = watch_list();
     let mut called = call(first);
     // Had a thread of this process got at it before, its holder would be one as well.
-    if called == Call::Locked && LOCKED_IN.load(Ordering::Relaxed) != epoch() {
+    if called == Call::Locked && LOCKED_IN.load(Ordering::Relaxed) != generation() {
         replace(first);
         called = call(watch_list());
     }
     if called == Call::Answered {
-        LOCKED_IN.store(epoch(), Ordering::Relaxed);
+        LOCKED_IN.store(generation(), Ordering::Relaxed);
     }
     // Locked: the next return on a slow path calls again.
     called != Call::NoThread

@@ -37,7 +37,7 @@ use crate::sync::{
 };
 use crate::sys::panics::swallow;
 use crate::sys::thread_id::ThreadId;
-use crate::sys::process::epoch;
+use crate::sys::process::generation;
 use crate::sys::timer::Timer;
 use std::mem::offset_of;
 use std::ptr;
@@ -94,7 +94,7 @@ pub(crate) struct Core {
     /// Visitors take turns. Guards the reasons at the gates, and the list of caches.
     pub(super) visits: Mutex<()>,
     /// The process in which `visits` was locked last; see `visit.rs`, "Fork".
-    pub(super) visit_epoch: Figure,
+    pub(super) visit_generation: Figure,
     /// Whether the last visit that waited for an owner did so until its timeout ran out.
     pub(super) stuck: AtomicBool,
     /// Objects that ending threads are handing over to the depot; see `peaks.rs`.
@@ -104,7 +104,7 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// Returns that passes have seen.
     pub(crate) returned_at_pass: Figure,
-    /// The janitor's epoch while it watches this pool; [`UNWATCHED`], or [`MANUAL`] for good.
+    /// The janitor's generation while it watches this pool; [`UNWATCHED`], or [`MANUAL`] for good.
     watched: AtomicUsize,
     /// For passes without a janitor.
     pub(crate) ridden: Timer,
@@ -137,7 +137,7 @@ impl Core {
             depot: CachePadded::new(Depot::new()),
             limits,
             visits: Mutex::new(()),
-            visit_epoch: Figure::new(epoch()),
+            visit_generation: Figure::new(generation()),
             stuck: AtomicBool::new(false),
             leaving: Figure32::new(0),
             newest: AtomicPtr::new(ptr::null_mut()),
@@ -484,14 +484,14 @@ impl Core {
     pub(crate) fn is_watched(&self) -> bool {
         // Relaxed: see `watch_list::janitor_passes` for what orders it.
         let watched = self.watched.load(Ordering::Relaxed);
-        watched == MANUAL || watched == epoch()
+        watched == MANUAL || watched == generation()
     }
 
     pub(crate) fn set_watched(&self, watched: bool) {
         if self.interval.is_some() {
             // Relaxed: as above.
             self.watched
-                .store(if watched { epoch() } else { UNWATCHED }, Ordering::Relaxed);
+                .store(if watched { generation() } else { UNWATCHED }, Ordering::Relaxed);
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! # Fork
 //! A child has no visitors, but may inherit `Core::visits` locked and gates shut by one that its parent had. The
-//! first thread that comes for the lock in a new process finds `visit_epoch` behind. It alone may then open what a
+//! first thread that comes for the lock in a new process finds `visit_generation` behind. It alone may then open what a
 //! lost visitor has left shut; other threads do without the lock until it is done.
 
 use super::cache::Cache;
@@ -20,13 +20,13 @@ use super::pool::Core;
 use super::stats::{Figures, Reason, Stats, Trimmed};
 use crate::sync::{MutexGuard, Ordering, Timeout, Wait, spin};
 use crate::sys::fence;
-use crate::sys::process::epoch;
+use crate::sys::process::generation;
 
 /// How many times a visitor that also wants what is in use looks for it.
 const SWEEPS: usize = 8;
 /// How often a visitor looks whether an owner leaves, before it lets the owner in again.
 const LOOKS: usize = if cfg!(repool_loom) { 1 } else { 32 };
-/// Set in `visit_epoch` beside the epoch while a thread of that process opens what lost visitors have left shut.
+/// Set in `visit_generation` beside the generation while a thread of that process opens what lost visitors have left shut.
 const RECOVERING: usize = 1 << (usize::BITS - 1);
 
 impl Core {
@@ -43,19 +43,19 @@ impl Core {
     /// Whether no thread of this process has been a visitor yet, but one of its parent may have.
     pub(crate) fn visits_are_lost(&self) -> bool {
         // Relaxed: changes in a process that has one thread, or is about to be recovered by one.
-        self.visit_epoch.load(Ordering::Relaxed) != epoch()
+        self.visit_generation.load(Ordering::Relaxed) != generation()
     }
 
     /// Opens what visitors of the parent process have left shut. `false`: another thread is doing it.
     #[cold]
     pub(crate) fn recover_visits_slow(&self) -> bool {
-        let (now, before) = (epoch(), self.visit_epoch.load(Ordering::Relaxed));
+        let (now, before) = (generation(), self.visit_generation.load(Ordering::Relaxed));
         if before == now {
             return true; // another thread has done it since the caller looked, and the lock is in use
         }
         let claimed = before != now | RECOVERING
             && self
-                .visit_epoch
+                .visit_generation
                 // Relaxed: one thread wins, and what it does is published by the lock.
                 .compare_exchange(
                     before,
@@ -69,7 +69,7 @@ impl Core {
         }
         let held = self.visits.try_lock();
         let held = held.or_else(|| {
-            // SAFETY: no thread of this process comes to the lock before `visit_epoch` says that it may, so
+            // SAFETY: no thread of this process comes to the lock before `visit_generation` says that it may, so
             // the holder was lost in the fork.
             unsafe { self.visits.unlock_lost() };
             self.visits.try_lock()
@@ -78,7 +78,7 @@ impl Core {
             self.each_cache(|cache| cache.gate.set(VISIT | MISSED, false));
             drop(visits);
         }
-        self.visit_epoch.store(now, Ordering::Relaxed);
+        self.visit_generation.store(now, Ordering::Relaxed);
         true
     }
 
@@ -402,7 +402,7 @@ mod tests {
     use super::RECOVERING;
     use crate::object::pool::Pool;
     use crate::sync::{Ordering, Timeout};
-    use crate::sys::process::epoch;
+    use crate::sys::process::generation;
 
     /// In a child, two threads may find the visits lost at once. The second one comes when the first has opened
     /// them, and when a visitor of the child has them.
@@ -423,11 +423,11 @@ mod tests {
     fn a_recovery_that_was_lost_in_a_fork_is_done_again() {
         let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
         let core = pool.core();
-        let of_parent = (epoch() + 1) | RECOVERING; // any other process's
-        core.visit_epoch.store(of_parent, Ordering::Relaxed);
+        let of_parent = (generation() + 1) | RECOVERING; // any other process's
+        core.visit_generation.store(of_parent, Ordering::Relaxed);
         std::mem::forget(core.visits.try_lock());
         assert!(core.lock_visits(Timeout::Short).is_some());
-        assert_eq!(core.visit_epoch.load(Ordering::Relaxed), epoch());
+        assert_eq!(core.visit_generation.load(Ordering::Relaxed), generation());
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! What is true of the whole process: which fork it is, and whether it may have a janitor.
 //!
 //! # Epochs
-//! A forked child has the parent's memory and none of its other threads. [`epoch`] differs between the
+//! A forked child has the parent's memory and none of its other threads. [`generation`] differs between the
 //! two, so what a lost thread left behind can be told from what a live one is doing.
 //!
-//! Linux (from 4.14) clears a page in each child, however the child was made: a new epoch begins when the
+//! Linux (from 4.14) clears a page in each child, however the child was made: a new generation begins when the
 //! page reads 0. Elsewhere, and where the kernel refuses, a handler of `pthread_atfork` counts, which
 //! misses a child made by the system call itself.
 //!
 //! # Orderings
-//! - `CURRENT`: publish Release, read Acquire: the reader sees the first epoch in the page.
-//! - the epoch itself, and `LAST`: Relaxed. They change in a child only, and publish nothing.
+//! - `CURRENT`: publish Release, read Acquire: the reader sees the first generation in the page.
+//! - the generation itself, and `LAST`: Relaxed. They change in a child only, and publish nothing.
 
 use crate::sync::rare::OnceLock;
 
-pub(crate) use self::epochs::epoch;
+pub(crate) use self::generations::generation;
 
 /// Whether this process may have a janitor at all. `REPOOL_JANITOR=off` in the environment says no;
 /// wasm has no threads. Miri reports a thread that is still there when `main` returns, so it has a
@@ -56,40 +56,40 @@ fn janitor() -> Janitor {
 }
 
 #[cfg(all(unix, not(miri), not(repool_loom)))]
-mod epochs {
+mod generations {
     use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
     use std::ptr;
 
-    /// Where the epoch is: null before the first look, then the page that children find wiped, or
+    /// Where the generation is: null before the first look, then the page that children find wiped, or
     /// [`LAST`].
     static CURRENT: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
-    /// The largest epoch so far.
+    /// The largest generation so far.
     static LAST: AtomicUsize = AtomicUsize::new(1);
 
     /// Differs between a process and its forked children. Never zero.
     #[inline]
-    pub(crate) fn epoch() -> usize {
+    pub(crate) fn generation() -> usize {
         // Acquire: pairs with the Release in `set_up`.
         let current = CURRENT.load(Ordering::Acquire);
         if !current.is_null() {
             // SAFETY: a static, or a page that is never unmapped.
-            let epoch = unsafe { (*current).load(Ordering::Relaxed) };
-            if epoch != 0 {
-                return epoch;
+            let generation = unsafe { (*current).load(Ordering::Relaxed) };
+            if generation != 0 {
+                return generation;
             }
         }
-        epoch_slow(current)
+        generation_slow(current)
     }
 
     /// The first look in a process, or in a child.
     #[cold]
-    fn epoch_slow(current: *mut AtomicUsize) -> usize {
+    fn generation_slow(current: *mut AtomicUsize) -> usize {
         if current.is_null() {
             return set_up();
         }
         // Taken before it is set: what this child's own children copy is never behind.
         let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        // SAFETY: as in `epoch`.
+        // SAFETY: as in `generation`.
         let set =
             unsafe { (*current).compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) };
         // Another thread of the child may have been faster.
@@ -106,7 +106,7 @@ mod epochs {
             unsafe { (*page).store(first, Ordering::Relaxed) };
             page
         };
-        // Release: pairs with the Acquire in `epoch`. Relaxed: the other thread's page is only asked
+        // Release: pairs with the Acquire in `generation`. Relaxed: the other thread's page is only asked
         // for by the next look.
         let published = CURRENT.compare_exchange(
             ptr::null_mut(),
@@ -187,8 +187,8 @@ mod epochs {
 
 /// Where nothing forks: Windows, wasm, Miri and loom.
 #[cfg(not(all(unix, not(miri), not(repool_loom))))]
-mod epochs {
-    pub(crate) fn epoch() -> usize {
+mod generations {
+    pub(crate) fn generation() -> usize {
         1
     }
 }
