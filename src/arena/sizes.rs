@@ -25,7 +25,7 @@
 //! All atomics are Relaxed: they publish nothing. Two threads that count at once may lose a count,
 //! which delays or hastens a cut by that much.
 
-use crate::sync::{Figure, Ordering};
+use crate::sync::{StatUsize, Ordering};
 use std::cell::Cell;
 
 /// A chunk of a page, with bumpalo's footer and the allocator's own words, in bytes.
@@ -61,15 +61,15 @@ pub(super) struct Sizes {
     /// An arena of more bytes is not kept.
     limit: usize,
     /// Arenas made.
-    made: Figure,
+    made: StatUsize,
     /// Requests counted.
-    now: Figure,
+    now: StatUsize,
     /// An index into [`PATIENCE`].
-    patience: Figure,
+    patience: StatUsize,
     /// Passes run.
-    passes: Figure,
+    passes: StatUsize,
     /// What `now` was, plus one, when a request last needed as many bytes; 0: never.
-    last: [Figure; LEVELS],
+    last: [StatUsize; LEVELS],
 }
 
 /// What one arena knows of its size.
@@ -117,11 +117,11 @@ impl Sizes {
         Self {
             first: first.min(limit),
             limit,
-            made: Figure::new(0),
-            now: Figure::new(0),
-            patience: Figure::new(0),
-            passes: Figure::new(0),
-            last: [const { Figure::new(0) }; LEVELS],
+            made: StatUsize::new(0),
+            now: StatUsize::new(0),
+            patience: StatUsize::new(0),
+            passes: StatUsize::new(0),
+            last: [const { StatUsize::new(0) }; LEVELS],
         }
     }
 

@@ -8,7 +8,7 @@
 
 use super::watch_list::WatchList;
 use super::worker;
-use crate::sync::{Figure, MutexGuard, Ordering, Timeout};
+use crate::sync::{StatUsize, MutexGuard, Ordering, Timeout};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
@@ -20,7 +20,7 @@ thread_local! {
 
 /// Called under the watch list's lock.
 pub(super) fn install() {
-    static INSTALLED: Figure = Figure::new(0);
+    static INSTALLED: StatUsize = StatUsize::new(0);
     // Relaxed: under a lock.
     if INSTALLED.swap(1, Ordering::Relaxed) == 0 {
         // SAFETY: the handlers are plain functions that neither unwind nor allocate.

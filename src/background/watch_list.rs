@@ -17,7 +17,7 @@ use super::{hook, trace};
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::sync::{
-    Figure, Instant, Mutex, MutexGuard, Ordering, Timeout, Thread, park, park_timeout,
+    StatUsize, Instant, Mutex, MutexGuard, Ordering, Timeout, Thread, park, park_timeout,
 };
 use crate::sys::memory::Level;
 use crate::sys::panics::catch_panic;
@@ -42,8 +42,8 @@ const TOGETHER: usize = 64;
 /// How soon to look again when the watch list could not be locked.
 const AGAIN: Duration = Duration::from_millis(10);
 
-pub(super) static PASSES: Figure = Figure::new(0);
-pub(super) static WAKE_UPS: Figure = Figure::new(0);
+pub(super) static PASSES: StatUsize = StatUsize::new(0);
+pub(super) static WAKE_UPS: StatUsize = StatUsize::new(0);
 
 #[derive(Debug)]
 pub(crate) struct WatchList {

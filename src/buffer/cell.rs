@@ -24,7 +24,7 @@ use crate::raw::refs::WeakCore;
 use crate::raw::stats::Reason;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
-use crate::sync::{Figure, Ordering};
+use crate::sync::{StatUsize, Ordering};
 use bytes::BytesMut;
 use std::fmt;
 
@@ -42,7 +42,7 @@ pub(crate) struct Class {
     pub(super) wipes: bool,
     pub(super) lent: Lent,
     /// Trim passes so far.
-    pub(super) passes: Figure,
+    pub(super) passes: StatUsize,
     pub(super) origin: Weak<dyn Origin>,
     /// Of the pool that was made with this class, before anything else saw either of them.
     pub(super) core: Lazy<WeakCore>,

@@ -27,7 +27,7 @@ use crate::object::pool::Pool;
 use crate::raw::off::Off;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
-use crate::sync::{AtomicBool, AtomicUsize, FigurePtr, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, StatPtr, Ordering};
 use bytes::BytesMut;
 use std::ops::Range;
 use std::ptr;
@@ -46,7 +46,7 @@ pub(super) struct Inner {
     /// Once it was switched off.
     off: Lazy<Off>,
     /// The same while buffers are plain ones; null while they are not.
-    plain: FigurePtr<Off>,
+    plain: StatPtr<Off>,
     /// By class. Made when first used.
     classes: [Lazy<Used>; ALL],
     /// Slots that gets may look at: all, or none while the pool is switched off.
@@ -73,7 +73,7 @@ impl Inner {
             classes: std::array::from_fn(|_| Lazy::new()),
             settings,
             off: Lazy::new(),
-            plain: FigurePtr::new(ptr::null_mut()),
+            plain: StatPtr::new(ptr::null_mut()),
             enabled: AtomicBool::new(true),
             open: AtomicUsize::new(SLOTS),
             me: Weak::clone(me),

@@ -48,7 +48,7 @@ use crate::object::pool::Pool;
 use crate::object::recycle::Recycle;
 use crate::raw::node::LIST_BYTES;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicBool, Figure, Ordering, Timeout};
+use crate::sync::{AtomicBool, StatUsize, Ordering, Timeout};
 use std::thread::panicking;
 
 /// What a get that found the oldest one lent looks at, of the young ones and again of the old ones,
@@ -295,9 +295,9 @@ pub(super) struct Lent {
     /// [`Origin::has_lent`]: super::cell::Origin::has_lent
     entered: AtomicBool,
     /// Operations until one looks at all handles, in a pool with limits.
-    due: Figure,
+    due: StatUsize,
     /// The capacity of the lent ones beyond what the class promises; may wrap around for a moment.
-    extra: Figure,
+    extra: StatUsize,
 }
 
 impl Lent {
@@ -314,8 +314,8 @@ impl Lent {
                 .build(),
             tallies,
             entered: AtomicBool::new(false),
-            due: Figure::new(0),
-            extra: Figure::new(0),
+            due: StatUsize::new(0),
+            extra: StatUsize::new(0),
         }
     }
 

@@ -5,7 +5,7 @@ use super::class;
 use super::lent::Lent;
 use crate::object::pool::Pool;
 use crate::object::settings::Settings as Common;
-use crate::sync::Figure;
+use crate::sync::StatUsize;
 use crate::sync::Ordering;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
@@ -53,7 +53,7 @@ impl Settings {
             limit: self.common.most_bytes(size),
             wipes: self.wipes(),
             lent: Lent::new(),
-            passes: Figure::new(0),
+            passes: StatUsize::new(0),
             origin,
             core: Lazy::new(),
         }

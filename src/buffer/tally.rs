@@ -10,26 +10,26 @@
 
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicBool, Figure, Ordering};
+use crate::sync::{AtomicBool, StatUsize, Ordering};
 
 /// The figures of one ring, since the first that had this tally.
 #[derive(Debug)]
 pub(super) struct Tally {
     /// Handles that came into the ring.
-    came: Figure,
+    came: StatUsize,
     /// Those that left it and were handed out again at once, which the class's pool has not seen.
-    again: Figure,
+    again: StatUsize,
     /// Those that left it otherwise.
-    left: Figure,
+    left: StatUsize,
     taken: AtomicBool,
 }
 
 impl Tally {
     fn new() -> Self {
         Self {
-            came: Figure::new(0),
-            again: Figure::new(0),
-            left: Figure::new(0),
+            came: StatUsize::new(0),
+            again: StatUsize::new(0),
+            left: StatUsize::new(0),
             taken: AtomicBool::new(false),
         }
     }
@@ -60,7 +60,7 @@ impl Tally {
 }
 
 #[inline(always)]
-fn add(figure: &Figure, more: usize) {
+fn add(figure: &StatUsize, more: usize) {
     // Relaxed: there is one writer.
     let sum = figure.load(Ordering::Relaxed).wrapping_add(more);
     figure.store(sum, Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl Tallies {
         let [mut came, mut again, mut left] = [0_u64; 3];
         let mut place = &self.first;
         while let Some(Entry { tally, next }) = place.get() {
-            let read = |figure: &Figure| figure.load(Ordering::Relaxed) as u64;
+            let read = |figure: &StatUsize| figure.load(Ordering::Relaxed) as u64;
             // What left first: no handle is seen to go that was not seen to come.
             left += read(&tally.left);
             again += read(&tally.again);

@@ -25,7 +25,7 @@
 use crate::raw::node::Link;
 use crate::raw::off::Off;
 use crate::raw::pool::Core;
-use crate::sync::{AtomicPtr, AtomicU8, Figure, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, StatUsize, Ordering};
 use crate::sys::thread_id::{CurrentThread, current};
 use crate::thread::register;
 use std::alloc::{self, Layout};
@@ -374,13 +374,13 @@ struct Shared {
     /// The top one's first node.
     first: AtomicPtr<Link>,
     /// About how many there are.
-    batches: Figure,
+    batches: StatUsize,
 }
 
 static SHARED: [Shared; KINDS] = [const {
     Shared {
         first: AtomicPtr::new(ptr::null_mut()),
-        batches: Figure::new(0),
+        batches: StatUsize::new(0),
     }
 }; KINDS];
 

@@ -4,7 +4,7 @@
 //!
 //! A hit counts nothing but returns, in a word of the owner's line. The other figures
 //! follow from that: hits are what came in less what is still there. Any thread may read it
-//! ([`Cache::figures`]) at any time. Bytes are not counted on a hit: they are known exactly when a visitor has
+//! ([`Cache::stats`]) at any time. Bytes are not counted on a hit: they are known exactly when a visitor has
 //! walked the lists, and until a hit changes them.
 //!
 //! # What was tried
@@ -19,8 +19,8 @@ use super::gate::{INACTIVE, DRAIN, Gate, LISTED, MISSED, OCCUPIED, Shut};
 use super::limits::Limits;
 use super::lists::{Inside, Lists, Shown};
 use super::node::{Batch, End, Link, OpaqueCache};
-use super::stats::Figures;
-use crate::sync::{AtomicPtr, Figure, Ordering, UnsafeCell};
+use super::stats::PartStats;
+use crate::sync::{AtomicPtr, StatUsize, Ordering, UnsafeCell};
 use std::ptr;
 
 /// A thread's cache in one pool. All zero is a valid vacant cache (I9).
@@ -29,12 +29,12 @@ use std::ptr;
 pub(crate) struct Cache {
     /// What the figures were when a visitor walked the lists last ([`stamp`]); 0: the lists have been exchanged
     /// since. (The gate is 8 bytes further on: at the very start of a cache it was 10 % slower.)
-    known_at: Figure,
+    known_at: StatUsize,
     pub(super) gate: Gate,
     shown: Shown,
     lists: UnsafeCell<Lists>,
     /// What the lists weighed then.
-    known_bytes: Figure,
+    known_bytes: StatUsize,
     /// The cache that came onto the core's list before this one. Written once, before this is on it.
     pub(super) next_listed: AtomicPtr<Cache>,
 }
@@ -63,11 +63,11 @@ impl Cache {
     /// A cache that no thread owns yet.
     pub(crate) fn vacant() -> Self {
         Self {
-            known_at: Figure::new(0),
+            known_at: StatUsize::new(0),
             gate: Gate::vacant(),
             shown: Shown::new(),
             lists: UnsafeCell::new(Lists::new()),
-            known_bytes: Figure::new(0),
+            known_bytes: StatUsize::new(0),
             next_listed: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -332,7 +332,7 @@ impl Cache {
     // ---------------------------------------------------------------- figures
 
     /// What the cache has done and holds; whether the bytes are exact.
-    pub(crate) fn figures(&self) -> (Figures, bool) {
+    pub(crate) fn stats(&self) -> (PartStats, bool) {
         let returned = self.shown.returned();
         let (moved, idle) = self.moved_and_idle();
         let (bytes, known_at) = (
@@ -347,13 +347,13 @@ impl Cache {
             // The objects weigh about what those did that a visitor saw here last.
             (bytes / known_idle).saturating_mul(idle)
         };
-        let figures = Figures {
+        let stats = PartStats {
             reused: returned.wrapping_add(moved).wrapping_sub(idle),
             returned,
             idle,
             idle_bytes: if idle == 0 { 0 } else { idle_bytes },
         };
-        (figures, exact)
+        (stats, exact)
     }
 
     /// What came and went by the batch, and objects in both lists. While a slow path is at work the one may be too low
@@ -426,7 +426,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(SeqCst) {
-                    let reused = cache.figures().0.reused as isize;
+                    let reused = cache.stats().0.reused as isize;
                     assert!(reused <= 0, "{reused} are out");
                 }
             });
@@ -447,7 +447,7 @@ mod tests {
             }
             done.store(true, SeqCst);
         });
-        assert_eq!((cache.figures().0.reused, batch.len), (0, 3));
+        assert_eq!((cache.stats().0.reused, batch.len), (0, 3));
         while !batch.is_empty() {
             // SAFETY: from `into_raw` above.
             drop(unsafe { Box::from_raw(batch.pop()) });

@@ -13,7 +13,7 @@
 
 use super::node::{Batch, End, Link};
 use super::stats::Reason;
-use crate::sync::{AtomicUsize, Figure, Mutex, Ordering, Timeout};
+use crate::sync::{AtomicUsize, StatUsize, Mutex, Ordering, Timeout};
 use std::collections::VecDeque;
 
 /// What was in a depot, the coldest first.
@@ -24,7 +24,7 @@ pub(crate) type Drained =
 pub(crate) struct Depot {
     stack: Mutex<Stack>,
     objects: AtomicUsize,
-    bytes: Figure,
+    bytes: StatUsize,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Depot {
                 closed: false,
             }),
             objects: AtomicUsize::new(0),
-            bytes: Figure::new(0),
+            bytes: StatUsize::new(0),
         }
     }
 

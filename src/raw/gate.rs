@@ -41,7 +41,7 @@
 //! `models/cache.rs` has the model of each, and `ci/loom-mutants.sh` weakens each and sees a
 //! model fail.
 
-use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Figure32, Ordering, Timeout, Wait};
+use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, StatU32, Ordering, Timeout, Wait};
 use crate::sys::fence;
 
 /// The cache has an owner. If no other reason that matters is set, the gate is open.
@@ -77,7 +77,7 @@ pub(crate) struct Gate {
     /// Whether the owner's last wait at the shut gate ran out: then it does not wait again.
     timed_out: AtomicU8,
     /// How often the lists were changed otherwise than by a hit; odd while they are.
-    changes: Figure32,
+    changes: StatU32,
 }
 
 impl Gate {
@@ -88,7 +88,7 @@ impl Gate {
             busy: AtomicBool::new(false),
             reasons: AtomicU8::new(0),
             timed_out: AtomicU8::new(0),
-            changes: Figure32::new(0),
+            changes: StatU32::new(0),
         }
     }
 
@@ -258,7 +258,7 @@ impl Gate {
 #[cfg(all(test, not(repool_loom)))]
 mod tests {
     use super::{Gate, OCCUPIED};
-    use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Figure32, Ordering};
+    use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, StatU32, Ordering};
 
     /// One slow visitor must not make an owner go without its cache at each visit from then on.
     #[test]
@@ -268,7 +268,7 @@ mod tests {
             busy: AtomicBool::new(false),
             reasons: AtomicU8::new(0),
             timed_out: AtomicU8::new(0),
-            changes: Figure32::new(0),
+            changes: StatU32::new(0),
         };
         gate.set(OCCUPIED, true);
         gate.begin_visit();

@@ -15,7 +15,7 @@
 use super::node::{LIST_BYTES, LIST_LEN};
 use super::stats::Reason;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicUsize, Figure, Ordering};
+use crate::sync::{AtomicUsize, StatUsize, Ordering};
 
 /// Heavier objects are not kept: the gate needs the sign, and sums of weights must not overflow, or what is given
 /// back is not what was charged. No process has more memory than that; users' `retained_bytes` may say so.
@@ -120,7 +120,7 @@ pub(crate) struct Quota {
     objects: Account,
     bytes: Account,
     /// Returns that did not fit. A figure.
-    refused: Figure,
+    refused: StatUsize,
 }
 
 impl Quota {
@@ -128,7 +128,7 @@ impl Quota {
         Self {
             objects: Account::new(max_idle),
             bytes: Account::new(max_idle_bytes),
-            refused: Figure::new(0),
+            refused: StatUsize::new(0),
         }
     }
 
@@ -179,15 +179,15 @@ pub(crate) struct Limits {
     object_bytes: usize,
     /// The binary logarithm of the weight from which on an object has to say how much of it is used;
     /// 0: at no weight. A new object's is below it.
-    use_check_log2: Figure,
+    use_check_log2: StatUsize,
     /// Whether anything has to be charged at all.
     bounded: bool,
     /// The most objects and bytes in a full list.
     list: Charge,
     /// Returns of this pool that a shared quota refused. A figure.
-    refused: Figure,
+    refused: StatUsize,
     /// What a pass has seen of the shared quotas' refusals: others', and this pool's.
-    seen: [Figure; 2],
+    seen: [StatUsize; 2],
 }
 
 impl Limits {
@@ -199,11 +199,11 @@ impl Limits {
             max_object_bytes,
             min_idle: 0,
             object_bytes: 0,
-            use_check_log2: Figure::new(0),
+            use_check_log2: StatUsize::new(0),
             bounded: false,
             list: Charge::NONE,
-            refused: Figure::new(0),
-            seen: [Figure::new(0), Figure::new(0)],
+            refused: StatUsize::new(0),
+            seen: [StatUsize::new(0), StatUsize::new(0)],
         };
         limits.finished()
     }
@@ -235,7 +235,7 @@ impl Limits {
     /// Objects heavier than [`LARGE`], and than a new one, return by the slow path.
     pub(crate) fn with_use_checked(self) -> Self {
         Self {
-            use_check_log2: Figure::new(LARGE.ilog2() as usize),
+            use_check_log2: StatUsize::new(LARGE.ilog2() as usize),
             ..self
         }
     }

@@ -24,7 +24,7 @@ use super::gate::Gate;
 use super::limits::Limits;
 use super::node::{Batch, End, Link};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{Figure, FigureI32, FigurePtr};
+use crate::sync::{StatUsize, StatI32, StatPtr};
 use std::ptr;
 
 /// The grant of a cache in an unbounded pool.
@@ -35,15 +35,15 @@ const UNBOUNDED: u32 = u32::MAX;
 #[repr(C)]
 pub(super) struct Shown {
     /// The object that came back last, the top of the loaded list; null while it is out.
-    hot: FigurePtr<Link>,
+    hot: StatPtr<Link>,
     /// Objects that came back.
-    returned: Figure,
+    returned: StatUsize,
     /// Objects that came and went by the batch, wrapping: in minus out.
-    moved: Figure,
+    moved: StatUsize,
     /// How many more nodes `loaded` takes before the slow path has to look.
-    room: FigureI32,
+    room: StatI32,
     /// What `room` is taken from: the nodes below the top in both lists are `below - room`.
-    below: FigureI32,
+    below: StatI32,
 }
 
 /// What the protocol guards. What a hit touches comes first: it shares a line with the flags.
@@ -85,11 +85,11 @@ struct Seen {
 impl Shown {
     pub(super) fn new() -> Self {
         Self {
-            hot: FigurePtr::new(ptr::null_mut()),
-            returned: Figure::new(0),
-            moved: Figure::new(0),
-            room: FigureI32::new(0),
-            below: FigureI32::new(0),
+            hot: StatPtr::new(ptr::null_mut()),
+            returned: StatUsize::new(0),
+            moved: StatUsize::new(0),
+            room: StatI32::new(0),
+            below: StatI32::new(0),
         }
     }
 
@@ -123,7 +123,7 @@ impl Shown {
     /// is what came in less this, and must not seem to be more than it is, because no figure goes back.
     ///
     /// So the slot and the room are each read before and after what is counted with them. That is enough where a slow
-    /// path is at work once at most meanwhile: see `Cache::figures`. Acquire: pairs with the Release in `load`,
+    /// path is at work once at most meanwhile: see `Cache::stats`. Acquire: pairs with the Release in `load`,
     /// `unload`, `make_room`.
     pub(super) fn idle(&self) -> usize {
         let filled_before = !self.hot.load(Acquire).is_null();
@@ -187,7 +187,7 @@ fn cold() {}
 pub(crate) struct Inside<'a> {
     pub(super) gate: &'a Gate,
     pub(super) shown: &'a Shown,
-    pub(super) known_at: &'a Figure,
+    pub(super) known_at: &'a StatUsize,
     pub(super) lists: &'a mut Lists,
 }
 

@@ -4,7 +4,7 @@
 //! threads with a id below [`MOST`] count by a plain store in a line of their own; the id is
 //! theirs alone, and its next owner comes after them (I3). The others share a line.
 
-use crate::sync::{Figure, Ordering};
+use crate::sync::{StatUsize, Ordering};
 
 const MOST: usize = 64;
 
@@ -17,12 +17,12 @@ pub(crate) struct Off {
 /// Far enough from the next one.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Line(Figure);
+struct Line(StatUsize);
 
 impl Off {
     pub(crate) fn new() -> Self {
         Self {
-            lines: std::array::from_fn(|_| Line(Figure::new(0))),
+            lines: std::array::from_fn(|_| Line(StatUsize::new(0))),
         }
     }
 

@@ -17,7 +17,7 @@
 
 use super::cache::Cache;
 use super::pool::Core;
-use super::stats::{Figures, Stats};
+use super::stats::{PartStats, Stats};
 use crate::sync::{Ordering, fence};
 
 impl Core {
@@ -37,7 +37,7 @@ impl Core {
 
     /// Announces that what is in the cache goes to the depot; how many that is. For its owner, under the visits.
     pub(crate) fn leaves(&self, cache: &Cache) -> u32 {
-        let objects = cache.figures().0.idle as u32;
+        let objects = cache.stats().0.idle as u32;
         self.leaving.fetch_add(objects, Ordering::Relaxed);
         fence(Ordering::Release);
         objects
@@ -49,13 +49,13 @@ impl Core {
     }
 
     /// What the depot holds, and what is on the way to it. To be asked after the caches.
-    pub(super) fn beside_caches(&self) -> Figures {
+    pub(super) fn beside_caches(&self) -> PartStats {
         fence(Ordering::Acquire);
         let leaving = self.leaving.load(Ordering::Acquire) as usize;
-        Figures {
+        PartStats {
             idle: self.depot.objects() + leaving,
             idle_bytes: self.depot.bytes(),
-            ..Figures::default()
+            ..PartStats::default()
         }
     }
 }

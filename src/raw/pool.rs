@@ -33,7 +33,7 @@ use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
 use super::off::Off;
 use super::stats::{Counters, Reason};
 use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicUsize, CachePadded, Figure, Figure32, FigurePtr, Mutex, Ordering,
+    AtomicBool, AtomicPtr, AtomicUsize, CachePadded, StatUsize, StatU32, StatPtr, Mutex, Ordering,
 };
 use crate::sys::panics::swallow;
 use crate::sys::thread_id::ThreadId;
@@ -84,26 +84,24 @@ pub(crate) struct Core {
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
     /// What counts the objects that are handed out while the pool is switched off; null while it is on.
-    off: FigurePtr<Off>,
+    off: StatPtr<Off>,
     /// The same whether it is on or off, once it was off; from a box.
-    made_off: FigurePtr<Off>,
-    /// The cache of the first thread's place, on lines of its own, in the page that a hit has just read from.
-    first_cache: Cache,
+    made_off: StatPtr<Off>,
     pub(crate) depot: CachePadded<Depot>,
     pub(crate) limits: Limits,
     /// Visitors take turns. Guards the reasons at the gates, and the list of caches.
     pub(super) visits: Mutex<()>,
     /// The process in which `visits` was locked last; see `visit.rs`, "Fork".
-    pub(super) visit_generation: Figure,
+    pub(super) visit_generation: StatUsize,
     /// Whether the last visit that waited for an owner did so until its timeout ran out.
     pub(super) stuck: AtomicBool,
     /// Objects that ending threads are handing over to the depot; see `peaks.rs`.
-    pub(super) leaving: Figure32,
+    pub(super) leaving: StatU32,
     /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
     newest: AtomicPtr<Cache>,
     pub(crate) counters: Counters,
     /// Returns that passes have seen.
-    pub(crate) returned_at_pass: Figure,
+    pub(crate) returned_at_pass: StatUsize,
     /// The janitor's generation while it watches this pool; [`UNWATCHED`], or [`MANUAL`] for good.
     watched: AtomicUsize,
     /// For passes without a janitor.
@@ -131,18 +129,17 @@ impl Core {
             address: AtomicPtr::new(ptr::null_mut()),
             drain_requested: AtomicBool::new(false),
             interval,
-            off: FigurePtr::new(ptr::null_mut()),
-            made_off: FigurePtr::new(ptr::null_mut()),
-            first_cache: Cache::vacant(),
+            off: StatPtr::new(ptr::null_mut()),
+            made_off: StatPtr::new(ptr::null_mut()),
             depot: CachePadded::new(Depot::new()),
             limits,
             visits: Mutex::new(()),
-            visit_generation: Figure::new(generation()),
+            visit_generation: StatUsize::new(generation()),
             stuck: AtomicBool::new(false),
-            leaving: Figure32::new(0),
+            leaving: StatU32::new(0),
             newest: AtomicPtr::new(ptr::null_mut()),
             counters: Counters::new(),
-            returned_at_pass: Figure::new(0),
+            returned_at_pass: StatUsize::new(0),
             watched: AtomicUsize::new(if interval.is_some() {
                 UNWATCHED
             } else {

@@ -4,7 +4,7 @@
 //! What is rare is counted here, by atomic additions on slow paths. [`Stats`] adds both up when
 //! the caller asks. It shuts no gate.
 
-use crate::sync::{Figure, Figure32, Ordering};
+use crate::sync::{StatUsize, StatU32, Ordering};
 use std::fmt;
 
 /// Why an object was dropped when it came back, instead of being kept.
@@ -28,37 +28,37 @@ impl Reason {
 /// The rare events, counted by the threads that meet them. All Relaxed: figures, which publish nothing.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    created: Figure,
-    adopted: Figure,
-    taken: Figure,
-    reused: Figure,
-    returned: Figure,
-    discarded: [Figure; Reason::COUNT],
-    trimmed: Figure,
+    created: StatUsize,
+    adopted: StatUsize,
+    taken: StatUsize,
+    reused: StatUsize,
+    returned: StatUsize,
+    discarded: [StatUsize; Reason::COUNT],
+    trimmed: StatUsize,
     /// The most reuses that a snapshot has reported.
-    said_reused: Figure,
+    said_reused: StatUsize,
     /// The high-water marks: see `peaks.rs`.
-    peak_idle: Figure32,
-    peak_in_use: Figure32,
+    peak_idle: StatU32,
+    peak_in_use: StatU32,
     /// Of the objects whose use was looked at: what they hold, and what of it was used.
-    looked_at_bytes: Figure,
-    used_bytes: Figure,
+    looked_at_bytes: StatUsize,
+    used_bytes: StatUsize,
     /// What limits had refused when a pass looked last: for want of room, and of budget.
-    refused_at_pass: [Figure32; 2],
+    refused_at_pass: [StatU32; 2],
     /// The next miss looks at them from this many objects on.
-    look_at: Figure32,
+    look_at: StatU32,
 }
 
 /// What one place holds, or several together.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Figures {
+pub(crate) struct PartStats {
     pub(crate) reused: usize,
     pub(crate) returned: usize,
     pub(crate) idle: usize,
     pub(crate) idle_bytes: usize,
 }
 
-impl Figures {
+impl PartStats {
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             reused: self.reused.wrapping_add(other.reused),
@@ -72,24 +72,24 @@ impl Figures {
 impl Counters {
     pub(crate) fn new() -> Self {
         Self {
-            created: Figure::new(0),
-            adopted: Figure::new(0),
-            taken: Figure::new(0),
-            reused: Figure::new(0),
-            returned: Figure::new(0),
-            discarded: std::array::from_fn(|_| Figure::new(0)),
-            trimmed: Figure::new(0),
-            said_reused: Figure::new(0),
-            peak_idle: Figure32::new(0),
-            peak_in_use: Figure32::new(0),
-            looked_at_bytes: Figure::new(0),
-            used_bytes: Figure::new(0),
-            refused_at_pass: [Figure32::new(0), Figure32::new(0)],
-            look_at: Figure32::new(0),
+            created: StatUsize::new(0),
+            adopted: StatUsize::new(0),
+            taken: StatUsize::new(0),
+            reused: StatUsize::new(0),
+            returned: StatUsize::new(0),
+            discarded: std::array::from_fn(|_| StatUsize::new(0)),
+            trimmed: StatUsize::new(0),
+            said_reused: StatUsize::new(0),
+            peak_idle: StatU32::new(0),
+            peak_in_use: StatU32::new(0),
+            looked_at_bytes: StatUsize::new(0),
+            used_bytes: StatUsize::new(0),
+            refused_at_pass: [StatU32::new(0), StatU32::new(0)],
+            look_at: StatU32::new(0),
         }
     }
 
-    /// At least `reused`, and at least what was said before. Figures that are read while objects move may
+    /// At least `reused`, and at least what was said before. Statistics that are read while objects move may
     /// be behind by some.
     fn highest_reused(&self, reused: usize) -> usize {
         if (reused as isize) < 0 {
@@ -148,7 +148,7 @@ impl Counters {
     /// What limits have refused since the last call: for want of room, and of budget.
     #[allow(dead_code, reason = "for events, which are a feature")]
     pub(crate) fn refused_since_pass(&self) -> (usize, usize) {
-        let since = |reason: Reason, before: &Figure32| {
+        let since = |reason: Reason, before: &StatU32| {
             // What counts is the difference, which 32 bits hold.
             let now = self.discarded[reason as usize].load(Ordering::Relaxed) as u32;
             now.wrapping_sub(before.swap(now, Ordering::Relaxed)) as usize
@@ -319,8 +319,8 @@ impl Stats {
     /// Adds up the counters, what the caches hold, and what the depot holds. `idle_bytes` are weights here.
     ///
     /// Under load the parts are read one after the other, so `idle` may be off by the operations under way.
-    pub(crate) fn of(counters: &Counters, caches: Figures, depot: Figures) -> Self {
-        let read = |counter: &Figure| counter.load(Ordering::Relaxed) as u64;
+    pub(crate) fn of(counters: &Counters, caches: PartStats, depot: PartStats) -> Self {
+        let read = |counter: &StatUsize| counter.load(Ordering::Relaxed) as u64;
         let by = |reason: Reason| read(&counters.discarded[reason as usize]);
         let discarded_by = Discarded {
             oversize: by(Reason::Oversize),
@@ -368,7 +368,7 @@ fn in_32_bits(figure: usize) -> u32 {
 }
 
 /// Raises a mark to a figure; what it is then.
-fn raise(peak: &Figure32, now: u64) -> u64 {
+fn raise(peak: &StatU32, now: u64) -> u64 {
     let before = peak.load(Ordering::Relaxed);
     let now = in_32_bits(now as usize);
     if now > before {

@@ -17,7 +17,7 @@ use super::limits::Charge;
 use super::lists::Inside;
 use super::node::Batch;
 use super::pool::Core;
-use super::stats::{Figures, Reason, Stats, Trimmed};
+use super::stats::{PartStats, Reason, Stats, Trimmed};
 use crate::sync::{MutexGuard, Ordering, Timeout, Wait, spin};
 use crate::sys::fence;
 use crate::sys::process::generation;
@@ -288,7 +288,7 @@ impl Core {
     pub(crate) fn stats(&self) -> Stats {
         let (mut caches, exact) = self.read_caches();
         if !exact {
-            let changed = |cache: &Cache| !cache.figures().1;
+            let changed = |cache: &Cache| !cache.stats().1;
             self.visit_those(None, changed, |cache, inside| cache.note_bytes(inside));
             caches = self.read_caches().0;
         }
@@ -299,11 +299,11 @@ impl Core {
         stats
     }
 
-    pub(super) fn read_caches(&self) -> (Figures, bool) {
-        let (mut sum, mut exact) = (Figures::default(), true);
+    pub(super) fn read_caches(&self) -> (PartStats, bool) {
+        let (mut sum, mut exact) = (PartStats::default(), true);
         self.each_cache(|cache| {
-            let (figures, is_exact) = cache.figures();
-            sum = sum.plus(figures);
+            let (stats, is_exact) = cache.stats();
+            sum = sum.plus(stats);
             exact &= is_exact;
         });
         (sum, exact)

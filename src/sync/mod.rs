@@ -34,13 +34,13 @@ pub(crate) mod rare {
 
 /// A counter that only figures are made of: it stays on std under loom, so that it does not
 /// multiply the states.
-pub(crate) type Figure = std::sync::atomic::AtomicUsize;
+pub(crate) type StatUsize = std::sync::atomic::AtomicUsize;
 /// The same in 32 bits.
-pub(crate) type Figure32 = std::sync::atomic::AtomicU32;
+pub(crate) type StatU32 = std::sync::atomic::AtomicU32;
 /// The same for small numbers.
-pub(crate) type FigureI32 = std::sync::atomic::AtomicI32;
+pub(crate) type StatI32 = std::sync::atomic::AtomicI32;
 /// The same for a pointer of which figures need only know whether it is null.
-pub(crate) type FigurePtr<T> = std::sync::atomic::AtomicPtr<T>;
+pub(crate) type StatPtr<T> = std::sync::atomic::AtomicPtr<T>;
 
 /// How long an operation tries before it gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

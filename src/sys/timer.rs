@@ -5,7 +5,7 @@
 //! 65,536 intervals, or 49.7 days where those are longer; no interval is too long for it. A timer that
 //! was not read for that long is late by one interval at worst, and then goes on as usual.
 
-use crate::sync::{Figure32, Ordering};
+use crate::sync::{StatU32, Ordering};
 use std::time::Duration;
 
 /// This many ticks are an interval, or fewer where that is short.
@@ -17,13 +17,13 @@ const AHEAD: u32 = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct Timer {
     /// The tick of the last restart; 0: never. Relaxed: a number on its own.
-    last: Figure32,
+    last: StatU32,
 }
 
 impl Timer {
     pub(crate) const fn new() -> Self {
         Self {
-            last: Figure32::new(0),
+            last: StatU32::new(0),
         }
     }
 

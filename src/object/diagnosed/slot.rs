@@ -7,7 +7,7 @@ use super::records;
 use super::settings::Diagnostics;
 use crate::raw::node::Link;
 use crate::sync::rare::Arc;
-use crate::sync::{Figure, Ordering};
+use crate::sync::{StatUsize, Ordering};
 use std::panic::Location;
 
 /// One in so many objects that come back is dropped, and one in so many gets finds nothing.
@@ -22,8 +22,8 @@ pub(crate) struct Diagnosis {
     settings: Diagnostics,
     /// What reports call the pool.
     pool: Arc<str>,
-    gets: Figure,
-    rolls: Figure,
+    gets: StatUsize,
+    rolls: StatUsize,
 }
 
 impl Slot {
@@ -31,8 +31,8 @@ impl Slot {
         Self(settings.is_on().then(|| Diagnosis {
             settings,
             pool: pool.into(),
-            gets: Figure::new(0),
-            rolls: Figure::new(0),
+            gets: StatUsize::new(0),
+            rolls: StatUsize::new(0),
         }))
     }
 
