@@ -24,7 +24,7 @@ use crate::object::entry::Entry;
 use crate::object::free_nodes;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
-use crate::raw::off::Off;
+use crate::raw::off_counter::OffCounter;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
 use crate::sync::{AtomicBool, AtomicUsize, StatPtr, Ordering};
@@ -44,9 +44,9 @@ pub(super) struct Inner {
     /// Whether the pool has entered the roster, if it has a name.
     pub(super) entered: AtomicBool,
     /// Once it was switched off.
-    off: Lazy<Off>,
+    off: Lazy<OffCounter>,
     /// The same while buffers are plain ones; null while they are not.
-    plain: StatPtr<Off>,
+    plain: StatPtr<OffCounter>,
     /// By class. Made when first used.
     classes: [Lazy<Used>; ALL],
     /// Slots that gets may look at: all, or none while the pool is switched off.
@@ -236,7 +236,7 @@ impl Inner {
 
     /// What counts plain ones, if buffers are plain ones.
     #[inline(always)]
-    pub(super) fn off(&self) -> Option<&Off> {
+    pub(super) fn off(&self) -> Option<&OffCounter> {
         // Acquire: pairs with the Release in `set_enabled`.
         let plain = self.plain.load(Ordering::Acquire);
         // SAFETY: null, or what `off` keeps.
@@ -250,7 +250,7 @@ impl Inner {
 
     pub(super) fn set_enabled(&self, on: bool) {
         if !on {
-            self.off.get_or_make(|| Arc::new(Off::new()));
+            self.off.get_or_make(|| Arc::new(OffCounter::new()));
         }
         // AcqRel: see `switch`.
         self.enabled.swap(on, Ordering::AcqRel);

@@ -23,7 +23,7 @@
 //! - a kind's store: put on with Release, taken with Acquire: the taker sees the links of the batch.
 
 use crate::raw::node::Link;
-use crate::raw::off::Off;
+use crate::raw::off_counter::OffCounter;
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicU8, StatUsize, Ordering};
 use crate::sys::thread_id::{CurrentThread, current};
@@ -60,7 +60,7 @@ pub(in crate::object) fn is_no_core(core: *const Core) -> bool {
 
 /// Counts an object that is handed out while its pool is switched off.
 #[inline(always)]
-pub(crate) fn count_off(off: &Off) {
+pub(crate) fn count_off(off: &OffCounter) {
     if !off.count(current(CurrentThread::owner)) {
         count_off_slow(off);
     }
@@ -69,7 +69,7 @@ pub(crate) fn count_off(off: &Off) {
 /// A thread whose number is too high, or which has none yet: the next time it does.
 #[cold]
 #[inline(never)]
-fn count_off_slow(off: &Off) {
+fn count_off_slow(off: &OffCounter) {
     register::thread_id();
     off.count_shared();
 }

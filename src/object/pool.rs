@@ -9,7 +9,7 @@ use crate::object::recipe::{ConstReset, Recipe, Source};
 use crate::object::recycle::Recycle;
 use crate::object::roster::{self, PoolKind};
 use crate::object::shell::Shell;
-use crate::raw::off::Off;
+use crate::raw::off_counter::OffCounter;
 use crate::raw::pool::Core;
 use crate::raw::refs::{Strong, WeakCore};
 use crate::raw::stats::{Reason, Stats, Trimmed};
@@ -522,7 +522,7 @@ impl<T: Send + 'static> Pool<T> {
 
 /// What counts the objects of a pool that is switched off; `None`: they are the pool's.
 #[inline]
-fn off(core: &Core) -> Option<&Off> {
+fn off(core: &Core) -> Option<&OffCounter> {
     let off = core.off().filter(|_| !steps::is_diagnosed(core))?;
     if core.has_drain_requests() {
         slow::drain_slow(core, register::thread_id());

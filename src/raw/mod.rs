@@ -14,7 +14,7 @@ pub(crate) mod lists;
 mod peaks;
 pub(crate) mod node;
 #[cfg_attr(repool_loom, allow(dead_code, reason = "for objects of no pool"))]
-pub(crate) mod off;
+pub(crate) mod off_counter;
 #[cfg_attr(repool_loom, path = "page_loom.rs")]
 mod page;
 pub(crate) mod pool;

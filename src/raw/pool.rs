@@ -30,7 +30,7 @@ use super::cache_table::CacheTable;
 use super::header::Header;
 use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
-use super::off::Off;
+use super::off_counter::OffCounter;
 use super::stats::{Counters, Reason};
 use crate::sync::{
     AtomicBool, AtomicPtr, AtomicUsize, CachePadded, StatUsize, StatU32, StatPtr, Mutex, Ordering,
@@ -84,9 +84,9 @@ pub(crate) struct Core {
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
     /// What counts the objects that are handed out while the pool is switched off; null while it is on.
-    off: StatPtr<Off>,
+    off: StatPtr<OffCounter>,
     /// The same whether it is on or off, once it was off; from a box.
-    made_off: StatPtr<Off>,
+    made_off: StatPtr<OffCounter>,
     pub(crate) depot: CachePadded<Depot>,
     pub(crate) limits: Limits,
     /// Visitors take turns. Guards the reasons at the gates, and the list of caches.
@@ -376,7 +376,7 @@ impl Core {
 
     /// What counts objects while the pool is switched off; `None` while it is on.
     #[inline]
-    pub(crate) fn off(&self) -> Option<&Off> {
+    pub(crate) fn off(&self) -> Option<&OffCounter> {
         // Acquire: pairs with the Release in `say_switched`.
         let off = self.off.load(Ordering::Acquire);
         // SAFETY: null, or from the box that is freed with the core.
@@ -388,16 +388,16 @@ impl Core {
         // Acquire: pairs with the Release in `make_off`.
         let off = self.made_off.load(Ordering::Acquire);
         // SAFETY: as above.
-        unsafe { off.as_ref() }.map_or(0, Off::sum)
+        unsafe { off.as_ref() }.map_or(0, OffCounter::sum)
     }
 
-    fn make_off(&self) -> *mut Off {
+    fn make_off(&self) -> *mut OffCounter {
         // Acquire: pairs with the Release below.
         let made = self.made_off.load(Ordering::Acquire);
         if !made.is_null() {
             return made;
         }
-        let fresh = Box::into_raw(Box::new(Off::new()));
+        let fresh = Box::into_raw(Box::new(OffCounter::new()));
         // Release: pairs with the Acquire above and in `handed_out_off`. Acquire: the other's.
         match self.made_off.compare_exchange(
             ptr::null_mut(),

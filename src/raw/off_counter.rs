@@ -9,7 +9,7 @@ use crate::sync::{StatUsize, Ordering};
 const MOST: usize = 64;
 
 #[derive(Debug)]
-pub(crate) struct Off {
+pub(crate) struct OffCounter {
     /// By owner's id; the first, which is no id, is shared.
     lines: [Line; MOST],
 }
@@ -19,7 +19,7 @@ pub(crate) struct Off {
 #[repr(align(64))]
 struct Line(StatUsize);
 
-impl Off {
+impl OffCounter {
     pub(crate) fn new() -> Self {
         Self {
             lines: std::array::from_fn(|_| Line(StatUsize::new(0))),
