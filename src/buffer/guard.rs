@@ -6,7 +6,7 @@ use super::inner::Inner;
 use super::shells::Plain;
 use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
-use crate::sync::lazy::Stock;
+use crate::sync::lazy::LazyStatic;
 use crate::sync::rare::Weak;
 use bytes::{Bytes, BytesMut};
 use std::mem;
@@ -61,7 +61,7 @@ enum Held {
 }
 
 /// What is in an empty one.
-static NOTHING: Stock<BytesMut> = Stock::new();
+static NOTHING: LazyStatic<BytesMut> = LazyStatic::new();
 
 impl Buffer {
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! [`Lazy`] and [`Stock`]: values that the first use makes, while no thread waits for another.
+//! [`Lazy`] and [`LazyStatic`]: values that the first use makes, while no thread waits for another.
 //!
 //! `std::sync::OnceLock` lets one thread make the value while the others wait, without a bound. A
 //! forked child whose first use was another thread's at that moment would wait for ever. Here
@@ -103,7 +103,7 @@ fn publish<T>(place: &AtomicPtr<T>, fresh: *mut T) -> Result<*mut T, *mut T> {
 
 /// For a `static`: a value made in the static itself, for which any thread's `make` will do. Nothing
 /// is allocated, unless two threads want it first at the same time. It is never dropped.
-pub(crate) struct Stock<T> {
+pub(crate) struct LazyStatic<T> {
     /// Null, or the value: in `room`, or from a box that is never freed.
     made: AtomicPtr<T>,
     /// Whether a thread has the right to write to `room`. It may be gone: lost in a fork.
@@ -113,9 +113,9 @@ pub(crate) struct Stock<T> {
 
 // SAFETY: all that is shared is `&T`, and the right to make one: `room` is written by the one thread
 // that set `taken`, and no thread reads it before that thread has published it.
-unsafe impl<T: Send + Sync> Sync for Stock<T> {}
+unsafe impl<T: Send + Sync> Sync for LazyStatic<T> {}
 
-impl<T: Send + Sync> Stock<T> {
+impl<T: Send + Sync> LazyStatic<T> {
     pub(crate) const fn new() -> Self {
         Self {
             made: AtomicPtr::new(ptr::null_mut()),
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_stock_is_one_value_for_all() {
-        static STOCK: Stock<AtomicUsize> = Stock::new();
+        static STOCK: LazyStatic<AtomicUsize> = LazyStatic::new();
         let start = Barrier::new(2);
         let race = || {
             start.wait();
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_stock_whose_maker_is_gone_is_made_all_the_same() {
-        static STOCK: Stock<usize> = Stock::new();
+        static STOCK: LazyStatic<usize> = LazyStatic::new();
         // As if a thread had been there, and had been lost in a fork.
         STOCK.taken.store(true, Ordering::Relaxed);
         assert_eq!(*STOCK.get(|| 5), 5);
