@@ -259,10 +259,10 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: the caller's.
         let used = unsafe { Self::recipe(core) }.used_bytes(object);
         // SAFETY: the caller's.
-        let before = unsafe { Link::strikes(link) };
+        let before = unsafe { Link::underuse_count(link) };
         let strikes = if used < weight / 4 { before + 1 } else { 0 };
         // SAFETY: the caller's.
-        unsafe { Link::set_strikes(link, strikes) };
+        unsafe { Link::set_underuse_count(link, strikes) };
         strikes >= STRIKES
     }
 

@@ -8,7 +8,7 @@
 //! | field | written by |
 //! |---|---|
 //! | `core` | no thread, once the node is made |
-//! | `next`, `weight`, `strikes` | the holder (I1) |
+//! | `next`, `weight`, `underuse_count` | the holder (I1) |
 //! | `home`, `owner` | the holder: when a thread other than the last one returns the node to its own cache |
 //! | `value` | the guard while the node is out; no thread while it is idle |
 //!
@@ -61,7 +61,7 @@ pub(crate) struct Link {
     /// `ThreadId::owner` of the thread whose cache is `home`, or [`NO_OWNER`].
     last_owner: UnsafeCell<u32>,
     /// Returns in a row that used little of a large object.
-    strikes: UnsafeCell<u32>,
+    underuse_count: UnsafeCell<u32>,
 }
 
 const _: () = assert!(cfg!(repool_loom) || size_of::<Link>() == 4 * size_of::<usize>() + 8);
@@ -101,7 +101,7 @@ impl Link {
             weight: UnsafeCell::new(0),
             core,
             last_owner: UnsafeCell::new(NO_OWNER),
-            strikes: UnsafeCell::new(0),
+            underuse_count: UnsafeCell::new(0),
         }
     }
 
@@ -132,7 +132,7 @@ impl Link {
     );
     field!(
         /// Returns in a row that used little of a large object.
-        strikes, set_strikes: u32
+        underuse_count, set_underuse_count: u32
     );
 
     /// The core that owns this node.
