@@ -23,7 +23,7 @@
 use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
-use crate::raw::visit::Begun;
+use crate::raw::visit::Visit;
 use crate::sync::{Ordering, Timeout};
 use crate::sys::fence;
 use crate::sys::memory::Level;
@@ -78,7 +78,7 @@ pub(super) struct Pass<'a> {
     more_to_come: bool,
     /// Whether everything goes but what is to stay, needed or not.
     all: bool,
-    visit: Option<Begun<'a>>,
+    visit: Option<Visit<'a>>,
     /// What the caches did not need.
     unneeded: Batch,
     /// How many objects they keep.
@@ -125,13 +125,13 @@ impl<'a> Pass<'a> {
             return;
         };
         let mut unused = true;
-        let missed = visit.enter(passed, false, |_, inside| {
-            if inside.was_used() {
+        let missed = visit.enter(passed, false, |_, lists| {
+            if lists.was_used() {
                 unused = false;
-                self.unneeded.append(inside.age(&self.core.limits));
-                self.left += inside.idle();
+                self.unneeded.append(lists.age(&self.core.limits));
+                self.left += lists.idle();
             } else {
-                let [loaded, spare] = inside.drain(&self.core.limits);
+                let [loaded, spare] = lists.drain(&self.core.limits);
                 self.unneeded.append(spare);
                 self.unneeded.append(loaded);
             }

@@ -245,7 +245,7 @@ impl Inner {
 
     /// Plain buffers handed out.
     pub(super) fn plain_ones(&self) -> u64 {
-        self.off.get().map_or(0, Off::sum)
+        self.off.get().map_or(0, OffCounter::sum)
     }
 
     pub(super) fn set_enabled(&self, on: bool) {

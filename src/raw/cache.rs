@@ -17,7 +17,7 @@
 
 use super::gate::{INACTIVE, DRAIN, Gate, LISTED, MISSED, OCCUPIED, Shut};
 use super::limits::Limits;
-use super::lists::{Inside, Lists, Shown};
+use super::lists::{ListsMut, Lists, Shared};
 use super::node::{Batch, End, Link, OpaqueCache};
 use super::stats::PartStats;
 use crate::sync::{AtomicPtr, StatUsize, Ordering, UnsafeCell};
@@ -31,7 +31,7 @@ pub(crate) struct Cache {
     /// since. (The gate is 8 bytes further on: at the very start of a cache it was 10 % slower.)
     known_at: StatUsize,
     pub(super) gate: Gate,
-    shown: Shown,
+    shared: Shared,
     lists: UnsafeCell<Lists>,
     /// What the lists weighed then.
     known_bytes: StatUsize,
@@ -65,7 +65,7 @@ impl Cache {
         Self {
             known_at: StatUsize::new(0),
             gate: Gate::vacant(),
-            shown: Shown::new(),
+            shared: Shared::new(),
             lists: UnsafeCell::new(Lists::new()),
             known_bytes: StatUsize::new(0),
             next_listed: AtomicPtr::new(ptr::null_mut()),
@@ -90,11 +90,11 @@ impl Cache {
     /// # Safety
     /// The caller may touch the lists (I2) while `work` runs. `work` moves pointers and nothing else (I5).
     #[inline(always)]
-    unsafe fn touch<R>(&self, work: impl FnOnce(&mut Inside<'_>) -> R) -> R {
+    unsafe fn touch<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> R {
         self.lists.with_mut(|lists| {
-            work(&mut Inside {
+            work(&mut ListsMut {
                 gate: &self.gate,
-                shown: &self.shown,
+                shared: &self.shared,
                 known_at: &self.known_at,
                 // SAFETY: I2: no other thread is at the lists.
                 lists: unsafe { &mut *lists },
@@ -106,7 +106,7 @@ impl Cache {
     ///
     /// # Safety
     /// As [`Cache::touch`].
-    unsafe fn touch_slow<R>(&self, work: impl FnOnce(&mut Inside<'_>) -> R) -> R {
+    unsafe fn touch_slow<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> R {
         self.gate.change();
         // SAFETY: the caller's.
         let done = unsafe { self.touch(work) };
@@ -123,9 +123,9 @@ impl Cache {
     #[inline(always)]
     pub(crate) unsafe fn pop(&self, fence: impl FnOnce()) -> *mut Link {
         // SAFETY: I2: inside the critical section.
-        let pop = || unsafe { self.touch(|inside| inside.pop()) };
+        let pop = || unsafe { self.touch(|lists| lists.pop()) };
         // SAFETY: the caller's.
-        unsafe { self.gate.inside(0, fence, ptr::null_mut(), pop) }
+        unsafe { self.gate.critical_section(0, fence, ptr::null_mut(), pop) }
     }
 
     /// Resets an object and puts it on top; `false`, and nothing done, when the slow path must look at it.
@@ -145,12 +145,12 @@ impl Cache {
         debug_assert!(isize::try_from(weight).is_ok());
         let push = || {
             // SAFETY: the threshold is above the weight; the caller holds the node.
-            let push = |inside: &mut Inside<'_>| unsafe { inside.push(link, weight, reset) };
+            let push = |lists: &mut ListsMut<'_>| unsafe { lists.push(link, weight, reset) };
             // SAFETY: I2: inside the critical section.
             unsafe { self.touch(push) }
         };
         // SAFETY: the caller's.
-        unsafe { self.gate.inside(weight as isize, fence, false, push) }
+        unsafe { self.gate.critical_section(weight as isize, fence, false, push) }
     }
 
     /// Shows the top object to `work` where it is; `None` when there is none in its slot, or the gate
@@ -166,9 +166,9 @@ impl Cache {
         work: impl FnOnce(*mut Link) -> R,
     ) -> Option<R> {
         // SAFETY: I2: inside the critical section.
-        let look = || unsafe { self.touch(|inside| inside.top().map(work)) };
+        let look = || unsafe { self.touch(|lists| lists.top().map(work)) };
         // SAFETY: the caller's.
-        unsafe { self.gate.inside(0, fence, None, look) }
+        unsafe { self.gate.critical_section(0, fence, None, look) }
     }
 
     // ---------------------------------------------------------------- the owner's slow path
@@ -177,7 +177,7 @@ impl Cache {
     ///
     /// # Safety
     /// The caller is the owner. `work` moves pointers and nothing else (I5).
-    unsafe fn as_owner<R>(&self, work: impl FnOnce(&mut Inside<'_>) -> R) -> Result<R, Shut> {
+    unsafe fn as_owner<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> Result<R, Shut> {
         // SAFETY: I2: inside the critical section.
         let work = || unsafe { self.touch_slow(work) };
         // SAFETY: the caller's.
@@ -186,7 +186,7 @@ impl Cache {
 
     /// Whether there is nothing to pop. For the owner: visitors take things out, but put nothing in.
     pub(crate) fn is_empty(&self) -> bool {
-        self.shown.idle() == 0
+        self.shared.idle() == 0
     }
 
     /// [`Cache::pop`] with a look at the spare list.
@@ -194,26 +194,26 @@ impl Cache {
     /// # Safety
     /// The caller is the owner.
     pub(crate) unsafe fn pop_slow(&self) -> Result<*mut Link, Shut> {
-        let work = |inside: &mut Inside<'_>| {
-            if inside.loaded_len() == 0 {
-                inside.turn();
+        let work = |lists: &mut ListsMut<'_>| {
+            if lists.loaded_len() == 0 {
+                lists.turn();
             }
-            inside.pop()
+            lists.pop()
         };
         // SAFETY: the caller is the owner.
         unsafe { self.as_owner(work) }
     }
 
     /// Loads a batch from the depot into the empty lists. Gives back what could not be taken. `keep_charge`: as
-    /// in [`Inside::admit_batch`].
+    /// in [`ListsMut::admit_batch`].
     ///
     /// # Safety
     /// The caller is the owner, and the batch is of this core.
     pub(crate) unsafe fn load(&self, batch: Batch, limits: &Limits, keep_charge: bool) -> Batch {
         let mut batch = batch;
-        let work = |inside: &mut Inside<'_>| {
-            if inside.idle() == 0 {
-                batch = inside.admit_batch(batch.take(), limits, keep_charge);
+        let work = |lists: &mut ListsMut<'_>| {
+            if lists.idle() == 0 {
+                batch = lists.admit_batch(batch.take(), limits, keep_charge);
             }
         };
         // SAFETY: the caller is the owner.
@@ -231,14 +231,14 @@ impl Cache {
         weight: usize,
         limits: &Limits,
     ) -> Result<Returned, Shut> {
-        let work = |inside: &mut Inside<'_>| {
-            inside.find_room();
+        let work = |lists: &mut ListsMut<'_>| {
+            lists.find_room();
             let mut leaving = (Batch::EMPTY, End::Hot);
-            if inside.admit(weight, limits, &mut leaving).is_err() {
+            if lists.admit(weight, limits, &mut leaving).is_err() {
                 return Returned::Refused(leaving);
             }
             // SAFETY: I2: inside the critical section; the caller holds the node.
-            let kept = unsafe { inside.push(link, weight, || ()) };
+            let kept = unsafe { lists.push(link, weight, || ()) };
             debug_assert!(kept, "room was made");
             if kept {
                 Returned::Kept(leaving)
@@ -255,8 +255,8 @@ impl Cache {
     /// # Safety
     /// The caller is the owner.
     pub(crate) unsafe fn hand_over(&self, limits: &Limits) -> Result<Batch, Shut> {
-        let work = |inside: &mut Inside<'_>| {
-            let [loaded, mut all] = inside.drain(limits);
+        let work = |lists: &mut ListsMut<'_>| {
+            let [loaded, mut all] = lists.drain(limits);
             all.append(loaded);
             all
         };
@@ -273,7 +273,7 @@ impl Cache {
     /// The caller is about to be the owner, and holds `Core::visits`.
     pub(crate) unsafe fn occupy(&self, limits: &Limits, inactive: bool) {
         // SAFETY: I2: vacant, so there is no owner yet; no visitor, since the visits are held.
-        unsafe { self.touch_slow(|inside| inside.start(limits)) };
+        unsafe { self.touch_slow(|lists| lists.start(limits)) };
         self.gate.set(INACTIVE, inactive);
         self.gate.set(OCCUPIED, true);
     }
@@ -284,7 +284,7 @@ impl Cache {
     /// The caller is the owner, does not use the cache again, and holds `Core::visits`.
     pub(crate) unsafe fn vacate(&self, limits: &Limits) -> [Batch; 2] {
         // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
-        let all = unsafe { self.touch_slow(|inside| inside.drain(limits)) };
+        let all = unsafe { self.touch_slow(|lists| lists.drain(limits)) };
         self.gate.set(OCCUPIED | INACTIVE | DRAIN | MISSED, false);
         all
     }
@@ -295,7 +295,7 @@ impl Cache {
     /// The caller is the owner, and holds `Core::visits`.
     pub(crate) unsafe fn drain(&self, limits: &Limits) -> [Batch; 2] {
         // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
-        let all = unsafe { self.touch_slow(|inside| inside.drain(limits)) };
+        let all = unsafe { self.touch_slow(|lists| lists.drain(limits)) };
         self.gate.set(DRAIN, false);
         all
     }
@@ -305,7 +305,7 @@ impl Cache {
     /// # Safety
     /// The caller holds `Core::visits`, has called `Gate::begin_visit`, passed the heavy fence, and then seen
     /// `Gate::owner_is_out`. `work` moves pointers and nothing else (I5).
-    pub(crate) unsafe fn enter<R>(&self, work: impl FnOnce(&mut Inside<'_>) -> R) -> R {
+    pub(crate) unsafe fn enter<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> R {
         // SAFETY: I2: the gate is shut, and the owner was seen to be out after a heavy fence.
         unsafe { self.touch_slow(work) }
     }
@@ -333,7 +333,7 @@ impl Cache {
 
     /// What the cache has done and holds; whether the bytes are exact.
     pub(crate) fn stats(&self) -> (PartStats, bool) {
-        let returned = self.shown.returned();
+        let returned = self.shared.returned();
         let (moved, idle) = self.moved_and_idle();
         let (bytes, known_at) = (
             self.known_bytes.load(Ordering::Relaxed),
@@ -359,15 +359,15 @@ impl Cache {
     /// What came and went by the batch, and objects in both lists. While a slow path is at work the one may be too low
     /// and the other too high, so that no more seems to have been handed out than has.
     fn moved_and_idle(&self) -> (usize, usize) {
-        let (mut moved, mut idle) = (self.shown.moved(), 0);
+        let (mut moved, mut idle) = (self.shared.moved(), 0);
         for _ in 0..LOOKS {
             let before = self.gate.changes();
-            let now = (self.shown.moved(), self.shown.idle());
+            let now = (self.shared.moved(), self.shared.idle());
             if before % 2 == 0 && before == self.gate.changes() {
                 return now;
             }
             // A batch that comes counts after it is there, and one that goes before it has gone (`lists.rs`).
-            for moved_now in [now.0, self.shown.moved()] {
+            for moved_now in [now.0, self.shared.moved()] {
                 if (moved.wrapping_sub(moved_now) as isize) > 0 {
                     moved = moved_now;
                 }
@@ -378,10 +378,10 @@ impl Cache {
     }
 
     /// Takes note of what the lists weigh. For a visitor inside.
-    pub(crate) fn note_bytes(&self, inside: &Inside<'_>) {
-        let stamp = stamp(self.shown.returned(), inside.idle());
+    pub(crate) fn note_bytes(&self, lists: &ListsMut<'_>) {
+        let stamp = stamp(self.shared.returned(), lists.idle());
         self.known_bytes
-            .store(inside.idle_bytes(), Ordering::Relaxed);
+            .store(lists.idle_bytes(), Ordering::Relaxed);
         self.known_at.store(stamp, Ordering::Relaxed);
     }
 }
@@ -436,10 +436,10 @@ mod tests {
                 assert!(back.is_empty());
                 // SAFETY: as above.
                 unsafe {
-                    cache.enter(|inside| {
-                        inside.unload_onto_spare();
-                        inside.make_room();
-                        inside.turn();
+                    cache.enter(|lists| {
+                        lists.unload_onto_spare();
+                        lists.make_room();
+                        lists.turn();
                     });
                 }
                 // SAFETY: as above.

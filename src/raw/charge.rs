@@ -4,11 +4,11 @@
 //! inside the critical section (I2, I5).
 
 use super::limits::{Charge, Limits};
-use super::lists::Inside;
+use super::lists::ListsMut;
 use super::node::{Batch, End};
 use super::stats::Reason;
 
-impl Inside<'_> {
+impl ListsMut<'_> {
     /// Makes room for one object of this weight; a full list may have to leave.
     pub(super) fn admit(
         &mut self,

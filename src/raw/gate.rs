@@ -118,7 +118,7 @@ impl Gate {
     /// The caller is the owner, and `fence` is its half of the fence pair. `bound` is not negative.
     /// `work` moves pointers and nothing else: no user code, no allocation, no panic (I5).
     #[inline(always)]
-    pub(super) unsafe fn inside<R>(
+    pub(super) unsafe fn critical_section<R>(
         &self,
         bound: isize,
         fence: impl FnOnce(),
@@ -143,7 +143,7 @@ impl Gate {
     /// microseconds.
     ///
     /// # Safety
-    /// The caller is the owner. `work` as in [`Gate::inside`].
+    /// The caller is the owner. `work` as in [`Gate::critical_section`].
     pub(super) unsafe fn as_owner<R>(&self, work: impl FnOnce() -> R) -> Result<R, Shut> {
         let mut wait = None;
         loop {

@@ -9,7 +9,7 @@
 //! most two lists, until a pass takes it back. In a bounded pool a list is at most an eighth of each limit.
 //!
 //! # Orderings
-//! - `Account::used`: Relaxed. A number on its own, which publishes nothing: what it counts travels under
+//! - `Limit::used`: Relaxed. A number on its own, which publishes nothing: what it counts travels under
 //!   the depot's lock or the gate.
 
 use super::node::{LIST_BYTES, LIST_LEN};
@@ -62,12 +62,12 @@ impl Charge {
 
 /// A limit and how much of it is taken.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct Limit {
     limit: usize,
     used: AtomicUsize,
 }
 
-impl Account {
+impl Limit {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -117,8 +117,8 @@ impl Account {
 /// A limit on objects and bytes that one pool has, or several share.
 #[derive(Debug)]
 pub(crate) struct Quota {
-    objects: Account,
-    bytes: Account,
+    objects: Limit,
+    bytes: Limit,
     /// Returns that did not fit. A figure.
     refused: StatUsize,
 }
@@ -126,13 +126,13 @@ pub(crate) struct Quota {
 impl Quota {
     pub(crate) fn new(max_idle: usize, max_idle_bytes: usize) -> Self {
         Self {
-            objects: Account::new(max_idle),
-            bytes: Account::new(max_idle_bytes),
+            objects: Limit::new(max_idle),
+            bytes: Limit::new(max_idle_bytes),
             refused: StatUsize::new(0),
         }
     }
 
-    pub(crate) fn bytes(&self) -> &Account {
+    pub(crate) fn bytes(&self) -> &Limit {
         &self.bytes
     }
 
@@ -411,7 +411,7 @@ impl Limits {
     /// Whether half of a limit is taken, or more: then a limit may be what keeps a thread from objects that another one
     /// holds.
     pub(crate) fn is_tight(&self) -> bool {
-        let tight = |account: &Account| account.used() >= account.limit.div_ceil(2);
+        let tight = |account: &Limit| account.used() >= account.limit.div_ceil(2);
         self.quotas()
             .any(|(quota, _)| tight(&quota.objects) || tight(&quota.bytes))
     }

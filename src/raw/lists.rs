@@ -1,21 +1,21 @@
 //! A cache's two lists, and what is done to them inside the critical section: pointers are moved and
 //! figures follow. No user code, no allocation, no panic (I5).
 //!
-//! A return that finds the loaded list full makes it the spare one ([`Inside::rotate`]), and what was there
-//! leaves for the depot; a get that finds it empty takes the spare one ([`Inside::turn`]). So a thread that
+//! A return that finds the loaded list full makes it the spare one ([`ListsMut::rotate`]), and what was there
+//! leaves for the depot; a get that finds it empty takes the spare one ([`ListsMut::turn`]). So a thread that
 //! goes back and forth at the boundary meets the depot once per list at most.
 //!
 //! The loaded list's top is in a slot of its own, `hot`, unlinked: a get and a drop in turn then
-//! touch neither the node's link nor `room`. The slot is filled ([`Inside::make_room`]) whenever a slow path
+//! touch neither the node's link nor `room`. The slot is filled ([`ListsMut::make_room`]) whenever a slow path
 //! or a visitor has changed the lists, and emptied by a get alone; so the drop after a get fills it again
 //! without reading the length.
 //!
 //! # Who may touch what
-//! [`Lists`]: the thread that is inside (I2). [`Shown`]: the same thread writes it; any thread reads it at any
+//! [`Lists`]: the thread that is inside (I2). [`Shared`]: the same thread writes it; any thread reads it at any
 //! time, for figures. Its words are atomics that one thread at a time writes, with plain loads and stores.
 //!
 //! # Orderings
-//! - `Shown`: a reader must not take for gone what has only moved, because no figure goes back. So what slow paths
+//! - `Shared`: a reader must not take for gone what has only moved, because no figure goes back. So what slow paths
 //!   store, and a hit's `returned`, is Release, and pairs with the readers' Acquire loads: who sees a word sees those
 //!   that were written before it. On x86-64 both are plain moves. A hit's other stores, and what the owner itself reads,
 //!   are Relaxed: a reader that misses them counts an object that has just gone, or a return later.
@@ -33,7 +33,7 @@ const UNBOUNDED: u32 = u32::MAX;
 /// What any thread may read of a cache.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Shown {
+pub(super) struct Shared {
     /// The object that came back last, the top of the loaded list; null while it is out.
     hot: StatPtr<Link>,
     /// Objects that came back.
@@ -65,7 +65,7 @@ pub(super) struct Lists {
     use_check_log2: u8,
     /// Objects that this cache is charged for in a bounded pool, each at `threshold - 1` bytes.
     pub(super) charged: u32,
-    seen: Seen,
+    last_pass: LastPass,
     /// `loaded`'s length below its top plus `room`.
     base: i32,
 }
@@ -73,7 +73,7 @@ pub(super) struct Lists {
 /// What the last pass saw, to tell whether the owner was at work since, and did. Narrow figures:
 /// equal ones after this many operations would only make an active owner look idle once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
+struct LastPass {
     returned: u32,
     moved: u16,
     idle: u16,
@@ -82,7 +82,8 @@ struct Seen {
     old: u16,
 }
 
-impl Shown {
+impl Shared {
+    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn new() -> Self {
         Self {
             hot: StatPtr::new(ptr::null_mut()),
@@ -167,7 +168,7 @@ impl Lists {
             full: 0,
             use_check_log2: 0,
             charged: 0,
-            seen: Seen {
+            last_pass: LastPass {
                 returned: 0,
                 moved: 0,
                 idle: 0,
@@ -184,30 +185,30 @@ fn cold() {}
 
 /// The lists, for the thread that may touch them (I2).
 #[derive(Debug)]
-pub(crate) struct Inside<'a> {
+pub(crate) struct ListsMut<'a> {
     pub(super) gate: &'a Gate,
-    pub(super) shown: &'a Shown,
+    pub(super) shared: &'a Shared,
     pub(super) known_at: &'a StatUsize,
     pub(super) lists: &'a mut Lists,
 }
 
-impl Inside<'_> {
+impl ListsMut<'_> {
     // ---------------------------------------------------------------- the hit path
 
     /// The top object; null when the loaded list is empty.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> *mut Link {
-        let mut link = self.shown.hot();
+        let mut link = self.shared.hot();
         if link.is_null() {
             cold();
             link = self.lists.loaded;
             if !link.is_null() {
                 // SAFETY: I1: the list holds its nodes.
                 self.lists.loaded = unsafe { Link::next(link) };
-                self.shown.set_room(self.shown.room() + 1);
+                self.shared.set_room(self.shared.room() + 1);
             }
         } else {
-            self.shown.hot.store(ptr::null_mut(), Relaxed);
+            self.shared.hot.store(ptr::null_mut(), Relaxed);
         }
         link
     }
@@ -215,7 +216,7 @@ impl Inside<'_> {
     /// The top object, if it is in its slot.
     #[inline(always)]
     pub(super) fn top(&self) -> Option<*mut Link> {
-        let hot = self.shown.hot();
+        let hot = self.shared.hot();
         (!hot.is_null()).then_some(hot)
     }
 
@@ -231,23 +232,23 @@ impl Inside<'_> {
         weight: usize,
         reset: impl FnOnce(),
     ) -> bool {
-        let below = self.shown.hot();
+        let below = self.shared.hot();
         if !below.is_null() {
             cold();
-            if self.shown.room() <= 0 {
+            if self.shared.room() <= 0 {
                 return false;
             }
             // Read again: the decrement is a single instruction then.
-            self.shown.set_room(self.shown.room() - 1);
+            self.shared.set_room(self.shared.room() - 1);
             // SAFETY: I1: the slot holds its node.
             unsafe { Link::set_next(below, self.lists.loaded) };
             self.lists.loaded = below;
         }
         reset();
-        self.shown.hot.store(link, Relaxed);
-        let returned = self.shown.returned.load(Relaxed).wrapping_add(1);
+        self.shared.hot.store(link, Relaxed);
+        let returned = self.shared.returned.load(Relaxed).wrapping_add(1);
         // Release: see "Orderings" above.
-        self.shown.returned.store(returned, Release);
+        self.shared.returned.store(returned, Release);
         // As a rule it weighs what it weighed. A look costs less than a store: stores are what a hit has
         // most of.
         // SAFETY: the caller holds the node.
@@ -263,7 +264,7 @@ impl Inside<'_> {
 
     /// Objects in the loaded list, with its top.
     pub(super) fn loaded_len(&self) -> usize {
-        (self.lists.base - self.shown.room()) as usize + usize::from(!self.shown.hot().is_null())
+        (self.lists.base - self.shared.room()) as usize + usize::from(!self.shared.hot().is_null())
     }
 
     /// Objects in both lists.
@@ -277,7 +278,7 @@ impl Inside<'_> {
     }
 
     fn loaded_bytes(&self) -> usize {
-        let below = (self.lists.base - self.shown.room()) as usize;
+        let below = (self.lists.base - self.shared.room()) as usize;
         // SAFETY: I1, I2: the lists hold their nodes, and this thread may touch them.
         let mut bytes = unsafe { Link::weights(self.lists.loaded, below) };
         if let Some(hot) = self.top() {
@@ -310,19 +311,19 @@ impl Inside<'_> {
 
     /// Whether the owner was at work since the last call.
     pub(crate) fn was_used(&mut self) -> bool {
-        let now = Seen {
-            returned: self.shown.returned() as u32,
-            moved: self.shown.moved() as u16,
+        let now = LastPass {
+            returned: self.shared.returned() as u32,
+            moved: self.shared.moved() as u16,
             idle: self.idle() as u16,
-            old: self.lists.seen.old,
+            old: self.lists.last_pass.old,
         };
-        std::mem::replace(&mut self.lists.seen, now) != now
+        std::mem::replace(&mut self.lists.last_pass, now) != now
     }
 
     /// This many objects arrive in a batch.
     fn move_in(&self, objects: usize) {
-        let moved = self.shown.moved().wrapping_add(objects);
-        self.shown.moved.store(moved, Release);
+        let moved = self.shared.moved().wrapping_add(objects);
+        self.shared.moved.store(moved, Release);
         // What the lists weigh is not known any more.
         self.known_at.store(0, Relaxed);
     }
@@ -339,7 +340,7 @@ impl Inside<'_> {
     fn load(&mut self, batch: Batch) {
         self.lists.loaded = batch.head;
         self.lists.base = batch.len as i32;
-        self.shown.room.store(0, Release);
+        self.shared.room.store(0, Release);
     }
 
     /// Loads a batch from the depot into the empty lists.
@@ -354,14 +355,14 @@ impl Inside<'_> {
     fn unload(&mut self) -> Batch {
         let (len, bytes) = (self.loaded_len(), self.loaded_bytes());
         self.lists.base = 0;
-        self.shown.room.store(0, Release);
+        self.shared.room.store(0, Release);
         let mut head = std::mem::replace(&mut self.lists.loaded, ptr::null_mut());
         if let Some(hot) = self.top() {
             // It is below its place now; `make_room` works the figure out again.
-            let below = self.shown.below.load(Relaxed);
-            self.shown.below.store(below.wrapping_add(1), Release);
+            let below = self.shared.below.load(Relaxed);
+            self.shared.below.store(below.wrapping_add(1), Release);
             // Release: a reader that finds the slot empty finds the object below.
-            self.shown.hot.store(ptr::null_mut(), Release);
+            self.shared.hot.store(ptr::null_mut(), Release);
             // SAFETY: I1: the slot held its node.
             unsafe { Link::set_next(hot, head) };
             head = hot;
@@ -374,7 +375,7 @@ impl Inside<'_> {
         }
     }
 
-    /// The spare list as a batch, for [`Inside::put_spare`].
+    /// The spare list as a batch, for [`ListsMut::put_spare`].
     fn spare(&mut self) -> Batch {
         Batch {
             head: std::mem::replace(&mut self.lists.spare, ptr::null_mut()),
@@ -393,7 +394,7 @@ impl Inside<'_> {
     /// Takes the spare list out of the cache.
     fn take_spare(&mut self) -> Batch {
         let spare = self.spare();
-        self.lists.seen.old = 0;
+        self.lists.last_pass.old = 0;
         self.move_out(spare.len);
         spare
     }
@@ -404,14 +405,14 @@ impl Inside<'_> {
         let mut old = self.spare();
         let top = old.split_top(needed);
         self.put_spare(top);
-        self.lists.seen.old = 0;
+        self.lists.last_pass.old = 0;
         self.move_out(old.len);
         old
     }
 
     /// How many nodes of the spare list are not set aside; those are at the top.
     fn needed(&self) -> usize {
-        self.lists.spare_len as usize - self.lists.seen.old as usize
+        self.lists.spare_len as usize - self.lists.last_pass.old as usize
     }
 
     fn all_old(&self) -> bool {
@@ -424,7 +425,7 @@ impl Inside<'_> {
         if self.lists.spare_len == 0 {
             return;
         }
-        self.lists.seen.old -= u16::from(self.all_old());
+        self.lists.last_pass.old -= u16::from(self.all_old());
         let needed = self.needed();
         let mut spare = self.spare();
         let top = spare.split_top(needed);
@@ -438,7 +439,7 @@ impl Inside<'_> {
     pub(super) fn rotate(&mut self, limits: &Limits) -> (Batch, End) {
         // What a pass has set aside was not needed since.
         let mut end = End::Hot;
-        if self.lists.seen.old != 0 && self.all_old() {
+        if self.lists.last_pass.old != 0 && self.all_old() {
             if self.idle() < 2 * usize::from(self.lists.full) {
                 // It may stay until the next pass, which can tell then; what is needed goes on top.
                 self.unload_onto_spare();
@@ -467,8 +468,8 @@ impl Inside<'_> {
         let spare = self.take_spare();
         let loaded = self.unload();
         self.move_out(loaded.len);
-        self.lists.seen.moved = self.shown.moved() as u16;
-        self.lists.seen.idle = 0;
+        self.lists.last_pass.moved = self.shared.moved() as u16;
+        self.lists.last_pass.idle = 0;
         self.shrink_to(limits, &[&spare, &loaded], 0);
         self.start(limits);
         [loaded, spare]
@@ -478,16 +479,16 @@ impl Inside<'_> {
     /// needed since leaves; what is idle now is set aside.
     pub(crate) fn age(&mut self, limits: &Limits) -> Batch {
         let mut unneeded = Batch::EMPTY;
-        if self.lists.seen.old != 0 {
+        if self.lists.last_pass.old != 0 {
             unneeded = self.take_old();
             let idle = self.idle();
             self.shrink_to(limits, &[&unneeded], idle);
         }
         self.unload_onto_spare();
-        self.lists.seen.old = self.lists.spare_len;
+        self.lists.last_pass.old = self.lists.spare_len;
         self.make_room();
-        self.lists.seen.idle = self.idle() as u16;
-        self.lists.seen.moved = self.shown.moved() as u16;
+        self.lists.last_pass.idle = self.idle() as u16;
+        self.lists.last_pass.moved = self.shared.moved() as u16;
         unneeded
     }
 
@@ -506,7 +507,7 @@ impl Inside<'_> {
     pub(super) fn space(&self) -> usize {
         let (full, len) = (usize::from(self.lists.full), self.loaded_len());
         let space = full.saturating_sub(len);
-        if self.lists.seen.old != 0 {
+        if self.lists.last_pass.old != 0 {
             space.min((2 * full).saturating_sub(len + self.lists.spare_len as usize))
         } else {
             space
@@ -515,10 +516,10 @@ impl Inside<'_> {
 
     /// Whether an object below the threshold fits.
     pub(super) fn has_room(&self) -> bool {
-        if self.shown.hot().is_null() {
+        if self.shared.hot().is_null() {
             self.gate.threshold() != 0
         } else {
-            self.shown.room() > 0
+            self.shared.room() > 0
         }
     }
 
@@ -547,19 +548,19 @@ impl Inside<'_> {
     /// where not even the slot may be filled.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.shown.hot().is_null() && !self.lists.loaded.is_null() {
+        if self.shared.hot().is_null() && !self.lists.loaded.is_null() {
             let top = self.lists.loaded;
-            self.shown.hot.store(top, Release);
+            self.shared.hot.store(top, Release);
             // SAFETY: I1, I2: the list holds its nodes, and this thread may touch them.
             self.lists.loaded = unsafe { Link::next(top) };
             // Release: a reader that finds one less below finds the slot filled.
-            self.shown.room.store(self.shown.room() + 1, Release);
+            self.shared.room.store(self.shared.room() + 1, Release);
         }
-        let filled = i32::from(!self.shown.hot().is_null());
-        let below = self.lists.base - self.shown.room();
+        let filled = i32::from(!self.shared.hot().is_null());
+        let below = self.lists.base - self.shared.room();
         let (len, spare) = (below + filled, i32::from(self.lists.spare_len));
         let mut more = (i32::from(self.lists.full) - len).max(0);
-        if self.lists.seen.old != 0 {
+        if self.lists.last_pass.old != 0 {
             more = self.space() as i32;
         }
         if self.lists.charged != UNBOUNDED {
@@ -569,14 +570,14 @@ impl Inside<'_> {
         // An empty slot (of an empty list, then) takes the first.
         let room = (more - (1 - filled)).max(0);
         self.lists.base = below + room;
-        // In the order in which a reader in between finds too many (`Shown::idle`). Release: it sees them in that order.
+        // In the order in which a reader in between finds too many (`Shared::idle`). Release: it sees them in that order.
         let all = below + room + spare;
-        if room > self.shown.room() {
-            self.shown.below.store(all, Release);
-            self.shown.room.store(room, Release);
+        if room > self.shared.room() {
+            self.shared.below.store(all, Release);
+            self.shared.room.store(room, Release);
         } else {
-            self.shown.room.store(room, Release);
-            self.shown.below.store(all, Release);
+            self.shared.room.store(room, Release);
+            self.shared.below.store(all, Release);
         }
         let passes = if len + more == 0 {
             0

@@ -14,7 +14,7 @@
 use super::cache::Cache;
 use super::gate::{INACTIVE, DRAIN, LISTED, MISSED, OCCUPIED, VISIT};
 use super::limits::Charge;
-use super::lists::Inside;
+use super::lists::ListsMut;
 use super::node::Batch;
 use super::pool::Core;
 use super::stats::{PartStats, Reason, Stats, Trimmed};
@@ -93,14 +93,14 @@ impl Core {
         &self,
         timeout: Option<Timeout>,
         wanted: impl Fn(&Cache) -> bool,
-        mut work: impl FnMut(&Cache, &mut Inside<'_>),
+        mut work: impl FnMut(&Cache, &mut ListsMut<'_>),
     ) -> bool {
-        let begun = self.begin_visit(timeout.unwrap_or(Timeout::Short), wanted);
-        let Some(begun) = begun else {
+        let visit = self.begin_visit(timeout.unwrap_or(Timeout::Short), wanted);
+        let Some(visit) = visit else {
             return false;
         };
-        let passed = begun.gates == 0 || fence::heavy();
-        let missed = begun.enter(passed, timeout.is_some(), &mut work);
+        let passed = visit.gates == 0 || fence::heavy();
+        let missed = visit.enter(passed, timeout.is_some(), &mut work);
         match timeout {
             _ if !missed => true,
             Some(timeout) if passed => self.visit_missed_slow(timeout, work),
@@ -114,7 +114,7 @@ impl Core {
         &self,
         timeout: Timeout,
         wanted: impl Fn(&Cache) -> bool,
-    ) -> Option<Begun<'_>> {
+    ) -> Option<Visit<'_>> {
         let visits = self.lock_visits(timeout)?;
         let mut gates = 0;
         self.each_cache(|cache| {
@@ -123,7 +123,7 @@ impl Core {
                 gates += 1;
             }
         });
-        Some(Begun {
+        Some(Visit {
             core: self,
             _visits: visits,
             gates,
@@ -131,7 +131,7 @@ impl Core {
     }
 
     /// The first half of [`Core::visit`]: for several visits at once, which share a fence.
-    pub(crate) fn begin_visit_to_all(&self) -> Option<Begun<'_>> {
+    pub(crate) fn begin_visit_to_all(&self) -> Option<Visit<'_>> {
         self.begin_visit(Timeout::Short, |_| true)
     }
 
@@ -140,7 +140,7 @@ impl Core {
     fn visit_missed_slow(
         &self,
         timeout: Timeout,
-        mut work: impl FnMut(&Cache, &mut Inside<'_>),
+        mut work: impl FnMut(&Cache, &mut ListsMut<'_>),
     ) -> bool {
         // Relaxed: a hint. In a forked child, an owner that was lost inside never leaves.
         let stuck = self.stuck.load(Ordering::Relaxed);
@@ -156,7 +156,7 @@ impl Core {
                     if fence::heavy() && leaves(cache) {
                         // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner
                         // out.
-                        unsafe { cache.enter(|inside| work(cache, inside)) };
+                        unsafe { cache.enter(|lists| work(cache, lists)) };
                         cache.gate.set(MISSED, false);
                     } else {
                         left = true;
@@ -189,7 +189,7 @@ impl Core {
 
     /// Looks into each occupied cache once; `false` if one was missed.
     #[allow(dead_code, reason = "for forks, which not every system has")]
-    pub(crate) fn visit(&self, work: impl FnMut(&Cache, &mut Inside<'_>)) -> bool {
+    pub(crate) fn visit(&self, work: impl FnMut(&Cache, &mut ListsMut<'_>)) -> bool {
         self.visit_those(None, |_| true, work)
     }
 
@@ -212,8 +212,8 @@ impl Core {
         let reached = self.visit_those(
             timeout,
             |_| true,
-            |_, inside| {
-                for batch in inside.drain(&self.limits) {
+            |_, lists| {
+                for batch in lists.drain(&self.limits) {
                     all.append(batch);
                 }
             },
@@ -289,7 +289,7 @@ impl Core {
         let (mut caches, exact) = self.read_caches();
         if !exact {
             let changed = |cache: &Cache| !cache.stats().1;
-            self.visit_those(None, changed, |cache, inside| cache.note_bytes(inside));
+            self.visit_those(None, changed, |cache, lists| cache.note_bytes(lists));
             caches = self.read_caches().0;
         }
         let mut stats = Stats::of(&self.counters, caches, self.beside_caches());
@@ -317,16 +317,16 @@ impl Core {
 }
 
 /// A visit that has shut gates. Next comes a heavy fence, which any number of visits may share, then
-/// [`Begun::enter`]. No user code runs in between (I5).
+/// [`Visit::enter`]. No user code runs in between (I5).
 #[derive(Debug)]
-pub(crate) struct Begun<'a> {
+pub(crate) struct Visit<'a> {
     core: &'a Core,
     _visits: MutexGuard<'a, ()>,
     /// How many gates are shut.
     pub(crate) gates: usize,
 }
 
-impl Begun<'_> {
+impl Visit<'_> {
     /// The second half of a visit: looks into each cache once, and opens its gate. Whether one was missed; if
     /// `mark`, it is left marked.
     ///
@@ -335,7 +335,7 @@ impl Begun<'_> {
         self,
         passed: bool,
         flag_missed: bool,
-        mut work: impl FnMut(&Cache, &mut Inside<'_>),
+        mut work: impl FnMut(&Cache, &mut ListsMut<'_>),
     ) -> bool {
         if self.gates == 0 {
             return false;
@@ -345,7 +345,7 @@ impl Begun<'_> {
             self.core.each_cache(|cache| {
                 if cache.gate.has(VISIT) && cache.gate.owner_is_out() {
                     // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner out.
-                    unsafe { cache.enter(|inside| work(cache, inside)) };
+                    unsafe { cache.enter(|lists| work(cache, lists)) };
                     cache.gate.end_visit(); // mutant: drop-let-go-at-once
                 }
             });
@@ -357,7 +357,7 @@ impl Begun<'_> {
             }
             if passed && leaves(cache) {
                 // SAFETY: I2: as above.
-                unsafe { cache.enter(|inside| work(cache, inside)) };
+                unsafe { cache.enter(|lists| work(cache, lists)) };
             } else {
                 missed = true;
                 if flag_missed {
