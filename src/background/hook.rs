@@ -63,7 +63,7 @@ pub(crate) fn add(trimmed: Trimmed) {
 }
 
 /// Runs passes, and calls the hook once for all of them. User code may run: nothing may be held.
-pub(crate) fn together<R>(passes: impl FnOnce() -> R) -> R {
+pub(crate) fn once_for<R>(passes: impl FnOnce() -> R) -> R {
     if DROPPED.get().is_some() {
         return passes(); // the outermost one tells
     }

@@ -8,7 +8,7 @@ use crate::sys::memory::Level;
 
 /// Runs one pass on the calling thread. User code (destructors) runs at the end, with nothing held.
 pub(crate) fn pass(core: &Core, level: Level) -> Trimmed {
-    hook::together(|| {
+    hook::once_for(|| {
         let (trimmed, quiescent) = trim::pass(core, level);
         hook::add(trimmed);
         trace::passed(core, level, trimmed);

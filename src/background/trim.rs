@@ -16,7 +16,7 @@
 //! (`kmem_depot_ws_reap`; Bonwick and Adams, 2001): `min(previous low, this low)`.
 //!
 //! One pass is one heavy fence, however many caches there are, and passes over many small pools share
-//! theirs ([`visit_together`]).
+//! theirs ([`visit_all`]).
 //!
 //! Under pressure (`sys/memory.rs`) a pass looks at one interval only, or takes everything.
 
@@ -38,7 +38,7 @@ const GATES: usize = 64;
 /// was left without room, so that its owner's next return takes the slow path.
 pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     let mut pass = [Some(Pass::begin(core, level))];
-    visit_together(&mut pass);
+    visit_all(&mut pass);
     let [pass] = pass;
     pass.map(Pass::finish).unwrap_or_default()
 }
@@ -49,7 +49,7 @@ pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
 /// One heavy fence serves as many pools as have some dozens of caches together: while other threads of the
 /// process run, it costs microseconds, several times the rest of a pass over a small pool. Returns how many
 /// fences it took.
-pub(super) fn visit_together(passes: &mut [Option<Pass<'_>>]) -> usize {
+pub(super) fn visit_all(passes: &mut [Option<Pass<'_>>]) -> usize {
     let mut rest = passes;
     let mut fences = 0;
     while !rest.is_empty() {
@@ -240,7 +240,7 @@ fn take_cold(core: &Core, mut count: usize) -> Batch {
 
 #[cfg(all(test, not(repool_loom)))]
 mod tests {
-    use super::{GATES, Pass, visit_together};
+    use super::{GATES, Pass, visit_all};
     use crate::object::pool::Pool;
     use crate::sys::memory::Level;
     use crate::sys::process::janitor_is_possible;
@@ -261,7 +261,7 @@ mod tests {
                 .iter()
                 .map(|pool| Some(Pass::begin(pool.core(), Level::Normal)))
                 .collect();
-            assert_eq!(visit_together(&mut passes), 10);
+            assert_eq!(visit_all(&mut passes), 10);
             for pass in passes.into_iter().flatten() {
                 let _ = pass.finish();
             }

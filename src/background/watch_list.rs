@@ -38,7 +38,7 @@ const FINISH_RARELY: Duration = Duration::from_secs(5);
 /// After this many tries, a quarter of an hour, what is left is up to the end of the owner's thread.
 const FINISH_TRIES: u32 = 300;
 /// Pools whose passes go step by step together.
-const TOGETHER: usize = 64;
+const PASSES_AT_ONCE: usize = 64;
 /// How soon to look again when the watch list could not be locked.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -266,8 +266,8 @@ fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     let Some(due) = take_due(watch_list, now, level) else {
         return Next::SleepUntil(now + AGAIN);
     };
-    hook::together(|| {
-        for due in due.chunks(TOGETHER) {
+    hook::once_for(|| {
+        for due in due.chunks(PASSES_AT_ONCE) {
             let quiescent = janitor_passes(due.iter().map(|(core, _)| &**core), level);
             for ((core, interval), quiescent) in due.iter().zip(quiescent) {
                 if let Some(entered) = watch_list.lock_bounded(Timeout::Long) {
@@ -380,7 +380,7 @@ fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Ve
         (again, catch_panic(|| Pass::begin(core, level)))
     };
     let (again, mut passes): (Vec<_>, Vec<_>) = cores.map(begin).unzip();
-    trim::visit_together(&mut passes);
+    trim::visit_all(&mut passes);
     let finish = |(again, pass): (WatchAgain<'_>, Option<Pass<'_>>)| {
         let (trimmed, quiescent) = pass
             .and_then(|pass| catch_panic(|| pass.finish()))

@@ -166,7 +166,7 @@ fn pass_if_due(core: &Core, interval: Duration) {
         trace::passed(core, level, trimmed);
         quiescent
     };
-    let quiescent = catch_panic(|| hook::together(pass));
+    let quiescent = catch_panic(|| hook::once_for(pass));
     // While this pass had objects in its hands, a janitor that another thread could start may have
     // found the pool quiescent.
     if quiescent != Some(true) && janitor_is_possible() && !core.is_watched() {

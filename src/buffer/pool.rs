@@ -315,7 +315,7 @@ impl BufferPool {
     /// Runs one trim pass by the rule for this level of memory pressure; see
     /// [`Pool::trim_under`](crate::Pool::trim_under).
     pub fn trim_under(&self, level: Level) -> Trimmed {
-        hook::together(|| self.each(|used| used.pool.trim_under(level)))
+        hook::once_for(|| self.each(|used| used.pool.trim_under(level)))
     }
 
     /// Drops every idle buffer, and lets go of those that are lent out: their memory goes with

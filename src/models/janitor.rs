@@ -52,7 +52,7 @@ pub(crate) fn forget(core: &Core) {
 pub(crate) mod hook {
     pub(crate) fn add(_: crate::raw::stats::Trimmed) {}
 
-    pub(crate) fn together<R>(passes: impl FnOnce() -> R) -> R {
+    pub(crate) fn once_for<R>(passes: impl FnOnce() -> R) -> R {
         passes()
     }
 }

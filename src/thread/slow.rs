@@ -243,7 +243,7 @@ unsafe fn into_cache(
         Ok(Returned::Refused(leaving)) => {
             // SAFETY: the caller is the owner.
             let rest = unsafe { hand_over(core, cache) };
-            (Err(None), together(leaving, rest))
+            (Err(None), combine(leaving, rest))
         }
         Err(_shut) => (Err(None), nothing),
     }
@@ -261,7 +261,7 @@ unsafe fn hand_over(core: &Core, cache: &Cache) -> (Batch, End) {
 }
 
 /// What leaves a cache, with the rest of it on top: as hot as the hottest of both.
-fn together(mut leaving: (Batch, End), rest: (Batch, End)) -> (Batch, End) {
+fn combine(mut leaving: (Batch, End), rest: (Batch, End)) -> (Batch, End) {
     if !rest.0.is_empty() {
         leaving.1 = rest.1;
     }
@@ -394,7 +394,7 @@ pub(crate) fn close(core: &Core) {
 
 #[cfg(all(test, not(repool_loom)))]
 mod tests {
-    use super::{refill, together};
+    use super::{combine, refill};
     use crate::budget::Budget;
     use crate::object::guard::Pooled;
     use crate::object::pool::Pool;
@@ -456,7 +456,7 @@ mod tests {
             let leaving = (nodes(&pool, cold), End::Cold);
             let rest = (nodes(&pool, hot), End::Hot);
             let top = if hot > 0 { rest.0.head } else { leaving.0.head };
-            let (all, end) = together(leaving, rest);
+            let (all, end) = combine(leaving, rest);
             assert_eq!((all.len, all.head, end), (cold + hot, top, expected));
             pool.core().drop_nodes(all);
         }
