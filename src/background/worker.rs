@@ -155,7 +155,7 @@ pub(crate) fn wake() {
 
 /// Without a janitor, the returning thread runs the pass when it is due.
 fn pass_if_due(core: &Core, interval: Duration) {
-    if !core.ridden.is_due(interval) {
+    if !core.pass_timer.is_due(interval) {
         return;
     }
     PASSES.fetch_add(1, Ordering::Relaxed);

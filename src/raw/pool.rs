@@ -105,7 +105,7 @@ pub(crate) struct Core {
     /// The janitor's generation while it watches this pool; [`UNWATCHED`], or [`MANUAL`] for good.
     watched: AtomicUsize,
     /// For passes without a janitor.
-    pub(crate) ridden: Timer,
+    pub(crate) pass_timer: Timer,
     pub(super) strong: AtomicUsize,
     pub(super) weak: AtomicUsize,
 }
@@ -145,7 +145,7 @@ impl Core {
             } else {
                 MANUAL
             }),
-            ridden: Timer::new(),
+            pass_timer: Timer::new(),
             strong: AtomicUsize::new(1),
             weak: AtomicUsize::new(1),
         }
