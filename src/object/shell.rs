@@ -161,7 +161,7 @@ impl<T: Send + 'static> Shell<T> {
         let reset = recipe.reset() as *mut ();
         core.set_of_type([reset, Arc::into_raw(recipe).cast_mut().cast()]);
         if slot.is_on() {
-            core.say_diagnosed();
+            core.set_diagnostics();
         }
         let shell = Box::new(Self {
             core,

@@ -327,7 +327,7 @@ impl Core {
     }
 
     /// No thread will have a cache. Before the core is used.
-    pub(crate) fn say_diagnosed(&self) {
+    pub(crate) fn set_diagnostics(&self) {
         self.header.state.fetch_or(DIAGNOSED, Ordering::Relaxed);
     }
 
@@ -368,7 +368,7 @@ impl Core {
         self.header.state.load(Ordering::Relaxed) & SWITCHED_OFF == 0
     }
 
-    pub(crate) fn say_closed(&self) {
+    pub(crate) fn set_closed(&self) {
         // Relaxed: before the janitor's entry goes, under the watch list's lock, so that a thread that looks at an
         // entry that a late return has made since finds it closed.
         self.header.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
@@ -377,7 +377,7 @@ impl Core {
     /// What counts objects while the pool is switched off; `None` while it is on.
     #[inline]
     pub(crate) fn off(&self) -> Option<&OffCounter> {
-        // Acquire: pairs with the Release in `say_switched`.
+        // Acquire: pairs with the Release in `set_switched_on`.
         let off = self.off.load(Ordering::Acquire);
         // SAFETY: null, or from the box that is freed with the core.
         unsafe { off.as_ref() }
@@ -414,7 +414,7 @@ impl Core {
         }
     }
 
-    pub(super) fn say_switched(&self, on: bool) {
+    pub(super) fn set_switched_on(&self, on: bool) {
         if on {
             self.header.state.fetch_and(!SWITCHED_OFF, Ordering::AcqRel);
         } else {

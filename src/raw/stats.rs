@@ -36,7 +36,7 @@ pub(crate) struct Counters {
     discarded: [StatUsize; Reason::COUNT],
     trimmed: StatUsize,
     /// The most reuses that a snapshot has reported.
-    said_reused: StatUsize,
+    reported_reused: StatUsize,
     /// The high-water marks: see `peaks.rs`.
     peak_idle: StatU32,
     peak_in_use: StatU32,
@@ -79,7 +79,7 @@ impl Counters {
             returned: StatUsize::new(0),
             discarded: std::array::from_fn(|_| StatUsize::new(0)),
             trimmed: StatUsize::new(0),
-            said_reused: StatUsize::new(0),
+            reported_reused: StatUsize::new(0),
             peak_idle: StatU32::new(0),
             peak_in_use: StatU32::new(0),
             looked_at_bytes: StatUsize::new(0),
@@ -93,9 +93,9 @@ impl Counters {
     /// be behind by some.
     fn highest_reused(&self, reused: usize) -> usize {
         if (reused as isize) < 0 {
-            return self.said_reused.load(Ordering::Relaxed);
+            return self.reported_reused.load(Ordering::Relaxed);
         }
-        let before = self.said_reused.fetch_max(reused, Ordering::Relaxed);
+        let before = self.reported_reused.fetch_max(reused, Ordering::Relaxed);
         before.max(reused)
     }
 

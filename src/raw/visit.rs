@@ -199,7 +199,7 @@ impl Core {
     /// is emptied by its owner.
     pub(crate) fn empty(&self, close: bool) -> (Batch, bool) {
         if close {
-            self.say_closed();
+            self.set_closed();
             if let Some(_visits) = self.lock_visits(Timeout::Long) {
                 self.each_cache(|cache| cache.gate.set(INACTIVE, true));
             }
@@ -271,7 +271,7 @@ impl Core {
     /// Switches pooling off and on. Off, every gate is inactive, so that every operation takes the
     /// slow path and finds out there.
     pub(crate) fn set_enabled(&self, on: bool) {
-        self.say_switched(on);
+        self.set_switched_on(on);
         if let Some(_visits) = self.lock_visits(Timeout::Long) {
             // As it is now: another thread may have switched since.
             let inactive = self.is_inactive();

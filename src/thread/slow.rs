@@ -382,7 +382,7 @@ pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
 
 /// The pool is gone: no more idle objects, now or later. The janitor comes back for what cannot be reached now.
 pub(crate) fn close(core: &Core) {
-    core.say_closed();
+    core.set_closed();
     worker::forget(core);
     let (all, reached) = core.empty(true);
     if !reached {
