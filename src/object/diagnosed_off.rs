@@ -65,7 +65,7 @@ pub(crate) mod steps {
 
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     #[inline(always)]
-    pub(crate) fn is_diagnosed(_: &Core) -> bool {
+    pub(crate) fn has_diagnostics(_: &Core) -> bool {
         false
     }
 

@@ -287,7 +287,7 @@ impl<T: Send> Pooled<T> {
         // SAFETY: I1: the guard holds the node.
         let core = unsafe { Core::of(link) };
         // SAFETY: the node keeps its core alive (I6).
-        if is_no_core(core) || steps::is_diagnosed(unsafe { &*core }) {
+        if is_no_core(core) || steps::has_diagnostics(unsafe { &*core }) {
             return drop(this);
         }
         std::mem::forget(this);

@@ -32,8 +32,8 @@ impl<T: Send + 'static> Pool<T> {
     }
 
     /// Whether threads have no caches in it, because it is diagnosed.
-    pub(crate) fn is_diagnosed(&self) -> bool {
-        steps::is_diagnosed(self.core())
+    pub(crate) fn has_diagnostics(&self) -> bool {
+        steps::has_diagnostics(self.core())
     }
 
     /// Whether the pool has been used.

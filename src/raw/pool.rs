@@ -69,7 +69,7 @@ const SWITCHED_OFF: u8 = 2;
 /// An object was kept that is heavier than usual: returns ask how much of one is used.
 const CHECKS_USE: u8 = 4;
 /// No thread has a cache: see `object/diagnosed/`.
-const DIAGNOSED: u8 = 8;
+const DIAGNOSTICS: u8 = 8;
 
 /// A pool's inside. The head comes first: the hit path finds it at the pool's pointer.
 #[derive(Debug)]
@@ -328,12 +328,12 @@ impl Core {
 
     /// No thread will have a cache. Before the core is used.
     pub(crate) fn set_diagnostics(&self) {
-        self.header.state.fetch_or(DIAGNOSED, Ordering::Relaxed);
+        self.header.state.fetch_or(DIAGNOSTICS, Ordering::Relaxed);
     }
 
     #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
-    pub(crate) fn is_diagnosed(&self) -> bool {
-        self.header.state.load(Ordering::Relaxed) & DIAGNOSED != 0
+    pub(crate) fn has_diagnostics(&self) -> bool {
+        self.header.state.load(Ordering::Relaxed) & DIAGNOSTICS != 0
     }
 
     /// An object of this weight is about to be kept.

@@ -19,8 +19,8 @@ use std::ptr;
 
 /// Whether the pool has no caches, because it is diagnosed.
 #[inline]
-pub(crate) fn is_diagnosed(core: &Core) -> bool {
-    core.is_diagnosed()
+pub(crate) fn has_diagnostics(core: &Core) -> bool {
+    core.has_diagnostics()
 }
 
 /// # Safety
