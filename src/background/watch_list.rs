@@ -7,7 +7,7 @@
 //!   only then it wakes the janitor ([`watch`]).
 //! - The janitor marks a pool as unwatched *before* a pass looks ([`janitor_passes`]), and leaves
 //!   the pool alone only if the pass found it quiescent *and* no thread has told it otherwise since
-//!   ([`file`]). It decides to sleep by what is entered ([`settle`]), and a call that comes after
+//!   ([`record_pass`]). It decides to sleep by what is entered ([`next_step`]), and a call that comes after
 //!   that leaves a token, with which the sleep ends at once.
 //! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
 //!   after that, by a late return, wakes the thread, which finds the pool closed.
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Between two passes over one pool at high pressure, at most.
-const HIGH_PAUSE: Duration = Duration::from_millis(100);
+const CRITICAL_PAUSE: Duration = Duration::from_millis(100);
 /// How often the pressure is looked at while anything is idle.
 const PRESSURE_POLL: Duration = Duration::from_secs(1);
 /// Between two tries to empty a pool that is gone. Its owner is inside for some instructions, unless
@@ -78,7 +78,7 @@ impl Entry {
                 .unwrap_or(now),
             // At once, and then as often as makes sense.
             Level::Critical => {
-                let pause = (self.interval / 4).min(HIGH_PAUSE);
+                let pause = (self.interval / 4).min(CRITICAL_PAUSE);
                 self.passed.map_or(now, |passed| passed + pause)
             }
         };
@@ -125,9 +125,9 @@ impl WatchList {
 
 /// What a call for the janitor came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
+pub(crate) enum Watch {
     /// The janitor watches the pool, or the pool is closed.
-    Answered,
+    Started,
     /// There is no thread, and none can be started.
     NoThread,
     /// The watch list was locked for the whole of a long wait.
@@ -141,17 +141,17 @@ pub(crate) fn watch(
     core: &Core,
     interval: Duration,
     start: impl FnOnce() -> Option<Thread>,
-) -> Call {
+) -> Watch {
     // Long: if this call is lost, the pool may keep what is idle for as long as it is not used.
     let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
-        return Call::Locked;
+        return Watch::Locked;
     };
     if core.is_closed() {
-        return Call::Answered; // no thread for what would be found gone
+        return Watch::Started; // no thread for what would be found gone
     }
     if !entered.running() {
         let Some(thread) = start() else {
-            return Call::NoThread;
+            return Watch::NoThread;
         };
         entered.thread = Some(thread);
         entered.generation = generation();
@@ -171,11 +171,11 @@ pub(crate) fn watch(
     if let Some(thread) = thread {
         thread.unpark(); // mutant: drop-wake-for-pool
     }
-    Call::Answered
+    Watch::Started
 }
 
 /// The pool is gone.
-pub(crate) fn forget(watch_list: &Mutex<WatchList>, core: &Core) {
+pub(crate) fn unwatch(watch_list: &Mutex<WatchList>, core: &Core) {
     let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
         return; // the janitor finds it closed, when it is called next
     };
@@ -222,11 +222,11 @@ pub(crate) fn finish_later(
 /// The thread's life, until the last pool has gone.
 pub(crate) fn run(watch_list: &Mutex<WatchList>, level: impl Fn() -> Level) {
     // Should this thread end by a panic, all the same: another one can be started.
-    let _leaving = Leaving(watch_list);
+    let _leaving = UnwatchAllOnPanic(watch_list);
     trace::janitor_started();
     loop {
         WAKE_UPS.fetch_add(1, Ordering::Relaxed);
-        match round(watch_list, catch_panic(&level).unwrap_or_default()) {
+        match run_due_passes(watch_list, catch_panic(&level).unwrap_or_default()) {
             Next::Sleep => park(),
             Next::SleepUntil(due) => {
                 park_timeout(due.saturating_duration_since(Instant::now()));
@@ -237,9 +237,9 @@ pub(crate) fn run(watch_list: &Mutex<WatchList>, level: impl Fn() -> Level) {
     trace::janitor_ended();
 }
 
-struct Leaving<'a>(&'a Mutex<WatchList>);
+struct UnwatchAllOnPanic<'a>(&'a Mutex<WatchList>);
 
-impl Drop for Leaving<'_> {
+impl Drop for UnwatchAllOnPanic<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
@@ -261,7 +261,7 @@ enum Next {
 }
 
 /// Runs the passes that are due.
-fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
+fn run_due_passes(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     let now = Instant::now();
     let Some(due) = take_due(watch_list, now, level) else {
         return Next::SleepUntil(now + AGAIN);
@@ -271,7 +271,7 @@ fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
             let quiescent = janitor_passes(due.iter().map(|(core, _)| &**core), level);
             for ((core, interval), quiescent) in due.iter().zip(quiescent) {
                 if let Some(entered) = watch_list.lock_bounded(Timeout::Long) {
-                    file(entered, core, *interval, quiescent);
+                    record_pass(entered, core, *interval, quiescent);
                 }
             }
         }
@@ -281,7 +281,7 @@ fn round(watch_list: &Mutex<WatchList>, level: Level) -> Next {
         }
     });
     finish(watch_list);
-    settle(watch_list, level)
+    next_step(watch_list, level)
 }
 
 /// Tries to empty the pools that are gone and still hold something.
@@ -352,7 +352,7 @@ fn take_due(
 }
 
 /// Enters how a pass went: a quiescent pool is left alone, unless a return has called since.
-fn file(mut entered: MutexGuard<'_, WatchList>, core: &Core, interval: Duration, quiescent: bool) {
+fn record_pass(mut entered: MutexGuard<'_, WatchList>, core: &Core, interval: Duration, quiescent: bool) {
     let Some(entry) = entered.pools.get_mut(&core.address().addr()) else {
         return; // gone meanwhile
     };
@@ -376,12 +376,12 @@ fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Ve
         PASSES.fetch_add(1, Ordering::Relaxed);
         core.set_watched(false); // mutant: drop-say-unwatched
         // User code may panic: better to come once too often.
-        let again = WatchAgain(core);
+        let again = RewatchOnDrop(core);
         (again, catch_panic(|| Pass::begin(core, level)))
     };
     let (again, mut passes): (Vec<_>, Vec<_>) = cores.map(begin).unzip();
     trim::visit_all(&mut passes);
-    let finish = |(again, pass): (WatchAgain<'_>, Option<Pass<'_>>)| {
+    let finish = |(again, pass): (RewatchOnDrop<'_>, Option<Pass<'_>>)| {
         let (trimmed, quiescent) = pass
             .and_then(|pass| catch_panic(|| pass.finish()))
             .unwrap_or_default();
@@ -402,16 +402,16 @@ pub(crate) fn janitor_pass(core: &Core, level: Level) -> bool {
 }
 
 /// Watches the pool again when dropped.
-struct WatchAgain<'a>(&'a Core);
+struct RewatchOnDrop<'a>(&'a Core);
 
-impl Drop for WatchAgain<'_> {
+impl Drop for RewatchOnDrop<'_> {
     fn drop(&mut self) {
         self.0.set_watched(true);
     }
 }
 
 /// What to do until something calls.
-fn settle(watch_list: &Mutex<WatchList>, level: Level) -> Next {
+fn next_step(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     let now = Instant::now();
     let Some(mut watch_list) = watch_list.lock_bounded(Timeout::Long) else {
         return Next::SleepUntil(now + AGAIN);

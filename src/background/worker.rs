@@ -2,7 +2,7 @@
 
 #![cfg(not(repool_loom))]
 
-use super::watch_list::{self, Call, PASSES, WatchList, WAKE_UPS};
+use super::watch_list::{self, Watch, PASSES, WatchList, WAKE_UPS};
 use super::{hook, source, trace, trim};
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Timeout, Thread};
@@ -105,32 +105,32 @@ pub(crate) fn watch_slow(core: &Core) {
     let Some(interval) = core.interval() else {
         return;
     };
-    if !janitor_is_possible() || !call_for(core, interval) {
+    if !janitor_is_possible() || !try_watch(core, interval) {
         pass_if_due(core, interval);
     }
 }
 
 /// Calls for the janitor; `false` if there is none.
-fn call_for(core: &Core, interval: Duration) -> bool {
+fn try_watch(core: &Core, interval: Duration) -> bool {
     let call = |at| watch_list::watch(at, core, interval, || start(at));
     let first = watch_list();
     let mut called = call(first);
     // Had a thread of this process got at it before, its holder would be one as well.
-    if called == Call::Locked && LOCKED_IN.load(Ordering::Relaxed) != generation() {
+    if called == Watch::Locked && LOCKED_IN.load(Ordering::Relaxed) != generation() {
         replace(first);
         called = call(watch_list());
     }
-    if called == Call::Answered {
+    if called == Watch::Started {
         LOCKED_IN.store(generation(), Ordering::Relaxed);
     }
     // Locked: the next return on a slow path calls again.
-    called != Call::NoThread
+    called != Watch::NoThread
 }
 
 /// The pool is gone.
-pub(crate) fn forget(core: &Core) {
+pub(crate) fn unwatch(core: &Core) {
     if core.interval().is_some() {
-        watch_list::forget(watch_list(), core);
+        watch_list::unwatch(watch_list(), core);
     }
 }
 
@@ -170,7 +170,7 @@ fn pass_if_due(core: &Core, interval: Duration) {
     // While this pass had objects in its hands, a janitor that another thread could start may have
     // found the pool quiescent.
     if quiescent != Some(true) && janitor_is_possible() && !core.is_watched() {
-        let _ = call_for(core, interval);
+        let _ = try_watch(core, interval);
     }
 }
 

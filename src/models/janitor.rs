@@ -8,7 +8,7 @@ use super::time::{self, ASLEEP};
 use super::{NODES, Pool, explore, lock};
 use crate::background::manual;
 use crate::background::watch_list::{
-    Call, WatchList, finish_later as finish_later_in, forget as forget_in, run, watch,
+    Watch, WatchList, finish_later as finish_later_in, unwatch as unwatch_in, run, watch,
 };
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
@@ -39,12 +39,12 @@ pub(crate) fn watch_slow(core: &Core) {
     };
     let interval = core.interval().expect("models have a janitor");
     let called = watch(watch_list, core, interval, start);
-    assert_ne!(called, Call::NoThread, "a thread can be started");
+    assert_ne!(called, Watch::NoThread, "a thread can be started");
 }
 
-pub(crate) fn forget(core: &Core) {
+pub(crate) fn unwatch(core: &Core) {
     if let Some(watch_list) = watch_list() {
-        forget_in(watch_list, core);
+        unwatch_in(watch_list, core);
     }
 }
 

@@ -383,7 +383,7 @@ pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
 /// The pool is gone: no more idle objects, now or later. The janitor comes back for what cannot be reached now.
 pub(crate) fn close(core: &Core) {
     core.set_closed();
-    worker::forget(core);
+    worker::unwatch(core);
     let (all, reached) = core.empty(true);
     if !reached {
         worker::finish_later(core); // mutant: drop-finish-later
