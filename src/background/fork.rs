@@ -48,6 +48,6 @@ extern "C" fn in_child() {
 /// out that they are not watched in this process.
 fn send_owners_slow(watch_list: &WatchList) {
     for entry in watch_list.pools.values().filter(|entry| entry.due.is_some()) {
-        entry.core.visit(|_, lists| lists.take_room());
+        entry.core.visit(|_, lists| lists.revoke_room());
     }
 }

@@ -155,7 +155,7 @@ impl<'a> Pass<'a> {
         let (mut all, emptied) = core.empty(false);
         let stays = all.split_top(core.limits.min_idle());
         self.trimmed = (all.len, all.bytes);
-        let (_, refused) = settle(core, stays);
+        let (_, refused) = give_to_depot(core, stays);
         all.append(refused);
         self.dropping = all;
         self.unused = emptied;
@@ -171,7 +171,7 @@ impl<'a> Pass<'a> {
         let surplus = core.depot.surplus(intervals);
         let mut trimmed = take_cold(core, surplus.unwrap_or(0).min(spare));
         spare -= trimmed.len;
-        let (came_in, refused) = settle(core, self.unneeded.take());
+        let (came_in, refused) = give_to_depot(core, self.unneeded.take());
         self.unused &= surplus.is_some() && core.depot.end_interval(came_in).is_some();
         if intervals == 1 {
             // One interval is known of these as well.
@@ -213,7 +213,7 @@ fn others_want_the_room(core: &Core) -> bool {
 
 /// Gives what came from the caches to the depot's cold end, list by list. How many arrived, and
 /// what the depot refused, which is to be dropped.
-fn settle(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
+fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     let mut came_in = 0;
     let mut dropping = Batch::EMPTY;
     while !unneeded.is_empty() {

@@ -196,7 +196,7 @@ impl Cache {
     pub(crate) unsafe fn pop_slow(&self) -> Result<*mut Link, Shut> {
         let work = |lists: &mut ListsMut<'_>| {
             if lists.loaded_len() == 0 {
-                lists.turn();
+                lists.load_spare();
             }
             lists.pop()
         };
@@ -232,7 +232,7 @@ impl Cache {
         limits: &Limits,
     ) -> Result<Returned, Shut> {
         let work = |lists: &mut ListsMut<'_>| {
-            lists.find_room();
+            lists.restore_room();
             let mut leaving = (Batch::EMPTY, End::Hot);
             if lists.admit(weight, limits, &mut leaving).is_err() {
                 return Returned::Refused(leaving);
@@ -439,7 +439,7 @@ mod tests {
                     cache.enter(|lists| {
                         lists.unload_onto_spare();
                         lists.make_room();
-                        lists.turn();
+                        lists.load_spare();
                     });
                 }
                 // SAFETY: as above.

@@ -2,7 +2,7 @@
 //! figures follow. No user code, no allocation, no panic (I5).
 //!
 //! A return that finds the loaded list full makes it the spare one ([`ListsMut::rotate`]), and what was there
-//! leaves for the depot; a get that finds it empty takes the spare one ([`ListsMut::turn`]). So a thread that
+//! leaves for the depot; a get that finds it empty takes the spare one ([`ListsMut::load_spare`]). So a thread that
 //! goes back and forth at the boundary meets the depot once per list at most.
 //!
 //! The loaded list's top is in a slot of its own, `hot`, unlinked: a get and a drop in turn then
@@ -421,7 +421,7 @@ impl ListsMut<'_> {
 
     /// The loaded list is empty: takes what is needed of the spare list, or one node of what a pass has set
     /// aside, so that the rest can go. Makes room.
-    pub(super) fn turn(&mut self) {
+    pub(super) fn load_spare(&mut self) {
         if self.lists.spare_len == 0 {
             return;
         }
@@ -525,12 +525,12 @@ impl ListsMut<'_> {
 
     /// Makes the owner's next return take the slow path, which finds the room again. For a visitor.
     #[allow(dead_code, reason = "for forks, which not every system has")]
-    pub(crate) fn take_room(&self) {
+    pub(crate) fn revoke_room(&self) {
         self.gate.set_threshold(0);
     }
 
     /// Finds the room again, if a visitor has taken it. For a return: a get must leave it to the next one.
-    pub(super) fn find_room(&mut self) {
+    pub(super) fn restore_room(&mut self) {
         if self.gate.threshold() == 0 {
             self.make_room();
         }

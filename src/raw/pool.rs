@@ -19,7 +19,7 @@
 //! pool is set up, switched, or changes its mode. What slow paths write comes after them, on lines of its own (I10).
 //!
 //! # Orderings
-//! - `state`, `crossings_use_depot`, `crossing_seen`, `drain_requested`, `stuck`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
+//! - `state`, `crossings_use_depot`, `crossing_seen`, `drain_requested`, `visit_timed_out`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 //! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
 //! - `off`, `made_off`: publish Release, read Acquire: the reader sees its zeros.
 //! - `watched`: see `background/watch_list.rs`.
@@ -94,7 +94,7 @@ pub(crate) struct Core {
     /// The process in which `visits` was locked last; see `visit.rs`, "Fork".
     pub(super) visit_generation: StatUsize,
     /// Whether the last visit that waited for an owner did so until its timeout ran out.
-    pub(super) stuck: AtomicBool,
+    pub(super) visit_timed_out: AtomicBool,
     /// Objects that ending threads are handing over to the depot; see `peaks.rs`.
     pub(super) leaving: StatU32,
     /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
@@ -135,7 +135,7 @@ impl Core {
             limits,
             visits: Mutex::new(()),
             visit_generation: StatUsize::new(generation()),
-            stuck: AtomicBool::new(false),
+            visit_timed_out: AtomicBool::new(false),
             leaving: StatU32::new(0),
             newest: AtomicPtr::new(ptr::null_mut()),
             counters: Counters::new(),

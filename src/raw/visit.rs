@@ -143,8 +143,8 @@ impl Core {
         mut work: impl FnMut(&Cache, &mut ListsMut<'_>),
     ) -> bool {
         // Relaxed: a hint. In a forked child, an owner that was lost inside never leaves.
-        let stuck = self.stuck.load(Ordering::Relaxed);
-        let mut wait = Wait::new(if stuck { Timeout::Short } else { timeout });
+        let timed_out = self.visit_timed_out.load(Ordering::Relaxed);
+        let mut wait = Wait::new(if timed_out { Timeout::Short } else { timeout });
         loop {
             let mut left = false;
             if let Some(visits) = self.lock_visits(Timeout::Short) {
@@ -165,7 +165,7 @@ impl Core {
                 });
                 drop(visits);
                 if !left {
-                    self.stuck.store(false, Ordering::Relaxed);
+                    self.visit_timed_out.store(false, Ordering::Relaxed);
                     return true;
                 }
             }
@@ -173,7 +173,7 @@ impl Core {
                 break;
             }
         }
-        self.stuck.store(true, Ordering::Relaxed);
+        self.visit_timed_out.store(true, Ordering::Relaxed);
         // Its owner empties it, when it comes back.
         self.note_drain_request();
         if let Some(_visits) = self.lock_visits(timeout) {
