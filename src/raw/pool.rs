@@ -21,7 +21,7 @@
 //! # Orderings
 //! - `state`, `crossings_use_depot`, `crossing_seen`, `drain_requested`, `visit_timed_out`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
 //! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
-//! - `off`, `made_off`: publish Release, read Acquire: the reader sees its zeros.
+//! - `off_counter`, `made_off_counter`: publish Release, read Acquire: the reader sees its zeros.
 //! - `watched`: see `background/watch_list.rs`.
 
 use super::cache::Cache;
@@ -84,9 +84,9 @@ pub(crate) struct Core {
     /// Time between two passes of the janitor; `None`: the user runs them.
     interval: Option<Duration>,
     /// What counts the objects that are handed out while the pool is switched off; null while it is on.
-    off: StatPtr<OffCounter>,
+    off_counter: StatPtr<OffCounter>,
     /// The same whether it is on or off, once it was off; from a box.
-    made_off: StatPtr<OffCounter>,
+    made_off_counter: StatPtr<OffCounter>,
     pub(crate) depot: CachePadded<Depot>,
     pub(crate) limits: Limits,
     /// Visitors take turns. Guards the reasons at the gates, and the list of caches.
@@ -129,8 +129,8 @@ impl Core {
             address: AtomicPtr::new(ptr::null_mut()),
             drain_requested: AtomicBool::new(false),
             interval,
-            off: StatPtr::new(ptr::null_mut()),
-            made_off: StatPtr::new(ptr::null_mut()),
+            off_counter: StatPtr::new(ptr::null_mut()),
+            made_off_counter: StatPtr::new(ptr::null_mut()),
             depot: CachePadded::new(Depot::new()),
             limits,
             visits: Mutex::new(()),
@@ -376,30 +376,30 @@ impl Core {
 
     /// What counts objects while the pool is switched off; `None` while it is on.
     #[inline]
-    pub(crate) fn off(&self) -> Option<&OffCounter> {
+    pub(crate) fn off_counter(&self) -> Option<&OffCounter> {
         // Acquire: pairs with the Release in `set_switched_on`.
-        let off = self.off.load(Ordering::Acquire);
+        let off = self.off_counter.load(Ordering::Acquire);
         // SAFETY: null, or from the box that is freed with the core.
         unsafe { off.as_ref() }
     }
 
     /// Objects handed out while the pool was switched off.
     pub(super) fn handed_out_off(&self) -> u64 {
-        // Acquire: pairs with the Release in `make_off`.
-        let off = self.made_off.load(Ordering::Acquire);
+        // Acquire: pairs with the Release in `make_off_counter`.
+        let off = self.made_off_counter.load(Ordering::Acquire);
         // SAFETY: as above.
         unsafe { off.as_ref() }.map_or(0, OffCounter::sum)
     }
 
-    fn make_off(&self) -> *mut OffCounter {
+    fn make_off_counter(&self) -> *mut OffCounter {
         // Acquire: pairs with the Release below.
-        let made = self.made_off.load(Ordering::Acquire);
+        let made = self.made_off_counter.load(Ordering::Acquire);
         if !made.is_null() {
             return made;
         }
         let fresh = Box::into_raw(Box::new(OffCounter::new()));
         // Release: pairs with the Acquire above and in `handed_out_off`. Acquire: the other's.
-        match self.made_off.compare_exchange(
+        match self.made_off_counter.compare_exchange(
             ptr::null_mut(),
             fresh,
             Ordering::Release,
@@ -426,12 +426,12 @@ impl Core {
         let mut now = is_off();
         loop {
             let off = if now {
-                self.make_off()
+                self.make_off_counter()
             } else {
                 ptr::null_mut()
             };
-            // Release: pairs with the Acquire in `off`.
-            self.off.store(off, Ordering::Release);
+            // Release: pairs with the Acquire in `off_counter`.
+            self.off_counter.store(off, Ordering::Release);
             let before = std::mem::replace(&mut now, is_off());
             if now == before {
                 break;
@@ -558,9 +558,9 @@ impl Core {
     pub(crate) unsafe fn free_caches(&mut self) {
         // SAFETY: the caller's.
         unsafe { self.header.cache_table.free() };
-        let off = std::mem::replace(self.made_off.get_mut(), ptr::null_mut());
+        let off = std::mem::replace(self.made_off_counter.get_mut(), ptr::null_mut());
         if !off.is_null() {
-            // SAFETY: I8: from the box in `make_off`; no other thread knows the core any more.
+            // SAFETY: I8: from the box in `make_off_counter`; no other thread knows the core any more.
             drop(unsafe { Box::from_raw(off) });
         }
     }

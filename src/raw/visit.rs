@@ -442,7 +442,7 @@ mod tests {
                 }
             });
             let core = pool.core();
-            assert_eq!(core.off().is_none(), core.is_enabled());
+            assert_eq!(core.off_counter().is_none(), core.is_enabled());
         }
     }
 }
