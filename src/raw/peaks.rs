@@ -7,12 +7,12 @@
 //! # What an ending thread hands over
 //! A thread that waits for another one by a scope goes on while that one's destructors of thread-locals still run. What
 //! these take from a cache to the depot is idle all the time, so it is announced before and taken back after
-//! (`Core::leaving`); a reader in between may count it twice, and never as in use.
+//! (`Core::exiting`); a reader in between may count it twice, and never as in use.
 //!
 //! # Orderings
-//! - the Release fence of [`Core::leaves`] pairs with the Acquire fence of [`Core::beside_caches`]: a reader that has found
+//! - the Release fence of [`Core::announce_exit`] pairs with the Acquire fence of [`Core::outside_caches`]: a reader that has found
 //!   the cache emptied finds the announcement.
-//! - the Release of [`Core::has_left`] pairs with the Acquire there: a reader that finds it taken back finds the
+//! - the Release of [`Core::finish_exit`] pairs with the Acquire there: a reader that finds it taken back finds the
 //!   objects in the depot. No models: loom leaves figures to std.
 
 use super::cache::Cache;
@@ -32,28 +32,28 @@ impl Core {
     /// Reads the figures where they stand, and raises the marks.
     pub(crate) fn sample_peaks(&self) {
         // Which notes them.
-        let _ = Stats::of(&self.counters, self.read_caches().0, self.beside_caches());
+        let _ = Stats::of(&self.counters, self.read_caches().0, self.outside_caches());
     }
 
     /// Announces that what is in the cache goes to the depot; how many that is. For its owner, under the visits.
-    pub(crate) fn leaves(&self, cache: &Cache) -> u32 {
+    pub(crate) fn announce_exit(&self, cache: &Cache) -> u32 {
         let objects = cache.stats().0.idle as u32;
-        self.leaving.fetch_add(objects, Ordering::Relaxed);
+        self.exiting.fetch_add(objects, Ordering::Relaxed);
         fence(Ordering::Release);
         objects
     }
 
     /// So many that were to leave have left.
-    pub(crate) fn has_left(&self, objects: u32) {
-        self.leaving.fetch_sub(objects, Ordering::Release);
+    pub(crate) fn finish_exit(&self, objects: u32) {
+        self.exiting.fetch_sub(objects, Ordering::Release);
     }
 
     /// What the depot holds, and what is on the way to it. To be asked after the caches.
-    pub(super) fn beside_caches(&self) -> PartStats {
+    pub(super) fn outside_caches(&self) -> PartStats {
         fence(Ordering::Acquire);
-        let leaving = self.leaving.load(Ordering::Acquire) as usize;
+        let exiting = self.exiting.load(Ordering::Acquire) as usize;
         PartStats {
-            idle: self.depot.objects() + leaving,
+            idle: self.depot.objects() + exiting,
             idle_bytes: self.depot.bytes(),
             ..PartStats::default()
         }

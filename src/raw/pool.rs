@@ -96,7 +96,7 @@ pub(crate) struct Core {
     /// Whether the last visit that waited for an owner did so until its timeout ran out.
     pub(super) visit_timed_out: AtomicBool,
     /// Objects that ending threads are handing over to the depot; see `peaks.rs`.
-    pub(super) leaving: StatU32,
+    pub(super) exiting: StatU32,
     /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
     newest: AtomicPtr<Cache>,
     pub(crate) counters: Counters,
@@ -136,7 +136,7 @@ impl Core {
             visits: Mutex::new(()),
             visit_generation: StatUsize::new(generation()),
             visit_timed_out: AtomicBool::new(false),
-            leaving: StatU32::new(0),
+            exiting: StatU32::new(0),
             newest: AtomicPtr::new(ptr::null_mut()),
             counters: Counters::new(),
             returned_at_pass: StatUsize::new(0),

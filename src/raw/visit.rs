@@ -292,7 +292,7 @@ impl Core {
             self.visit_those(None, changed, |cache, lists| cache.note_bytes(lists));
             caches = self.read_caches().0;
         }
-        let mut stats = Stats::of(&self.counters, caches, self.beside_caches());
+        let mut stats = Stats::of(&self.counters, caches, self.outside_caches());
         let weights = stats.idle_bytes as usize;
         stats.idle_bytes = self.limits.bytes_of(stats.idle as usize, weights) as u64;
         stats.add_off(self.handed_out_off());

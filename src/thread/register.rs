@@ -59,7 +59,7 @@ pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
     let Some(visits) = core.lock_visits(Timeout::Long) else {
         return false;
     };
-    let leaving = core.leaves(cache);
+    let exiting = core.announce_exit(cache);
     // SAFETY: the calling thread is the owner and on its way out; the visits are held.
     let [loaded, spare] = unsafe { cache.vacate(&core.limits) };
     drop(visits);
@@ -69,7 +69,7 @@ pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
             dropping.append(core.count_refused(refused));
         }
     }
-    core.has_left(leaving);
+    core.finish_exit(exiting);
     ensure_watched(core); // mutant: drop-tell-exit
     core.drop_batch(dropping);
     true
