@@ -20,7 +20,7 @@ use super::limits::Limits;
 use super::lists::{ListsMut, Lists, Shared};
 use super::node::{Batch, End, Link, OpaqueCache};
 use super::stats::PartStats;
-use crate::sync::{AtomicPtr, StatUsize, Ordering, UnsafeCell};
+use crate::sync::{AtomicPtr, IN_MODELS, StatUsize, Ordering, UnsafeCell};
 use std::ptr;
 
 /// A thread's cache in one pool. All zero is a valid vacant cache (I9).
@@ -40,7 +40,7 @@ pub(crate) struct Cache {
 }
 
 const _: () = assert!(
-    cfg!(repool_loom) || size_of::<Cache>() <= 128,
+    IN_MODELS || size_of::<Cache>() <= 128,
     "two caches per 256 bytes"
 );
 

@@ -13,7 +13,7 @@
 
 use super::node::{Batch, End, Link};
 use super::stats::Reason;
-use crate::sync::{AtomicUsize, StatUsize, Mutex, Ordering, Timeout};
+use crate::sync::{AtomicUsize, IN_MODELS, StatUsize, Mutex, Ordering, Timeout};
 use std::collections::VecDeque;
 
 /// What was in a depot, the coldest first.
@@ -43,7 +43,7 @@ struct Stack {
 }
 
 const _: () = assert!(
-    cfg!(repool_loom) || size_of::<Depot>() <= 128,
+    IN_MODELS || size_of::<Depot>() <= 128,
     "the depot is on lines of its own"
 );
 

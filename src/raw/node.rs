@@ -20,11 +20,11 @@
 //! thread's own names, in this core, the one cache at that thread's place; caches never move, and live as
 //! long as their core, which the node keeps (I6). If the thread has not registered there, the gate is shut.
 
-use crate::sync::UnsafeCell;
+use crate::sync::{IN_MODELS, UnsafeCell};
 use std::ptr;
 
 /// Objects in a full list, where their weight allows. A cache holds two lists.
-pub(crate) const LIST_LEN: usize = if cfg!(repool_loom) { 2 } else { 64 };
+pub(crate) const LIST_LEN: usize = if IN_MODELS { 2 } else { 64 };
 /// Bytes in a full list of more than one object. A cache holds two lists.
 pub(crate) const LIST_BYTES: usize = 128 << 10;
 
@@ -64,7 +64,7 @@ pub(crate) struct Link {
     underuse_count: UnsafeCell<u32>,
 }
 
-const _: () = assert!(cfg!(repool_loom) || size_of::<Link>() == 4 * size_of::<usize>() + 8);
+const _: () = assert!(IN_MODELS || size_of::<Link>() == 4 * size_of::<usize>() + 8);
 
 /// A field's getter and setter. Each takes a live node that the caller holds (I1).
 macro_rules! field {

@@ -18,14 +18,14 @@ use super::lists::ListsMut;
 use super::node::Batch;
 use super::pool::Core;
 use super::stats::{PartStats, Reason, Stats, Trimmed};
-use crate::sync::{MutexGuard, Ordering, Timeout, Wait, spin};
+use crate::sync::{IN_MODELS, MutexGuard, Ordering, Timeout, Wait, spin};
 use crate::sys::fence;
 use crate::sys::process::generation;
 
 /// How many times a visitor that also wants what is in use looks for it.
 const SWEEPS: usize = 8;
 /// How often a visitor looks whether an owner leaves, before it lets the owner in again.
-const LOOKS: usize = if cfg!(repool_loom) { 1 } else { 32 };
+const LOOKS: usize = if IN_MODELS { 1 } else { 32 };
 /// Set in `visit_generation` beside the generation while a thread of that process opens what lost visitors have left shut.
 const RECOVERING: usize = 1 << (usize::BITS - 1);
 

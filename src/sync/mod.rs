@@ -32,6 +32,9 @@ pub(crate) mod rare {
     pub(crate) use std::thread::Builder;
 }
 
+/// Whether this build is the loom models. Sizes are smaller there, to keep the states few.
+pub(crate) const IN_MODELS: bool = cfg!(repool_loom);
+
 /// A counter that only figures are made of: it stays on std under loom, so that it does not
 /// multiply the states.
 pub(crate) type StatUsize = std::sync::atomic::AtomicUsize;

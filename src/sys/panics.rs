@@ -1,6 +1,7 @@
 //! Running code that may panic where a panic must not escape: the janitor's thread, destructors
 //! of thread-locals, the second panic of a batch.
 
+use crate::sync::IN_MODELS;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 ///
 /// Under loom a panic passes: it is how a model says that it failed.
 pub(crate) fn catch_panic<R>(f: impl FnOnce() -> R) -> Option<R> {
-    if cfg!(repool_loom) {
+    if IN_MODELS {
         return Some(f());
     }
     match catch_unwind(AssertUnwindSafe(f)) {

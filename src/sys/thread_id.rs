@@ -9,10 +9,11 @@
 //! check on the hit path serves "unknown thread", "no cache yet" and "thread is ending", and the
 //! slow path tells them apart.
 
+use crate::sync::IN_MODELS;
 use std::cell::Cell;
 
 /// Buckets of 1, 1, 2, 4, … caches: 65,536 threads at once. More than that work without a cache.
-pub(crate) const BUCKETS: usize = if cfg!(repool_loom) { 3 } else { 17 };
+pub(crate) const BUCKETS: usize = if IN_MODELS { 3 } else { 17 };
 /// The bucket that is never there.
 pub(crate) const NO_BUCKET: usize = BUCKETS;
 /// The owner of nothing: what the sentinel place holds.
