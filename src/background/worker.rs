@@ -192,7 +192,7 @@ fn start(watch_list: &'static Mutex<WatchList>) -> Option<Thread> {
     thread
 }
 
-#[cfg(all(test, unix, not(miri), not(repool_loom)))]
+#[cfg(all(test, unix, not(miri)))]
 mod tests {
     use super::watch_list;
     use crate::object::pool::Pool;

@@ -400,7 +400,7 @@ fn stamp(returned: usize, idle: usize) -> usize {
         .wrapping_add(idle)
 }
 
-#[cfg(all(test, not(repool_loom)))]
+#[cfg(test)]
 mod tests {
     use super::Cache;
     use crate::raw::limits::Limits;

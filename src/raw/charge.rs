@@ -155,34 +155,3 @@ impl ListsMut<'_> {
         }
     }
 }
-
-#[cfg(all(test, not(repool_loom)))]
-mod tests {
-    use crate::object::pool::Pool;
-    use crate::raw::node::LIST_LEN;
-    use crate::sys::process::janitor_is_possible;
-
-    /// A thread's grant starts with what it got from the depot, of whatever length.
-    #[test]
-    fn a_cache_is_never_charged_for_more_than_two_lists() {
-        if !janitor_is_possible() {
-            return; // no caches
-        }
-        for first in [1, 7, 40, LIST_LEN - 1] {
-            let pool = Pool::builder(Vec::<u8>::new)
-                .max_idle(10_000)
-                .trim_manually()
-                .build();
-            assert_eq!(pool.prefill(first), first);
-            for held in (1..=5 * LIST_LEN).step_by(3) {
-                drop((0..held).map(|_| pool.get()).collect::<Vec<_>>());
-                let core = pool.core();
-                let in_cache = core.limits.charged() - core.depot.objects();
-                assert!(
-                    in_cache <= 2 * LIST_LEN,
-                    "{in_cache} after {first} and {held}"
-                );
-            }
-        }
-    }
-}

@@ -255,7 +255,7 @@ impl Gate {
     }
 }
 
-#[cfg(all(test, not(repool_loom)))]
+#[cfg(test)]
 mod tests {
     use super::{Gate, OCCUPIED};
     use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, StatU32, Ordering};

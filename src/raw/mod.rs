@@ -20,4 +20,6 @@ mod page;
 pub(crate) mod pool;
 pub(crate) mod refs;
 pub(crate) mod stats;
+#[cfg(all(test, not(repool_loom)))]
+mod tests;
 pub(crate) mod visit;

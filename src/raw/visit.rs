@@ -27,7 +27,7 @@ const SWEEPS: usize = 8;
 /// How often a visitor looks whether an owner leaves, before it lets the owner in again.
 const LOOKS: usize = if IN_MODELS { 1 } else { 32 };
 /// Set in `visit_generation` beside the generation while a thread of that process opens what lost visitors have left shut.
-const RECOVERING: usize = 1 << (usize::BITS - 1);
+pub(super) const RECOVERING: usize = 1 << (usize::BITS - 1);
 
 impl Core {
     // ---------------------------------------------------------------- whose turn it is
@@ -394,55 +394,5 @@ impl Core {
         debug_assert!(!cache.gate.has(OCCUPIED));
         // SAFETY: I3: the calling thread has the place, and holds the visits.
         unsafe { cache.occupy(&self.limits, self.is_inactive()) };
-    }
-}
-
-#[cfg(all(test, not(repool_loom)))]
-mod tests {
-    use super::RECOVERING;
-    use crate::object::pool::Pool;
-    use crate::sync::{Ordering, Timeout};
-    use crate::sys::process::generation;
-
-    /// In a child, two threads may find the visits lost at once. The second one comes when the first has opened
-    /// them, and when a visitor of the child has them.
-    #[test]
-    fn visits_that_were_recovered_are_not_taken_from_their_next_visitor() {
-        let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
-        let core = pool.core();
-        let visits = core.lock_visits(Timeout::Short);
-        assert!(visits.is_some());
-        assert!(core.recover_visits_slow());
-        assert!(core.visits.try_lock().is_none(), "unlocked under a visitor");
-        drop(visits);
-        assert!(core.lock_visits(Timeout::Short).is_some());
-    }
-
-    /// The parent was forked while one of its threads was recovering.
-    #[test]
-    fn a_recovery_that_was_lost_in_a_fork_is_done_again() {
-        let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
-        let core = pool.core();
-        let of_parent = (generation() + 1) | RECOVERING; // any other process's
-        core.visit_generation.store(of_parent, Ordering::Relaxed);
-        std::mem::forget(core.visits.try_lock());
-        assert!(core.lock_visits(Timeout::Short).is_some());
-        assert_eq!(core.visit_generation.load(Ordering::Relaxed), generation());
-    }
-
-    #[test]
-    fn threads_that_switch_at_once_agree_on_what_is_off() {
-        let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
-        let rounds = if cfg!(miri) { 5 } else { 10_000 };
-        for _ in 0..rounds {
-            std::thread::scope(|scope| {
-                for on in [true, false] {
-                    let pool = &pool;
-                    scope.spawn(move || pool.set_enabled(on));
-                }
-            });
-            let core = pool.core();
-            assert_eq!(core.off_counter().is_none(), core.is_enabled());
-        }
     }
 }

@@ -2,3 +2,5 @@
 
 pub(crate) mod register;
 pub(crate) mod slow;
+#[cfg(all(test, not(repool_loom)))]
+mod tests;

@@ -76,7 +76,7 @@ fn take_one(core: &Core) -> *mut Link {
 }
 
 /// The owner's lists are empty: takes a batch from the depot, hands out its top node.
-fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
+pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     if core.crossings_use_depot() {
         // Nothing stays here that other threads may want.
         let mut link = take_one(core);
@@ -261,7 +261,7 @@ unsafe fn hand_over(core: &Core, cache: &Cache) -> (Batch, End) {
 }
 
 /// What leaves a cache, with the rest of it on top: as hot as the hottest of both.
-fn combine(mut leaving: (Batch, End), rest: (Batch, End)) -> (Batch, End) {
+pub(super) fn combine(mut leaving: (Batch, End), rest: (Batch, End)) -> (Batch, End) {
     if !rest.0.is_empty() {
         leaving.1 = rest.1;
     }
@@ -390,127 +390,4 @@ pub(crate) fn close(core: &Core) {
     }
     core.counters.discarded(Reason::Closed, all.len);
     core.drop_batch(all);
-}
-
-#[cfg(all(test, not(repool_loom)))]
-mod tests {
-    use super::{combine, refill};
-    use crate::budget::Budget;
-    use crate::object::guard::Pooled;
-    use crate::object::pool::Pool;
-    use crate::raw::node::{Batch, End};
-    use crate::raw::pool::Core;
-    use crate::sys::process::janitor_is_possible;
-    use crate::thread::register;
-    use std::ptr::NonNull;
-
-    /// A visitor sets objects aside, and for a moment its figures say that the cache is empty.
-    #[test]
-    fn a_cache_that_only_looked_empty_loses_nothing_where_objects_are_shared() {
-        // Another pool takes most of the budget: only then are objects shared.
-        let budget = Budget::new(1_000);
-        let other = Pool::builder(|| Vec::<u8>::with_capacity(600))
-            .budget(budget.clone())
-            .trim_manually()
-            .build();
-        drop(other.get());
-        let pool = Pool::builder(Vec::<u8>::new)
-            .budget(budget)
-            .trim_manually()
-            .build();
-        drop([pool.get(), pool.get(), pool.get()]);
-        let core = pool.core();
-        core.note_crossing();
-        core.note_miss();
-        assert!(core.crossings_use_depot());
-        let id = register::thread_id().expect("a thread like any other");
-        let cache = register::cache_of(core, id).expect("used above");
-        assert!(!cache.is_empty());
-        let link = NonNull::new(refill(core, cache, id)).expect("there were three");
-        assert_eq!((pool.stats().idle, pool.stats().in_use), (2, 1));
-        // SAFETY: just taken, and held here.
-        unsafe { Core::discard(link.as_ptr(), crate::raw::stats::Reason::User) };
-        assert_eq!(pool.clear().objects, 2);
-    }
-
-    fn nodes(pool: &Pool<Vec<u8>>, count: usize) -> Batch {
-        let mut batch = Batch::EMPTY;
-        for _ in 0..count {
-            let link = Pooled::into_link(pool.attach(Vec::new()));
-            // SAFETY: the guard held it.
-            unsafe { batch.push(link.as_ptr()) };
-        }
-        batch
-    }
-
-    /// What a thread hands over because a limit has refused a return is the hottest there is.
-    #[test]
-    fn hot_objects_do_not_go_to_the_cold_end_with_cold_ones() {
-        let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
-        for (cold, hot, expected) in [
-            (0, 0, End::Cold),
-            (2, 0, End::Cold),
-            (0, 2, End::Hot),
-            (2, 3, End::Hot),
-        ] {
-            let leaving = (nodes(&pool, cold), End::Cold);
-            let rest = (nodes(&pool, hot), End::Hot);
-            let top = if hot > 0 { rest.0.head } else { leaving.0.head };
-            let (all, end) = combine(leaving, rest);
-            assert_eq!((all.len, all.head, end), (cold + hot, top, expected));
-            pool.core().drop_nodes(all);
-        }
-    }
-
-    /// A thread's first object may come from elsewhere, before the pool has a cache for it.
-    #[test]
-    fn an_object_that_comes_back_to_the_thread_that_attached_it_does_not_cross_threads() {
-        for how in 0..3 {
-            let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(2).trim_manually().build();
-            match how {
-                0 => drop(pool.attach(Vec::new())),
-                1 => drop(pool.get()),
-                _ => pool.put(Vec::new()),
-            }
-            // A limit is what keeps the next object away, as far as the pool can tell.
-            let held = [pool.get(), pool.get(), pool.get()];
-            pool.core().note_miss();
-            assert!(!pool.core().crossings_use_depot(), "way {how}");
-            drop(held);
-        }
-    }
-
-    /// What one interval has shown about objects that cross threads ends with it.
-    #[test]
-    fn a_pass_forgets_that_objects_crossed_threads() {
-        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(1).trim_manually().build();
-        drop(pool.get());
-        let core = pool.core();
-        core.note_crossing();
-        core.note_miss();
-        assert!(core.crossings_use_depot());
-        let _ = pool.trim();
-        drop(pool.get());
-        core.note_miss();
-        assert!(!core.crossings_use_depot());
-    }
-
-    /// A visitor could not wait for the owner, and the pool is switched off when the owner comes back.
-    #[test]
-    fn an_owner_empties_its_cache_for_a_visitor_also_while_the_pool_is_off() {
-        if !janitor_is_possible() {
-            return; // no caches
-        }
-        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
-        drop([pool.get(), pool.get()]);
-        let id = register::thread_id().expect("a thread like any other");
-        let cache = register::cache_of(pool.core(), id).expect("used above");
-        pool.set_enabled(false);
-        cache.lose_owner_inside(true);
-        assert_eq!(pool.clear().objects, 0);
-        cache.lose_owner_inside(false);
-        assert_eq!(pool.stats().idle, 2);
-        drop(pool.get());
-        assert_eq!((pool.stats().idle, pool.stats().trimmed), (0, 2));
-    }
 }
