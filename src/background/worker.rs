@@ -199,7 +199,7 @@ mod tests {
     use crate::raw::refs::WeakCore;
     use crate::sync::Timeout;
     use crate::sync::rare::Arc;
-    use crate::thread::register;
+    use crate::thread::local;
     use std::time::{Duration, Instant};
 
     /// One test at a time: one of them keeps the watch list locked.
@@ -227,7 +227,7 @@ mod tests {
             };
             drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());
             let core = WeakCore::new(pool.core());
-            let id = register::thread_id().expect("a thread like any other");
+            let id = local::thread_id().expect("a thread like any other");
             let cache = core.cache_table().cache_of(id);
             // SAFETY: used above; caches live as long as their core.
             let cache = unsafe { &*cache };

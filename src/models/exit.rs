@@ -2,7 +2,7 @@
 
 use super::{Pool, run_model};
 use crate::sys::thread_id::ThreadId;
-use crate::thread::register;
+use crate::thread::{exit, register};
 use loom::thread;
 
 /// What an ending thread had is found by the others.
@@ -12,7 +12,7 @@ fn an_ending_thread_loses_nothing() {
         let pool = Pool::new().register(0).register(1);
         pool.create().give_back(Some(0));
         let ending = thread::spawn(move || {
-            assert!(register::vacate(pool.core(), ThreadId(0)));
+            assert!(exit::vacate(pool.core(), ThreadId(0)));
         });
         let getting = thread::spawn(move || pool.try_get(1));
         ending.join().unwrap();
@@ -33,7 +33,7 @@ fn exit_against_clear_drops_once() {
             pool.get(0).give_back(Some(0));
             // With three preemptions the visitor can outlast a model's timeout: the cache then
             // keeps its number, and the pool's end finds what is in it.
-            let _ = register::vacate(pool.core(), ThreadId(0));
+            let _ = exit::vacate(pool.core(), ThreadId(0));
         });
         let _ = pool.core().clear();
         ending.join().unwrap();
@@ -47,7 +47,7 @@ fn the_next_owner_of_a_number_finds_an_empty_cache() {
     run_model("the_next_owner_of_a_number_finds_an_empty_cache", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let ending = thread::spawn(move || assert!(register::vacate(pool.core(), ThreadId(0))));
+        let ending = thread::spawn(move || assert!(exit::vacate(pool.core(), ThreadId(0))));
         ending.join().unwrap();
         let next = thread::spawn(move || pool.get(0).give_back(Some(0)));
         let _ = pool.core().clear();

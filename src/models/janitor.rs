@@ -15,7 +15,7 @@ use crate::raw::refs::WeakCore;
 use crate::sync::{Mutex, Thread};
 use crate::sys::memory::Level;
 use crate::sys::thread_id::ThreadId;
-use crate::thread::register;
+use crate::thread::{exit, register};
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -206,7 +206,7 @@ fn a_hand_over_is_seen_or_wakes_it() {
         let held = pool.create();
         held.give_back(Some(0));
         let ending = thread::spawn(move || {
-            let _ = register::vacate(pool.core(), ThreadId(0));
+            let _ = exit::vacate(pool.core(), ThreadId(0));
         });
         ending.join().unwrap();
         all_quiet();

@@ -64,14 +64,14 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What `register::remember` does here.
+/// What `local::remember` does here.
 pub(crate) fn remember(core: &Core) -> bool {
     let weak = WeakCore::new(core);
     lock(&REMEMBERED).push(weak);
     true
 }
 
-/// What `register::unremember` does here.
+/// What `local::unremember` does here.
 pub(crate) fn unremember(core: &Core) {
     let mut remembered = lock(&REMEMBERED);
     let last = remembered
@@ -82,7 +82,7 @@ pub(crate) fn unremember(core: &Core) {
     drop(last);
 }
 
-/// What `register::remember` does when it has no room: forgets pools that are gone.
+/// What `local::remember` does when it has no room: forgets pools that are gone.
 fn forget_gone() {
     let (alive, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut *lock(&REMEMBERED))
         .into_iter()

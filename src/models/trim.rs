@@ -5,7 +5,7 @@ use crate::background::manual;
 use crate::background::watch_list::janitor_pass;
 use crate::sys::memory::Level;
 use crate::sys::thread_id::ThreadId;
-use crate::thread::register;
+use crate::thread::{exit, register};
 use loom::thread;
 
 /// A pass while the owner gets and drops.
@@ -48,7 +48,7 @@ fn pass_against_exit() {
         pool.create().give_back(Some(0));
         let _ = manual::pass(pool.core(), Level::Normal);
         let ending = thread::spawn(move || {
-            let _ = register::vacate(pool.core(), ThreadId(0));
+            let _ = exit::vacate(pool.core(), ThreadId(0));
         });
         let _ = manual::pass(pool.core(), Level::Normal);
         ending.join().unwrap();
@@ -106,7 +106,7 @@ fn no_hand_over_falls_between_quiet_and_watched() {
         let held = pool.create();
         let ending = thread::spawn(move || {
             held.give_back(Some(0));
-            let _ = register::vacate(pool.core(), ThreadId(0));
+            let _ = exit::vacate(pool.core(), ThreadId(0));
         });
         let _ = janitor_pass(pool.core(), Level::Normal);
         ending.join().unwrap();

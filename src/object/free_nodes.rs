@@ -27,7 +27,7 @@ use crate::raw::off_counter::OffCounter;
 use crate::raw::pool::Core;
 use crate::sync::{AtomicPtr, AtomicU8, StatUsize, Ordering};
 use crate::sys::thread_id::{CurrentThread, current};
-use crate::thread::register;
+use crate::thread::local;
 use std::alloc::{self, Layout};
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -70,7 +70,7 @@ pub(crate) fn count_off(off: &OffCounter) {
 #[cold]
 #[inline(never)]
 fn count_off_slow(off: &OffCounter) {
-    register::thread_id();
+    local::thread_id();
     off.count_shared();
 }
 

@@ -18,7 +18,7 @@ use crate::raw::refs::DiscardOnDrop;
 use crate::raw::stats::Reason;
 use crate::sys::fence;
 use crate::sys::thread_id::{CurrentThread, current};
-use crate::thread::{register, slow};
+use crate::thread::{local, slow};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -508,7 +508,7 @@ unsafe fn refuse_slow(link: *mut Link) {
     };
     if reason == Reason::Closed {
         // SAFETY: the caller's. What a visitor has left to this thread goes as well.
-        return unsafe { slow::give(core, register::thread_id(), link, 0) };
+        return unsafe { slow::give(core, local::thread_id(), link, 0) };
     }
     // SAFETY: the caller's.
     unsafe { Core::discard(link, reason) };
@@ -525,7 +525,7 @@ unsafe fn keep_slow(link: *mut Link, weight: usize) {
     // SAFETY: the node keeps its core alive.
     unsafe { (*core).note_weight(weight) };
     // SAFETY: the caller's.
-    unsafe { slow::give(core, register::thread_id(), link, weight) };
+    unsafe { slow::give(core, local::thread_id(), link, weight) };
 }
 
 impl<T: Send + fmt::Debug> fmt::Debug for Pooled<T> {

@@ -15,7 +15,7 @@ use crate::raw::refs::{Strong, WeakCore};
 use crate::raw::stats::{Reason, Stats, Trimmed};
 use crate::sync::rare::Arc;
 use crate::sys::memory::Level;
-use crate::thread::{register, slow};
+use crate::thread::{local, slow};
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -453,7 +453,7 @@ impl<T: Send + 'static> Pool<T> {
         // SAFETY: the core of this pool is the head of a `Shell<T>`, and the pool keeps it.
         let link = match unsafe { steps::take::<T>(core) } {
             Some(link) => link,
-            None => slow::take(core, register::thread_id()),
+            None => slow::take(core, local::thread_id()),
         };
         // SAFETY: a node of this pool, just taken.
         NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
@@ -525,7 +525,7 @@ impl<T: Send + 'static> Pool<T> {
 fn off(core: &Core) -> Option<&OffCounter> {
     let off = core.off_counter().filter(|_| !steps::has_diagnostics(core))?;
     if core.has_drain_requests() {
-        slow::drain_slow(core, register::thread_id());
+        slow::drain_slow(core, local::thread_id());
     }
     Some(off)
 }

@@ -14,7 +14,7 @@ use crate::raw::pool::{Core, VTable};
 use crate::raw::refs::DiscardOnDrop;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
-use crate::thread::{register, slow};
+use crate::thread::{local, slow};
 use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -239,7 +239,7 @@ impl<T: Send + 'static> Shell<T> {
         core.retain();
         let link = block.into_raw().cast::<Link>();
         // SAFETY: a fresh node of this core.
-        unsafe { slow::set_last_cache_of_new(core, register::thread_id(), link.as_ptr()) };
+        unsafe { slow::set_last_cache_of_new(core, local::thread_id(), link.as_ptr()) };
         link
     }
 

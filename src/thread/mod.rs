@@ -1,5 +1,8 @@
 //! A thread joins a pool and leaves it; the slow steps of get and drop.
 
+pub(crate) mod exit;
+#[cfg_attr(repool_loom, path = "local_loom.rs")]
+pub(crate) mod local;
 pub(crate) mod register;
 pub(crate) mod slow;
 #[cfg(all(test, not(repool_loom)))]

@@ -183,7 +183,7 @@ pub(crate) unsafe fn give(
     }
     // Below, user code may run (destructors of what the depot refuses, passes), and that may end
     // the thread's weak reference as well: by the first use of another pool, where a thread forgets those that are
-    // gone (`register::remember`).
+    // gone (`local::remember`).
     let _keep = keep.unwrap_or_else(|| WeakCore::new(this)); // mutant: drop-keep-core
     match outcome {
         Ok(()) => {

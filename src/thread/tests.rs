@@ -1,6 +1,6 @@
 //! Tests of the slow path that need a typed pool, which the models do without.
 
-use super::register;
+use super::{local, register};
 use super::slow::{combine, refill};
 use crate::budget::Budget;
 use crate::object::guard::Pooled;
@@ -30,7 +30,7 @@ fn a_cache_that_only_looked_empty_loses_nothing_where_objects_are_shared() {
     core.note_crossing();
     core.note_miss();
     assert!(core.crossings_use_depot());
-    let id = register::thread_id().expect("a thread like any other");
+    let id = local::thread_id().expect("a thread like any other");
     let cache = register::cache_of(core, id).expect("used above");
     assert!(!cache.is_empty());
     let link = NonNull::new(refill(core, cache, id)).expect("there were three");
@@ -110,7 +110,7 @@ fn an_owner_empties_its_cache_for_a_visitor_also_while_the_pool_is_off() {
     }
     let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
     drop([pool.get(), pool.get()]);
-    let id = register::thread_id().expect("a thread like any other");
+    let id = local::thread_id().expect("a thread like any other");
     let cache = register::cache_of(pool.core(), id).expect("used above");
     pool.set_enabled(false);
     cache.lose_owner_inside(true);

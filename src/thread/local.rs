@@ -1,0 +1,148 @@
+//! x
+
+use crate::raw::cache::Cache;
+use crate::raw::pool::Core;
+use crate::raw::refs::WeakCore;
+use crate::sync::{Mutex, Timeout};
+use crate::sys::fence;
+use crate::sys::panics::swallow;
+use crate::sys::thread_id::{BUCKETS, CurrentThread, State, ThreadId, current};
+use crate::sys::process::caches_are_possible;
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+thread_local! {
+    static EXIT: Exit = const { Exit { id: Cell::new(None), cores: RefCell::new(Vec::new()) } };
+}
+
+/// This thread's id; registers the thread if need be. `None`: work without a cache.
+pub(crate) fn thread_id() -> Option<ThreadId> {
+    match current(CurrentThread::state) {
+        State::Registered(id) => Some(id),
+        State::Without => None,
+        State::Unknown => register_slow(),
+    }
+}
+
+/// Remembers that this thread has a cache in `core`, so that its objects are handed over when the
+/// thread ends. `false`: the thread is ending already.
+pub(crate) fn remember(core: &Core) -> bool {
+    let mut gone = Vec::new();
+    let remembered = EXIT.try_with(|exit| {
+        // Borrowed already: an allocator that uses a pool, in the growth below.
+        let Ok(mut cores) = exit.cores.try_borrow_mut() else {
+            return false;
+        };
+        if cores.len() == cores.capacity() {
+            // Amortised: forget pools that are gone before growing. They are dropped after the
+            // borrow has ended, since freeing a core runs other code.
+            let (alive, dead) = cores.drain(..).partition(|core: &WeakCore| !core.is_gone());
+            (*cores, gone) = (alive, dead);
+            let room = cores.len() + 8;
+            cores.reserve(room);
+        }
+        cores.push(WeakCore::new(core));
+        true
+    });
+    drop(gone);
+    remembered.unwrap_or(false)
+}
+
+/// Takes the last [`remember`] back.
+pub(crate) fn unremember(core: &Core) {
+    let last = EXIT.try_with(|exit| {
+        let mut cores = exit.cores.try_borrow_mut().ok()?;
+        let last = cores
+            .last()
+            .is_some_and(|last| std::ptr::eq(&raw const **last, core));
+        last.then(|| cores.pop()).flatten()
+    });
+    drop(last);
+}
+
+#[cold]
+fn register_slow() -> Option<ThreadId> {
+    let id = EXIT.try_with(|exit| {
+        let id = IDS.lock_bounded(Timeout::Short)?.take()?;
+        exit.id.set(Some(id));
+        Some(id)
+    });
+    let id = match id {
+        Ok(Some(id)) => id,
+        // No id this time (all taken, or the registry is contended): ask again later.
+        Ok(None) => return None,
+        Err(_torn_down) => {
+            current(CurrentThread::clear);
+            return None;
+        }
+    };
+    let stride = (fence::asymmetric() && caches_are_possible()).then_some(size_of::<Cache>());
+    current(|thread| thread.set_id(id, stride));
+    Some(id)
+}
+
+/// Runs when the thread ends: hands its caches over, then its id.
+#[derive(Debug)]
+struct Exit {
+    id: Cell<Option<ThreadId>>,
+    cores: RefCell<Vec<WeakCore>>,
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        // From here on every operation of this thread goes to the depot.
+        current(CurrentThread::clear);
+        let Some(id) = self.id.take() else {
+            return;
+        };
+        let mut vacated = true;
+        for core in self.cores.take() {
+            // A panic must not leave a thread-local destructor: it would end the process.
+            let one = std::panic::AssertUnwindSafe(|| {
+                vacated &= super::exit::vacate(&core, id);
+                drop(core);
+            });
+            if let Err(panic) = std::panic::catch_unwind(one) {
+                swallow(panic);
+            }
+        }
+        // A cache that could not be vacated (its visitor was lost in a fork) keeps its id.
+        if !vacated {
+            return;
+        }
+        if let Some(mut ids) = IDS.lock_bounded(Timeout::Long) {
+            ids.give_back(id);
+        }
+    }
+}
+
+static IDS: Mutex<FreeIds> = Mutex::new(FreeIds {
+    next: 0,
+    free: BinaryHeap::new(),
+});
+
+/// The lowest free id first, so that pools stay small.
+#[derive(Debug)]
+struct FreeIds {
+    next: usize,
+    free: BinaryHeap<Reverse<usize>>,
+}
+
+impl FreeIds {
+    fn take(&mut self) -> Option<ThreadId> {
+        if let Some(Reverse(id)) = self.free.pop() {
+            return Some(ThreadId(id));
+        }
+        let id = ThreadId(self.next);
+        if id.locate().0 >= BUCKETS {
+            return None;
+        }
+        self.next += 1;
+        Some(id)
+    }
+
+    fn give_back(&mut self, id: ThreadId) {
+        self.free.push(Reverse(id.0));
+    }
+}
