@@ -23,7 +23,7 @@
 //! `REPOOL_JANITOR=on`; without it, threads are given a place all the same, so that Miri sees the hit path.
 //!
 //! # Fork
-//! A forked child has no janitor, and an [`generation`](crate::sys::process::generation) of its own, in which no
+//! A forked child has no janitor, and an [`generation`](crate::sys::generation::generation) of its own, in which no
 //! pool is watched: the first return on a slow path starts a new thread. Where the C library makes
 //! the child, `fork.rs` sees to it that each thread's next return is one, and that no thread is inside
 //! the watch list. A child by the bare system call may have hits only for a while; and should the

@@ -21,7 +21,7 @@ use crate::sync::{
 };
 use crate::sys::memory::Level;
 use crate::sys::panics::catch_panic;
-use crate::sys::process::generation;
+use crate::sys::generation::generation;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -37,7 +37,7 @@ use crate::sync::{
 };
 use crate::sys::panics::swallow;
 use crate::sys::thread_id::ThreadId;
-use crate::sys::process::generation;
+use crate::sys::generation::generation;
 use crate::sys::timer::Timer;
 use std::mem::offset_of;
 use std::ptr;

@@ -4,7 +4,8 @@ use super::node::LIST_LEN;
 use super::visit::RECOVERING;
 use crate::object::pool::Pool;
 use crate::sync::{Ordering, Timeout};
-use crate::sys::process::{generation, janitor_is_possible};
+use crate::sys::generation::generation;
+use crate::sys::process::janitor_is_possible;
 
 /// A thread's grant starts with what it got from the depot, of whatever length.
 #[test]

@@ -20,7 +20,7 @@ use super::pool::Core;
 use super::stats::{PartStats, Reason, Stats, Trimmed};
 use crate::sync::{IN_MODELS, MutexGuard, Ordering, Timeout, Wait, spin};
 use crate::sys::fence;
-use crate::sys::process::generation;
+use crate::sys::generation::generation;
 
 /// How many times a visitor that also wants what is in use looks for it.
 const SWEEPS: usize = 8;

@@ -3,6 +3,8 @@
 mod cgroup;
 #[cfg_attr(repool_loom, path = "fence_loom.rs")]
 pub(crate) mod fence;
+#[cfg_attr(any(not(unix), miri, repool_loom), path = "generation_fixed.rs")]
+pub(crate) mod generation;
 pub(crate) mod memory;
 pub(crate) mod panics;
 pub(crate) mod thread_id;
