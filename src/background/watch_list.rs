@@ -371,7 +371,7 @@ fn record_pass(mut entered: MutexGuard<'_, WatchList>, core: &Core, interval: Du
 /// before the look was seen, and the pool is not quiescent. One that comes after it passes the gate that
 /// the look has opened again (Release, Acquire), or the depot's lock, and so sees the mark,
 /// and calls for the janitor.
-fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Vec<bool> {
+pub(crate) fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Vec<bool> {
     let begin = |core: &'a Core| {
         PASSES.fetch_add(1, Ordering::Relaxed);
         core.set_watched(false); // mutant: drop-say-unwatched
@@ -393,12 +393,6 @@ fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Ve
         quiescent
     };
     again.into_iter().zip(passes).map(finish).collect()
-}
-
-/// A single one.
-#[cfg(all(test, repool_loom))]
-pub(crate) fn janitor_pass(core: &Core, level: Level) -> bool {
-    janitor_passes(std::iter::once(core), level) == [true]
 }
 
 /// Watches the pool again when dropped.

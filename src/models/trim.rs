@@ -2,11 +2,17 @@
 
 use super::{Pool, run_model};
 use crate::background::manual;
-use crate::background::watch_list::janitor_pass;
+use crate::background::watch_list::janitor_passes;
 use crate::sys::memory::Level;
 use crate::sys::thread_id::ThreadId;
 use crate::thread::{exit, register};
+use crate::raw::pool::Core;
 use loom::thread;
+
+/// Runs the janitor's pass over one pool.
+fn janitor_pass(core: &Core) {
+    let _ = janitor_passes(std::iter::once(core), Level::Normal);
+}
 
 /// A pass while the owner gets and drops.
 #[test]
@@ -83,9 +89,9 @@ fn no_return_falls_between_quiet_and_watched() {
         pool.create().give_back(Some(0));
         let held = pool.get(0);
         // In use, and then unused for a whole interval.
-        let _ = janitor_pass(pool.core(), Level::Normal);
+        janitor_pass(pool.core());
         let owner = thread::spawn(move || held.give_back(Some(0)));
-        let _ = janitor_pass(pool.core(), Level::Normal);
+        janitor_pass(pool.core());
         owner.join().unwrap();
         let idle = pool.core().stats().idle;
         assert!(
@@ -102,13 +108,13 @@ fn no_hand_over_falls_between_quiet_and_watched() {
     run_model("no_hand_over_falls_between_quiet_and_watched", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
-        let _ = janitor_pass(pool.core(), Level::Normal);
+        janitor_pass(pool.core());
         let held = pool.create();
         let ending = thread::spawn(move || {
             held.give_back(Some(0));
             let _ = exit::vacate(pool.core(), ThreadId(0));
         });
-        let _ = janitor_pass(pool.core(), Level::Normal);
+        janitor_pass(pool.core());
         ending.join().unwrap();
         let idle = pool.core().stats().idle;
         assert!(
@@ -127,9 +133,9 @@ fn no_refill_falls_between_quiet_and_watched() {
         let (one, two) = (pool.create(), pool.create());
         one.give_back(None);
         two.give_back(None);
-        let _ = janitor_pass(pool.core(), Level::Normal);
+        janitor_pass(pool.core());
         let getting = thread::spawn(move || pool.get(1));
-        let _ = janitor_pass(pool.core(), Level::Normal);
+        janitor_pass(pool.core());
         let held = getting.join().unwrap();
         let idle = pool.core().stats().idle;
         assert!(

@@ -14,20 +14,10 @@ use std::ptr;
 #[repr(transparent)]
 pub(crate) struct CacheTable {
     /// Null where no thread has come yet; the last one, `NO_BUCKET`, for ever.
-    buckets: [AtomicPtr<Cache>; BUCKETS + 1],
+    pub(super) buckets: [AtomicPtr<Cache>; BUCKETS + 1],
 }
 
 impl CacheTable {
-    /// The directory of a pool that no thread has used yet.
-    #[cfg(not(repool_loom))]
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "only ever used to make a static"
-    )]
-    pub(crate) const EMPTY: Self = Self {
-        buckets: [const { AtomicPtr::new(ptr::null_mut()) }; BUCKETS + 1],
-    };
-
     pub(super) fn new() -> Self {
         Self {
             buckets: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),

@@ -33,22 +33,6 @@ unsafe impl Send for Header {}
 unsafe impl Sync for Header {}
 
 impl Header {
-    /// For a pool without a core: no thread has a cache.
-    #[cfg(not(repool_loom))]
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "only ever used to make a static"
-    )]
-    pub(crate) const EMPTY: Self = Self {
-        of_type: [ptr::null_mut(); 2],
-        state: AtomicU8::new(0),
-        slow_returns: false,
-        bounded: false,
-        crossing_seen: AtomicBool::new(false),
-        crossings_use_depot: AtomicBool::new(false),
-        cache_table: CacheTable::EMPTY,
-    };
-
     pub(super) fn new(slow_returns: bool, bounded: bool) -> Self {
         Self {
             of_type: [ptr::null_mut(); 2],

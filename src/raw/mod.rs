@@ -6,6 +6,7 @@
 pub(crate) mod cache;
 pub(crate) mod depot;
 pub(crate) mod cache_table;
+mod empty;
 mod gate;
 mod charge;
 pub(crate) mod header;
@@ -13,7 +14,6 @@ pub(crate) mod limits;
 pub(crate) mod lists;
 mod peaks;
 pub(crate) mod node;
-#[cfg_attr(repool_loom, allow(dead_code, reason = "for objects of no pool"))]
 pub(crate) mod off_counter;
 #[cfg_attr(repool_loom, path = "page_loom.rs")]
 mod page;
