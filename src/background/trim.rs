@@ -175,7 +175,7 @@ impl<'a> Pass<'a> {
         self.unused &= surplus.is_some() && core.depot.end_interval(came_in).is_some();
         if intervals == 1 {
             // One interval is known of these as well.
-            if let Some(surplus) = core.depot.newcomers(came_in) {
+            if let Some(surplus) = core.depot.uncount_unneeded(came_in) {
                 trimmed.append(take_cold(core, surplus.min(spare)));
             }
         }

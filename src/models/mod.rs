@@ -344,7 +344,7 @@ impl Guard {
             (*core.cast::<Shell>()).payload.with(|payload| *payload);
             if let Some(id) = id.map(ThreadId) {
                 let look = |all: &CacheTable| all.cache_of(id);
-                let cache = Core::cache_for_return(core, link, id.owner(), look);
+                let cache = Core::cache_for_return(core, link, id.as_owner(), look);
                 if cache.is_some_and(|cache| cache.push(link, 1, fence::light, || ())) {
                     return;
                 }

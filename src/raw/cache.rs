@@ -1,19 +1,18 @@
 //! A thread's cache of idle objects in one pool: the hit path, and what owners and visitors do there.
 //!
-//! When each thread may touch the lists is in `gate.rs`; the lists are in `lists.rs`.
+//! `gate.rs` decides which thread may touch the lists, and `lists.rs` has the lists.
 //!
-//! A hit counts nothing but returns, in a word of the owner's line. The other figures
-//! follow from that: hits are what came in less what is still there. Any thread may read it
-//! ([`Cache::stats`]) at any time. Bytes are not counted on a hit: they are known exactly when a visitor has
-//! walked the lists, and until a hit changes them.
+//! A hit counts only returns, in a word on the owner's cache line. The number of hits follows: the objects that came in
+//! less those still idle. Any thread may read the counters at any time ([`Cache::stats`]). A hit does not count bytes.
+//! They are known exactly after a visitor has walked the lists, until a hit changes the lists.
 //!
 //! # What was tried
-//! An array of pointers instead of the intrusive list: 13–15 ns against 7–10 for the tight pair
-//! (prototype, `design.md`). The list's top linked like the rest, without a slot of its own: 3.6 ns
-//! against 3.3, 62 instructions against 59. A thread-local pointer to the cache that was used last,
-//! so that a return need not wait for its node to say where it goes: no faster. The four stores
-//! to `busy` cost 0.3 ns of a pair's 3.3. The weight written on each return, changed or not: one
-//! instruction fewer, and 2 to 5 % slower. (`ratios`, AMD EPYC, rustc 1.95, 2026-11-22.)
+//! Times are for a tight pair of get and drop (`ratios`, AMD EPYC, rustc 1.95, 2026-11-22).
+//! - An array of pointers instead of the intrusive list (a prototype): 13 to 15 ns against 7 to 10.
+//! - The top object linked like the others, without a slot: 3.6 ns against 3.3, 62 instructions against 59.
+//! - A thread-local pointer to the cache that was used last, so that a return does not wait for its node: no faster.
+//! - The four stores to `busy` cost 0.3 of the 3.3 ns.
+//! - The weight stored on every return, changed or not: one instruction fewer, and 2 to 5 % slower.
 
 use super::gate::{INACTIVE, DRAIN, Gate, LISTED, MISSED, OCCUPIED, Shut};
 use super::limits::Limits;
@@ -27,15 +26,15 @@ use std::ptr;
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Cache {
-    /// What the figures were when a visitor walked the lists last ([`stamp`]); 0: the lists have been exchanged
-    /// since. (The gate is 8 bytes further on: at the very start of a cache it was 10 % slower.)
+    /// The [`stamp`] of the lists when a visitor last walked them; 0 if a batch has moved since. (The gate starts
+    /// 8 bytes into the cache: at its very start it was 10 % slower.)
     known_at: StatUsize,
     pub(super) gate: Gate,
     shared: Shared,
     lists: UnsafeCell<Lists>,
-    /// What the lists weighed then.
+    /// The weight of the lists at that time.
     known_bytes: StatUsize,
-    /// The cache that came onto the core's list before this one. Written once, before this is on it.
+    /// The cache that was put on the core's list before this one. Written once, before this one is on the list.
     pub(super) next_listed: AtomicPtr<Cache>,
 }
 
@@ -44,23 +43,24 @@ const _: () = assert!(
     "two caches per 256 bytes"
 );
 
-// SAFETY: the lists are reached only under the protocol (I2); every other field is atomic. The
-// objects that change threads with them are `Send` (a bound of `Pool<T>`).
+// SAFETY: the lists are accessed only under the protocol (I2), and every other field is atomic. The objects that move
+// between threads with them are `Send` (a bound of `Pool<T>`).
 unsafe impl Send for Cache {}
 // SAFETY: as above.
 unsafe impl Sync for Cache {}
 
-/// What a return that took the slow path came to.
+/// The outcome of a return on the slow path.
 #[derive(Debug)]
 pub(crate) enum Returned {
-    /// Kept; a full list may have had to leave for the depot.
+    /// The cache has the object. The batch, if not empty, is a full list that has to go to the depot.
     Kept((Batch, End)),
-    /// No room within the pool's limits; a full list may have had to leave all the same.
+    /// The pool's limits left no room for the object. The batch as above.
     Refused((Batch, End)),
 }
 
 impl Cache {
-    /// A cache that no thread owns yet.
+    /// For the models, which cannot allocate caches as zeros.
+    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(crate) fn vacant() -> Self {
         Self {
             known_at: StatUsize::new(0),
@@ -72,18 +72,18 @@ impl Cache {
         }
     }
 
-    /// This cache as nodes know it, with the provenance of all of it.
+    /// The pointer to this cache that nodes hold, with the provenance of the whole cache.
     pub(crate) fn as_opaque(&self) -> *const OpaqueCache {
         ptr::from_ref(self).cast()
     }
 
-    /// The cache that a node knows as its home.
+    /// The cache that a node points to.
     ///
     /// # Safety
-    /// Not null, and the node's core is alive.
+    /// The pointer is not null, and the node's core is alive.
     #[inline(always)]
     pub(crate) unsafe fn at<'a>(opaque: *const OpaqueCache) -> &'a Cache {
-        // SAFETY: from `as_opaque`; caches live as long as their core.
+        // SAFETY: from `as_opaque`. Caches live as long as their core.
         unsafe { &*opaque.cast::<Cache>() }
     }
 
@@ -102,13 +102,13 @@ impl Cache {
         })
     }
 
-    /// The same otherwise than by a hit.
+    /// [`Cache::touch`] for slow paths and visitors: marks the change for readers of statistics.
     ///
     /// # Safety
     /// As [`Cache::touch`].
     unsafe fn touch_slow<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> R {
         self.gate.change();
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         let done = unsafe { self.touch(work) };
         self.gate.change();
         done
@@ -116,7 +116,7 @@ impl Cache {
 
     // ---------------------------------------------------------------- the hit path
 
-    /// Takes the top object; null when there is none or the gate is shut.
+    /// Pops the top object; null if there is none, or the gate is shut.
     ///
     /// # Safety
     /// The caller is the owner, and `fence` is its half of the fence pair.
@@ -124,16 +124,16 @@ impl Cache {
     pub(crate) unsafe fn pop(&self, fence: impl FnOnce()) -> *mut Link {
         // SAFETY: I2: inside the critical section.
         let pop = || unsafe { self.touch(|lists| lists.pop()) };
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { self.gate.critical_section(0, fence, ptr::null_mut(), pop) }
     }
 
-    /// Resets an object and puts it on top; `false`, and nothing done, when the slow path must look at it.
+    /// Resets an object and pushes it on top. `false`, and no change, if the return has to take the slow path.
     ///
     /// # Safety
-    /// The caller is the owner, `fence` is its half of the fence pair, the node is of this core,
-    /// and the caller holds it and, if this succeeds, gives it up. `weight` is at most `isize::MAX`. `reset`
-    /// runs inside the critical section: it changes the object and nothing else, and does not panic (I5).
+    /// The caller is the owner, and `fence` is its half of the fence pair. The node belongs to this core. The caller
+    /// holds it, and gives it up if this returns `true`. `weight` is at most `isize::MAX`. `reset` runs inside the
+    /// critical section: it changes the object and nothing else, and does not panic (I5).
     #[inline(always)]
     pub(crate) unsafe fn push(
         &self,
@@ -144,21 +144,20 @@ impl Cache {
     ) -> bool {
         debug_assert!(isize::try_from(weight).is_ok());
         let push = || {
-            // SAFETY: the threshold is above the weight; the caller holds the node.
+            // SAFETY: the threshold is above the weight, and the caller holds the node.
             let push = |lists: &mut ListsMut<'_>| unsafe { lists.push(link, weight, reset) };
             // SAFETY: I2: inside the critical section.
             unsafe { self.touch(push) }
         };
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { self.gate.critical_section(weight as isize, fence, false, push) }
     }
 
-    /// Shows the top object to `work` where it is; `None` when there is none in its slot, or the gate
-    /// is shut.
+    /// Calls `work` with the top object, which stays in its slot. `None` if the slot is empty, or the gate is shut.
     ///
     /// # Safety
-    /// The caller is the owner, and `fence` is its half of the fence pair. `work` leaves the node
-    /// and its place in the list as they are, and does nothing else that is forbidden inside (I5).
+    /// The caller is the owner, and `fence` is its half of the fence pair. `work` changes neither the node's link nor
+    /// the list, and may run inside the critical section (I5).
     #[inline(always)]
     pub(crate) unsafe fn with_top<R>(
         &self,
@@ -167,7 +166,7 @@ impl Cache {
     ) -> Option<R> {
         // SAFETY: I2: inside the critical section.
         let look = || unsafe { self.touch(|lists| lists.top().map(work)) };
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { self.gate.critical_section(0, fence, None, look) }
     }
 
@@ -180,16 +179,16 @@ impl Cache {
     unsafe fn as_owner<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> Result<R, Shut> {
         // SAFETY: I2: inside the critical section.
         let work = || unsafe { self.touch_slow(work) };
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { self.gate.as_owner(work) }
     }
 
-    /// Whether there is nothing to pop. For the owner: visitors take things out, but put nothing in.
+    /// Whether there is nothing to pop. For the owner: visitors remove objects, but add none.
     pub(crate) fn is_empty(&self) -> bool {
         self.shared.idle() == 0
     }
 
-    /// [`Cache::pop`] with a look at the spare list.
+    /// [`Cache::pop`] that also uses the spare list.
     ///
     /// # Safety
     /// The caller is the owner.
@@ -204,11 +203,11 @@ impl Cache {
         unsafe { self.as_owner(work) }
     }
 
-    /// Loads a batch from the depot into the empty lists. Gives back what could not be taken. `keep_charge`: as
-    /// in [`ListsMut::admit_batch`].
+    /// Loads a batch from the depot into the empty lists. Returns the batch if it cannot be taken. `keep_charge` is
+    /// that of [`ListsMut::admit_batch`].
     ///
     /// # Safety
-    /// The caller is the owner, and the batch is of this core.
+    /// The caller is the owner, and the batch belongs to this core.
     pub(crate) unsafe fn load(&self, batch: Batch, limits: &Limits, keep_charge: bool) -> Batch {
         let mut batch = batch;
         let work = |lists: &mut ListsMut<'_>| {
@@ -221,10 +220,10 @@ impl Cache {
         batch
     }
 
-    /// [`Cache::push`] with rotation, weights and limits, of an object that has been reset.
+    /// [`Cache::push`] of an object that has been reset, with rotation, weights and limits.
     ///
     /// # Safety
-    /// As [`Cache::push`], except that the node is given up only on `Ok(Kept)`.
+    /// As [`Cache::push`], but the caller gives the node up only if this returns `Ok(Kept)`.
     pub(crate) unsafe fn push_slow(
         &self,
         link: *mut Link,
@@ -237,7 +236,7 @@ impl Cache {
             if lists.admit(weight, limits, &mut leaving).is_err() {
                 return Returned::Refused(leaving);
             }
-            // SAFETY: I2: inside the critical section; the caller holds the node.
+            // SAFETY: I2: inside the critical section. The caller holds the node.
             let kept = unsafe { lists.push(link, weight, || ()) };
             debug_assert!(kept, "room was made");
             if kept {
@@ -250,7 +249,7 @@ impl Cache {
         unsafe { self.as_owner(work) }
     }
 
-    /// Takes everything out, for the depot, and gives the unused part of the grant back. The warmest is on top.
+    /// Removes everything, for the depot, and releases the unused part of the charge. The hottest object is on top.
     ///
     /// # Safety
     /// The caller is the owner.
@@ -264,37 +263,37 @@ impl Cache {
         unsafe { self.as_owner(work) }
     }
 
-    // ---------------------------------------------------------------- coming and going
-    // All under `Core::visits`.
+    // ---------------------------------------------------------------- owners come and go
+    // The caller of each function holds `Core::visits`.
 
     /// Makes a vacant cache ready for its new owner.
     ///
     /// # Safety
-    /// The caller is about to be the owner, and holds `Core::visits`.
+    /// The caller is about to become the owner, and holds `Core::visits`.
     pub(crate) unsafe fn occupy(&self, limits: &Limits, inactive: bool) {
-        // SAFETY: I2: vacant, so there is no owner yet; no visitor, since the visits are held.
+        // SAFETY: I2: the cache is vacant, so it has no owner; the caller holds the visits, so there is no visitor.
         unsafe { self.touch_slow(|lists| lists.start(limits)) };
         self.gate.set(INACTIVE, inactive);
         self.gate.set(OCCUPIED, true);
     }
 
-    /// Takes everything out and makes the cache vacant: the owner is leaving.
+    /// Removes everything and makes the cache vacant, because the owner's thread ends.
     ///
     /// # Safety
     /// The caller is the owner, does not use the cache again, and holds `Core::visits`.
     pub(crate) unsafe fn vacate(&self, limits: &Limits) -> [Batch; 2] {
-        // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
+        // SAFETY: I2: the caller is the owner and outside; it holds the visits, so there is no visitor.
         let all = unsafe { self.touch_slow(|lists| lists.drain(limits)) };
         self.gate.set(OCCUPIED | INACTIVE | DRAIN | MISSED, false);
         all
     }
 
-    /// Takes out, as the owner, what a visitor could not reach.
+    /// Removes everything, at the request of a visitor that could not enter.
     ///
     /// # Safety
     /// The caller is the owner, and holds `Core::visits`.
     pub(crate) unsafe fn drain(&self, limits: &Limits) -> [Batch; 2] {
-        // SAFETY: I2: the only owner is here and not busy, the only visitor would hold the visits.
+        // SAFETY: I2: as in `vacate`.
         let all = unsafe { self.touch_slow(|lists| lists.drain(limits)) };
         self.gate.set(DRAIN, false);
         all
@@ -303,14 +302,14 @@ impl Cache {
     /// Runs `work` as the visitor.
     ///
     /// # Safety
-    /// The caller holds `Core::visits`, has called `Gate::begin_visit`, passed the heavy fence, and then seen
+    /// The caller holds `Core::visits`, has called `Gate::begin_visit`, then issued the heavy fence, and then seen
     /// `Gate::owner_is_out`. `work` moves pointers and nothing else (I5).
     pub(crate) unsafe fn enter<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> R {
-        // SAFETY: I2: the gate is shut, and the owner was seen to be out after a heavy fence.
+        // SAFETY: I2: the gate is shut, and after a heavy fence the owner was outside.
         unsafe { self.touch_slow(work) }
     }
 
-    /// As if the owner had been lost inside, in a fork (`true`); and not.
+    /// Makes the cache look as if its owner had been lost inside, in a fork (`true`), or undoes that.
     #[cfg(test)]
     pub(crate) fn lose_owner_inside(&self, lost: bool) {
         self.gate.lose_owner_inside(lost);
@@ -324,14 +323,14 @@ impl Cache {
         self.gate.has(LISTED)
     }
 
-    /// Whether a visitor has left it to the owner to empty the cache.
+    /// Whether a visitor has asked the owner to drain the cache.
     pub(crate) fn is_drain_requested(&self) -> bool {
         self.gate.has(DRAIN)
     }
 
-    // ---------------------------------------------------------------- figures
+    // ---------------------------------------------------------------- statistics
 
-    /// What the cache has done and holds; whether the bytes are exact.
+    /// What the cache has done and holds, and whether the bytes are exact.
     pub(crate) fn stats(&self) -> (PartStats, bool) {
         let returned = self.shared.returned();
         let (moved, idle) = self.moved_and_idle();
@@ -344,7 +343,7 @@ impl Cache {
         let idle_bytes = if exact || known_idle == 0 {
             bytes
         } else {
-            // The objects weigh about what those did that a visitor saw here last.
+            // Estimated by the average weight that a visitor last saw here.
             (bytes / known_idle).saturating_mul(idle)
         };
         let stats = PartStats {
@@ -356,8 +355,8 @@ impl Cache {
         (stats, exact)
     }
 
-    /// What came and went by the batch, and objects in both lists. While a slow path is at work the one may be too low
-    /// and the other too high, so that no more seems to have been handed out than has.
+    /// The balance of batches, and the number of objects in both lists. While a slow path runs, the first may be too
+    /// low and the second too high, but never the other way: the number of objects handed out is never overstated.
     fn moved_and_idle(&self) -> (usize, usize) {
         let (mut moved, mut idle) = (self.shared.moved(), 0);
         for _ in 0..LOOKS {
@@ -366,7 +365,7 @@ impl Cache {
             if before % 2 == 0 && before == self.gate.changes() {
                 return now;
             }
-            // A batch that comes counts after it is there, and one that goes before it has gone (`lists.rs`).
+            // A batch that enters is counted after it is in, and one that leaves before it is out (`lists.rs`).
             for moved_now in [now.0, self.shared.moved()] {
                 if (moved.wrapping_sub(moved_now) as isize) > 0 {
                     moved = moved_now;
@@ -377,7 +376,7 @@ impl Cache {
         (moved, idle)
     }
 
-    /// Takes note of what the lists weigh. For a visitor inside.
+    /// Records the weight of the lists. For a visitor inside.
     pub(crate) fn note_bytes(&self, lists: &ListsMut<'_>) {
         let stamp = stamp(self.shared.returned(), lists.idle());
         self.known_bytes
@@ -386,12 +385,12 @@ impl Cache {
     }
 }
 
-/// How often a reader of figures looks for a moment in which no slow path is at work.
+/// How often a reader of statistics looks for a moment without a slow path at work.
 const LOOKS: usize = 8;
-/// More than a cache can hold.
+/// More objects than a cache can hold.
 const STAMP_IDLE: usize = 1 << 12;
 
-/// Tells apart what hits have done to the lists; in its low digits, how many objects they hold. Never 0.
+/// Identifies a state of the lists between batches: hits change it. The low digits are the number of objects. Never 0.
 fn stamp(returned: usize, idle: usize) -> usize {
     let idle = idle.min(STAMP_IDLE - 1);
     returned
@@ -408,8 +407,8 @@ mod tests {
     use std::ptr;
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-    /// An object that only moves, between slot, lists and depot, is never taken for handed out: no figure goes back.
-    /// Also on machines, and under Miri, that show another thread's stores in another order.
+    /// An object that only moves between slot, lists and depot is never counted as handed out: no counter goes back.
+    /// That holds as well on machines (and under Miri) where stores of another thread are seen out of order.
     #[test]
     fn no_hit_is_counted_before_it_happens() {
         const ROUNDS: usize = if cfg!(miri) { 100 } else { 300_000 };
@@ -427,7 +426,7 @@ mod tests {
             scope.spawn(|| {
                 while !done.load(SeqCst) {
                     let reused = cache.stats().0.reused as isize;
-                    assert!(reused <= 0, "{reused} are out");
+                    assert!(reused <= 0, "{reused} seem to be in use");
                 }
             });
             for _ in 0..ROUNDS {

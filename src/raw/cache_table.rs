@@ -1,4 +1,4 @@
-//! The way from a thread's place to its cache: what a hit looks up first.
+//! The table of a pool's caches by thread ID, in buckets: what a hit looks up first.
 //!
 //! # Orderings
 //! - a bucket's pointer: publish Release, read Acquire: the reader sees vacant caches.
@@ -9,11 +9,11 @@ use crate::sync::{AtomicPtr, Ordering};
 use crate::sys::thread_id::{BUCKETS, CurrentThread, ThreadId};
 use std::ptr;
 
-/// A pool's caches, by bucket.
+/// A pool's caches, in buckets of 1, 1, 2, 4, ...
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct CacheTable {
-    /// Null where no thread has come yet; the last one, `NO_BUCKET`, for ever.
+    /// Null until a thread needs the bucket. The last one, `NO_BUCKET`, stays null.
     pub(super) buckets: [AtomicPtr<Cache>; BUCKETS + 1],
 }
 
@@ -24,22 +24,13 @@ impl CacheTable {
         }
     }
 
-    /// The only cache of the first bucket: the core has it.
-    ///
-    /// # Safety
-    /// `cache` lives as long as the directory, and no other thread knows the directory yet.
-    pub(super) unsafe fn set_first(&self, cache: *mut Cache) {
-        // Relaxed: the core is published afterwards.
-        self.buckets[0].store(cache, Ordering::Relaxed);
-    }
-
-    /// The cache at this place; null: take the slow path.
+    /// The calling thread's cache. Null: take the slow path.
     #[inline(always)]
     pub(crate) fn cache_at(&self, thread: &CurrentThread) -> *const Cache {
         debug_assert!(thread.bucket() <= BUCKETS);
-        // SAFETY: a place's bucket is at most `NO_BUCKET`, the last index.
+        // SAFETY: a thread's bucket is at most `NO_BUCKET`, which is the last index.
         let bucket = unsafe { self.buckets.get_unchecked(thread.bucket()) };
-        // Acquire: pairs with the Release in `bucket_slow`. As in `cache_of`, which the models run in its place.
+        // Acquire: pairs with the Release in `bucket_slow`. The models run the same load in `cache_of`.
         let first = bucket.load(Ordering::Acquire);
         if first.is_null() {
             return ptr::null();
@@ -48,7 +39,7 @@ impl CacheTable {
         unsafe { first.byte_add(thread.offset()) }
     }
 
-    /// The cache of this id; null if its bucket is not there yet.
+    /// The cache of this thread ID; null if its bucket has not been allocated.
     pub(crate) fn cache_of(&self, id: ThreadId) -> *const Cache {
         let (bucket, index) = id.locate();
         // Acquire: pairs with the Release in `bucket_slow`.
@@ -60,7 +51,7 @@ impl CacheTable {
         unsafe { first.add(index) }
     }
 
-    /// The cache of this id; makes its bucket if need be.
+    /// The cache of this thread ID. Allocates its bucket if necessary.
     pub(crate) fn cache_of_or_make(&self, id: ThreadId) -> *const Cache {
         let cache = self.cache_of(id);
         if !cache.is_null() {
@@ -75,7 +66,7 @@ impl CacheTable {
     #[cold]
     fn bucket_slow(&self, bucket: usize) -> *mut Cache {
         let fresh = page::new(ThreadId::bucket_len(bucket));
-        // Release: pairs with the Acquire in `cache_of` and `cache_at`; Acquire: the other's.
+        // Release: pairs with the Acquire in `cache_of` and `cache_at`. Acquire: for the bucket of another thread.
         match self.buckets[bucket].compare_exchange(
             ptr::null_mut(),
             fresh,
@@ -84,7 +75,7 @@ impl CacheTable {
         ) {
             Ok(_) => fresh,
             Err(first) => {
-                // SAFETY: fresh, and no other thread has seen it.
+                // SAFETY: allocated above, and no other thread has seen it.
                 unsafe { page::free(fresh, ThreadId::bucket_len(bucket)) };
                 first
             }
@@ -94,13 +85,13 @@ impl CacheTable {
     /// Frees the buckets.
     ///
     /// # Safety
-    /// The core is about to be freed: no thread uses its caches any more.
+    /// The core is about to be freed, and no thread uses its caches.
     pub(super) unsafe fn free(&mut self) {
         // The first is the core's own.
         for (bucket, first) in self.buckets.iter().enumerate().skip(1) {
             let first = first.load(Ordering::Relaxed);
             if !first.is_null() {
-                // SAFETY: made by `bucket_slow` with this length.
+                // SAFETY: allocated by `bucket_slow` with this length.
                 unsafe { page::free(first, ThreadId::bucket_len(bucket)) };
             }
         }

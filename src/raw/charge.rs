@@ -1,7 +1,8 @@
-//! What a cache may hold: its *grant* of the pool's limits, and the threshold that goes with it.
+//! What a cache may hold: its charge, and the threshold that goes with it.
 //!
-//! In an unbounded pool nothing is charged: a grant has no limit, and only the threshold moves. All of it runs
-//! inside the critical section (I2, I5).
+//! The charge of a cache is a number of objects at `threshold - 1` bytes each, the most that passes its gate. In an
+//! unbounded pool nothing is charged, and only the threshold changes. Everything here runs inside the critical section
+//! (I2, I5).
 
 use super::limits::{Charge, Limits};
 use super::lists::ListsMut;
@@ -9,7 +10,7 @@ use super::node::{Batch, End};
 use super::stats::Reason;
 
 impl ListsMut<'_> {
-    /// Makes room for one object of this weight; a full list may have to leave.
+    /// Makes room for one object of this weight. A full list may have to leave.
     pub(super) fn admit(
         &mut self,
         weight: usize,
@@ -38,8 +39,8 @@ impl ListsMut<'_> {
         })
     }
 
-    /// Loads a batch, with its charge, into the empty lists; gives back what does not fit. `keep_charge`:
-    /// what is left of the grant serves the objects that this thread has out.
+    /// Loads a batch, with its charge, into the empty lists. Returns the batch if the limits refuse it. With
+    /// `keep_charge` the present charge stays as well, for the objects that this thread has in use.
     pub(super) fn admit_batch(&mut self, batch: Batch, limits: &Limits, keep_charge: bool) -> Batch {
         let threshold = limits.threshold_for(batch.heaviest);
         if !limits.bounded() && self.lists.threshold() == threshold {
@@ -50,7 +51,7 @@ impl ListsMut<'_> {
             objects: batch.len,
             bytes: batch.bytes,
         };
-        // A thread that only ever gets must not collect all of the limit.
+        // Capped: a thread that only gets must not accumulate the whole limit.
         let objects = (self.lists.charged as usize)
             .saturating_add(batch.len)
             .min(2 * limits.full_len(threshold))
@@ -66,21 +67,21 @@ impl ListsMut<'_> {
         Batch::EMPTY
     }
 
-    /// Accepts heavier objects from now on, and fewer of them.
+    /// Raises the threshold, so that heavier objects pass, and fewer of them.
     fn raise_threshold(&mut self, weight: usize, limits: &Limits) -> Result<(), Reason> {
         let threshold = limits.threshold_for(weight).max(self.lists.threshold());
-        // With the object itself: one that does not fit must not raise what lighter ones are charged.
+        // This includes the object itself: if it does not fit, the charge of lighter ones must not rise.
         let need = self.idle() + 1;
         let objects = need.max(self.lists.charged as usize);
         self.recharge(limits, Charge::NONE, objects, threshold)
-            // Give the unused part of the grant back, and try with what is really there.
+            // Try again with a charge for the objects that are there, and release the rest.
             .or_else(|_| self.recharge(limits, Charge::NONE, need, threshold))?;
         self.make_room();
         Ok(())
     }
 
-    /// Asks for more to be charged for: slowly at first, so that many threads share a small
-    /// limit, then a list at a time; never for more than the two lists that there is room for.
+    /// Charges more objects: few at first, so that many threads can share a small limit, then a list at a time. Never
+    /// more than the two lists that a cache holds.
     fn grow_charge(&mut self, limits: &Limits) -> Result<(), Reason> {
         let (objects, threshold) = (self.lists.charged as usize, self.lists.threshold());
         let full = limits.full_len(threshold);
@@ -92,8 +93,8 @@ impl ListsMut<'_> {
         Ok(())
     }
 
-    /// The limits allow no more objects of the most that the threshold lets pass: asks for room for one
-    /// that weighs `weight`, with all charged by what is really there. Walks both lists.
+    /// Lowers the threshold to the heaviest object that is there, or `weight` if that is more, and charges one more
+    /// object at that. For limits that allow no more objects at the present threshold. Walks both lists.
     fn lower_threshold(&mut self, weight: usize, limits: &Limits) -> Result<(), Reason> {
         if self.lists.threshold() <= weight.saturating_add(1) {
             return Ok(());
@@ -107,13 +108,13 @@ impl ListsMut<'_> {
         Ok(())
     }
 
-    /// What `recharge` and `shrink_to` trade.
+    /// The present charge of this cache.
     fn charge(&self) -> Charge {
         Charge::of_objects(self.lists.charged as usize, self.lists.threshold())
     }
 
-    /// Trades the present charge, and what came `with_it`, for one of `grant` objects below `threshold`.
-    /// `Err` and nothing changed when the limits do not allow it. `make_room` is to follow.
+    /// Trades the present charge, and the charge `with_it`, for one of this many objects below `threshold`. `Err`, and
+    /// no change, if the limits do not allow that. The caller has to call `make_room` afterwards.
     fn recharge(
         &mut self,
         limits: &Limits,
@@ -130,13 +131,13 @@ impl ListsMut<'_> {
         Ok(())
     }
 
-    /// A list leaves with what its objects weigh: the grant shrinks by its length.
+    /// Reduces the charge by the length of a list that leaves. Its objects stay charged at their own weights.
     pub(super) fn shrink_for(&mut self, limits: &Limits, leaving: &Batch) {
         let objects = (self.lists.charged as usize).saturating_sub(leaving.len);
         self.shrink_to(limits, &[leaving], objects);
     }
 
-    /// Lowers the charge to `grant` objects, and gives the rest back but what leaves with `leaving`.
+    /// Reduces the charge to this many objects, and releases the rest, except for the weight of what leaves.
     pub(super) fn shrink_to(&mut self, limits: &Limits, leaving: &[&Batch], objects: usize) {
         if limits.bounded() {
             let before = self.charge();

@@ -1,22 +1,21 @@
 //! The depot: batches of idle nodes that all threads share.
 //!
-//! One lock over a stack of batches, touched once per batch of operations (Bonwick and Adams,
-//! "Magazines and Vmem", 2001). Reuse takes from the hot end, trimming from the cold one. The
-//! lock is held for a few instructions: nothing is allocated, freed or walked under it, and no user
-//! code runs (I5). A caller that cannot lock within the bound creates or drops instead.
+//! One lock guards a stack of batches; threads take it once per batch (Bonwick and Adams, "Magazines and Vmem", 2001).
+//! Gets take from the hot end, passes trim from the cold end. The lock is held for a few instructions: nothing is
+//! allocated, freed or walked under it, and no user code runs (I5). A caller that cannot lock before its timeout
+//! creates or drops an object instead.
 //!
-//! The hottest batch has a place of its own, so that a pool whose threads end with a list each at most allocates
-//! nothing for it, and reads and writes no line but the depot's.
+//! The hottest batch is a field beside the stack. So a pool with at most one batch here allocates no memory for the
+//! stack, and touches only the depot's own cache lines.
 //!
-//! `objects` and `bytes` repeat what the stack holds, for readers without the lock; they are
-//! written under it.
+//! `objects` and `bytes` repeat what the stack holds, for readers without the lock. They are written under the lock.
 
 use super::node::{Batch, End, Link};
 use super::stats::Reason;
 use crate::sync::{AtomicUsize, IN_MODELS, StatUsize, Mutex, Ordering, Timeout};
 use std::collections::VecDeque;
 
-/// What was in a depot, the coldest first.
+/// The batches that were in a depot, the coldest first.
 pub(crate) type Drained =
     std::iter::Chain<std::collections::vec_deque::IntoIter<Batch>, std::option::IntoIter<Batch>>;
 
@@ -29,30 +28,30 @@ pub(crate) struct Depot {
 
 #[derive(Debug)]
 struct Stack {
-    /// The hot end, before `batches`. May be empty.
+    /// The batch at the hot end. May be empty.
     hottest: Batch,
-    /// Front: the cold end. Back: the hot end. None is empty.
+    /// The other batches, none of which is empty. Front: the cold end. Back: the hot end.
     batches: VecDeque<Batch>,
     objects: usize,
     bytes: usize,
-    /// The fewest objects since the last pass.
+    /// The low-water mark: the fewest objects since the last pass.
     low: u32,
-    /// What no thread needed in the interval before that.
+    /// The objects that no thread needed in the previous interval.
     low_before: u32,
     closed: bool,
 }
 
 const _: () = assert!(
     IN_MODELS || size_of::<Depot>() <= 128,
-    "the depot is on lines of its own"
+    "the depot fits into two cache lines"
 );
 
-/// More objects than that have never been needed all at once.
+/// Saturates: only that many objects are tracked.
 fn in_32_bits(objects: usize) -> u32 {
     u32::try_from(objects).unwrap_or(u32::MAX)
 }
 
-/// Why the depot did not take a batch; the batch comes back.
+/// Why the depot did not take a batch, which comes back with this.
 #[derive(Debug)]
 pub(crate) enum Refused {
     Contended(Batch),
@@ -113,7 +112,7 @@ impl Depot {
         Ok(())
     }
 
-    /// Puts a batch at one end of a stack that has to grow for it, beyond `len`.
+    /// Puts a batch at one end of a stack that has to grow beyond `len` for it.
     #[cold]
     fn give_to_larger(
         &self,
@@ -123,7 +122,7 @@ impl Depot {
         mut len: usize,
     ) -> Result<(), Refused> {
         loop {
-            // Grow outside the lock: the allocator may be the user's own code.
+            // Allocated outside the lock: the allocator may be the user's code.
             let mut larger = VecDeque::with_capacity(2 * len + 4);
             let Some(mut stack) = self.stack.lock_bounded(timeout) else {
                 return Err(Refused::Contended(batch));
@@ -143,7 +142,7 @@ impl Depot {
             stack.put(batch, end);
             self.publish(&stack);
             drop(stack);
-            // The old, empty stack, if there is one, is freed here, outside the lock.
+            // Frees the old stack, which is empty, outside the lock.
             drop(larger);
             return Ok(());
         }
@@ -152,7 +151,7 @@ impl Depot {
     /// Puts one node on the hot end, into the batch there if that has room.
     ///
     /// # Safety
-    /// The caller holds the node and gives it up on `Ok`; `Err` gives it back as a batch of one.
+    /// The caller holds the node, and gives it up on `Ok`. `Err` returns it as a batch of one.
     pub(crate) unsafe fn give_one(&self, link: *mut Link) -> Result<(), Refused> {
         // SAFETY: the caller holds the node.
         let weight = unsafe { Link::weight(link) };
@@ -181,7 +180,7 @@ impl Depot {
         Some(batch)
     }
 
-    /// Takes the hottest node; null when there is none in reach.
+    /// Takes the hottest node; null if there is none, or the lock could not be taken.
     pub(crate) fn take_one(&self) -> *mut Link {
         let stack = self
             .nonempty()
@@ -200,9 +199,9 @@ impl Depot {
         link
     }
 
-    /// Takes the hottest node that `pick` wants; null when there is none. Asks for one after the other under
-    /// the lock: for pools that look at each object.
-    #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
+    /// Takes the hottest node for which `pick` returns `true`; null if there is none. Calls `pick` under the lock, for
+    /// one node after the other: only for pools with diagnostics.
+    #[allow(dead_code, reason = "for pools with diagnostics, which are a feature")]
     pub(crate) fn take_where(&self, mut pick: impl FnMut(*mut Link) -> bool) -> *mut Link {
         let stack = self
             .nonempty()
@@ -228,10 +227,10 @@ impl Depot {
         std::ptr::null_mut()
     }
 
-    /// Takes everything; from then on, if `close`, takes nothing in.
+    /// Takes everything. With `close`, the depot takes nothing in from then on.
     pub(crate) fn drain(&self, close: bool) -> Drained {
         let Some(mut stack) = self.stack.lock_bounded(Timeout::Long) else {
-            // The lock's holder was lost in a fork: what it guards leaks.
+            // The holder of the lock was lost in a fork. What the lock guards leaks.
             return VecDeque::new().into_iter().chain(None);
         };
         stack.closed |= close;
@@ -245,8 +244,8 @@ impl Depot {
             .chain(hottest)
     }
 
-    /// A pass begins: how many objects no thread needed during the last `intervals` (one or two).
-    /// `None` when the lock could not be taken.
+    /// At the start of a pass: how many objects no thread needed during the last one or two `intervals`. `None` if the
+    /// lock could not be taken.
     pub(crate) fn surplus(&self, intervals: u32) -> Option<usize> {
         let mut stack = self.stack.lock_bounded(Timeout::Short)?;
         let surplus = if intervals > 1 {
@@ -254,14 +253,14 @@ impl Depot {
         } else {
             stack.low
         };
-        // What is left of the low mark when the surplus has gone.
+        // The rest of the low-water mark, once the surplus has gone.
         stack.low_before = stack.low - surplus;
         Some(surplus as usize)
     }
 
-    /// A pass ends: `unneeded` objects came in from caches, to the cold end. No thread needed them in
-    /// the interval that ends, so they count as if they had been here all along. `None` when the
-    /// lock could not be taken.
+    /// At the end of a pass, which has moved `unneeded` objects from caches to the cold end. No thread needed them in
+    /// the interval that ends, so they count as if they had been here all the time. `None` if the lock could not be
+    /// taken.
     pub(crate) fn end_interval(&self, unneeded: usize) -> Option<()> {
         let mut stack = self.stack.lock_bounded(Timeout::Short)?;
         let unneeded = in_32_bits(unneeded);
@@ -270,16 +269,16 @@ impl Depot {
         Some(())
     }
 
-    /// Takes back what [`Depot::end_interval`] has counted of `unneeded` newcomers: they are to go at
-    /// once.
-    pub(crate) fn newcomers(&self, unneeded: usize) -> Option<usize> {
+    /// For a pass that drops the `unneeded` objects at once: takes them out of the count of [`Depot::end_interval`],
+    /// and returns how many there are.
+    pub(crate) fn uncount_unneeded(&self, unneeded: usize) -> Option<usize> {
         let mut stack = self.stack.lock_bounded(Timeout::Short)?;
         let count = in_32_bits(unneeded).min(stack.low_before);
         stack.low_before -= count;
         Some(count as usize)
     }
 
-    /// Gives the stack's own memory back after a burst.
+    /// Shrinks the stack's own memory after a burst.
     pub(crate) fn shrink(&self) {
         let Some(stack) = self.stack.lock_bounded(Timeout::Short) else {
             return;
@@ -289,7 +288,7 @@ impl Depot {
         if capacity < 64 || len > capacity / 4 {
             return;
         }
-        // Allocate and free outside the lock.
+        // Allocated and freed outside the lock.
         let mut smaller = VecDeque::with_capacity(2 * len);
         if let Some(mut stack) = self.stack.lock_bounded(Timeout::Short) {
             if stack.batches.len() <= smaller.capacity() {
@@ -300,14 +299,14 @@ impl Depot {
         drop(smaller);
     }
 
-    /// Takes up to `count` of the coldest objects, about a batch per call; `None` when done.
+    /// Takes up to `count` of the coldest objects, at most a batch per call. `None` if there are no more.
     pub(crate) fn take_cold(&self, count: usize) -> Option<Batch> {
         if count == 0 {
             return None;
         }
         let mut stack = self.nonempty()?.lock_bounded(Timeout::Short)?;
         let mut batch = stack.coldest()?.take();
-        // The top of the batch is its hot end: take that off, put it back, keep the rest.
+        // The top of the batch is its hot end. That part goes back.
         let stays = batch.len.saturating_sub(count);
         if stays > 0 {
             let top = batch.split_top(stays);
@@ -324,9 +323,9 @@ impl Depot {
         Some(batch)
     }
 
-    /// Objects in the depot, near enough for a look from outside.
+    /// The number of objects in the depot, which may be slightly out of date.
     pub(crate) fn objects(&self) -> usize {
-        // Relaxed: a hint; what is taken is taken under the lock.
+        // Relaxed: a hint. Objects are taken under the lock.
         self.objects.load(Ordering::Relaxed)
     }
 
@@ -339,7 +338,7 @@ impl Depot {
         (self.objects() != 0).then_some(&self.stack)
     }
 
-    /// Under the lock.
+    /// Updates the copies for readers without the lock. The caller holds the lock.
     fn publish(&self, stack: &Stack) {
         // Relaxed: as in `objects`.
         self.objects.store(stack.objects, Ordering::Relaxed);
@@ -348,12 +347,12 @@ impl Depot {
 }
 
 impl Stack {
-    /// Whether a batch for this end goes to the place of the hottest one.
+    /// Whether a batch for this end becomes the hottest one without the stack.
     fn takes_hottest(&self, end: End) -> bool {
         self.hottest.is_empty() && (end == End::Hot || self.batches.is_empty())
     }
 
-    /// Puts a batch at one end. There is room.
+    /// Puts a batch at one end. The stack has capacity for it.
     fn put(&mut self, batch: Batch, end: End) {
         self.came(batch.len, batch.bytes);
         match end {
@@ -367,7 +366,7 @@ impl Stack {
         }
     }
 
-    /// The hottest batch, in its place.
+    /// The hottest batch, moved out of the stack.
     fn top(&mut self) -> Option<&mut Batch> {
         if self.hottest.is_empty() {
             self.hottest = self.batches.pop_back()?;

@@ -1,24 +1,22 @@
-//! The gate of a thread's cache: how its owner and a visitor keep out of each other's way.
+//! The gate of a cache: it keeps the owner and a visitor from using the lists at the same time.
 //!
-//! The *owner* is the thread whose place the cache is (`sys/thread_id.rs`). A *visitor* is any other thread that
-//! empties the cache: `clear`, a pass, the pool's end. Visitors of one pool take turns (`Core::visits`), so
-//! there is at most one.
+//! The *owner* is the thread that the cache belongs to. A *visitor* is any other thread that accesses the cache:
+//! `clear`, a pass, the end of the pool. Visitors of one pool take turns (`Core::visits`), so there is at most one.
 //!
 //! # The protocol
 //! ```text
 //! owner:   busy = true; LIGHT; if gate > 0 { use the lists } else { slow path }; busy = false
 //! visitor: shut the gate; HEAVY; if !busy { use the lists }; open the gate
 //! ```
-//! LIGHT and HEAVY together act as two `SeqCst` fences (`sys/fence.rs`), so at least one of the two
-//! sees the other's flag: they are never both at the lists (I2). Neither waits for the other on
-//! the hit path: an owner that finds the gate shut goes to the depot or creates, a visitor that
-//! finds the owner busy comes back later.
+//! LIGHT and HEAVY together act as two `SeqCst` fences (`sys/fence.rs`), so at least one of the two threads sees the
+//! other's flag, and they are never both at the lists (I2). On the hit path neither waits for the other: an owner that
+//! finds the gate shut uses the depot or creates an object, and a visitor that finds the owner busy comes back later.
 //!
 //! # One comparison for two questions
-//! The gate holds the *threshold*: a return of this weight or more takes the slow path. It is negative while the gate
-//! is shut. Shut, it lets nothing pass, whatever it weighs. Why it is shut (`reasons`) does not matter on the
-//! hit path. Zero is an empty cache without room for a single object, or one that never had an owner:
-//! nothing passes either, and there is nothing to get.
+//! The gate holds the *threshold*: a return of this weight or more takes the slow path. While the gate is shut, the
+//! threshold is negative, so nothing passes. Why the gate is shut (`reasons`) does not matter on the hit path. The
+//! threshold is zero in an empty cache without room, and in one that never had an owner: nothing passes, and there is
+//! nothing to get.
 //!
 //! # Who may touch what
 //! | field | written by | read by |
@@ -27,43 +25,42 @@
 //! | `reasons` | under `Core::visits` | owner's slow path, visitors |
 //! | `busy` | owner | visitors |
 //! | `timed_out` | owner | owner |
-//! | `changes` | the thread that may touch the lists | readers of figures |
+//! | `changes` | the thread that may touch the lists | readers of statistics |
 //!
 //! # Orderings
-//! - threshold: the visitor's Release (`&= !SHUT`) pairs with the owner's Acquire load: the owner sees
-//!   what the visitor did to the lists.
-//! - busy: the owner's Release (`= false`) pairs with the visitor's Acquire load: the visitor sees what
-//!   the owner did to them.
-//! - changes: as in a sequence lock. Odd before, and even after, all that a slow path or a visitor writes for readers
-//!   of figures, each of it with Release; the readers load with Acquire.
-//! - busy (`= true`) against threshold, threshold against busy: the fence pair.
+//! - threshold: the visitor's Release (`&= !SHUT`) pairs with the owner's Acquire load: the owner sees what the visitor
+//!   did to the lists.
+//! - busy: the owner's Release (`= false`) pairs with the visitor's Acquire load: the visitor sees what the owner did
+//!   to the lists.
+//! - changes: a sequence lock. It is odd while a slow path or a visitor writes what readers of statistics load. These
+//!   stores are Release, and the readers' loads Acquire.
+//! - busy (`= true`) against threshold, and threshold against busy: the fence pair.
 //!
-//! `models/cache.rs` has the model of each, and `ci/loom-mutants.sh` weakens each and sees a
-//! model fail.
+//! `models/cache.rs` has a model for each. `ci/loom-mutants.sh` weakens each, and expects a model to fail.
 
 use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, StatU32, Ordering, Timeout, Wait};
 use crate::sys::fence;
 
 /// The cache has an owner. If no other reason that matters is set, the gate is open.
 pub(super) const OCCUPIED: u8 = 1;
-/// A visitor is at the cache, or wants to be.
+/// A visitor is at the cache, or waits for its owner to leave.
 pub(super) const VISIT: u8 = 2;
 /// The pool is closed or switched off.
 pub(super) const INACTIVE: u8 = 4;
-/// A visitor could not get in, and leaves it to the owner to empty the cache.
+/// A visitor could not enter, and has asked the owner to drain the cache.
 pub(super) const DRAIN: u8 = 8;
 /// The cache is on its core's list. Does not shut the gate.
 pub(super) const LISTED: u8 = 16;
-/// A visit has not been here yet. Does not shut the gate.
+/// The present visit has missed this cache, because its owner was inside. Does not shut the gate.
 pub(super) const MISSED: u8 = 32;
 
-/// The reasons that have a say in whether the gate is open.
+/// The reasons that decide whether the gate is open.
 const DECISIVE: u8 = OCCUPIED | VISIT | INACTIVE | DRAIN;
 
-/// Set in a gate that is shut: it makes the threshold negative.
+/// The sign bit, which is set in a gate that is shut.
 const SHUT: isize = isize::MIN;
 
-/// The gate stays shut: the owner has to do without its cache this time.
+/// The gate stayed shut until the timeout: the owner has to do without its cache this time.
 #[derive(Debug)]
 pub(crate) struct Shut;
 
@@ -74,14 +71,15 @@ pub(crate) struct Gate {
     threshold: AtomicIsize,
     busy: AtomicBool,
     reasons: AtomicU8,
-    /// Whether the owner's last wait at the shut gate ran out: then it does not wait again.
+    /// Whether the owner's last wait at the shut gate timed out: then it does not wait again.
     timed_out: AtomicU8,
-    /// How often the lists were changed otherwise than by a hit; odd while they are.
+    /// Incremented before and after each change of the lists on a slow path, so it is odd during the change.
     changes: StatU32,
 }
 
 impl Gate {
-    /// The gate of a vacant cache.
+    /// For the models, which cannot allocate caches as zeros.
+    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn vacant() -> Self {
         Self {
             threshold: AtomicIsize::new(0),
@@ -92,9 +90,10 @@ impl Gate {
         }
     }
 
-    // ---------------------------------------------------------------- readers of figures
+    // ---------------------------------------------------------------- readers of statistics
 
-    /// Before what readers of figures must not see a part of, and after it. For the thread that may touch the lists.
+    /// Call before and after a change that readers of statistics must not see half done. For the thread that may touch
+    /// the lists.
     pub(super) fn change(&self) {
         let changes = self.changes.load(Ordering::Relaxed);
         // Release: pairs with the Acquire in `changes`.
@@ -102,7 +101,7 @@ impl Gate {
             .store(changes.wrapping_add(1), Ordering::Release);
     }
 
-    /// How often that was called; odd in between.
+    /// How often [`Gate::change`] was called; odd during a change.
     pub(super) fn changes(&self) -> u32 {
         // Acquire: pairs with the Release in `change`.
         self.changes.load(Ordering::Acquire)
@@ -110,9 +109,9 @@ impl Gate {
 
     // ---------------------------------------------------------------- the owner
 
-    /// Runs `work` as the owner, if what the gate holds is above `bound`; `otherwise` is the answer if not.
+    /// Runs `work` as the owner if the threshold is above `bound`; returns `otherwise` if it is not.
     ///
-    /// Cost: two flag stores, a test; no read-modify-write, no fence instruction.
+    /// Cost: two flag stores and a test, no read-modify-write, no fence instruction.
     ///
     /// # Safety
     /// The caller is the owner, and `fence` is its half of the fence pair. `bound` is not negative.
@@ -139,11 +138,11 @@ impl Gate {
         done
     }
 
-    /// Runs `work` as the owner on its slow path, whatever the threshold is. Waits for a visitor for some
-    /// microseconds.
+    /// Runs `work` as the owner on the slow path, whatever the threshold is. Waits some microseconds for a visitor to
+    /// leave.
     ///
     /// # Safety
-    /// The caller is the owner. `work` as in [`Gate::critical_section`].
+    /// The caller is the owner. `work` does what it may in [`Gate::critical_section`].
     pub(super) unsafe fn as_owner<R>(&self, work: impl FnOnce() -> R) -> Result<R, Shut> {
         let mut wait = None;
         loop {
@@ -156,18 +155,18 @@ impl Gate {
                 let done = work();
                 // Release: pairs with the visitor's Acquire in `owner_is_out`.
                 self.busy.store(false, Ordering::Release); // mutant: owner-leaves-slow
-                // Also if it did not have to wait: whichever visitor it waited for has gone.
+                // Even without a wait: the visitor that it once waited for has gone.
                 if self.timed_out.load(Ordering::Relaxed) != 0 {
                     self.timed_out.store(0, Ordering::Relaxed);
                 }
                 return Ok(done);
             }
-            // Release, although nothing was touched: a visitor that reads this `false` must still
-            // see what the owner did before.
+            // Release, although this thread touched nothing: a visitor that reads this `false` must see what the owner
+            // did earlier.
             self.busy.store(false, Ordering::Release); // mutant: owner-turns-back
             // Only a visitor is worth waiting for.
             let passing = self.reasons() & DECISIVE == OCCUPIED | VISIT;
-            // Relaxed: the owner's own.
+            // Relaxed: only the owner uses it.
             let wait = wait.get_or_insert_with(|| {
                 let lost = self.timed_out.load(Ordering::Relaxed) != 0;
                 Wait::new(if lost {
@@ -185,35 +184,36 @@ impl Gate {
 
     // ---------------------------------------------------------------- the threshold
 
-    /// What the gate lets pass, or would if it were open: what weighs less.
+    /// The threshold, as it is while the gate is open.
     pub(super) fn threshold(&self) -> usize {
         // Relaxed: moved only by the thread that may touch the lists.
         (self.threshold.load(Ordering::Relaxed) & !SHUT) as usize
     }
 
-    /// Moves the threshold, open or shut. For the thread that may touch the lists.
+    /// Sets the threshold of a gate that is open or shut. For the thread that may touch the lists.
     pub(super) fn set_threshold(&self, threshold: usize) {
         let change = threshold as isize - self.threshold() as isize;
         if change != 0 {
-            // Relaxed: the order that matters comes with the gate's opening and with `busy`.
+            // Relaxed: the opening of the gate, or `busy`, orders it.
             self.threshold.fetch_add(change, Ordering::Relaxed);
         }
     }
 
     // ---------------------------------------------------------------- the visitor
-    // All under `Core::visits`.
+    // The caller of each function holds `Core::visits`.
 
-    /// Asks the owner to stay out. The heavy fence comes next, once for all caches wanted.
+    /// Shuts the gate for a visit. The visitor issues one heavy fence next, for all the gates that it has shut.
     pub(super) fn begin_visit(&self) {
         self.set_reasons(self.reasons() | VISIT);
     }
 
-    /// Lets the owner in again.
+    /// Ends the visit: opens the gate, if nothing else keeps it shut.
     pub(super) fn end_visit(&self) {
         self.set_reasons(self.reasons() & !VISIT);
     }
 
-    /// Whether the owner is out. If so, after [`Gate::begin_visit`] and a heavy fence, the lists are the visitor's.
+    /// Whether the owner is outside. If it is after [`Gate::begin_visit`] and a heavy fence, the visitor may touch the
+    /// lists.
     pub(super) fn owner_is_out(&self) -> bool {
         // Acquire: pairs with the owner's Release when it leaves.
         !self.busy.load(Ordering::Acquire) // mutant: visitor-busy
@@ -229,13 +229,12 @@ impl Gate {
         self.reasons() & reason != 0
     }
 
-    /// Relaxed: written under `Core::visits`; what the owner reads of it is a hint, or what it
-    /// wrote itself.
+    /// Relaxed: written under `Core::visits`. What the owner reads is a hint, or its own store.
     fn reasons(&self) -> u8 {
         self.reasons.load(Ordering::Relaxed)
     }
 
-    /// Opens the gate if there is an owner and no reason against it, and shuts it otherwise.
+    /// Opens the gate if the cache has an owner and no reason keeps it shut, and shuts it otherwise.
     fn set_reasons(&self, reasons: u8) {
         // Relaxed: as above.
         self.reasons.store(reasons, Ordering::Relaxed);
@@ -248,7 +247,7 @@ impl Gate {
         }
     }
 
-    /// As if the owner had been lost inside, in a fork (`true`); and not.
+    /// Makes the cache look as if its owner had been lost inside, in a fork (`true`), or undoes that.
     #[cfg(test)]
     pub(super) fn lose_owner_inside(&self, lost: bool) {
         self.busy.store(lost, Ordering::SeqCst);
@@ -260,7 +259,7 @@ mod tests {
     use super::{Gate, OCCUPIED};
     use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, StatU32, Ordering};
 
-    /// One slow visitor must not make an owner go without its cache at each visit from then on.
+    /// One slow visitor must not keep an owner from waiting at later visits.
     #[test]
     fn an_owner_whose_wait_ran_out_waits_again_once_the_gate_was_open() {
         let gate = Gate {

@@ -1,32 +1,32 @@
-//! [`Header`]: the start of a core, on one cache line what a hit reads of it, and a return with a reset of its own.
+//! [`Header`]: the start of a core, which is all that a hit reads of it.
 //!
-//! A program with many pools finds none of their lines in its caches. So all that a get and a drop read of a core by a
-//! thread of the first sixteen is on its first line.
+//! In a program with many pools, each access to a core is a cache miss. So the fields that gets and drops read come
+//! first, and the first sixteen threads need only the first cache line.
 
 use super::cache_table::CacheTable;
 use crate::sync::{AtomicBool, AtomicU8};
 use std::ptr;
 
-/// The first fields of a core. Alone, it stands for a pool without a core.
+/// The first fields of a core. A static one stands for the core of a pool that has none yet.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Header {
-    /// What the layer above needs for a return. Written before any other thread knows the core.
+    /// For the layer above: what it needs for a return. Written before another thread knows the core.
     pub(super) of_type: [*mut (); 2],
     pub(super) state: AtomicU8,
-    /// Returns must not take the hit path, because the reset is not the type's own.
+    /// Returns must not take the hit path, because the reset is a closure of the pool.
     pub(super) slow_returns: bool,
-    /// Whether anything is charged at all.
+    /// Whether the pool has a limit, so that caches and batches are charged.
     pub(super) bounded: bool,
-    /// In a bounded pool: an object came back to another thread than the one that got it.
+    /// In a bounded pool: an object has come back on a thread other than the one that got it.
     pub(super) crossing_seen: AtomicBool,
-    /// In a bounded pool: a thread found nothing although objects cross threads, so what comes back to
-    /// another thread goes to the depot.
+    /// In a bounded pool: after a crossing a get has found nothing. So objects that come back on another thread go to
+    /// the depot, where all threads find them.
     pub(super) crossings_use_depot: AtomicBool,
     pub(crate) cache_table: CacheTable,
 }
 
-// SAFETY: the two pointers are only handed on, to a layer that may use what they lead to on any thread; every other
+// SAFETY: this layer only stores the two pointers, and the layer above may use their targets on any thread. Every other
 // field is `Send`.
 unsafe impl Send for Header {}
 // SAFETY: as above, and `Sync`.

@@ -1,34 +1,33 @@
-//! What a pool may keep: the number of idle objects and their bytes, alone, with a group, within a budget.
+//! What a pool may keep: the number of idle objects and their bytes, for one pool, for a group, or within a budget.
 //!
-//! Nothing is counted on the hit path. A cache is *charged in advance* for the objects that it may
-//! hold: `grant` objects of `threshold - 1` bytes each, the most it accepts (I7). It asks for more when
-//! the grant is used up, one object at first and then a list at a time, and gives the charge back
-//! when it is emptied. A batch in the depot is charged for exactly what it holds. So what is idle
-//! never exceeds what is charged, and what is charged never exceeds the limit: the slack above a
-//! limit is zero. The price is below it: a thread may sit on a charge that it does not use, at
-//! most two lists, until a pass takes it back. In a bounded pool a list is at most an eighth of each limit.
+//! Nothing is counted on the hit path. A cache is *charged in advance* for the objects that it may hold, each at
+//! `threshold - 1` bytes, the most that it accepts (I7). When it has used up its charge it asks for more: one object at
+//! first, then a list at a time. It releases the charge when it is emptied. A batch in the depot is charged for exactly
+//! what it holds. So what is idle never exceeds what is charged, and what is charged never exceeds the limit: the slack
+//! above a limit is zero. The price is slack below the limit: until a pass releases it, a thread may keep a charge that
+//! it does not use, of at most two lists. In a bounded pool a list is at most an eighth of each limit.
 //!
 //! # Orderings
-//! - `Limit::used`: Relaxed. A number on its own, which publishes nothing: what it counts travels under
-//!   the depot's lock or the gate.
+//! - `Limit::used`: Relaxed. It publishes nothing: the objects that it counts are handed over under the depot's lock or
+//!   the gate.
 
 use super::node::{LIST_BYTES, LIST_LEN};
 use super::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicUsize, StatUsize, Ordering};
 
-/// Heavier objects are not kept: the gate needs the sign, and sums of weights must not overflow, or what is given
-/// back is not what was charged. No process has more memory than that; users' `retained_bytes` may say so.
+/// Heavier objects are not kept. The gate needs the sign bit, and sums of weights must not overflow, or a release would
+/// not match its charge. No process has that much memory, but a user's `retained_bytes` may return any number.
 pub(crate) const MAX_WEIGHT: usize = if usize::BITS > 32 {
     1 << 47
 } else {
     isize::MAX as usize - 1
 };
-/// The threshold of an unbounded pool's fresh cache: objects below need no look at the list's length.
+/// The initial threshold in an unbounded pool: a list of lighter objects never exceeds `LIST_BYTES`.
 pub(crate) const FIRST_THRESHOLD: usize = LIST_BYTES / LIST_LEN + 1;
-/// Heavier objects have to say how much of them is used, where that is asked.
+/// Where the use of objects is checked, only that of heavier objects is.
 const LARGE: usize = 64 << 10;
-/// A list in a bounded pool is at most this part of each limit.
+/// A list in a bounded pool is at most one part in this many of each limit.
 const LISTS: usize = 8;
 
 /// Objects and bytes that are charged for.
@@ -44,7 +43,7 @@ impl Charge {
         bytes: 0,
     };
 
-    /// This many objects of the most that `threshold` lets pass.
+    /// The charge for this many objects, each of the most that passes below `threshold`.
     pub(crate) fn of_objects(objects: usize, threshold: usize) -> Self {
         Self {
             objects,
@@ -60,7 +59,7 @@ impl Charge {
     }
 }
 
-/// A limit and how much of it is taken.
+/// A limit, and how much of it is used.
 #[derive(Debug)]
 pub(crate) struct Limit {
     limit: usize,
@@ -119,7 +118,7 @@ impl Limit {
 pub(crate) struct Quota {
     objects: Limit,
     bytes: Limit,
-    /// Returns that did not fit. A figure.
+    /// Returns that did not fit. A statistic.
     refused: StatUsize,
 }
 
@@ -169,24 +168,24 @@ impl Quota {
 #[derive(Debug)]
 pub(crate) struct Limits {
     own: Quota,
-    /// What several pools may keep together: those of one buffer pool's classes.
+    /// The limit that several pools share: those of one buffer pool's classes.
     group: Option<Arc<Quota>>,
     budget: Option<Arc<Quota>>,
     max_object_bytes: usize,
-    /// This many objects are left idle by passes.
+    /// Passes leave this many objects idle.
     min_idle: usize,
-    /// What each object takes besides its weight, which is what it holds on the heap.
+    /// The bytes of an object besides its weight: its `size_of`.
     object_bytes: usize,
-    /// The binary logarithm of the weight from which on an object has to say how much of it is used;
-    /// 0: at no weight. A new object's is below it.
+    /// The use of an object is checked if it weighs more than two to the power of this; 0: of none. New objects never
+    /// weigh more.
     use_check_log2: StatUsize,
-    /// Whether anything has to be charged at all.
+    /// Whether anything is charged at all.
     bounded: bool,
     /// The most objects and bytes in a full list.
     list: Charge,
-    /// Returns of this pool that a shared quota refused. A figure.
+    /// Returns of this pool that a shared quota refused. A statistic.
     refused: StatUsize,
-    /// What a pass has seen of the shared quotas' refusals: others', and this pool's.
+    /// The refusals that the last pass saw: of all pools that share quotas with this one, and of this pool.
     seen: [StatUsize; 2],
 }
 
@@ -232,7 +231,7 @@ impl Limits {
         self.min_idle
     }
 
-    /// Objects heavier than [`LARGE`], and than a new one, return by the slow path.
+    /// Objects heavier than [`LARGE`], and heavier than a new one, return on the slow path.
     pub(crate) fn with_use_checked(self) -> Self {
         Self {
             use_check_log2: StatUsize::new(LARGE.ilog2() as usize),
@@ -240,9 +239,9 @@ impl Limits {
         }
     }
 
-    /// A new object has this weight, so it is nothing unusual.
+    /// Notes the weight of a new object: its use is not checked at that weight.
     pub(crate) fn expect(&self, weight: usize) {
-        // Relaxed: a figure, which publishes nothing.
+        // Relaxed: publishes nothing.
         let use_check_log2 = self.use_check_log2.load(Ordering::Relaxed);
         let log = weight
             .saturating_sub(1)
@@ -253,12 +252,12 @@ impl Limits {
         }
     }
 
-    /// As [`Limits::usual_weight`]: its binary logarithm, 0 if there is no such weight.
+    /// The binary logarithm of [`Limits::usual_weight`]; 0 if no use is checked.
     pub(super) fn use_check_log2(&self) -> u8 {
         self.use_check_log2.load(Ordering::Relaxed) as u8
     }
 
-    /// Objects up to this weight are kept however little of them is used.
+    /// Objects up to this weight are kept, however little of them is used.
     pub(crate) fn usual_weight(&self) -> usize {
         match self.use_check_log2() {
             0 => usize::MAX,
@@ -266,15 +265,15 @@ impl Limits {
         }
     }
 
-    /// What this many objects take that weigh `weights` together: what limits and users see. A weight
-    /// leaves the object's own size out, so that a hit need not add it.
+    /// The bytes of this many objects with this sum of weights, as limits and users count them. Weights leave out the
+    /// size of the object itself, so that a hit does not have to add it.
     pub(crate) fn bytes_of(&self, objects: usize, weights: usize) -> usize {
         objects
             .saturating_mul(self.object_bytes)
             .saturating_add(weights)
     }
 
-    /// The same for what is charged for.
+    /// The same of a charge.
     fn real(&self, charge: Charge) -> Charge {
         Charge {
             bytes: self.bytes_of(charge.objects, charge.bytes),
@@ -282,7 +281,7 @@ impl Limits {
         }
     }
 
-    /// Works out what follows from the quotas.
+    /// Computes the fields that follow from the quotas.
     fn finished(mut self) -> Self {
         self.bounded = self.own.is_bounded() || self.shared().next().is_some();
         self.list = Charge {
@@ -308,7 +307,7 @@ impl Limits {
             .chain(self.budget.as_deref())
     }
 
-    /// All quotas, with the reason for what they refuse.
+    /// All quotas, each with the reason for its refusals.
     fn quotas(&self) -> impl Iterator<Item = (&Quota, Reason)> {
         let group = self.group.as_deref().map(|quota| (quota, Reason::Full));
         let budget = self.budget.as_deref().map(|quota| (quota, Reason::Budget));
@@ -317,18 +316,18 @@ impl Limits {
             .chain(budget)
     }
 
-    /// Whether anything has to be charged at all.
+    /// Whether anything is charged at all.
     pub(crate) fn bounded(&self) -> bool {
         self.bounded
     }
 
-    /// Whether an object of this weight is worth keeping. Its own size, which does not grow, has no
-    /// part in that.
+    /// Whether an object of this weight may be kept. The size of the object itself does not count, since it does not
+    /// grow.
     pub(crate) fn accepts(&self, weight: usize) -> bool {
         weight <= self.max_object_bytes.min(MAX_WEIGHT)
     }
 
-    /// The threshold of a fresh cache: in a bounded pool nothing is charged for in advance.
+    /// The threshold of a new cache. In a bounded pool it admits nothing, since a new cache has no charge.
     pub(crate) fn first_threshold(&self) -> usize {
         if self.bounded() {
             1
@@ -337,12 +336,12 @@ impl Limits {
         }
     }
 
-    /// The threshold that lets `weight` pass, with some air above it where air costs nothing.
+    /// The threshold that lets `weight` pass, with headroom where that costs nothing.
     pub(crate) fn threshold_for(&self, weight: usize) -> usize {
         if self.bounded() {
             return weight.saturating_add(1);
         }
-        // Up to a power of two, which is what most capacities are, and one of those as it is.
+        // The next power of two: most capacities are one.
         let most = weight.checked_next_power_of_two().unwrap_or(weight);
         most.saturating_add(1).max(FIRST_THRESHOLD).min(self.max_threshold())
     }
@@ -351,10 +350,10 @@ impl Limits {
         self.max_object_bytes.min(MAX_WEIGHT) + 1
     }
 
-    /// The length of a full list below this threshold. The heaviest that passes weighs one less than it.
+    /// The length of a full list of objects that weigh `threshold - 1`.
     ///
-    /// In a bounded pool a thread must not keep most of the limit from the others: a list is at most an
-    /// eighth of each limit, or one object.
+    /// In a bounded pool one thread must not hold most of the limit: a list is at most an eighth of each limit, or a
+    /// single object.
     pub(crate) fn full_len(&self, threshold: usize) -> usize {
         let mut object = threshold.saturating_sub(1);
         if self.bounded {
@@ -364,17 +363,17 @@ impl Limits {
         (self.list.bytes / object).clamp(1, self.list.objects)
     }
 
-    /// Takes a charge; `Err` and nothing taken when it does not fit.
+    /// Reserves a charge. `Err`, and no change, if it does not fit.
     pub(crate) fn reserve(&self, charge: Charge) -> Result<(), Reason> {
         self.trade(Charge::NONE, charge)
     }
 
     pub(crate) fn release(&self, charge: Charge) {
         let traded = self.trade(charge, Charge::NONE);
-        debug_assert!(traded.is_ok(), "giving back always succeeds");
+        debug_assert!(traded.is_ok(), "a release always succeeds");
     }
 
-    /// Trades one charge for another; `Err` and nothing changed when the new one does not fit.
+    /// Trades one charge for another. `Err`, and no change, if the new one does not fit.
     pub(crate) fn trade(&self, have: Charge, need: Charge) -> Result<(), Reason> {
         if !self.bounded() {
             return Ok(());
@@ -402,21 +401,20 @@ impl Limits {
         Ok(())
     }
 
-    /// Objects that are charged for.
+    /// The number of objects that are charged.
     #[cfg(test)]
     pub(crate) fn charged(&self) -> usize {
         self.own.objects.used()
     }
 
-    /// Whether half of a limit is taken, or more: then a limit may be what keeps a thread from objects that another one
-    /// holds.
+    /// Whether half of a limit or more is used. Then a limit may keep a thread from objects that another thread holds.
     pub(crate) fn is_tight(&self) -> bool {
         let tight = |account: &Limit| account.used() >= account.limit.div_ceil(2);
         self.quotas()
             .any(|(quota, _)| tight(&quota.objects) || tight(&quota.bytes))
     }
 
-    /// Whether an object of this weight could be kept if nothing else was.
+    /// Whether an object of this weight could be kept if nothing else were.
     pub(crate) fn could_hold(&self, weight: usize) -> bool {
         let alone = self.real(Charge {
             objects: 1,
@@ -433,8 +431,8 @@ impl Limits {
         }
     }
 
-    /// How many returns of other pools the quotas shared with them have refused since the last call: they
-    /// want the room that this pool takes.
+    /// How many returns of other pools the shared quotas have refused since the last call. Those pools want the room
+    /// that this pool takes.
     pub(crate) fn wanted_by_others(&self) -> usize {
         let total = self.shared().map(Quota::refused).sum::<usize>();
         let own = self.refused.load(Ordering::Relaxed) * self.shared().count();

@@ -1,24 +1,31 @@
-//! A cache's two lists, and what is done to them inside the critical section: pointers are moved and
-//! figures follow. No user code, no allocation, no panic (I5).
+//! A cache's two lists, and the operations on them inside the critical section. They move pointers and update counts.
+//! They run no user code, allocate nothing, and do not panic (I5).
 //!
-//! A return that finds the loaded list full makes it the spare one ([`ListsMut::rotate`]), and what was there
-//! leaves for the depot; a get that finds it empty takes the spare one ([`ListsMut::load_spare`]). So a thread that
-//! goes back and forth at the boundary meets the depot once per list at most.
+//! A return that finds the loaded list full makes it the spare list, and the previous spare list leaves for the depot
+//! ([`ListsMut::rotate`]). A get that finds the loaded list empty loads the spare list ([`ListsMut::load_spare`]). So a
+//! thread that alternates at the boundary of a list uses the depot at most once per list.
 //!
-//! The loaded list's top is in a slot of its own, `hot`, unlinked: a get and a drop in turn then
-//! touch neither the node's link nor `room`. The slot is filled ([`ListsMut::make_room`]) whenever a slow path
-//! or a visitor has changed the lists, and emptied by a get alone; so the drop after a get fills it again
-//! without reading the length.
+//! The top object of the loaded list is not linked into it. It has a slot, `top`, so a get followed by a drop touches
+//! neither the node's link nor `room`. Each slow path and each visitor fills the slot after it has changed the lists
+//! ([`ListsMut::make_room`]), and only a get empties it. So the drop after a get fills it without reading the length.
+//!
+//! `room` is the number of nodes that the loaded list still takes before a return has to take the slow path.
+//!
+//! # Old objects
+//! A pass cannot tell whether an active owner needs all that its cache holds. So it *ages* the cache
+//! ([`ListsMut::age`]): it moves everything into the spare list and remembers how many objects that are. They are *old*
+//! now, at the bottom of the spare list. The owner takes back those that it needs, one at a time. The next pass takes
+//! out the ones that are still old.
 //!
 //! # Who may touch what
-//! [`Lists`]: the thread that is inside (I2). [`Shared`]: the same thread writes it; any thread reads it at any
-//! time, for figures. Its words are atomics that one thread at a time writes, with plain loads and stores.
+//! [`Lists`]: the thread inside the critical section (I2). [`Shared`]: the same thread writes it with plain loads and
+//! stores; any thread may read it at any time, for statistics.
 //!
 //! # Orderings
-//! - `Shared`: a reader must not take for gone what has only moved, because no figure goes back. So what slow paths
-//!   store, and a hit's `returned`, is Release, and pairs with the readers' Acquire loads: who sees a word sees those
-//!   that were written before it. On x86-64 both are plain moves. A hit's other stores, and what the owner itself reads,
-//!   are Relaxed: a reader that misses them counts an object that has just gone, or a return later.
+//! - `Shared`: counters never go back, so a reader must not count an object as handed out that has only moved. The
+//!   stores of slow paths, and of `returned` on a hit, are Release. They pair with the readers' Acquire loads: a reader
+//!   that sees one of these stores sees the earlier ones. On x86-64 both are plain moves. The other stores of a hit,
+//!   and the owner's own loads, are Relaxed: a reader that misses one counts an object that has just left as idle.
 
 use super::gate::Gate;
 use super::limits::Limits;
@@ -27,58 +34,58 @@ use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{StatUsize, StatI32, StatPtr};
 use std::ptr;
 
-/// The grant of a cache in an unbounded pool.
+/// The charge of a cache in an unbounded pool.
 const UNBOUNDED: u32 = u32::MAX;
 
-/// What any thread may read of a cache.
+/// The part of a cache that any thread may read.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Shared {
-    /// The object that came back last, the top of the loaded list; null while it is out.
-    hot: StatPtr<Link>,
+    /// The slot: the top of the loaded list, which is the object that came back last. Null if a get has taken it.
+    top: StatPtr<Link>,
     /// Objects that came back.
     returned: StatUsize,
-    /// Objects that came and went by the batch, wrapping: in minus out.
+    /// Objects that moved in batches: those that entered less those that left, wrapping.
     moved: StatUsize,
-    /// How many more nodes `loaded` takes before the slow path has to look.
+    /// How many more nodes `loaded` takes before a return has to take the slow path.
     room: StatI32,
-    /// What `room` is taken from: the nodes below the top in both lists are `below - room`.
+    /// `room` plus the number of nodes in both lists below the top: readers compute that number as `below - room`.
     below: StatI32,
 }
 
-/// What the protocol guards. What a hit touches comes first: it shares a line with the flags.
+/// The part of a cache that only the thread inside the critical section touches. The fields of the hit path come first,
+/// on the cache line of the gate.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Lists {
-    /// The loaded list below its top.
+    /// The loaded list without its top.
     loaded: *mut Link,
-    /// Heavier objects do not pass; what is charged for each is one less. The gate holds it, too, unless
-    /// there is no room even for one, or `watched` is lower.
+    /// Objects of this weight or more do not pass; each object is charged at one byte less. The gate holds the same
+    /// threshold, unless there is no room at all, or the one of `use_check_log2` is lower.
     threshold: usize,
-    /// The other list: full, or set aside by a pass.
+    /// The other list: a full one, or the one that a pass has aged.
     spare: *mut Link,
     spare_bytes: usize,
     spare_len: u16,
-    /// The length of a full list below `threshold`; 0: not worked out.
+    /// The length of a full list of objects below `threshold`; 0: not computed yet.
     full: u8,
-    /// [`Limits::watched`]: heavier objects are kept, but do not pass.
+    /// [`Limits::use_check_log2`]: heavier objects are kept, but their returns take the slow path.
     use_check_log2: u8,
-    /// Objects that this cache is charged for in a bounded pool, each at `threshold - 1` bytes.
+    /// How many objects this cache is charged for in a bounded pool, each at `threshold - 1` bytes.
     pub(super) charged: u32,
     last_pass: LastPass,
-    /// `loaded`'s length below its top plus `room`.
+    /// `room` plus the length of `loaded`.
     base: i32,
 }
 
-/// What the last pass saw, to tell whether the owner was at work since, and did. Narrow figures:
-/// equal ones after this many operations would only make an active owner look idle once.
+/// What the last pass saw and did, to tell whether the owner has worked since. The counts are truncated: if one wraps
+/// around to the same value, an active owner looks inactive once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LastPass {
     returned: u32,
     moved: u16,
     idle: u16,
-    /// It has set this many aside, at the bottom of the spare list; what is still there at the next pass
-    /// was not needed.
+    /// How many objects at the bottom of the spare list are old.
     old: u16,
 }
 
@@ -86,7 +93,7 @@ impl Shared {
     #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn new() -> Self {
         Self {
-            hot: StatPtr::new(ptr::null_mut()),
+            top: StatPtr::new(ptr::null_mut()),
             returned: StatUsize::new(0),
             moved: StatUsize::new(0),
             room: StatI32::new(0),
@@ -95,8 +102,8 @@ impl Shared {
     }
 
     #[inline(always)]
-    fn hot(&self) -> *mut Link {
-        self.hot.load(Relaxed)
+    fn top(&self) -> *mut Link {
+        self.top.load(Relaxed)
     }
 
     #[inline(always)]
@@ -120,18 +127,19 @@ impl Shared {
         self.moved.load(Acquire)
     }
 
-    /// Objects in both lists. Read from outside, while they change, it may be too high but not too low: what went out
-    /// is what came in less this, and must not seem to be more than it is, because no figure goes back.
+    /// The number of objects in both lists. A reader that races with changes may get a number that is too high, but not
+    /// one that is too low. The objects handed out are those that came in less those idle, and that counter must not
+    /// go back.
     ///
-    /// So the slot and the room are each read before and after what is counted with them. That is enough where a slow
-    /// path is at work once at most meanwhile: see `Cache::stats`. Acquire: pairs with the Release in `load`,
+    /// So this reads the slot and the room both before and after the words that are counted with them. That is enough
+    /// if at most one slow path runs meanwhile; see `Cache::stats`. Acquire: pairs with the Release in `load`,
     /// `unload`, `make_room`.
     pub(super) fn idle(&self) -> usize {
-        let filled_before = !self.hot.load(Acquire).is_null();
+        let filled_before = !self.top.load(Acquire).is_null();
         let room_before = self.room.load(Acquire);
         let below = self.below.load(Acquire);
         let room = self.room.load(Acquire).min(room_before);
-        let filled = filled_before || !self.hot.load(Acquire).is_null();
+        let filled = filled_before || !self.top.load(Acquire).is_null();
         usize::try_from(below.wrapping_sub(room)).unwrap_or(0) + usize::from(filled)
     }
 }
@@ -149,7 +157,7 @@ impl Lists {
         self.use_check_log2 = limits.use_check_log2();
     }
 
-    /// What the gate holds while there is room.
+    /// The threshold of the gate while there is room.
     fn passes(&self) -> usize {
         let check = 1_usize.checked_shl(self.use_check_log2.into());
         match check.filter(|_| self.use_check_log2 != 0) {
@@ -183,7 +191,7 @@ impl Lists {
 #[inline]
 fn cold() {}
 
-/// The lists, for the thread that may touch them (I2).
+/// The lists, borrowed by the thread inside the critical section (I2).
 #[derive(Debug)]
 pub(crate) struct ListsMut<'a> {
     pub(super) gate: &'a Gate,
@@ -195,10 +203,10 @@ pub(crate) struct ListsMut<'a> {
 impl ListsMut<'_> {
     // ---------------------------------------------------------------- the hit path
 
-    /// The top object; null when the loaded list is empty.
+    /// Pops the top object; null if the loaded list is empty.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> *mut Link {
-        let mut link = self.shared.hot();
+        let mut link = self.shared.top();
         if link.is_null() {
             cold();
             link = self.lists.loaded;
@@ -208,23 +216,23 @@ impl ListsMut<'_> {
                 self.shared.set_room(self.shared.room() + 1);
             }
         } else {
-            self.shared.hot.store(ptr::null_mut(), Relaxed);
+            self.shared.top.store(ptr::null_mut(), Relaxed);
         }
         link
     }
 
-    /// The top object, if it is in its slot.
+    /// The top object, if it is in the slot.
     #[inline(always)]
     pub(super) fn top(&self) -> Option<*mut Link> {
-        let hot = self.shared.hot();
-        (!hot.is_null()).then_some(hot)
+        let top = self.shared.top();
+        (!top.is_null()).then_some(top)
     }
 
-    /// Resets an object and puts it on top; `false`, and nothing done, when there is no room.
+    /// Resets an object and pushes it on top. `false`, and no change, if there is no room.
     ///
     /// # Safety
-    /// The threshold at the gate is above `weight`; the caller holds the node and gives it up on `true`.
-    /// `reset` does what may be done inside (I5).
+    /// The gate's threshold is above `weight`. The caller holds the node, and gives it up if this returns `true`.
+    /// `reset` may run inside the critical section (I5).
     #[inline(always)]
     pub(super) unsafe fn push(
         &mut self,
@@ -232,25 +240,24 @@ impl ListsMut<'_> {
         weight: usize,
         reset: impl FnOnce(),
     ) -> bool {
-        let below = self.shared.hot();
+        let below = self.shared.top();
         if !below.is_null() {
             cold();
             if self.shared.room() <= 0 {
                 return false;
             }
-            // Read again: the decrement is a single instruction then.
+            // Loaded again, so that the decrement is a single instruction.
             self.shared.set_room(self.shared.room() - 1);
             // SAFETY: I1: the slot holds its node.
             unsafe { Link::set_next(below, self.lists.loaded) };
             self.lists.loaded = below;
         }
         reset();
-        self.shared.hot.store(link, Relaxed);
+        self.shared.top.store(link, Relaxed);
         let returned = self.shared.returned.load(Relaxed).wrapping_add(1);
         // Release: see "Orderings" above.
         self.shared.returned.store(returned, Release);
-        // As a rule it weighs what it weighed. A look costs less than a store: stores are what a hit has
-        // most of.
+        // Usually the weight has not changed. A comparison costs less than a store: a hit is bound by its stores.
         // SAFETY: the caller holds the node.
         if unsafe { Link::weight(link) } != weight {
             cold();
@@ -260,19 +267,19 @@ impl ListsMut<'_> {
         true
     }
 
-    // ---------------------------------------------------------------- figures
+    // ---------------------------------------------------------------- counts
 
-    /// Objects in the loaded list, with its top.
+    /// The number of objects in the loaded list, with its top.
     pub(super) fn loaded_len(&self) -> usize {
-        (self.lists.base - self.shared.room()) as usize + usize::from(!self.shared.hot().is_null())
+        (self.lists.base - self.shared.room()) as usize + usize::from(!self.shared.top().is_null())
     }
 
-    /// Objects in both lists.
+    /// The number of objects in both lists.
     pub(crate) fn idle(&self) -> usize {
         self.loaded_len() + self.lists.spare_len as usize
     }
 
-    /// Bytes in both lists. Walks the loaded one.
+    /// The weight of both lists. Walks the loaded one.
     pub(super) fn idle_bytes(&self) -> usize {
         self.lists.spare_bytes.wrapping_add(self.loaded_bytes())
     }
@@ -281,14 +288,14 @@ impl ListsMut<'_> {
         let below = (self.lists.base - self.shared.room()) as usize;
         // SAFETY: I1, I2: the lists hold their nodes, and this thread may touch them.
         let mut bytes = unsafe { Link::weights(self.lists.loaded, below) };
-        if let Some(hot) = self.top() {
+        if let Some(top) = self.top() {
             // SAFETY: as above.
-            bytes = bytes.wrapping_add(unsafe { Link::weight(hot) });
+            bytes = bytes.wrapping_add(unsafe { Link::weight(top) });
         }
         bytes
     }
 
-    /// Shows every node to `look`, which reads and nothing else.
+    /// Calls `look` with each node. `look` only reads.
     pub(crate) fn each(&self, mut look: impl FnMut(*mut Link)) {
         self.top().into_iter().for_each(&mut look);
         for mut link in [self.lists.loaded, self.lists.spare] {
@@ -309,7 +316,7 @@ impl ListsMut<'_> {
         heaviest
     }
 
-    /// Whether the owner was at work since the last call.
+    /// Whether the owner has worked since the last call.
     pub(crate) fn was_used(&mut self) -> bool {
         let now = LastPass {
             returned: self.shared.returned() as u32,
@@ -320,30 +327,30 @@ impl ListsMut<'_> {
         std::mem::replace(&mut self.lists.last_pass, now) != now
     }
 
-    /// This many objects arrive in a batch.
+    /// Counts objects that enter in a batch.
     fn move_in(&self, objects: usize) {
         let moved = self.shared.moved().wrapping_add(objects);
         self.shared.moved.store(moved, Release);
-        // What the lists weigh is not known any more.
+        // The weight of the lists is no longer known.
         self.known_at.store(0, Relaxed);
     }
 
-    /// This many objects go by the batch.
+    /// Counts objects that leave in a batch.
     fn move_out(&self, objects: usize) {
         self.move_in(objects.wrapping_neg());
     }
 
     // ---------------------------------------------------------------- lists in and out
-    // `make_room` is to follow, unless it says otherwise.
+    // The caller has to call `make_room` afterwards, unless the function says that it does so.
 
-    /// Makes a batch the loaded list, which is empty.
+    /// Makes a batch the loaded list, which must be empty.
     fn load(&mut self, batch: Batch) {
         self.lists.loaded = batch.head;
         self.lists.base = batch.len as i32;
         self.shared.room.store(0, Release);
     }
 
-    /// Loads a batch from the depot into the empty lists.
+    /// Loads a batch from the depot into the empty lists, and makes room.
     pub(super) fn load_from_depot(&mut self, batch: Batch) {
         let len = batch.len;
         self.load(batch);
@@ -351,21 +358,21 @@ impl ListsMut<'_> {
         self.move_in(len);
     }
 
-    /// Takes the loaded list out, with its figures. Walks it.
+    /// Takes the loaded list as a batch. Walks it.
     fn unload(&mut self) -> Batch {
         let (len, bytes) = (self.loaded_len(), self.loaded_bytes());
         self.lists.base = 0;
         self.shared.room.store(0, Release);
         let mut head = std::mem::replace(&mut self.lists.loaded, ptr::null_mut());
-        if let Some(hot) = self.top() {
-            // It is below its place now; `make_room` works the figure out again.
+        if let Some(top) = self.top() {
+            // The object is no longer counted by the slot but by `below`, until `make_room` computes that again.
             let below = self.shared.below.load(Relaxed);
             self.shared.below.store(below.wrapping_add(1), Release);
             // Release: a reader that finds the slot empty finds the object below.
-            self.shared.hot.store(ptr::null_mut(), Release);
+            self.shared.top.store(ptr::null_mut(), Release);
             // SAFETY: I1: the slot held its node.
-            unsafe { Link::set_next(hot, head) };
-            head = hot;
+            unsafe { Link::set_next(top, head) };
+            head = top;
         }
         Batch {
             head,
@@ -375,7 +382,7 @@ impl ListsMut<'_> {
         }
     }
 
-    /// The spare list as a batch, for [`ListsMut::put_spare`].
+    /// Takes the spare list as a batch, to change it and put it back with [`ListsMut::put_spare`].
     fn spare(&mut self) -> Batch {
         Batch {
             head: std::mem::replace(&mut self.lists.spare, ptr::null_mut()),
@@ -391,7 +398,7 @@ impl ListsMut<'_> {
         self.lists.spare_bytes = batch.bytes;
     }
 
-    /// Takes the spare list out of the cache.
+    /// Removes the spare list from the cache.
     fn take_spare(&mut self) -> Batch {
         let spare = self.spare();
         self.lists.last_pass.old = 0;
@@ -399,7 +406,7 @@ impl ListsMut<'_> {
         spare
     }
 
-    /// Takes out what is still there of what the last pass has set aside.
+    /// Removes the objects that are still old.
     fn take_old(&mut self) -> Batch {
         let needed = self.needed();
         let mut old = self.spare();
@@ -410,7 +417,7 @@ impl ListsMut<'_> {
         old
     }
 
-    /// How many nodes of the spare list are not set aside; those are at the top.
+    /// How many nodes of the spare list are not old. Those are at the top.
     fn needed(&self) -> usize {
         self.lists.spare_len as usize - self.lists.last_pass.old as usize
     }
@@ -419,8 +426,8 @@ impl ListsMut<'_> {
         self.needed() == 0
     }
 
-    /// The loaded list is empty: takes what is needed of the spare list, or one node of what a pass has set
-    /// aside, so that the rest can go. Makes room.
+    /// Fills the empty loaded list from the spare list: with the objects that are not old, or else with a single old
+    /// one, so that the others can still leave. Makes room.
     pub(super) fn load_spare(&mut self) {
         if self.lists.spare_len == 0 {
             return;
@@ -434,14 +441,13 @@ impl ListsMut<'_> {
         self.make_room();
     }
 
-    /// The loaded list is full: it becomes the spare one, whose place it takes; what was there leaves. Makes
-    /// room.
+    /// Makes the full loaded list the spare list. The previous spare list leaves. Makes room.
     pub(super) fn rotate(&mut self, limits: &Limits) -> (Batch, End) {
-        // What a pass has set aside was not needed since.
+        // If the whole spare list is old, it was not needed since the last pass.
         let mut end = End::Hot;
         if self.lists.last_pass.old != 0 && self.all_old() {
             if self.idle() < 2 * usize::from(self.lists.full) {
-                // It may stay until the next pass, which can tell then; what is needed goes on top.
+                // There is space for both. The old objects stay until the next pass, below those that are needed.
                 self.unload_onto_spare();
                 self.make_room();
                 return (Batch::EMPTY, end);
@@ -456,6 +462,7 @@ impl ListsMut<'_> {
         (leaving, end)
     }
 
+    /// Moves the loaded list onto the spare list.
     pub(super) fn unload_onto_spare(&mut self) {
         let loaded = self.unload();
         let mut spare = self.spare();
@@ -463,7 +470,7 @@ impl ListsMut<'_> {
         self.put_spare(spare);
     }
 
-    /// Takes everything out: the loaded list, and the spare one, which is colder.
+    /// Removes everything: the loaded list, and the spare list, which is colder. Leaves no room.
     pub(crate) fn drain(&mut self, limits: &Limits) -> [Batch; 2] {
         let spare = self.take_spare();
         let loaded = self.unload();
@@ -475,8 +482,7 @@ impl ListsMut<'_> {
         [loaded, spare]
     }
 
-    /// What a pass does to the cache of an active owner: what was set aside a pass ago and not
-    /// needed since leaves; what is idle now is set aside.
+    /// Ages the cache of an active owner: the objects that are still old leave, and all others become old.
     pub(crate) fn age(&mut self, limits: &Limits) -> Batch {
         let mut unneeded = Batch::EMPTY;
         if self.lists.last_pass.old != 0 {
@@ -492,8 +498,8 @@ impl ListsMut<'_> {
         unneeded
     }
 
-    /// Empty lists, nothing charged for, and no room: the first return takes the slow path, which
-    /// tells the janitor.
+    /// Initializes empty lists: nothing is charged, and there is no room. So the first return takes the slow path,
+    /// which tells the janitor.
     pub(super) fn start(&mut self, limits: &Limits) {
         self.lists.charged = 0;
         self.make_room();
@@ -503,7 +509,7 @@ impl ListsMut<'_> {
 
     // ---------------------------------------------------------------- room
 
-    /// What still fits by length: a full list, and with what is set aside two of them.
+    /// How many more objects fit: up to a full loaded list, and with old objects up to two full lists in all.
     pub(super) fn space(&self) -> usize {
         let (full, len) = (usize::from(self.lists.full), self.loaded_len());
         let space = full.saturating_sub(len);
@@ -514,29 +520,29 @@ impl ListsMut<'_> {
         }
     }
 
-    /// Whether an object below the threshold fits.
+    /// Whether one more object below the threshold fits.
     pub(super) fn has_room(&self) -> bool {
-        if self.shared.hot().is_null() {
+        if self.shared.top().is_null() {
             self.gate.threshold() != 0
         } else {
             self.shared.room() > 0
         }
     }
 
-    /// Makes the owner's next return take the slow path, which finds the room again. For a visitor.
+    /// Makes the owner's next return take the slow path, which restores the room. For a visitor.
     #[allow(dead_code, reason = "for forks, which not every system has")]
     pub(crate) fn revoke_room(&self) {
         self.gate.set_threshold(0);
     }
 
-    /// Finds the room again, if a visitor has taken it. For a return: a get must leave it to the next one.
+    /// Restores the room if a visitor has revoked it. For returns only: a get must leave that to the next return.
     pub(super) fn restore_room(&mut self) {
         if self.gate.threshold() == 0 {
             self.make_room();
         }
     }
 
-    /// A new object of the pool is heavier than any before: such pass from now on.
+    /// Takes over the pool's current weight from which on the use of objects is checked.
     pub(super) fn refresh_use_check(&mut self, limits: &Limits) {
         if self.lists.use_check_log2 != limits.use_check_log2() {
             self.lists.use_check_log2 = limits.use_check_log2();
@@ -544,19 +550,19 @@ impl ListsMut<'_> {
         }
     }
 
-    /// Fills the slot, works the room out again, and moves the gate's threshold: to the lists' threshold, or to nothing
-    /// where not even the slot may be filled.
+    /// Fills the slot, computes the room, and sets the gate's threshold: to that of the lists, or to 0 if not even the
+    /// slot may be filled.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.shared.hot().is_null() && !self.lists.loaded.is_null() {
+        if self.shared.top().is_null() && !self.lists.loaded.is_null() {
             let top = self.lists.loaded;
-            self.shared.hot.store(top, Release);
+            self.shared.top.store(top, Release);
             // SAFETY: I1, I2: the list holds its nodes, and this thread may touch them.
             self.lists.loaded = unsafe { Link::next(top) };
-            // Release: a reader that finds one less below finds the slot filled.
+            // Release: a reader that counts one less below the top finds the slot filled.
             self.shared.room.store(self.shared.room() + 1, Release);
         }
-        let filled = i32::from(!self.shared.hot().is_null());
+        let filled = i32::from(!self.shared.top().is_null());
         let below = self.lists.base - self.shared.room();
         let (len, spare) = (below + filled, i32::from(self.lists.spare_len));
         let mut more = (i32::from(self.lists.full) - len).max(0);
@@ -567,10 +573,10 @@ impl ListsMut<'_> {
             let more_charged = self.lists.charged as i32 - (len + spare);
             more = more.min(more_charged.max(0));
         }
-        // An empty slot (of an empty list, then) takes the first.
+        // An empty slot takes the first object. (The list is empty then.)
         let room = (more - (1 - filled)).max(0);
         self.lists.base = below + room;
-        // In the order in which a reader in between finds too many (`Shared::idle`). Release: it sees them in that order.
+        // In the order in which a reader that races counts too many (`Shared::idle`). Release: it sees that order.
         let all = below + room + spare;
         if room > self.shared.room() {
             self.shared.below.store(all, Release);

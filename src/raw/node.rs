@@ -1,24 +1,25 @@
 //! Nodes: the heap cells that objects live in for as long as the pool owns them.
 //!
-//! A node is `{ link, value }`. Everything that moves nodes about (caches, depot, passes) sees only the
-//! untyped [`Link`] at its head, so that code exists once and not once per `T`. What needs the type
-//! goes through the core's vtable.
+//! A node is `{ link, value }`. The code that moves nodes (caches, depot, passes) sees only the untyped [`Link`] at
+//! the start, so it is compiled once and not once per `T`. Operations that need the type go through the core's vtable.
 //!
 //! # Who may touch what
 //! | field | written by |
 //! |---|---|
-//! | `core` | no thread, once the node is made |
+//! | `core` | no thread, after construction |
 //! | `next`, `weight`, `underuse_count` | the holder (I1) |
-//! | `home`, `owner` | the holder: when a thread other than the last one returns the node to its own cache |
-//! | `value` | the guard while the node is out; no thread while it is idle |
+//! | `last_cache`, `last_owner` | the holder, when a thread other than the last owner returns the node to its cache |
+//! | `value` | the guard while the object is in use; no thread while it is idle |
 //!
-//! # Home and owner
-//! `owner` is the number of the thread whose cache the node entered last, and `home` is that cache. A return
-//! compares `owner`, which is in the node, with its own thread's number, so it reads no line that another
-//! thread's hits write (I10). Both may be stale: the node may have travelled since, the thread may have
-//! ended, and its number may belong to another thread. That is harmless. A number that equals the returning
-//! thread's own names, in this core, the one cache at that thread's place; caches never move, and live as
-//! long as their core, which the node keeps (I6). If the thread has not registered there, the gate is shut.
+//! # Last cache and last owner
+//! `last_cache` is the cache that the node entered last, and `last_owner` holds the ID of that cache's owner. A return
+//! compares `last_owner` with the ID of its own thread. It reads only the node for that, and no cache line that another
+//! thread's hits write (I10).
+//!
+//! Both fields may be stale: the node may have moved on, the thread may have ended, and another thread may have its
+//! ID. A stale value is harmless. In one core, a thread ID stands for exactly one cache. So if `last_owner` is the ID
+//! of the returning thread, `last_cache` is that thread's cache. Caches never move, and live as long as their core,
+//! which the node keeps alive (I6). If the thread has not registered with the pool, the gate of that cache is shut.
 
 use crate::sync::{IN_MODELS, UnsafeCell};
 use std::ptr;
@@ -28,7 +29,7 @@ pub(crate) const LIST_LEN: usize = if IN_MODELS { 2 } else { 64 };
 /// Bytes in a full list of more than one object. A cache holds two lists.
 pub(crate) const LIST_BYTES: usize = 128 << 10;
 
-/// Which end of the depot.
+/// An end of the depot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// Handed out next.
@@ -37,19 +38,19 @@ pub(crate) enum End {
     Cold,
 }
 
-/// A core, as a node knows it; `Core::of` casts it back.
+/// An untyped core, as a node points to it. `Core::of` casts it back.
 #[derive(Debug)]
 pub(crate) enum OpaqueCore {}
 
-/// A cache, as a node knows it; `Cache::at` casts it back.
+/// An untyped cache, as a node points to it. `Cache::at` casts it back.
 #[derive(Debug)]
 pub(crate) enum OpaqueCache {}
 
-/// The owner of a node that has no home, and of all nodes of a pool whose returns must not take the hit
-/// path. No thread has this number.
+/// The last owner of a node that has never been in a cache, and of every node of a pool whose returns must not take the
+/// hit path. No thread has this ID.
 pub(crate) const NO_OWNER: u32 = 0;
 
-/// The untyped head of a node.
+/// The untyped part of a node.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Link {
@@ -58,7 +59,7 @@ pub(crate) struct Link {
     /// `retained_bytes()` when the object came back.
     weight: UnsafeCell<usize>,
     core: *const OpaqueCore,
-    /// `ThreadId::owner` of the thread whose cache is `home`, or [`NO_OWNER`].
+    /// `ThreadId::as_owner` of the thread that owns `last_cache`, or [`NO_OWNER`].
     last_owner: UnsafeCell<u32>,
     /// Returns in a row that used little of a large object.
     underuse_count: UnsafeCell<u32>,
@@ -66,7 +67,7 @@ pub(crate) struct Link {
 
 const _: () = assert!(IN_MODELS || size_of::<Link>() == 4 * size_of::<usize>() + 8);
 
-/// A field's getter and setter. Each takes a live node that the caller holds (I1).
+/// The getter and the setter of a field. Each takes a live node that the caller holds (I1).
 macro_rules! field {
     ($(#[$about:meta])* $name:ident, $set:ident: $Type:ty) => {
         $(#[$about])*
@@ -75,7 +76,7 @@ macro_rules! field {
         /// As [`Link::of`].
         #[inline(always)]
         pub(crate) unsafe fn $name(link: *mut Link) -> $Type {
-            // SAFETY: the caller's.
+            // SAFETY: upheld by the caller.
             let this = unsafe { Link::of(link) };
             // SAFETY: the caller holds the node, so no other thread writes the field.
             this.$name.with(|field| unsafe { *field })
@@ -85,7 +86,7 @@ macro_rules! field {
         /// As [`Link::of`].
         #[inline(always)]
         pub(crate) unsafe fn $set(link: *mut Link, to: $Type) {
-            // SAFETY: the caller's.
+            // SAFETY: upheld by the caller.
             let this = unsafe { Link::of(link) };
             // SAFETY: the caller holds the node, so no other thread reads or writes the field.
             this.$name.with_mut(|field| unsafe { *field = to });
@@ -106,28 +107,28 @@ impl Link {
     }
 
     /// # Safety
-    /// `link` is a live node that the caller holds (I1), for this and each function below.
+    /// `link` is a live node that the caller holds (I1). The same holds for each function below.
     #[inline(always)]
     unsafe fn of<'a>(link: *mut Link) -> &'a Link {
-        // SAFETY: the caller holds the node. Every field that changes is a cell, so a shared reference
-        // claims nothing of their content.
+        // SAFETY: the caller holds the node. Every field that changes is a cell, so a shared reference asserts nothing
+        // about its content.
         unsafe { &*link }
     }
 
     field!(
-        /// The node below this one in its list.
+        /// The next node in the list.
         next, set_next: *mut Link
     );
     field!(
-        /// The cache that the node entered last; null if it never was in one.
+        /// The cache that the node entered last; null if it has never been in one.
         last_cache, set_last_cache: *const OpaqueCache
     );
     field!(
-        /// `ThreadId::owner` of the thread whose cache is the home.
+        /// `ThreadId::as_owner` of the thread that owns the last cache.
         last_owner, set_last_owner: u32
     );
     field!(
-        /// What the object held when it came back last.
+        /// The bytes that the object retained when it last came back.
         weight, set_weight: usize
     );
     field!(
@@ -141,14 +142,14 @@ impl Link {
     /// As [`Link::of`].
     #[inline(always)]
     pub(crate) unsafe fn core(link: *mut Link) -> *const OpaqueCore {
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { Link::of(link) }.core
     }
 
-    /// The weights of the first `count` nodes of a list.
+    /// The sum of the weights of the first `count` nodes of a list.
     ///
     /// # Safety
-    /// The caller holds the list that starts at `link`, of this many nodes or more.
+    /// The caller holds the list that starts at `link`. It has at least `count` nodes.
     pub(crate) unsafe fn weights(mut link: *mut Link, count: usize) -> usize {
         let mut bytes = 0;
         let mut step = || {
@@ -157,7 +158,7 @@ impl Link {
             // SAFETY: as above.
             link = unsafe { Link::next(link) };
         };
-        // Eight at a time: this runs once for each list that a thread hands over.
+        // Unrolled: this runs once for each list that a thread gives to the depot.
         for _ in 0..count / 8 {
             step();
             step();
@@ -173,16 +174,16 @@ impl Link {
     }
 }
 
-/// A list of nodes with its figures, moved as one pointer.
+/// A list of nodes with its length and weight, moved as one pointer.
 ///
-/// Bytes are added up wrapping: what comes off was put on, so sums are right in the end whatever
-/// users' `retained_bytes` say.
+/// Sums of bytes wrap. Every weight that is subtracted was added before, so the sums stay consistent whatever the
+/// user's `retained_bytes` returns.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) head: *mut Link,
     pub(crate) len: usize,
     pub(crate) bytes: usize,
-    /// No node here weighs more.
+    /// An upper bound of the nodes' weights.
     pub(crate) heaviest: usize,
 }
 
@@ -211,12 +212,12 @@ impl Batch {
     /// The caller holds the node and gives it up.
     pub(crate) unsafe fn of_one(link: *mut Link) -> Self {
         let mut batch = Self::EMPTY;
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { batch.push(link) };
         batch
     }
 
-    /// Puts a node on top.
+    /// Pushes a node on top.
     ///
     /// # Safety
     /// The caller holds the node and gives it up.
@@ -231,7 +232,7 @@ impl Batch {
         self.len += 1;
     }
 
-    /// Takes the top node; null when empty.
+    /// Pops the top node; null if the batch is empty.
     pub(crate) fn pop(&mut self) -> *mut Link {
         let link = self.head;
         if !link.is_null() {
@@ -244,10 +245,10 @@ impl Batch {
         link
     }
 
-    /// Takes the topmost node that `pick` wants; null when there is none. The others keep their order.
-    #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
+    /// Removes the topmost node for which `pick` returns `true`; null if there is none. The others keep their order.
+    #[allow(dead_code, reason = "for pools with diagnostics, which are a feature")]
     pub(crate) fn take_where(&mut self, mut pick: impl FnMut(*mut Link) -> bool) -> *mut Link {
-        // Upside down.
+        // In reverse order.
         let mut above = Self::EMPTY;
         let found = loop {
             let link = self.pop();
@@ -267,6 +268,7 @@ impl Batch {
         }
     }
 
+    /// Calls `look` with each node, topmost first.
     pub(crate) fn each(&self, mut look: impl FnMut(*mut Link)) {
         let mut link = self.head;
         while !link.is_null() {
@@ -276,7 +278,7 @@ impl Batch {
         }
     }
 
-    /// Takes the top `count` nodes (all of them, if there are fewer) in their order.
+    /// Splits off the top `count` nodes in their order, or all of them if there are fewer.
     pub(crate) fn split_top(&mut self, count: usize) -> Self {
         if count >= self.len {
             return self.take();
@@ -294,14 +296,14 @@ impl Batch {
             top.len += 1;
         }
         if !last.is_null() {
-            // SAFETY: as above; `last` ends the part that leaves.
+            // SAFETY: as above. `last` is the end of the part that is split off.
             unsafe { Link::set_next(last, ptr::null_mut()) };
             top.head = head;
         }
         top
     }
 
-    /// Takes the top nodes that make a full list, by number and by bytes; at least one.
+    /// Splits off the top nodes that make a full list, by count and by bytes; at least one.
     pub(crate) fn split_list(&mut self) -> Self {
         let (mut count, mut bytes) = (0, 0_usize);
         let mut link = self.head;
@@ -318,12 +320,12 @@ impl Batch {
         self.split_top(count)
     }
 
-    /// Whether one more object of this weight still makes a list.
+    /// Whether an object of this weight still fits into a list with the nodes of this batch.
     pub(crate) fn has_room_for(&self, weight: usize) -> bool {
         self.len < LIST_LEN && self.bytes.saturating_add(weight) <= LIST_BYTES
     }
 
-    /// Puts the other batch on top of this one, in its order; walks the other one.
+    /// Puts the other batch on top of this one, in its order. Walks the other one.
     pub(crate) fn append(&mut self, other: Self) {
         if other.is_empty() {
             return;
@@ -347,19 +349,19 @@ impl Batch {
         self.heaviest = self.heaviest.max(other.heaviest);
     }
 
-    /// Puts the other batch below this one; walks this one.
+    /// Puts the other batch below this one. Walks this one.
     pub(crate) fn append_below(&mut self, mut other: Self) {
         other.append(self.take());
         *self = other;
     }
 
-    /// Whether `heaviest` cannot be more than the power of two above the true one: its objects weigh more than half
-    /// of it on average.
+    /// Whether `heaviest` is known to be less than twice the true maximum, because the average weight is more than half
+    /// of it.
     pub(crate) fn is_weighed(&self) -> bool {
         self.bytes > self.len.saturating_mul(self.heaviest) / 2
     }
 
-    /// Walks the batch for its true `heaviest`.
+    /// Walks the batch to find the true `heaviest`.
     pub(crate) fn weigh(&mut self) {
         let mut heaviest = 0;
         self.each(|link| {
@@ -369,10 +371,10 @@ impl Batch {
         self.heaviest = heaviest;
     }
 
-    /// Makes `home`, the cache of `owner`, the home of every node.
+    /// Sets the last cache and the last owner of every node.
     ///
     /// # Safety
-    /// `home` is a cache of these nodes' core, at the place of `owner`.
+    /// `cache` belongs to these nodes' core, and to the thread that `owner` stands for.
     pub(crate) unsafe fn set_last_cache(&self, cache: *const OpaqueCache, owner: u32) {
         self.each(|link| {
             // SAFETY: I1: the batch holds its nodes.

@@ -157,7 +157,7 @@ impl Core {
     /// `core` is a live core that no other thread knows yet.
     pub(crate) unsafe fn set_address(core: *const Core) {
         // Relaxed: before any other thread knows the core.
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { (*core).address.store(core.cast_mut(), Ordering::Relaxed) };
         // SAFETY: in bounds of the core.
         let first = unsafe { &raw const (*core).first_cache };
@@ -182,7 +182,7 @@ impl Core {
     /// The caller holds the node (I1).
     #[inline(always)]
     pub(crate) unsafe fn of(link: *mut Link) -> *const Core {
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { Link::core(link) }.cast()
     }
 
@@ -269,9 +269,9 @@ impl Core {
         let owner = if self.header.slow_returns {
             NO_OWNER
         } else {
-            id.owner()
+            id.as_owner()
         };
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { batch.set_last_cache(cache.as_opaque(), owner) };
     }
 
@@ -322,7 +322,7 @@ impl Core {
     pub(crate) unsafe fn has_state_bits(core: *const Core) -> bool {
         // SAFETY: in bounds, by the caller.
         let state = unsafe { &raw const (*core).header.state };
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { &*state }.load(Ordering::Relaxed) != 0
     }
 
@@ -505,7 +505,7 @@ impl Core {
         unsafe { (*core).counters.discarded(reason, 1) };
         // SAFETY: as above.
         let drop_node = unsafe { (*core).vtable.drop_node };
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { drop_node(core, link) };
     }
 
@@ -556,7 +556,7 @@ impl Core {
     /// # Safety
     /// The core is about to be freed: no thread uses its caches any more.
     pub(crate) unsafe fn free_caches(&mut self) {
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { self.header.cache_table.free() };
         let off = std::mem::replace(self.made_off_counter.get_mut(), ptr::null_mut());
         if !off.is_null() {

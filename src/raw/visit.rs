@@ -387,7 +387,7 @@ impl Core {
     /// The caller holds the visits, and the cache is of this core, at the place of the calling thread.
     pub(crate) unsafe fn occupy(&self, cache: &Cache) {
         if !cache.is_listed() {
-            // SAFETY: the caller's.
+            // SAFETY: upheld by the caller.
             unsafe { self.list(cache) };
             cache.gate.set(LISTED, true);
         }

@@ -195,7 +195,7 @@ mod real {
         /// The lock is held, its holder does not exist in this process, and what it guards is as the next
         /// holder may find it.
         pub(crate) unsafe fn unlock_lost(&self) {
-            // SAFETY: the caller's.
+            // SAFETY: upheld by the caller.
             unsafe { self.raw.force_unlock() };
         }
     }

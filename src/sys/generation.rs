@@ -120,7 +120,7 @@ mod page {
     /// # Safety
     /// The page is from [`wiped_by_fork`], and is not used any more.
     pub(super) unsafe fn unmap(page: *mut AtomicUsize) {
-        // SAFETY: the caller's.
+        // SAFETY: upheld by the caller.
         unsafe { libc::munmap(page.cast(), LEN) };
     }
 }

@@ -38,7 +38,7 @@ impl ThreadId {
     }
 
     /// What a node's `owner` holds for this thread; never `NO_OWNER`, which is zero.
-    pub(crate) fn owner(self) -> u32 {
+    pub(crate) fn as_owner(self) -> u32 {
         self.0 as u32 + 1
     }
 }
@@ -49,7 +49,7 @@ pub(crate) struct CurrentThread {
     bucket: Cell<usize>,
     /// In bytes from the start of the bucket.
     offset: Cell<usize>,
-    /// [`ThreadId::owner`], or [`NO_THREAD`] for the sentinel.
+    /// [`ThreadId::as_owner`], or [`NO_THREAD`] for the sentinel.
     owner: Cell<u32>,
     state: Cell<State>,
 }
@@ -101,7 +101,7 @@ impl CurrentThread {
             let (bucket, index) = id.locate();
             self.bucket.set(bucket);
             self.offset.set(index * stride);
-            self.owner.set(id.owner());
+            self.owner.set(id.as_owner());
         }
     }
 

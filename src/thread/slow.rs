@@ -92,7 +92,7 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
         }
         if !link.is_null() {
             // SAFETY: I1: taken from the depot; the calling thread's cache.
-            unsafe { core.set_last_cache(link, cache, id.owner()) };
+            unsafe { core.set_last_cache(link, cache, id.as_owner()) };
         }
         return link;
     }
@@ -112,7 +112,7 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     let link = batch.pop();
     handed_out(core, link);
     // SAFETY: I1: taken from the batch; the calling thread's cache.
-    unsafe { core.set_last_cache(link, cache, id.owner()) };
+    unsafe { core.set_last_cache(link, cache, id.as_owner()) };
     if bounded {
         // So that a return to another thread is seen as one.
         // SAFETY: the depot's nodes are of this core; the calling thread's cache.
@@ -147,7 +147,7 @@ pub(crate) unsafe fn set_last_cache_of_new(core: &Core, id: Option<ThreadId>, li
     // SAFETY: caches live as long as their core.
     if let Some(cache) = unsafe { cache.as_ref() } {
         // SAFETY: the caller holds the node; the cache is at the calling thread's place.
-        unsafe { core.set_last_cache(link, cache, id.owner()) };
+        unsafe { core.set_last_cache(link, cache, id.as_owner()) };
     }
 }
 
@@ -236,7 +236,7 @@ unsafe fn into_cache(
         }
     }
     // SAFETY: the caller holds the node; the cache is at its thread's place.
-    unsafe { core.set_last_cache(link, cache, id.owner()) };
+    unsafe { core.set_last_cache(link, cache, id.as_owner()) };
     // SAFETY: the caller is the owner of its cache, and gives the node up.
     match unsafe { cache.push_slow(link, weight, &core.limits) } {
         Ok(Returned::Kept(leaving)) => (Ok(()), leaving),
@@ -255,7 +255,7 @@ unsafe fn into_cache(
 /// # Safety
 /// The caller is the owner.
 unsafe fn hand_over(core: &Core, cache: &Cache) -> (Batch, End) {
-    // SAFETY: the caller's.
+    // SAFETY: upheld by the caller.
     let all = unsafe { cache.hand_over(&core.limits) };
     (all.unwrap_or(Batch::EMPTY), End::Hot)
 }
@@ -371,7 +371,7 @@ pub(crate) fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
 /// # Safety
 /// The batch is of this core, and the core's memory is kept until this returns or later.
 pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
-    // SAFETY: the caller's.
+    // SAFETY: upheld by the caller.
     let this = unsafe { &*core };
     if let Err(refused) = this.depot.give(batch, end, Timeout::Short) {
         this.drop_batch(this.count_refused(refused));
