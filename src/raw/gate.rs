@@ -21,7 +21,7 @@
 //! # Who may touch what
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `threshold` | shut and opened under `Core::visits`; moved by the thread that may touch the lists (read-modify-write) | owner, visitors |
+//! | `threshold` | opened and shut under `Core::visits`; set by the thread that may touch the lists | owner, visitors |
 //! | `reasons` | under `Core::visits` | owner's slow path, visitors |
 //! | `busy` | owner | visitors |
 //! | `timed_out` | owner | owner |

@@ -25,7 +25,8 @@
 //! - `Shared`: counters never go back, so a reader must not count an object as handed out that has only moved. The
 //!   stores of slow paths, and of `returned` on a hit, are Release. They pair with the readers' Acquire loads: a reader
 //!   that sees one of these stores sees the earlier ones. On x86-64 both are plain moves. The other stores of a hit,
-//!   and the owner's own loads, are Relaxed: a reader that misses one counts an object that has just left as idle.
+//!   and the owner's own loads, are Relaxed: a reader that misses one still counts an object that has just left, or
+//!   counts a return late.
 
 use super::gate::Gate;
 use super::limits::Limits;

@@ -1,7 +1,7 @@
-//! One pool, untyped and passive: nodes, a cache for each thread, the depot, limits, figures.
+//! One pool, untyped and passive: nodes, a cache for each thread, the depot, limits, statistics.
 //!
-//! It moves pointers and keeps count. It starts no thread, runs no pass and knows no `T`: what needs the
-//! type goes through a vtable, and the layers above decide when anything happens. loom compiles all of it.
+//! This layer moves pointers and counts. It starts no thread and runs no pass; the layers above decide when anything
+//! happens. It knows no `T`: operations that need the type go through a vtable. The loom models compile all of it.
 
 pub(crate) mod cache;
 pub(crate) mod depot;

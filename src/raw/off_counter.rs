@@ -1,20 +1,20 @@
-//! [`Off`]: how many objects were handed out while their pool was switched off.
+//! [`OffCounter`]: how many objects a pool has handed out while it was switched off.
 //!
-//! Those requests are to cost what plain code costs, which leaves no room for a read-modify-write. So
-//! threads with a id below [`MOST`] count by a plain store in a line of their own; the id is
-//! theirs alone, and its next owner comes after them (I3). The others share a line.
+//! Such a request should cost what it costs without a pool, so it must not do a read-modify-write. Each thread with an
+//! ID below [`LINES`] counts with a plain store on a cache line that no other thread writes: a thread ID belongs to one
+//! thread at a time (I3). All other threads share one line.
 
 use crate::sync::{StatUsize, Ordering};
 
-const MOST: usize = 64;
+const LINES: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct OffCounter {
-    /// By owner's id; the first, which is no id, is shared.
-    lines: [Line; MOST],
+    /// By `CurrentThread::owner`. The first line, which no thread has, is the shared one.
+    lines: [Line; LINES],
 }
 
-/// Far enough from the next one.
+/// A cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Line(StatUsize);
@@ -26,11 +26,11 @@ impl OffCounter {
         }
     }
 
-    /// Counts one for the calling thread, by its `CurrentThread::owner`. `false`: it has no line of its own, and nothing
-    /// is counted.
+    /// Counts one on the line of the calling thread, which has this `CurrentThread::owner`. `false`, and nothing is
+    /// counted, if the thread has no line.
     #[inline(always)]
     pub(crate) fn count(&self, owner: u32) -> bool {
-        // Relaxed: a figure.
+        // Relaxed: a statistic.
         match self.lines.get(owner as usize) {
             Some(Line(line)) => {
                 line.store(line.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -40,7 +40,7 @@ impl OffCounter {
         }
     }
 
-    /// Counts one for a thread without a line of its own.
+    /// Counts one on the shared line.
     pub(crate) fn count_shared(&self) {
         // Relaxed: as above.
         self.lines[0].0.fetch_add(1, Ordering::Relaxed);

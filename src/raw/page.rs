@@ -1,13 +1,13 @@
-//! The only place that allocates and frees caches. The models have `page_loom.rs` in its place.
+//! Allocates and frees the buckets of caches. `page_loom.rs` stands in for it in the models.
 
 use super::cache::Cache;
 
-// Zeroed and not written: of a large bucket, only the pages in use are to become resident. But
-// std asks the system for zeroed memory only up to its usual alignment, and zeroes by hand
-// above; so a large bucket is aligned here.
+// The memory comes zeroed from the system: of a large bucket, only the pages in use should become resident. But std
+// asks the system for zeroed memory only up to a default alignment, and writes the zeros itself above that. So a large
+// bucket is aligned here.
 
-/// Buckets from this length on are worth the extra alignment space. Not under Miri, whose
-/// symbolic alignment check believes an allocation's alignment only.
+/// Buckets of this length or more are aligned here, at the cost of some extra space. None under Miri, whose symbolic
+/// alignment check knows no alignment but that of the allocation.
 const LARGE: usize = if cfg!(miri) { usize::MAX } else { 32 };
 const ALIGN: usize = align_of::<Cache>();
 
@@ -21,9 +21,10 @@ fn layout(len: usize) -> std::alloc::Layout {
     std::alloc::Layout::from_size_align(size, align).expect("at most 2^15 caches")
 }
 
+/// Allocates `len` vacant caches.
 pub(super) fn new(len: usize) -> *mut Cache {
     let layout = layout(len);
-    // SAFETY: the layout has a size, since a bucket has at least one cache.
+    // SAFETY: the size is not zero, since a bucket has at least one cache.
     let base = unsafe { std::alloc::alloc_zeroed(layout) };
     if base.is_null() {
         std::alloc::handle_alloc_error(layout);
@@ -32,26 +33,30 @@ pub(super) fn new(len: usize) -> *mut Cache {
     if len < LARGE {
         return base.cast();
     }
-    // Between one pointer and `ALIGN` bytes in: there is space for the base in front.
+    // At least the size of a pointer and at most `ALIGN`: `base` fits in front.
     let offset = ALIGN - base.addr() % ALIGN;
     // SAFETY: `offset` is at most `ALIGN`, by which the allocation is larger.
     let first = unsafe { base.add(offset) }.cast::<Cache>();
-    // SAFETY: in bounds: `base` is aligned for a pointer, so `offset` is at least one.
+    // SAFETY: in bounds: `base` is aligned for a pointer, so `offset` is at least the size of one.
     let note = unsafe { first.cast::<*mut u8>().sub(1) };
-    // SAFETY: in bounds and aligned, and no other thread has the page yet.
+    // SAFETY: in bounds and aligned, and no other thread has the allocation yet.
     unsafe { note.write(base) };
     first
 }
 
+/// Frees caches.
+///
+/// # Safety
+/// `first` is from [`new`] with the same `len`, and no thread uses these caches any more.
 pub(super) unsafe fn free(first: *mut Cache, len: usize) {
     let base = if len < LARGE {
         first.cast()
     } else {
-        // SAFETY: `new` put it there.
+        // SAFETY: in bounds: `new` stored the base there.
         let note = unsafe { first.cast::<*mut u8>().sub(1) };
         // SAFETY: as above.
         unsafe { note.read() }
     };
-    // SAFETY: the caller has it from `new` with the same length; caches have no destructor.
+    // SAFETY: allocated by `new` with this layout, upheld by the caller. Caches have no destructor.
     unsafe { std::alloc::dealloc(base, layout(len)) };
 }

@@ -1,19 +1,21 @@
-//! High-water marks of idle objects and of those in use.
+//! The peaks: the most objects that were idle, and in use, at once.
 //!
-//! They are not kept on hits. A mark is the highest figure that was seen when the figures were read: by
-//! `stats()`, at the start of each pass, and by each miss that finds the number of objects one
-//! sixty-fourth larger than when a miss last looked. Objects in use are at their most when a miss has just made one.
+//! Hits do not track them. A peak is the highest value seen whenever the statistics were read: by `stats()`, at the
+//! start of each pass, and by a miss that finds 1/64 more objects than the last miss that looked. The number of
+//! objects in use is highest right after a miss has created one.
 //!
-//! # What an ending thread hands over
-//! A thread that waits for another one by a scope goes on while that one's destructors of thread-locals still run. What
-//! these take from a cache to the depot is idle all the time, so it is announced before and taken back after
-//! (`Core::exiting`); a reader in between may count it twice, and never as in use.
+//! # Objects of an exiting thread
+//! A `thread::scope` may end while the destructors of the thread's thread-locals still run. They move the thread's idle
+//! objects from its cache to the depot. Those objects stay idle all the time, so the thread announces their number
+//! before it moves them, and withdraws it afterwards (`Core::exiting`). A reader in between may count them twice, but
+//! never as in use.
 //!
 //! # Orderings
-//! - the Release fence of [`Core::announce_exit`] pairs with the Acquire fence of [`Core::outside_caches`]: a reader that has found
-//!   the cache emptied finds the announcement.
-//! - the Release of [`Core::finish_exit`] pairs with the Acquire there: a reader that finds it taken back finds the
-//!   objects in the depot. No models: loom leaves figures to std.
+//! There are no models for these: the atomics of statistics stay on std under loom.
+//! - The Release fence of [`Core::announce_exit`] pairs with the Acquire fence of [`Core::outside_caches`]: a reader
+//!   that has seen the emptied cache sees the announcement.
+//! - The Release of [`Core::finish_exit`] pairs with the Acquire load there: a reader that sees the announcement
+//!   withdrawn sees the objects in the depot.
 
 use super::cache::Cache;
 use super::pool::Core;
@@ -21,7 +23,7 @@ use super::stats::{PartStats, Stats};
 use crate::sync::{Ordering, fence};
 
 impl Core {
-    /// An object was made because none was idle.
+    /// Counts an object that was created because none was idle.
     pub(crate) fn count_created(&self) {
         self.counters.created();
         if self.counters.has_grown_to(self.nodes()) {
@@ -29,13 +31,14 @@ impl Core {
         }
     }
 
-    /// Reads the figures where they stand, and raises the marks.
+    /// Reads the statistics, and raises the peaks.
     pub(crate) fn sample_peaks(&self) {
-        // Which notes them.
+        // This raises them.
         let _ = Stats::of(&self.counters, self.read_caches().0, self.outside_caches());
     }
 
-    /// Announces that what is in the cache goes to the depot; how many that is. For its owner, under the visits.
+    /// Announces that the objects in the cache move to the depot; returns their number. For the cache's owner, which
+    /// holds the visits.
     pub(crate) fn announce_exit(&self, cache: &Cache) -> u32 {
         let objects = cache.stats().0.idle as u32;
         self.exiting.fetch_add(objects, Ordering::Relaxed);
@@ -43,12 +46,12 @@ impl Core {
         objects
     }
 
-    /// So many that were to leave have left.
+    /// Withdraws the announcement of this many objects: they are in the depot.
     pub(crate) fn finish_exit(&self, objects: u32) {
         self.exiting.fetch_sub(objects, Ordering::Release);
     }
 
-    /// What the depot holds, and what is on the way to it. To be asked after the caches.
+    /// The objects in the depot, and those of exiting threads on the way to it. Call after the caches were read.
     pub(super) fn outside_caches(&self) -> PartStats {
         fence(Ordering::Acquire);
         let exiting = self.exiting.load(Ordering::Acquire) as usize;

@@ -1,28 +1,30 @@
-//! One pool's inside: the caches, the depot, the limits.
+//! The core of a pool: its caches, depot, limits and counters.
 //!
-//! Everything here is untyped: nodes are [`Link`]s, and what needs `T` (dropping a node, freeing
-//! the core) goes through a [`VTable`]. `object/shell.rs` puts the typed part behind this one in the same
-//! allocation. A core is passive: it starts no thread and runs no pass by itself.
+//! Everything here is untyped: nodes are [`Link`]s, and operations that need `T` (dropping a node, freeing the core) go
+//! through a [`VTable`]. The layer above puts the typed part of a pool behind the core, in the same allocation. A core
+//! is passive: it starts no thread and runs no pass.
 //!
 //! # The life of a core
-//! *Strong* references are the pool's handle and one for each node (I6). When the last is gone, the
-//! user's closures are dropped. *Weak* references are those of threads that have a cache here, of
-//! the janitor, and one for all strong ones together; with the last of them the memory goes (`refs.rs`).
+//! The pool's handle and each node hold a *strong* reference (I6). With the last one, the user's closures are dropped.
+//! Each thread with a cache here and the janitor hold a *weak* reference, and all strong ones together hold one. With
+//! the last weak reference, the memory is freed (`refs.rs`).
 //!
-//! Dropping the pool closes the core: all gates are inactive for good, caches and depot are emptied,
-//! which releases the nodes and so breaks the cycle. A guard that comes later finds the gate
-//! inactive, then the depot closed, and frees its node. An owner that a visitor could not wait for empties its
-//! own cache when it finds its gate shut.
+//! Dropping the pool closes the core: all gates are shut for good, and caches and depot are emptied. That drops the
+//! idle nodes with their references, which breaks the cycle. A guard that is dropped later finds the gate shut and
+//! the depot closed, and drops its node. If a visitor could not enter a cache before its timeout, the owner drains it
+//! when it finds its gate shut.
 //!
-//! # What is on which line
-//! The head and the first fields are read by every hit and by every return from another thread, and written when a
-//! pool is set up, switched, or changes its mode. What slow paths write comes after them, on lines of its own (I10).
+//! # Cache lines
+//! Every hit, and every return from another thread, reads the header and the fields after it. They are written only
+//! when a pool is set up, switched, or changes its mode. The fields that slow paths write follow on other cache lines
+//! (I10).
 //!
 //! # Orderings
-//! - `state`, `crossings_use_depot`, `crossing_seen`, `drain_requested`, `visit_timed_out`: Relaxed hints on slow paths; what decides is the gate and the depot's lock.
-//! - `newest`: publish Release, read Acquire: the reader sees the caches below it.
+//! - `state`, `crossings_use_depot`, `crossing_seen`, `drain_requested`, `visit_timed_out`: Relaxed hints on slow
+//!   paths. The gate and the depot's lock decide.
+//! - `newest`: publish Release, read Acquire: the reader sees the rest of the list.
 //! - `off_counter`, `made_off_counter`: publish Release, read Acquire: the reader sees its zeros.
-//! - `watched`: see `background/watch_list.rs`.
+//! - `watched`: ordered as `background/watch_list.rs` describes.
 
 use super::cache::Cache;
 use super::depot::{Depot, Refused};
@@ -43,21 +45,33 @@ use std::mem::offset_of;
 use std::ptr;
 use std::time::Duration;
 
-/// What an untyped core asks of its type.
+/// The operations of a core that need its type.
+///
+/// # Safety
+/// The core that is passed to each function is the one that this table was given to, and its memory is alive. Each
+/// field says what else the caller has to uphold.
 #[derive(Debug)]
 pub(crate) struct VTable {
-    /// Drops the object, frees its node, and releases the node's reference; may panic. The core is
-    /// the node's.
+    /// Drops the object, frees its node, and releases the node's strong reference. Runs user code, and may panic.
+    ///
+    /// Safety: the node belongs to the core. The caller holds the node (I1), and gives it up, even if this panics.
     pub(crate) drop_node: unsafe fn(*const Core, *mut Link),
-    /// What a pass has to do besides; `true` if it wants to see the next one. User code. Needs a
-    /// strong reference.
+    /// The hook for passes: `true` if it has to run at the next pass as well. Runs user code.
+    ///
+    /// Safety: the caller holds a strong reference until this returns.
     pub(crate) on_pass: unsafe fn(*const Core) -> bool,
-    /// The pool's name. Needs a strong reference.
+    /// The pool's name, if it has one.
+    ///
+    /// Safety: the caller holds a strong reference until this returns.
     #[allow(dead_code, reason = "for events, which are a feature")]
     pub(crate) name: unsafe fn(*const Core) -> Option<String>,
     /// Drops the user's closures.
+    ///
+    /// Safety: the last strong reference is gone, the caller holds a weak one, and this is called once.
     pub(crate) drop_payload: unsafe fn(*const Core),
     /// Frees the memory.
+    ///
+    /// Safety: the last weak reference is gone, and no thread uses the core any more.
     pub(crate) free: unsafe fn(*const Core),
 }
 
@@ -66,57 +80,58 @@ const MANUAL: usize = usize::MAX;
 
 const CLOSED: u8 = 1;
 const SWITCHED_OFF: u8 = 2;
-/// An object was kept that is heavier than usual: returns ask how much of one is used.
+/// An object heavier than usual was kept, so returns check how much of an object was used.
 const CHECKS_USE: u8 = 4;
-/// No thread has a cache: see `object/diagnosed/`.
+/// The pool has diagnostics, so no thread has a cache.
 const DIAGNOSTICS: u8 = 8;
 
-/// A pool's inside. The head comes first: the hit path finds it at the pool's pointer.
+/// The untyped part of a pool. The header comes first, where the hit path finds it.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Core {
     header: Header,
     pub(super) vtable: &'static VTable,
-    /// Where the core lives, with the provenance of its whole allocation.
+    /// The core's own address, with the provenance of its whole allocation.
     address: AtomicPtr<Core>,
-    /// A visitor has left it to an owner to empty its cache, once or more.
+    /// Whether a visitor has ever asked an owner to drain its cache.
     drain_requested: AtomicBool,
-    /// Time between two passes of the janitor; `None`: the user runs them.
+    /// The time between two passes of the janitor; `None` if the user runs the passes.
     interval: Option<Duration>,
-    /// What counts the objects that are handed out while the pool is switched off; null while it is on.
+    /// Counts the objects that are handed out while the pool is switched off; null while it is on.
     off_counter: StatPtr<OffCounter>,
-    /// The same whether it is on or off, once it was off; from a box.
+    /// The same counter, from a box: also while the pool is on, once it has been off.
     made_off_counter: StatPtr<OffCounter>,
     pub(crate) depot: CachePadded<Depot>,
     pub(crate) limits: Limits,
-    /// Visitors take turns. Guards the reasons at the gates, and the list of caches.
+    /// The lock of visitors, which take turns. Guards the reasons at the gates, and the list of caches.
     pub(super) visits: Mutex<()>,
-    /// The process in which `visits` was locked last; see `visit.rs`, "Fork".
+    /// The fork generation in which `visits` was last locked; see `visit.rs`, "Fork".
     pub(super) visit_generation: StatUsize,
-    /// Whether the last visit that waited for an owner did so until its timeout ran out.
+    /// Whether the last visit that waited for an owner timed out.
     pub(super) visit_timed_out: AtomicBool,
-    /// Objects that ending threads are handing over to the depot; see `peaks.rs`.
+    /// Objects that exiting threads are moving to the depot; see `peaks.rs`.
     pub(super) exiting: StatU32,
     /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
     newest: AtomicPtr<Cache>,
     pub(crate) counters: Counters,
-    /// Returns that passes have seen.
+    /// The number of returns at the last pass.
     pub(crate) returned_at_pass: StatUsize,
-    /// The janitor's generation while it watches this pool; [`UNWATCHED`], or [`MANUAL`] for good.
+    /// The fork generation of the janitor while it watches this pool, or else [`UNWATCHED`]. Always [`MANUAL`] if the
+    /// user runs the passes.
     watched: AtomicUsize,
-    /// For passes without a janitor.
+    /// For passes that returning threads run, without a janitor.
     pub(crate) pass_timer: Timer,
     pub(super) strong: AtomicUsize,
     pub(super) weak: AtomicUsize,
 }
 
 impl Core {
-    /// Where [`Core::has_state_bits`] looks, in bytes from the start.
-    #[allow(dead_code, reason = "for objects of no pool, which loom does without")]
+    /// The offset in bytes of the state that [`Core::has_state_bits`] reads.
+    #[allow(dead_code, reason = "for objects of no pool, which the models do without")]
     pub(crate) const STATE_AT: usize = offset_of!(Self, header.state);
 
-    /// A core with one strong reference (the pool's), which is to be finished with
-    /// [`Core::set_address`] once it has its address.
+    /// A core with one strong reference, that of the pool's handle. The caller has to call [`Core::set_address`] once
+    /// the core has its address.
     pub(crate) fn new(
         vtable: &'static VTable,
         limits: Limits,
@@ -151,12 +166,12 @@ impl Core {
         }
     }
 
-    /// Tells the core where it lives: with the provenance of its whole allocation.
+    /// Stores the core's own address, with the provenance of its whole allocation.
     ///
     /// # Safety
-    /// `core` is a live core that no other thread knows yet.
+    /// `core` is alive, and no other thread knows it yet.
     pub(crate) unsafe fn set_address(core: *const Core) {
-        // Relaxed: before any other thread knows the core.
+        // Relaxed: no other thread knows the core yet.
         // SAFETY: upheld by the caller.
         unsafe { (*core).address.store(core.cast_mut(), Ordering::Relaxed) };
         // SAFETY: in bounds of the core.
@@ -165,13 +180,13 @@ impl Core {
         unsafe { (*core).head.directory.set_first(first.cast_mut()) };
     }
 
-    /// Where the core lives, with the provenance of its whole allocation.
+    /// The core's own address, with the provenance of its whole allocation.
     #[inline]
     pub(crate) fn address(&self) -> *const Core {
         self.address.load(Ordering::Relaxed)
     }
 
-    /// This core as its nodes know it.
+    /// The pointer to this core that its nodes hold.
     pub(crate) fn as_node_core(&self) -> *const OpaqueCore {
         self.address().cast()
     }
@@ -188,14 +203,14 @@ impl Core {
 
     // ---------------------------------------------------------------- caches
 
-    /// What the layer above needs for a return.
+    /// The two pointers of the layer above, which it needs for a return.
     #[inline(always)]
     pub(crate) fn of_type(&self) -> [*mut (); 2] {
         self.header.of_type
     }
 
-    /// Before any other thread knows the core.
-    #[allow(dead_code, reason = "for typed pools, which loom does without")]
+    /// Sets the two pointers of the layer above, before another thread knows the core.
+    #[allow(dead_code, reason = "for typed pools, which the models do without")]
     pub(crate) fn set_of_type(&mut self, to: [*mut (); 2]) {
         self.header.of_type = to;
     }
@@ -205,10 +220,10 @@ impl Core {
         &self.header.cache_table
     }
 
-    /// Enters a node, which its thread is about to have or has in hand, at a cache of this core.
+    /// Makes a cache of this core a node's last cache.
     ///
     /// # Safety
-    /// The caller holds the node; the cache is that of the place of `owner`.
+    /// The caller holds the node. The cache belongs to the thread that `owner` stands for.
     #[inline(always)]
     pub(crate) unsafe fn set_last_cache(&self, link: *mut Link, cache: &Cache, owner: u32) {
         // SAFETY: the caller holds the node.
@@ -222,14 +237,14 @@ impl Core {
         unsafe { Link::set_last_owner(link, owner) };
     }
 
-    /// The calling thread's cache, which is the node's home then; `None`: take the slow path. `mine` is the
-    /// thread's `owner` number, and `look` finds its cache.
+    /// The calling thread's cache, which becomes the node's last cache. `None`: take the slow path. `mine` is the
+    /// `as_owner` of the thread's ID, and `look` finds its cache.
     ///
-    /// It reads the node, and lines of the core that are rarely written: none that another thread's hits write
+    /// Reads the node, and cache lines of the core that are rarely written, but none that another thread's hits write
     /// (I10).
     ///
     /// # Safety
-    /// The caller holds the node, which is of this core.
+    /// The caller holds the node, which belongs to this core.
     #[inline(always)]
     pub(crate) unsafe fn cache_for_return<'a>(
         core: *const Core,
@@ -241,7 +256,7 @@ impl Core {
         let last_cache = unsafe { Link::last_cache(link) };
         // SAFETY: as above.
         if unsafe { Link::last_owner(link) } == mine {
-            // SAFETY: a node with an owner has a home, whose core it keeps.
+            // SAFETY: a node with a last owner has a last cache, and keeps the core of that cache alive.
             return Some(unsafe { Cache::at(last_cache) });
         }
         // SAFETY: the node keeps its core alive (I6).
@@ -255,16 +270,16 @@ impl Core {
                     return None; // to the depot
                 }
             }
-            // SAFETY: the caller holds the node; the cache is at this thread's place.
+            // SAFETY: the caller holds the node, and the cache is this thread's.
             unsafe { core.set_last_cache(link, cache, mine) };
         }
         Some(cache)
     }
 
-    /// Makes a batch's nodes at home in a cache of this core.
+    /// Makes a cache of this core the last cache of a batch's nodes.
     ///
     /// # Safety
-    /// The batch is of this core; the cache is that of the place of `id`.
+    /// The batch belongs to this core, and the cache to the thread with this ID.
     pub(crate) unsafe fn set_last_cache_of_batch(&self, batch: &Batch, cache: &Cache, id: ThreadId) {
         let owner = if self.header.slow_returns {
             NO_OWNER
@@ -278,18 +293,18 @@ impl Core {
     /// Puts a cache on the list.
     ///
     /// # Safety
-    /// The caller holds the visits; the cache is of this core and not listed.
+    /// The caller holds the visits. The cache belongs to this core, and is not on the list.
     pub(crate) unsafe fn list(&self, cache: &Cache) {
-        // Relaxed: the list grows under the visits only.
+        // Relaxed: the list grows only under the visits.
         let newest = self.newest.load(Ordering::Relaxed);
         cache.next_listed.store(newest, Ordering::Relaxed);
         let cache = ptr::from_ref(cache).cast_mut();
         // Release: pairs with the Acquire in `each_cache`, for readers without the visits: they see the zeros of a
-        // fresh cache, and the cache below it.
+        // fresh cache, and the next cache on the list.
         self.newest.store(cache, Ordering::Release); // mutant: publish-cache
     }
 
-    /// The caches that ever had an owner.
+    /// Calls `f` with each cache that has ever had an owner.
     pub(crate) fn each_cache(&self, mut f: impl FnMut(&Cache)) {
         // Acquire: pairs with the Release in `list`.
         let mut next = self.newest.load(Ordering::Acquire); // mutant: read-list
@@ -308,53 +323,53 @@ impl Core {
         self.header.state.load(Ordering::Relaxed) & CLOSED != 0
     }
 
-    /// Whether nothing is kept at the moment: closed, or switched off.
+    /// Whether the pool is inactive, which means closed or switched off: it keeps nothing.
     #[inline]
     pub(crate) fn is_inactive(&self) -> bool {
         self.header.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) != 0
     }
 
-    /// Whether a return is more than a reset and a push, or keeps nothing. A single test.
+    /// Whether any state bit is set. Only if none is, a return is just a reset and a push.
     ///
     /// # Safety
-    /// There is such an atomic [`Core::STATE_AT`] bytes from `core`: of a live core, or of what stands in for one.
+    /// `core` is alive, or points to something else that has such an atomic at an offset of [`Core::STATE_AT`] bytes.
     #[inline]
     pub(crate) unsafe fn has_state_bits(core: *const Core) -> bool {
-        // SAFETY: in bounds, by the caller.
+        // SAFETY: in bounds, upheld by the caller.
         let state = unsafe { &raw const (*core).header.state };
         // SAFETY: upheld by the caller.
         unsafe { &*state }.load(Ordering::Relaxed) != 0
     }
 
-    /// No thread will have a cache. Before the core is used.
+    /// Says that the pool has diagnostics, so that no thread gets a cache. Call before the core is used.
     pub(crate) fn set_diagnostics(&self) {
         self.header.state.fetch_or(DIAGNOSTICS, Ordering::Relaxed);
     }
 
-    #[allow(dead_code, reason = "for diagnosed pools, which are a feature")]
+    #[allow(dead_code, reason = "for pools with diagnostics, which are a feature")]
     pub(crate) fn has_diagnostics(&self) -> bool {
         self.header.state.load(Ordering::Relaxed) & DIAGNOSTICS != 0
     }
 
-    /// An object of this weight is about to be kept.
+    /// Notes the weight of an object that is about to be kept.
     pub(crate) fn note_weight(&self, weight: usize) {
         if weight > self.limits.usual_weight() {
             self.header.state.fetch_or(CHECKS_USE, Ordering::Relaxed);
         }
     }
 
-    /// A visitor leaves it to an owner to empty its cache.
+    /// Notes that a visitor has asked an owner to drain its cache.
     pub(super) fn note_drain_request(&self) {
         self.drain_requested.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a visitor has ever left it to an owner to empty its cache.
+    /// Whether a visitor has ever asked an owner to drain its cache.
     #[inline]
     pub(crate) fn has_drain_requests(&self) -> bool {
         self.drain_requested.load(Ordering::Relaxed)
     }
 
-    /// Why nothing is kept at the moment, if so.
+    /// Why the pool is inactive; `None` if it is not.
     pub(crate) fn inactive_reason(&self) -> Option<Reason> {
         match self.header.state.load(Ordering::Relaxed) & (CLOSED | SWITCHED_OFF) {
             0 => None,
@@ -369,17 +384,17 @@ impl Core {
     }
 
     pub(crate) fn set_closed(&self) {
-        // Relaxed: before the janitor's entry goes, under the watch list's lock, so that a thread that looks at an
-        // entry that a late return has made since finds it closed.
+        // Relaxed: the janitor's entry is removed afterwards, under the lock of the watch list. So the janitor finds
+        // the pool closed if a late return has entered it again.
         self.header.state.fetch_or(CLOSED, Ordering::Relaxed); // mutant: drop-closed-first
     }
 
-    /// What counts objects while the pool is switched off; `None` while it is on.
+    /// Counts objects while the pool is switched off; `None` while it is on.
     #[inline]
     pub(crate) fn off_counter(&self) -> Option<&OffCounter> {
         // Acquire: pairs with the Release in `set_switched_on`.
         let off = self.off_counter.load(Ordering::Acquire);
-        // SAFETY: null, or from the box that is freed with the core.
+        // SAFETY: null, or from a box that is freed with the core.
         unsafe { off.as_ref() }
     }
 
@@ -398,7 +413,7 @@ impl Core {
             return made;
         }
         let fresh = Box::into_raw(Box::new(OffCounter::new()));
-        // Release: pairs with the Acquire above and in `handed_out_off`. Acquire: the other's.
+        // Release: pairs with the Acquire above and in `handed_out_off`. Acquire: for the counter of another thread.
         match self.made_off_counter.compare_exchange(
             ptr::null_mut(),
             fresh,
@@ -414,14 +429,15 @@ impl Core {
         }
     }
 
+    /// Switches the pool on or off. When several threads switch at once, `state` and `off_counter` agree in the end.
     pub(super) fn set_switched_on(&self, on: bool) {
         if on {
             self.header.state.fetch_and(!SWITCHED_OFF, Ordering::AcqRel);
         } else {
             self.header.state.fetch_or(SWITCHED_OFF, Ordering::AcqRel);
         }
-        // As it is now: another thread may have switched since. AcqRel, here and above: the thread that looks last
-        // stores last.
+        // Another thread may have switched the pool since. AcqRel, here and above: the thread that reads the state last
+        // also stores the counter last.
         let is_off = || self.header.state.fetch_or(0, Ordering::AcqRel) & SWITCHED_OFF != 0;
         let mut now = is_off();
         loop {
@@ -440,15 +456,15 @@ impl Core {
     }
 
     // ---------------------------------------------------------------- objects that cross threads
-    // In a bounded pool, the thread that drops what another one gets would sit on all that the limit allows.
+    // In a bounded pool, a thread that drops what other threads get would soon hold everything that the limit allows.
 
-    /// Whether an object that comes back to another thread than the one that got it goes to the depot.
+    /// Whether an object that comes back on a thread other than the one that got it goes to the depot.
     #[inline]
     pub(crate) fn crossings_use_depot(&self) -> bool {
         self.header.crossings_use_depot.load(Ordering::Relaxed)
     }
 
-    /// An object came back to another thread than the one that got it.
+    /// Notes that an object has come back on a thread other than the one that got it.
     #[inline]
     pub(crate) fn note_crossing(&self) {
         if self.header.bounded && !self.header.crossing_seen.load(Ordering::Relaxed) {
@@ -456,14 +472,15 @@ impl Core {
         }
     }
 
-    /// A thread found nothing idle: perhaps because a limit keeps objects with the threads that dropped them.
+    /// Notes that a get has found nothing idle. After a crossing, and with a limit that is half used, the reason may be
+    /// that the threads that drop objects hold what the limit allows: from now on crossings go to the depot.
     pub(crate) fn note_miss(&self) {
         if self.header.crossing_seen.load(Ordering::Relaxed) && !self.crossings_use_depot() && self.limits.is_tight() {
             self.header.crossings_use_depot.store(true, Ordering::Relaxed);
         }
     }
 
-    /// A pass starts anew: what the last interval has shown is forgotten.
+    /// Forgets the crossings of the last interval. For passes.
     pub(crate) fn forget_crossings(&self) {
         if self.header.bounded {
             self.header.crossing_seen.store(false, Ordering::Relaxed);
@@ -477,9 +494,9 @@ impl Core {
         self.interval
     }
 
-    /// Whether the janitor will look at this pool by itself, or the user runs its passes.
+    /// Whether the janitor watches this pool, or the user runs its passes.
     pub(crate) fn is_watched(&self) -> bool {
-        // Relaxed: see `watch_list::janitor_passes` for what orders it.
+        // Relaxed: ordered as `watch_list::janitor_passes` describes.
         let watched = self.watched.load(Ordering::Relaxed);
         watched == MANUAL || watched == generation()
     }
@@ -494,10 +511,10 @@ impl Core {
 
     // ---------------------------------------------------------------- dropping
 
-    /// Drops one node for a reason.
+    /// Drops one node, and counts why.
     ///
     /// # Safety
-    /// The node is of this core; the caller holds it and gives it up.
+    /// The caller holds the node and gives it up.
     pub(crate) unsafe fn discard(link: *mut Link, reason: Reason) {
         // SAFETY: the caller holds the node.
         let core = unsafe { Core::of(link) };
@@ -509,8 +526,7 @@ impl Core {
         unsafe { drop_node(core, link) };
     }
 
-    /// Drops the nodes of a batch and gives back the charge for them. User code runs: nothing may
-    /// be held.
+    /// Drops the nodes of a batch and releases their charge. Runs user code: the caller must not hold a lock.
     pub(crate) fn drop_batch(&self, batch: Batch) {
         self.limits.release(Charge {
             objects: batch.len,
@@ -519,8 +535,8 @@ impl Core {
         self.drop_nodes(batch);
     }
 
-    /// Drops the nodes of a batch that is not charged for any more. A panic of one object's destructor does
-    /// not keep the others from going; the first one goes on when all are gone.
+    /// Drops the nodes of a batch whose charge is released. If destructors panic, all nodes are dropped nevertheless,
+    /// and the first panic is resumed at the end.
     pub(crate) fn drop_nodes(&self, mut batch: Batch) {
         let (core, drop_node) = (self.address(), self.vtable.drop_node);
         let mut first_panic = None;
@@ -529,7 +545,7 @@ impl Core {
             if link.is_null() {
                 break;
             }
-            // SAFETY: I1: taken from the batch, which is of this core.
+            // SAFETY: I1: taken from the batch, which belongs to this core.
             let one = std::panic::AssertUnwindSafe(|| unsafe { drop_node(core, link) });
             if let Err(panic) = std::panic::catch_unwind(one) {
                 match &first_panic {
@@ -543,7 +559,7 @@ impl Core {
         }
     }
 
-    /// Counts what the depot did not take; it is to be dropped.
+    /// Counts a batch that the depot has refused. The caller has to drop it.
     pub(crate) fn count_refused(&self, refused: Refused) -> Batch {
         let reason = refused.reason();
         let (Refused::Contended(batch) | Refused::Closed(batch)) = refused;
@@ -551,16 +567,16 @@ impl Core {
         batch
     }
 
-    /// Frees what the core has in allocations of its own.
+    /// Frees the core's other allocations: the caches, and the counter.
     ///
     /// # Safety
-    /// The core is about to be freed: no thread uses its caches any more.
+    /// The core is about to be freed, and no thread uses it any more.
     pub(crate) unsafe fn free_caches(&mut self) {
         // SAFETY: upheld by the caller.
         unsafe { self.header.cache_table.free() };
         let off = std::mem::replace(self.made_off_counter.get_mut(), ptr::null_mut());
         if !off.is_null() {
-            // SAFETY: I8: from the box in `make_off_counter`; no other thread knows the core any more.
+            // SAFETY: I8: from the box in `make_off_counter`, and no other thread uses the core any more.
             drop(unsafe { Box::from_raw(off) });
         }
     }

@@ -1,10 +1,8 @@
-//! A core's references, and what is given up with them.
-//!
-//! Strong ones keep the user's closures, weak ones the memory.
+//! The reference counts of a core. Strong references keep the user's closures, weak ones the memory.
 //!
 //! # Orderings
-//! - strong, weak: decrement Release, last one loads Acquire: the thread that frees sees what all the
-//!   others did. Increments are Relaxed: they start from a reference that is held.
+//! - strong, weak: decrements are Release, and the last one is followed by an Acquire load, so the thread that frees
+//!   sees what all others did. Increments are Relaxed: the caller holds a reference already.
 
 use super::node::Link;
 use super::pool::Core;
@@ -13,45 +11,45 @@ use crate::sync::Ordering;
 use std::ptr::NonNull;
 
 impl Core {
-    /// One more strong reference.
+    /// Adds a strong reference.
     pub(crate) fn retain(&self) {
         // Relaxed: the caller holds a reference.
         let before = self.strong.fetch_add(1, Ordering::Relaxed);
         if before > isize::MAX as usize {
-            std::process::abort(); // as `Arc`: beyond here the count could overflow
+            std::process::abort(); // as `Arc` does, before the count can overflow
         }
     }
 
-    /// How many nodes there are. The caller has the pool's handle.
+    /// The number of nodes. The caller holds the pool's handle.
     pub(super) fn nodes(&self) -> usize {
-        // Relaxed: a node's reference is counted before any thread can see the node.
+        // Relaxed: a node's reference is counted before another thread can see the node.
         self.strong.load(Ordering::Relaxed) - 1
     }
 
-    /// Whether neither the pool nor a guard is left.
+    /// Whether the last strong reference is gone: neither the pool nor a node is left.
     pub(crate) fn is_gone(&self) -> bool {
-        // Relaxed: the caller gives up a weak reference next, which has an order of its own, and reads nothing
-        // that the last holder wrote.
+        // Relaxed: the caller only drops a weak reference next, which has its own ordering. It reads nothing that the
+        // last holder wrote.
         self.strong.load(Ordering::Relaxed) == 0
     }
 
-    /// One more strong reference, unless the last one is gone.
+    /// Adds a strong reference, unless the last one is gone.
     pub(super) fn try_retain(&self) -> bool {
-        // Relaxed: as `retain`; the closures are reached through the reference that this is.
+        // Relaxed: as in `retain`. The new reference keeps the closures.
         let more = |strong: usize| (strong != 0).then_some(strong + 1);
         self.strong
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
     }
 
-    /// What a pass has to do besides; `true` if it wants to see the next one.
+    /// Runs the pool's hook for passes (`VTable::on_pass`). `true` if the hook has to run at the next pass as well.
     pub(crate) fn on_pass(&self) -> bool {
         if self.is_closed() || !self.try_retain() {
             return false;
         }
         let core = self.address();
         let _strong = Strong(core);
-        // SAFETY: the reference just taken.
+        // SAFETY: `_strong` holds the reference just taken.
         unsafe { (self.vtable.on_pass)(core) }
     }
 
@@ -63,27 +61,28 @@ impl Core {
         }
         let core = self.address();
         let _strong = Strong(core);
-        // SAFETY: the reference just taken.
+        // SAFETY: `_strong` holds the reference just taken.
         unsafe { (self.vtable.name)(core) }
     }
 
+    /// Releases a strong reference.
+    ///
     /// # Safety
-    /// The caller gives up one strong reference of its own.
+    /// The caller holds a strong reference and gives it up.
     pub(crate) unsafe fn release(core: *const Core) {
         // Release: what this holder did happens before the closures are dropped.
         // SAFETY: alive, since the caller holds a reference.
         let before = unsafe { (*core).strong.fetch_sub(1, Ordering::Release) }; // mutant: release-strong
         if before == 1 {
-            // Acquire: pairs with every Release above. A load and not a fence, which ThreadSanitizer
-            // would not understand.
-            // SAFETY: the weak reference of all strong ones is still held.
+            // Acquire: pairs with every Release above. A load, since ThreadSanitizer does not support fences.
+            // SAFETY: the weak reference that all strong ones hold together is released below.
             let _ = unsafe { (*core).strong.load(Ordering::Acquire) }; // mutant: acquire-strong
             // SAFETY: as above.
             let drop_payload = unsafe { (*core).vtable.drop_payload };
-            // Dropped last, also when a closure's destructor panics.
-            // SAFETY: not null, being alive.
+            // Dropped last, even if a closure's destructor panics.
+            // SAFETY: not null, since it is alive.
             let _weak = WeakCore(unsafe { NonNull::new_unchecked(core.cast_mut()) });
-            // SAFETY: the last strong reference is gone, so the closures are not called any more.
+            // SAFETY: the last strong reference is gone, so no thread calls the closures any more.
             unsafe { drop_payload(core) };
         }
     }
@@ -98,26 +97,26 @@ pub(crate) struct DiscardOnDrop {
 
 impl Drop for DiscardOnDrop {
     fn drop(&mut self) {
-        // SAFETY: the maker of this held the node and gave it up.
+        // SAFETY: the creator of this held the node and gave it up.
         unsafe { Core::discard(self.link, self.reason) };
     }
 }
 
-/// A strong reference, given up when dropped.
+/// A strong reference, which is released on drop.
 pub(crate) struct Strong(pub(crate) *const Core);
 
 impl Drop for Strong {
     fn drop(&mut self) {
-        // SAFETY: the maker of this had taken the reference.
+        // SAFETY: the creator of this took the reference.
         unsafe { Core::release(self.0) };
     }
 }
 
-/// A reference that keeps a core's memory, but not its user's closures.
+/// A weak reference: keeps the memory of a core, but not the user's closures.
 #[derive(Debug)]
 pub(crate) struct WeakCore(NonNull<Core>);
 
-// SAFETY: a core is shared between threads; its parts are `Sync` or guarded.
+// SAFETY: threads share a core. Each of its parts is `Sync` or guarded.
 unsafe impl Send for WeakCore {}
 // SAFETY: as above.
 unsafe impl Sync for WeakCore {}

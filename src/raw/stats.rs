@@ -1,8 +1,8 @@
-//! What a pool has done: counters and the snapshot that users see.
+//! The counters of a pool, and the snapshot that users see.
 //!
-//! Returns are counted in the caches, in words that only their owners write, and hits follow from them.
-//! What is rare is counted here, by atomic additions on slow paths. [`Stats`] adds both up when
-//! the caller asks. It shuts no gate.
+//! The caches count returns, in words that only their owners write, and the number of hits follows from those. Rare
+//! events are counted here, by atomic additions on slow paths. [`Stats::of`] sums both up when the caller asks, and
+//! shuts no gate.
 
 use crate::sync::{StatUsize, StatU32, Ordering};
 use std::fmt;
@@ -25,7 +25,7 @@ impl Reason {
     const COUNT: usize = Self::Underused as usize + 1;
 }
 
-/// The rare events, counted by the threads that meet them. All Relaxed: figures, which publish nothing.
+/// The counters of rare events. All Relaxed: statistics, which publish nothing.
 #[derive(Debug)]
 pub(crate) struct Counters {
     created: StatUsize,
@@ -37,19 +37,19 @@ pub(crate) struct Counters {
     trimmed: StatUsize,
     /// The most reuses that a snapshot has reported.
     reported_reused: StatUsize,
-    /// The high-water marks: see `peaks.rs`.
+    /// The peaks; see `peaks.rs`.
     peak_idle: StatU32,
     peak_in_use: StatU32,
-    /// Of the objects whose use was looked at: what they hold, and what of it was used.
+    /// Of the objects whose use was checked: the bytes that they held, and the bytes that were used.
     looked_at_bytes: StatUsize,
     used_bytes: StatUsize,
-    /// What limits had refused when a pass looked last: for want of room, and of budget.
+    /// What limits had refused at the last pass: the pool's own, and the budget.
     refused_at_pass: [StatU32; 2],
-    /// The next miss looks at them from this many objects on.
+    /// A miss that finds this many objects, or more, samples the peaks.
     look_at: StatU32,
 }
 
-/// What one place holds, or several together.
+/// The statistics of a part of a pool: a cache, several caches, or the depot.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PartStats {
     pub(crate) reused: usize,
@@ -89,8 +89,8 @@ impl Counters {
         }
     }
 
-    /// At least `reused`, and at least what was said before. Statistics that are read while objects move may
-    /// be behind by some.
+    /// The maximum of `reused` and of what was reported before: counters that are read while objects move may be
+    /// behind.
     fn highest_reused(&self, reused: usize) -> usize {
         if (reused as isize) < 0 {
             return self.reported_reused.load(Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl Counters {
         before.max(reused)
     }
 
-    /// Whether there are enough more objects for another look at the high-water marks.
+    /// Whether there are so many objects now that the caller should sample the peaks.
     pub(super) fn has_grown_to(&self, objects: usize) -> bool {
         let has_grown = objects >= self.look_at.load(Ordering::Relaxed) as usize;
         if has_grown {
@@ -109,7 +109,7 @@ impl Counters {
         has_grown
     }
 
-    /// The use of an object was looked at: bytes that it holds, and those that were used.
+    /// Counts an object whose use was checked: the bytes that it holds, and those that were used.
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn looked_at(&self, bytes: usize, used: usize) {
         self.looked_at_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -136,7 +136,7 @@ impl Counters {
         self.returned.fetch_add(objects, Ordering::Relaxed);
     }
 
-    /// Returns that went past the caches.
+    /// The number of returns that bypassed the caches.
     pub(crate) fn returned_directly(&self) -> usize {
         self.returned.load(Ordering::Relaxed)
     }
@@ -145,11 +145,11 @@ impl Counters {
         self.discarded[reason as usize].fetch_add(objects, Ordering::Relaxed);
     }
 
-    /// What limits have refused since the last call: for want of room, and of budget.
+    /// What limits have refused since the last call: the pool's own, and the budget.
     #[allow(dead_code, reason = "for events, which are a feature")]
     pub(crate) fn refused_since_pass(&self) -> (usize, usize) {
         let since = |reason: Reason, before: &StatU32| {
-            // What counts is the difference, which 32 bits hold.
+            // Only the difference counts, and that fits into 32 bits.
             let now = self.discarded[reason as usize].load(Ordering::Relaxed) as u32;
             now.wrapping_sub(before.swap(now, Ordering::Relaxed)) as usize
         };
@@ -164,9 +164,9 @@ impl Counters {
 
 /// A snapshot of what a pool has done and holds, from [`Pool::stats`](crate::Pool::stats).
 ///
-/// Counters count from the pool's first use and never go back, so a Prometheus counter may read them. `idle`, `idle_bytes` and `in_use`
-/// are the present state. While other threads are at work they may be off by the operations under
-/// way, but the counters always add up:
+/// Counters start at the pool's first use and never go back, so they suit a Prometheus counter. `idle`,
+/// `idle_bytes` and `in_use` are the present state. While other threads use the pool, those three may be off by the
+/// operations in progress, but the counters always add up:
 /// `created + adopted == in_use + idle + discarded + trimmed + taken`.
 ///
 /// # Examples
@@ -182,13 +182,13 @@ impl Counters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Objects made by `create`: the misses.
+    /// Objects created: the misses.
     pub created: u64,
     /// Objects handed out again: the hits.
     pub reused: u64,
     /// Objects taken back, by a dropped guard or by `put`.
     pub returned: u64,
-    /// Objects from elsewhere, by `put`.
+    /// Objects from outside the pool, by `put`.
     pub adopted: u64,
     /// Objects that left for good, by `Pooled::into_inner`.
     pub taken: u64,
@@ -205,15 +205,16 @@ pub struct Stats {
     pub idle_bytes: u64,
     /// Objects that guards hold.
     pub in_use: u64,
-    /// The most objects that were idle at once, as far as was seen: by [`Pool::stats`](crate::Pool::stats)
-    /// and at the start of each trim pass, and never on a hit. Of a buffer pool: the sum of its classes'.
+    /// The most objects that were idle at once, sampled by [`Pool::stats`](crate::Pool::stats) and at the start of each
+    /// trim pass, but not on hits. For a buffer pool, the sum of the peaks of its classes.
     pub peak_idle: u64,
-    /// The most objects that guards held at once, as far as was seen: as `peak_idle`, and by a request that
-    /// created an object, each time that there were 1/64 more of them. While objects move it may be off by
-    /// the operations under way, to either side.
+    /// The most objects that guards held at once. Sampled like `peak_idle`, and also by a request that creates an
+    /// object, each time that the pool has grown by 1/64. While objects move it may be off by the operations in
+    /// progress, in either direction.
     pub peak_in_use: u64,
-    /// Capacity, in bytes, of the buffers whose use was looked at when they came back: each one's first use,
-    /// and those that grew (all uses where buffers are wiped), unless they were empty. 0 but for a buffer pool.
+    /// For a buffer pool: the capacity, in bytes, of the buffers whose use was checked when they came back. That is
+    /// done after the first use of each buffer, and after a use that made it grow (after all uses in a pool that
+    /// wipes its buffers), unless it came back empty. 0 for other pools.
     pub looked_at_bytes: u64,
     /// What those buffers were filled with, in bytes.
     pub used_bytes: u64,
@@ -225,11 +226,11 @@ pub struct Stats {
 pub struct Discarded {
     /// Heavier than `max_object_bytes`.
     pub oversize: u64,
-    /// `max_idle` or `max_idle_bytes` was reached, or the depot was contended.
+    /// `max_idle` or `max_idle_bytes` was reached, or the lock of the shared store could not be taken in time.
     pub full: u64,
-    /// The budget was spent.
+    /// The budget was used up.
     pub budget: u64,
-    /// `reset` returned `false`. A buffer that came back smaller than its class.
+    /// `reset` returned `false`, or a buffer came back smaller than its class.
     pub reset: u64,
     /// The guard was dropped while its thread was panicking, or the reset itself panicked.
     pub panic: u64,
@@ -257,7 +258,7 @@ impl Stats {
         }
     }
 
-    /// Adds the figures of another pool.
+    /// Adds the statistics of another pool.
     #[allow(dead_code, reason = "for buffers and metrics, which are features")]
     pub(crate) fn add(&mut self, other: &Self) {
         let Self {
@@ -309,16 +310,16 @@ impl Stats {
         }
     }
 
-    /// Adds objects that were handed out while the pool was switched off: each is made and gone at once.
+    /// Adds objects that were handed out while the pool was switched off: each counts as created and discarded.
     pub(crate) fn add_off(&mut self, objects: u64) {
         self.created += objects;
         self.discarded += objects;
         self.discarded_by.switched_off += objects;
     }
 
-    /// Adds up the counters, what the caches hold, and what the depot holds. `idle_bytes` are weights here.
+    /// Sums up the counters, the caches and the depot. `idle_bytes` is a sum of weights here.
     ///
-    /// Under load the parts are read one after the other, so `idle` may be off by the operations under way.
+    /// The parts are read one after the other, so under load `idle` may be off by the operations in progress.
     pub(crate) fn of(counters: &Counters, caches: PartStats, depot: PartStats) -> Self {
         let read = |counter: &StatUsize| counter.load(Ordering::Relaxed) as u64;
         let by = |reason: Reason| read(&counters.discarded[reason as usize]);
@@ -345,14 +346,14 @@ impl Stats {
             looked_at_bytes: read(&counters.looked_at_bytes),
             ..Self::default()
         };
-        // What came in, less what is still there: never less than what was said before.
+        // The objects that came in, less those that are still there. Never less than what was reported before.
         let reused = read(&counters.reused) as usize;
         stats.reused = counters.highest_reused(reused.wrapping_add(caches.reused)) as u64;
-        // Last, so that no object is seen to go that was not seen to come.
+        // Read last, so that every object that is counted as gone is also counted as created.
         stats.created = read(&counters.created);
         let came = stats.created + stats.adopted;
         let went = stats.discarded + stats.trimmed + stats.taken;
-        // A batch on its way between a cache and the depot may have been seen in both.
+        // A batch that moves between a cache and the depot may have been counted twice.
         let alive = came.saturating_sub(went);
         stats.idle = ((caches.idle + depot.idle) as u64).min(alive);
         stats.in_use = alive - stats.idle;
@@ -362,12 +363,12 @@ impl Stats {
     }
 }
 
-/// The most that 32 bits hold, at most: for figures that are rarely as high.
-fn in_32_bits(figure: usize) -> u32 {
-    u32::try_from(figure).unwrap_or(u32::MAX)
+/// Saturates: for numbers that rarely need more than 32 bits.
+fn in_32_bits(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Raises a mark to a figure; what it is then.
+/// Raises a peak to `now`, and returns the peak.
 fn raise(peak: &StatU32, now: u64) -> u64 {
     let before = peak.load(Ordering::Relaxed);
     let now = in_32_bits(now as usize);
@@ -378,7 +379,7 @@ fn raise(peak: &StatU32, now: u64) -> u64 {
 }
 
 impl Discarded {
-    /// All of them together.
+    /// The sum over all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
         let Self {
@@ -434,7 +435,7 @@ impl Discarded {
 }
 
 impl fmt::Display for Stats {
-    /// One line for a log: the present state, the counters, why objects were discarded, the peaks.
+    /// Writes one line for a log: the present state, the counters, why objects were discarded, and the peaks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

@@ -7,7 +7,7 @@ use crate::sync::{Ordering, Timeout};
 use crate::sys::generation::generation;
 use crate::sys::process::janitor_is_possible;
 
-/// A thread's grant starts with what it got from the depot, of whatever length.
+/// A cache's charge starts with the batch that it took from the depot, which may have any length.
 #[test]
 fn a_cache_is_never_charged_for_more_than_two_lists() {
     if !janitor_is_possible() {
@@ -31,8 +31,8 @@ fn a_cache_is_never_charged_for_more_than_two_lists() {
     }
 }
 
-/// In a child, two threads may find the visits lost at once. The second one comes when the first has opened
-/// them, and when a visitor of the child has them.
+/// In a forked child, two threads may find at once that the visits have to be recovered. Here the second one comes when
+/// the first is done, and a visitor of the child already holds the lock.
 #[test]
 fn visits_that_were_recovered_are_not_taken_from_their_next_visitor() {
     let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
@@ -40,17 +40,17 @@ fn visits_that_were_recovered_are_not_taken_from_their_next_visitor() {
     let visits = core.lock_visits(Timeout::Short);
     assert!(visits.is_some());
     assert!(core.recover_visits_slow());
-    assert!(core.visits.try_lock().is_none(), "unlocked under a visitor");
+    assert!(core.visits.try_lock().is_none(), "the lock was released while a visitor held it");
     drop(visits);
     assert!(core.lock_visits(Timeout::Short).is_some());
 }
 
-/// The parent was forked while one of its threads was recovering.
+/// The parent process forked while one of its threads recovered the visits.
 #[test]
 fn a_recovery_that_was_lost_in_a_fork_is_done_again() {
     let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
     let core = pool.core();
-    let of_parent = (generation() + 1) | RECOVERING; // any other process's
+    let of_parent = (generation() + 1) | RECOVERING; // of some other process
     core.visit_generation.store(of_parent, Ordering::Relaxed);
     std::mem::forget(core.visits.try_lock());
     assert!(core.lock_visits(Timeout::Short).is_some());

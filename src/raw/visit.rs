@@ -1,15 +1,15 @@
-//! Visitors: threads that look into other threads' caches.
+//! Visits: a thread accesses the caches of other threads.
 //!
-//! A visit shuts the gates of the caches that it wants, issues one heavy fence, enters those whose owners are
-//! out, and opens each gate as soon as it is done there. An owner that stays inside has most likely lost the
-//! processor. A visitor that must get in waits for such owners one at a time, with all other gates open and
-//! `Core::visits` unlocked; so a slow owner holds up no other thread. A visitor whose timeout runs out leaves a mark,
-//! and the owner empties its own cache at its next operation (`thread/register.rs`).
+//! A visitor shuts the gates of the caches that it wants, issues one heavy fence, enters those caches whose owners are
+//! outside, and opens each gate as soon as it is done with the cache. An owner that stays inside has most likely been
+//! descheduled. A visitor that has to reach every cache waits for such owners one at a time, with all other gates open
+//! and `Core::visits` unlocked. So a slow owner holds up no other thread. After a timeout, the visitor asks the owner
+//! to drain its cache, which the owner does in its next operation (`thread/register.rs`).
 //!
 //! # Fork
-//! A child has no visitors, but may inherit `Core::visits` locked and gates shut by one that its parent had. The
-//! first thread that comes for the lock in a new process finds `visit_generation` behind. It alone may then open what a
-//! lost visitor has left shut; other threads do without the lock until it is done.
+//! A forked child has no visitors, but it may inherit a visitor's lock on `Core::visits` and the gates that the visitor
+//! had shut. The first thread of the child that wants the lock finds that `visit_generation` is out of date. That
+//! thread alone releases the lock and opens the gates. Other threads do without the lock until it is done.
 
 use super::cache::Cache;
 use super::gate::{INACTIVE, DRAIN, LISTED, MISSED, OCCUPIED, VISIT};
@@ -22,17 +22,17 @@ use crate::sync::{IN_MODELS, MutexGuard, Ordering, Timeout, Wait, spin};
 use crate::sys::fence;
 use crate::sys::generation::generation;
 
-/// How many times a visitor that also wants what is in use looks for it.
+/// How often [`Core::take_all`] looks for objects that are in use.
 const SWEEPS: usize = 8;
-/// How often a visitor looks whether an owner leaves, before it lets the owner in again.
+/// How often a visitor looks whether the owner has left, before it gives up and opens the gate.
 const LOOKS: usize = if IN_MODELS { 1 } else { 32 };
-/// Set in `visit_generation` beside the generation while a thread of that process opens what lost visitors have left shut.
+/// Set in `visit_generation`, beside the generation, while a thread of that process recovers the visits.
 pub(super) const RECOVERING: usize = 1 << (usize::BITS - 1);
 
 impl Core {
-    // ---------------------------------------------------------------- whose turn it is
+    // ---------------------------------------------------------------- the visitors' lock
 
-    /// Takes the visitors' lock.
+    /// Takes the visitors' lock. `None` after the timeout, or while another thread recovers the lock after a fork.
     pub(crate) fn lock_visits(&self, timeout: Timeout) -> Option<MutexGuard<'_, ()>> {
         if self.visits_are_lost() && !self.recover_visits_slow() {
             return None;
@@ -40,23 +40,24 @@ impl Core {
         self.visits.lock_bounded(timeout)
     }
 
-    /// Whether no thread of this process has been a visitor yet, but one of its parent may have.
+    /// Whether this is a forked child in which no thread has recovered the visits yet.
     pub(crate) fn visits_are_lost(&self) -> bool {
-        // Relaxed: changes in a process that has one thread, or is about to be recovered by one.
+        // Relaxed: it changes when a process forks, and when the one thread that recovers the visits is done.
         self.visit_generation.load(Ordering::Relaxed) != generation()
     }
 
-    /// Opens what visitors of the parent process have left shut. `false`: another thread is doing it.
+    /// Releases the lock and opens the gates that a visitor of the parent process has left. `false` if another thread
+    /// is doing that.
     #[cold]
     pub(crate) fn recover_visits_slow(&self) -> bool {
         let (now, before) = (generation(), self.visit_generation.load(Ordering::Relaxed));
         if before == now {
-            return true; // another thread has done it since the caller looked, and the lock is in use
+            return true; // another thread has recovered the visits since the caller looked
         }
         let claimed = before != now | RECOVERING
             && self
                 .visit_generation
-                // Relaxed: one thread wins, and what it does is published by the lock.
+                // Relaxed: one thread wins, and the lock publishes what it does.
                 .compare_exchange(
                     before,
                     now | RECOVERING,
@@ -69,8 +70,8 @@ impl Core {
         }
         let held = self.visits.try_lock();
         let held = held.or_else(|| {
-            // SAFETY: no thread of this process comes to the lock before `visit_generation` says that it may, so
-            // the holder was lost in the fork.
+            // SAFETY: no thread of this process takes the lock before `visit_generation` is up to date. So the holder
+            // was lost in the fork, and what the lock guards is repaired below.
             unsafe { self.visits.unlock_lost() };
             self.visits.try_lock()
         });
@@ -84,11 +85,11 @@ impl Core {
 
     // ---------------------------------------------------------------- a visit
 
-    /// Visits the occupied caches that `wanted` names. `false` when some owner was inside for longer than
-    /// `timeout` (`None`: one look at each), or the barrier was refused.
+    /// Visits the occupied caches for which `wanted` returns `true`. `false` if an owner was inside for longer than the
+    /// timeout (`None`: at each look), or the system refused the barrier.
     ///
-    /// `work` moves pointers and nothing else (I5). Two visitors that wait at once may each do the other's work
-    /// at a cache: those that have timeout take everything out.
+    /// `work` moves pointers and nothing else (I5). If two visitors wait at once, one may do its work at a cache in
+    /// place of the other. That is harmless: all visitors with a timeout take everything out.
     fn visit_those(
         &self,
         timeout: Option<Timeout>,
@@ -108,8 +109,8 @@ impl Core {
         }
     }
 
-    /// The first half of a visit to the occupied caches that `wanted` names: shuts their gates. `None`: the
-    /// visitors' lock could not be taken.
+    /// The first half of a visit: shuts the gates of the occupied caches for which `wanted` returns `true`. `None` if
+    /// the visitors' lock could not be taken.
     fn begin_visit(
         &self,
         timeout: Timeout,
@@ -130,7 +131,7 @@ impl Core {
         })
     }
 
-    /// The first half of [`Core::visit`]: for several visits at once, which share a fence.
+    /// The first half of [`Core::visit`], for several visits that share a fence.
     pub(crate) fn begin_visit_to_all(&self) -> Option<Visit<'_>> {
         self.begin_visit(Timeout::Short, |_| true)
     }
@@ -142,7 +143,7 @@ impl Core {
         timeout: Timeout,
         mut work: impl FnMut(&Cache, &mut ListsMut<'_>),
     ) -> bool {
-        // Relaxed: a hint. In a forked child, an owner that was lost inside never leaves.
+        // Relaxed: a hint. In a forked child, an owner that was lost inside never leaves: do not wait long again.
         let timed_out = self.visit_timed_out.load(Ordering::Relaxed);
         let mut wait = Wait::new(if timed_out { Timeout::Short } else { timeout });
         loop {
@@ -154,8 +155,8 @@ impl Core {
                     }
                     cache.gate.begin_visit();
                     if fence::heavy() && leaves(cache) {
-                        // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner
-                        // out.
+                        // SAFETY: I2: the caller holds the visits and has shut the gate, and after a heavy fence the
+                        // owner was outside.
                         unsafe { cache.enter(|lists| work(cache, lists)) };
                         cache.gate.set(MISSED, false);
                     } else {
@@ -174,7 +175,7 @@ impl Core {
             }
         }
         self.visit_timed_out.store(true, Ordering::Relaxed);
-        // Its owner empties it, when it comes back.
+        // The owners drain these caches when they come back.
         self.note_drain_request();
         if let Some(_visits) = self.lock_visits(timeout) {
             self.each_cache(|cache| {
@@ -187,7 +188,7 @@ impl Core {
         false
     }
 
-    /// Looks into each occupied cache once; `false` if one was missed.
+    /// Visits each occupied cache once, without waiting for owners. `false` if it has missed one.
     #[allow(dead_code, reason = "for forks, which not every system has")]
     pub(crate) fn visit(&self, work: impl FnMut(&Cache, &mut ListsMut<'_>)) -> bool {
         self.visit_those(None, |_| true, work)
@@ -195,8 +196,8 @@ impl Core {
 
     // ---------------------------------------------------------------- everything out
 
-    /// Takes everything idle, from every cache and the depot; and whether every cache was reached. What was not
-    /// is emptied by its owner.
+    /// Takes everything idle from every cache and the depot. The flag is `false` if a cache could not be entered: its
+    /// owner will drain it. With `close`, the pool keeps nothing from then on.
     pub(crate) fn empty(&self, close: bool) -> (Batch, bool) {
         if close {
             self.set_closed();
@@ -224,11 +225,11 @@ impl Core {
         (all, reached)
     }
 
-    /// Hands everything idle out to the caller; and whether that was all there is. With timeout it
-    /// looks again a few times for objects that are in use, since those come back within a moment.
+    /// Hands everything idle out to the caller. The flag says whether those are all the objects of the pool. With a
+    /// timeout, it looks a few times for objects that are in use, which often come back within a moment.
     ///
-    /// An object that was idle before is not missed unnoticed: the thread that took it left its cache,
-    /// or the depot's lock, before this call got there.
+    /// The flag takes note of an object that a get takes meanwhile: the getting thread has left its cache, or the
+    /// depot's lock, before this call looks there.
     pub(crate) fn take_all(&self, timeout: Option<Timeout>) -> (Batch, bool) {
         let mut all = Batch::EMPTY;
         let mut wait = Wait::new(Timeout::Short);
@@ -247,7 +248,7 @@ impl Core {
         (all, complete)
     }
 
-    /// Drops everything idle.
+    /// Drops everything idle. Runs user code.
     pub(crate) fn clear(&self) -> Trimmed {
         let (all, _) = self.empty(false);
         let cleared = Trimmed {
@@ -259,8 +260,8 @@ impl Core {
         cleared
     }
 
-    /// Empties a pool that is gone; `false` if some owner was inside its cache for too long. What is
-    /// there then is reached by another call, or emptied by that owner.
+    /// Empties a pool that is gone. `false` if an owner was inside its cache for too long: another call, or that owner,
+    /// has to empty that cache. Runs user code.
     pub(crate) fn finish_closing(&self) -> bool {
         let (all, reached) = self.empty(true);
         self.counters.discarded(Reason::Closed, all.len);
@@ -268,23 +269,23 @@ impl Core {
         reached
     }
 
-    /// Switches pooling off and on. Off, every gate is inactive, so that every operation takes the
-    /// slow path and finds out there.
+    /// Switches the pool on or off. Off, every gate is shut, so every operation takes the slow path, which finds that
+    /// the pool is off.
     pub(crate) fn set_enabled(&self, on: bool) {
         self.set_switched_on(on);
         if let Some(_visits) = self.lock_visits(Timeout::Long) {
-            // As it is now: another thread may have switched since.
+            // Read again: another thread may have switched the pool since.
             let inactive = self.is_inactive();
             self.each_cache(|cache| cache.gate.set(INACTIVE, inactive));
         }
     }
 
-    // ---------------------------------------------------------------- figures
+    // ---------------------------------------------------------------- statistics
 
     /// What the pool has done and holds.
     ///
-    /// Counts are read where they stand. Bytes are exact where no hit has changed them since a visitor walked
-    /// the lists; where one has, this looks once, and otherwise takes the weight of what was there.
+    /// Counters are read in place. The bytes of a cache are exact if no hit has changed its lists since a visitor
+    /// walked them. If one has, this visits the cache once, and estimates the bytes if the owner is inside.
     pub(crate) fn stats(&self) -> Stats {
         let (mut caches, exact) = self.read_caches();
         if !exact {
@@ -309,15 +310,15 @@ impl Core {
         (sum, exact)
     }
 
-    /// Objects that came back so far, about.
+    /// The number of returns so far, which may be slightly out of date.
     pub(crate) fn returned(&self) -> usize {
         let caches = self.read_caches().0.returned;
         self.counters.returned_directly().wrapping_add(caches)
     }
 }
 
-/// A visit that has shut gates. Next comes a heavy fence, which any number of visits may share, then
-/// [`Visit::enter`]. No user code runs in between (I5).
+/// A visit that has shut its gates. The visitor issues a heavy fence next, which any number of visits may share, and
+/// then calls [`Visit::enter`]. No user code may run in between (I5).
 #[derive(Debug)]
 pub(crate) struct Visit<'a> {
     core: &'a Core,
@@ -327,10 +328,10 @@ pub(crate) struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// The second half of a visit: looks into each cache once, and opens its gate. Whether one was missed; if
-    /// `mark`, it is left marked.
+    /// The second half of a visit: enters each cache whose owner is outside, and opens its gate. `true` if it has
+    /// missed a cache; with `flag_missed`, the gate of such a cache has [`MISSED`] set.
     ///
-    /// `passed`: a heavy fence was passed since the first half.
+    /// `passed`: whether a heavy fence was issued since the first half.
     pub(crate) fn enter(
         self,
         passed: bool,
@@ -340,11 +341,12 @@ impl Visit<'_> {
         if self.gates == 0 {
             return false;
         }
-        // First those whose owners are out, so that their gates are shut for as short as possible.
+        // First the caches whose owners are outside, so that their gates open as soon as possible.
         if passed {
             self.core.each_cache(|cache| {
                 if cache.gate.has(VISIT) && cache.gate.owner_is_out() {
-                    // SAFETY: I2: the visits are held, the cache is wanted, the fence is passed, the owner out.
+                    // SAFETY: I2: this holds the visits and has shut the gate, and after a heavy fence the owner was
+                    // outside.
                     unsafe { cache.enter(|lists| work(cache, lists)) };
                     cache.gate.end_visit(); // mutant: drop-let-go-at-once
                 }
@@ -370,7 +372,7 @@ impl Visit<'_> {
     }
 }
 
-/// Whether the owner of a wanted cache is out, or leaves within a moment.
+/// Whether the owner of a cache whose gate is shut is outside, or leaves within a moment.
 fn leaves(cache: &Cache) -> bool {
     (0..LOOKS).any(|_| {
         let left = cache.gate.owner_is_out();
@@ -381,10 +383,11 @@ fn leaves(cache: &Cache) -> bool {
     })
 }
 
-/// For a thread that is about to use a cache, or has used it for the last time. Under `Core::visits`.
 impl Core {
+    /// Makes the calling thread the owner of a cache.
+    ///
     /// # Safety
-    /// The caller holds the visits, and the cache is of this core, at the place of the calling thread.
+    /// The caller holds the visits. The cache belongs to this core, and to the ID of the calling thread.
     pub(crate) unsafe fn occupy(&self, cache: &Cache) {
         if !cache.is_listed() {
             // SAFETY: upheld by the caller.
@@ -392,7 +395,7 @@ impl Core {
             cache.gate.set(LISTED, true);
         }
         debug_assert!(!cache.gate.has(OCCUPIED));
-        // SAFETY: I3: the calling thread has the place, and holds the visits.
+        // SAFETY: I3: the calling thread has the ID of this cache, and holds the visits.
         unsafe { cache.occupy(&self.limits, self.is_inactive()) };
     }
 }
