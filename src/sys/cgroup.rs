@@ -1,15 +1,15 @@
-//! Where this process's cgroups are in the file system: version 1, version 2, or both at once
-//! (systemd's hybrid set-up: memory under version 1, pressure-stall figures under version 2).
+//! Finds the directories of this process's cgroups: of version 1, of version 2, or of both at once (systemd's hybrid
+//! mode has memory limits under version 1, and pressure stall information under version 2).
 //!
-//! `/proc/self/cgroup` has the path of the process in each hierarchy, `/proc/self/mountinfo` what of
-//! a hierarchy is mounted where. In a container often only the container's own part is mounted, so a path
-//! that is not below it stands for the mount point itself.
+//! `/proc/self/cgroup` has the path of the process in each hierarchy. `/proc/self/mountinfo` says which part of a
+//! hierarchy is mounted where. In a container, often only the part of the container is mounted. A path outside that
+//! part stands for the mount point itself.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// The directories of the process's memory cgroups, and of those above them, whose limits hold as well.
-/// `root` is `/` but for tests, which have a small system of their own below it.
+/// The directories of the process's memory cgroups and of their ancestors, whose limits apply as well. `root` is `/`,
+/// except in tests, which have a small file system below it.
 pub(super) fn directories(root: &Path) -> Vec<PathBuf> {
     let read = |file: &str| read_to_string(root.join(file)).unwrap_or_default();
     let (cgroups, mounts) = (read("proc/self/cgroup"), read("proc/self/mountinfo"));
@@ -21,7 +21,7 @@ pub(super) fn directories(root: &Path) -> Vec<PathBuf> {
             let at = root.join(at.strip_prefix("/").unwrap_or(&at));
             let below = path.strip_prefix(&top).unwrap_or(Path::new(""));
             for directory in below.ancestors().map(|below| at.join(below)) {
-                // `..`: a cgroup outside of the namespace, which cannot be seen from here.
+                // `..`: a cgroup outside the namespace, which is not visible from here.
                 let inside = !below.components().any(|part| part.as_os_str() == "..");
                 if (inside || directory == at) && !found.contains(&directory) {
                     found.push(directory);
@@ -52,7 +52,7 @@ impl Version {
         })
     }
 
-    /// What of the hierarchy is mounted, and where, from lines like
+    /// The mounted part of the hierarchy and its mount point, from lines like
     /// `35 31 0:32 /top /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory`.
     fn mounts_in(self, mounts: &str) -> impl Iterator<Item = (PathBuf, PathBuf)> {
         mounts.lines().filter_map(move |line| {
@@ -69,7 +69,7 @@ impl Version {
         })
     }
 
-    /// Where it is mounted by convention, should there be no list of mounts.
+    /// The usual mount points, in case there is no list of mounts.
     fn usual_mounts(self) -> impl Iterator<Item = PathBuf> {
         let usual: &[&str] = match self {
             Version::One => &["/sys/fs/cgroup/memory"],
@@ -79,7 +79,7 @@ impl Version {
     }
 }
 
-/// A path as mountinfo writes it: white space and the backslash are `\` and three octal digits.
+/// Decodes a path of mountinfo, where white space and the backslash are `\` and three octal digits.
 fn unescape(text: &str) -> PathBuf {
     let mut parts = text.split('\\');
     let mut path = parts.next().unwrap_or_default().to_owned();

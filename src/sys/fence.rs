@@ -1,23 +1,21 @@
-//! The two halves of the owner/visitor fence, per system.
+//! The asymmetric fence between owner and visitor, for each system.
 //!
-//! The owner of a cache runs [`light`] on every operation, a visitor [`heavy`] once per visit.
-//! Together they are what two `fence(SeqCst)` would be: either the owner sees the visitor's flag,
-//! or the visitor sees the owner's.
+//! The owner of a cache runs [`light`] in every operation, and a visitor runs [`heavy`] once per visit. Together they
+//! have the effect of two `fence(SeqCst)`: the owner sees the visitor's flag, or the visitor sees the owner's.
 //!
 //! | system | light | heavy |
 //! |---|---|---|
 //! | Linux with `membarrier` | compiler fence, no instruction | `membarrier(PRIVATE_EXPEDITED)`: every running thread of the process passes a full barrier (0.3 µs idle, a few µs with other threads running) |
 //! | Miri | `fence(SeqCst)`, so that Miri sees the hit path as it ships | `fence(SeqCst)` |
-//! | anything else | never on the hit path: there [`symmetric`] stands on the slow path | `fence(SeqCst)` |
+//! | any other | not used; the slow path runs [`symmetric`] | `fence(SeqCst)` |
 //!
-//! The choice is made once per process ([`asymmetric`]). Where there is no
-//! process-wide barrier, threads are given the sentinel place (`place.rs`), so that every
-//! operation takes the slow path and its real fence. `REPOOL_BARRIER=off` in the environment, or
-//! `--cfg repool_no_barrier`, forces that.
+//! The mode is decided once per process ([`asymmetric`]). Without a process-wide barrier, every thread keeps the
+//! sentinel (`thread_id.rs`), so every operation takes the slow path with its real fence. `REPOOL_BARRIER=off` in the
+//! environment, or `--cfg repool_no_barrier`, forces that mode.
 //!
-//! The models have `fence_loom.rs` in its place.
+//! `fence_loom.rs` stands in for this file in the models.
 //!
-//! The idea is folly's `AsymmetricThreadFence` and the kernel's membarrier(2).
+//! Prior art: folly's `AsymmetricThreadFence`, and membarrier(2) of the Linux kernel.
 
 use crate::sync::{AtomicU8, Ordering, fence};
 
@@ -29,8 +27,8 @@ static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// The owner's half on the hit path. Pairs with [`heavy`].
 ///
-/// Only a thread that holds a real place may rely on it, and only processes with a process-wide
-/// barrier hand those out.
+/// Only a thread that does not have the sentinel may rely on it: such threads exist only in a process with a
+/// process-wide barrier.
 #[inline(always)]
 pub(crate) fn light() {
     if cfg!(miri) {
@@ -40,7 +38,7 @@ pub(crate) fn light() {
     }
 }
 
-/// The owner's half on the slow path: right in either mode. Pairs with [`heavy`].
+/// The owner's half on the slow path, in either mode. Pairs with [`heavy`].
 #[inline]
 pub(crate) fn slow() {
     if asymmetric() {
@@ -56,17 +54,17 @@ pub(crate) fn symmetric() {
     fence(Ordering::SeqCst);
 }
 
-/// The visitor's half. `false`: the barrier was refused, so no other thread's cache may be touched.
+/// The visitor's half. `false`: the system refused the barrier, so the visitor must not touch any cache.
 #[must_use]
 pub(crate) fn heavy() -> bool {
     fence(Ordering::SeqCst);
     !asymmetric() || system::barrier()
 }
 
-/// Whether this process has a process-wide barrier; asks the system once.
+/// Whether this process has a process-wide barrier. Asks the system once.
 #[inline]
 pub(crate) fn asymmetric() -> bool {
-    // Relaxed: every thread finds the same answer, and nothing else is published with it.
+    // Relaxed: every thread computes the same answer, and nothing else is published with it.
     match MODE.load(Ordering::Relaxed) {
         UNKNOWN => decide_slow(),
         mode => mode == ASYMMETRIC,
@@ -82,7 +80,7 @@ fn decide_slow() -> bool {
     } else {
         SYMMETRIC
     };
-    // The first answer stands: two threads that ask at once must not disagree.
+    // The first answer is final, so that two threads that ask at once do not disagree.
     // Relaxed: as in `asymmetric`.
     match MODE.compare_exchange(UNKNOWN, mode, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => mode == ASYMMETRIC,
@@ -99,27 +97,27 @@ mod system {
 
     fn membarrier(command: c_int) -> bool {
         let (flags, cpu): (c_uint, c_int) = (0, 0);
-        // SAFETY: membarrier(2) takes three integers and touches no memory of ours.
+        // SAFETY: membarrier(2) takes three integers, and accesses no memory of this process.
         unsafe { libc::syscall(SYS_membarrier, command, flags, cpu) == 0 }
     }
 
-    /// Tells the kernel that this process will use the barrier; `false` where there is none.
+    /// Registers this process for the barrier. `false` if the kernel has none.
     pub(super) fn register() -> bool {
         membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && barrier()
     }
 
-    /// A full barrier on every running thread of this process.
+    /// Runs a full barrier on every running thread of this process.
     pub(super) fn barrier() -> bool {
-        // A forked child may have lost the registration: register again, then once more.
+        // A forked child may have lost the registration. If so, register and try once more.
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)
             || (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
                 && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
     }
 }
 
-// macOS, wasm and others have no such call. Windows has FlushProcessWriteBuffers, which is not tested,
-// so it takes the symmetric fences as well. Miri has none either: there the light half is a fence
-// already, and nothing is left for the barrier to do.
+// macOS, wasm and others have no such call. Windows has FlushProcessWriteBuffers, which could not be tested, so Windows
+// uses the symmetric fences as well. Miri has no such call either, but there the light half is a real fence, so the
+// barrier has nothing to do.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 mod system {
     pub(super) fn register() -> bool {
@@ -133,13 +131,13 @@ mod system {
 
 #[cfg(all(test, not(miri)))]
 mod tests {
-    //! The protocol on real hardware, with plain flags instead of a cache, so that breaking it on
-    //! purpose breaks nothing else.
+    //! The protocol on real hardware, with plain flags in place of a cache, so that a broken protocol breaks nothing
+    //! else.
     use super::{asymmetric, heavy, slow};
     use crate::sync::{AtomicBool, AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
-    /// One owner's two flags, and who was inside.
+    /// The flags of one owner and its visitor, and how often both were inside.
     #[derive(Default)]
     #[repr(align(128))]
     struct Side {
@@ -163,11 +161,11 @@ mod tests {
             self.operations.store(done, Ordering::Relaxed);
         }
 
-        /// Between `want` and the fence nothing; then this.
+        /// The visitor's part after the fence.
         fn visit(&self) {
             if !self.busy.load(Ordering::Acquire) {
                 self.visited.store(true, Ordering::Relaxed);
-                // Long enough for an owner to come in that should not.
+                // Long enough for an owner to enter, if the fence does not keep it out.
                 for _ in 0..50 {
                     std::hint::spin_loop();
                 }
@@ -177,8 +175,8 @@ mod tests {
         }
     }
 
-    /// Two owners hammer while a visitor visits; how often an owner was inside with the visitor, and
-    /// how many operations there were.
+    /// Two owners work while a visitor visits. Returns how often an owner was inside together with the visitor, and the
+    /// number of operations.
     fn stress(seconds: u64, fence: impl Fn(), enough: impl Fn(usize) -> bool) -> (usize, usize) {
         let sides = [Side::default(), Side::default()];
         let stop = AtomicBool::new(false);
@@ -231,12 +229,12 @@ mod tests {
         assert_eq!(met, 0, "in {operations} operations");
     }
 
-    /// The negative twin: without the heavy half they meet, so the test above can fail. Needs two
-    /// processors that run at once, and a process-wide barrier to leave out.
+    /// The negative control: without the heavy half they meet, so the test above is able to fail. Needs two processors
+    /// that run at once, and a system with a process-wide barrier.
     #[test]
     #[cfg_attr(
         debug_assertions,
-        ignore = "calls between the two instructions: ci/stress.sh"
+        ignore = "a debug build has calls between the two instructions: see ci/stress.sh"
     )]
     fn without_the_heavy_half_they_meet() {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);

@@ -1,9 +1,9 @@
-//! What `fence.rs` is in the models: loom has no asymmetric fence, and models both halves as `SeqCst` fences. A
-//! heavy fence is one in `fence.rs` as well; `membarrier` is taken at its word.
+//! Stands in for `fence.rs` in the models. loom has no asymmetric fence, so both halves are `SeqCst` fences here. The
+//! models assume that `membarrier` does what its documentation says.
 //!
-//! A `SeqCst` fence orders more than a compiler fence does, and so hides what a store of the owner has to order by
-//! itself. In the models of `models/barrier.rs` the light half is nothing at all, and the heavy one runs in the
-//! owner's thread as well, as `membarrier` does it.
+//! A `SeqCst` fence orders more than a compiler fence. It hides a missing ordering of the owner's stores. In the models
+//! of `models/barrier.rs` the light half is therefore nothing at all, and the heavy half also runs in the owner's
+//! thread, as it does with `membarrier`.
 
 use crate::models::barrier;
 use crate::sync::{Ordering, fence};

@@ -14,8 +14,8 @@
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use std::ptr;
 
-/// Where the generation is: null before the first look, then the page that children find wiped, or
-/// [`LAST`].
+/// Points to the present generation: in the page that the kernel wipes in children, or [`LAST`]. Null before the first
+/// call.
 static CURRENT: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 /// The largest generation so far.
 static LAST: AtomicUsize = AtomicUsize::new(1);
@@ -35,18 +35,18 @@ pub(crate) fn generation() -> usize {
     generation_slow(current)
 }
 
-/// The first look in a process, or in a child.
+/// The first call in a process, or in a forked child.
 #[cold]
 fn generation_slow(current: *mut AtomicUsize) -> usize {
     if current.is_null() {
         return set_up();
     }
-    // Taken before it is set: what this child's own children copy is never behind.
+    // Incremented before the page is set, so that a child of this child never copies an older number.
     let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     // SAFETY: as in `generation`.
     let set =
         unsafe { (*current).compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) };
-    // Another thread of the child may have been faster.
+    // Another thread of the child may have been first.
     set.map_or_else(|first| first, |_| next)
 }
 
@@ -56,12 +56,11 @@ fn set_up() -> usize {
     let current = if page.is_null() {
         (&raw const LAST).cast_mut()
     } else {
-        // SAFETY: a fresh page, not shared yet.
+        // SAFETY: a new mapping that is not shared yet.
         unsafe { (*page).store(first, Ordering::Relaxed) };
         page
     };
-    // Release: pairs with the Acquire in `generation`. Relaxed: the other thread's page is only asked
-    // for by the next look.
+    // Release: pairs with the Acquire in `generation`. Relaxed: this call does not read the page of another thread.
     let published = CURRENT.compare_exchange(
         ptr::null_mut(),
         current,
@@ -72,7 +71,7 @@ fn set_up() -> usize {
         Ok(_) if page.is_null() => count_forks(),
         Ok(_) => {}
         Err(_) if page.is_null() => {}
-        // SAFETY: made above, and not shared.
+        // SAFETY: mapped above, and not shared.
         Err(_) => unsafe { page::unmap(page) },
     }
     first
@@ -82,8 +81,7 @@ fn count_forks() {
     extern "C" fn in_child() {
         LAST.fetch_add(1, Ordering::Relaxed);
     }
-    // SAFETY: a plain function that touches one atomic, which is all that a child of a process
-    // with threads may do.
+    // SAFETY: the handler only increments an atomic, which is allowed in a child of a process with threads.
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
 }
 
@@ -92,23 +90,23 @@ mod page {
     use crate::sync::AtomicUsize;
     use std::ptr;
 
-    /// As much as the smallest page; the kernel rounds up.
+    /// The size of the smallest page. The kernel rounds up.
     const LEN: usize = 4096;
 
-    /// A page that is all zero in each child of this process; null if the kernel has none.
+    /// Maps a page that the kernel fills with zeros in each forked child. Null if the kernel cannot do that.
     pub(super) fn wiped_by_fork() -> *mut AtomicUsize {
         let (access, kind) = (
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
         );
-        // SAFETY: a mapping of its own, wherever the kernel puts it.
+        // SAFETY: a new mapping, at an address that the kernel chooses.
         let page = unsafe { libc::mmap(ptr::null_mut(), LEN, access, kind, -1, 0) };
         if page == libc::MAP_FAILED {
             return ptr::null_mut();
         }
-        // SAFETY: the mapping is ours. No kernel knows such advice; some emulators take any.
+        // SAFETY: mapped above. No kernel accepts this advice, but some emulators accept any.
         let takes_any = unsafe { libc::madvise(page, LEN, -1) } == 0;
-        // SAFETY: the mapping is ours.
+        // SAFETY: mapped above.
         if takes_any || unsafe { libc::madvise(page, LEN, libc::MADV_WIPEONFORK) } != 0 {
             // SAFETY: mapped above, and not shared.
             unsafe { unmap(page.cast()) };
@@ -117,8 +115,10 @@ mod page {
         page.cast()
     }
 
+    /// Unmaps a page.
+    ///
     /// # Safety
-    /// The page is from [`wiped_by_fork`], and is not used any more.
+    /// The page is from [`wiped_by_fork`], and no thread uses it any more.
     pub(super) unsafe fn unmap(page: *mut AtomicUsize) {
         // SAFETY: upheld by the caller.
         unsafe { libc::munmap(page.cast(), LEN) };
@@ -129,11 +129,12 @@ mod page {
 mod page {
     use crate::sync::AtomicUsize;
 
+    /// Null: these systems have no such page.
     pub(super) fn wiped_by_fork() -> *mut AtomicUsize {
         std::ptr::null_mut()
     }
 
     /// # Safety
-    /// None is ever made.
+    /// Never called, since there is no such page.
     pub(super) unsafe fn unmap(_: *mut AtomicUsize) {}
 }

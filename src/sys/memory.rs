@@ -1,31 +1,31 @@
-//! How short memory is, and how much of it this process may use: read from the system's files.
+//! The level of memory pressure, and how much memory this process may use, as the system's files say.
 //!
-//! Linux: the process's own cgroups of either version, those above them (`cgroup.rs`), and the kernel's
-//! pressure-stall figures. Elsewhere there is nothing to read, so there is no pressure and no limit.
+//! On Linux those are the files of the process's cgroups of either version and of their ancestors (`cgroup.rs`), and
+//! the kernel's pressure stall information. On other systems there is nothing to read, so there is no pressure and no
+//! limit.
 //!
-//! Page cache and slab that the kernel can drop are not counted as used: a process that reads files
-//! fills whatever its limit leaves, and loses nothing but time when that is taken back. The
-//! pressure-stall figures say how much time that costs.
+//! Page cache and slab that the kernel can drop do not count as used. A process that reads files fills up its limit
+//! with them, and only loses time when the kernel reclaims them. The pressure stall information says how much time.
 
 use super::cgroup;
 use crate::sync::rare::OnceLock;
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// How short memory is.
+/// The level of memory pressure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Level {
-    /// Enough: passes at the usual interval, by the usual rule.
+    /// There is enough memory: trim passes run at the usual interval, by the usual rule.
     #[default]
     Normal,
-    /// Getting short: passes four times as often, and what was not needed for *one* interval goes.
+    /// Memory is getting short: passes run four times as often, and drop what was not needed for *one* interval.
     Elevated,
-    /// Nearly out: everything idle goes at once.
+    /// Memory is nearly used up: everything idle is dropped at once.
     Critical,
 }
 
-/// The names of version 0.1, for one version more.
+/// The former names, for one more version.
 #[doc(hidden)]
 #[expect(non_upper_case_globals, reason = "they were variants")]
 impl Level {
@@ -34,43 +34,42 @@ impl Level {
     pub const High: Self = Self::Critical;
 }
 
-/// Percent of the limit in use from which on the level is elevated, and critical.
+/// The percentages of the limit in use at which the level becomes elevated, and critical.
 const SHARES: (u64, u64) = (80, 95);
-/// Hundredths of a percent of time stalled from which on the level is elevated (by the kernel's "some"
-/// line), and critical (by its "full" line).
+/// The stalled time, in hundredths of a percent, at which the level becomes elevated (by the kernel's "some" line), and
+/// critical (by its "full" line).
 const STALLS: (u64, u64) = (10_00, 10_00);
-/// Limits from here on are none: version 1 writes the largest whole number of pages.
+/// A limit of this or more is none: version 1 writes the largest whole number of pages.
 const UNLIMITED: u64 = 1 << 62;
 
-/// Where the level and the limit are read. Files that are missing or unreadable say nothing.
+/// The files from which the level and the limit are read. A file that is missing or unreadable is ignored.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// A cgroup's directory and those above it, whose limits hold as well.
+    /// The directories of cgroups and of their ancestors, whose limits apply as well.
     directories: Vec<PathBuf>,
-    /// The machine's stalls, where no cgroup has its own.
+    /// The machine's stalls, if no cgroup has its own.
     stalls: Option<PathBuf>,
     /// The machine's memory.
     machine: Option<PathBuf>,
 }
 
 impl Memory {
-    /// This process's.
+    /// The files of this process.
     pub(crate) fn system() -> &'static Self {
         static SYSTEM: OnceLock<Memory> = OnceLock::new();
         SYSTEM.get().unwrap_or_else(|| {
-            // Found first and then set: a child forked while a `OnceLock` initialises would wait for
-            // ever.
+            // Computed first and then set: a child that is forked while a `OnceLock` initializes would wait forever.
             let found = if cfg!(all(target_os = "linux", not(miri))) {
                 Self::under(Path::new("/"))
             } else {
                 Self::at(None)
             };
             let _ = SYSTEM.set(found);
-            SYSTEM.get().expect("set above, here or by another thread")
+            SYSTEM.get().expect("set above, by this or another thread")
         })
     }
 
-    /// Of a cgroup's directory, of either version, and none above it.
+    /// The files of one cgroup's directory, of either version.
     pub(crate) fn at(directory: impl Into<Option<PathBuf>>) -> Self {
         Self {
             directories: directory.into().into_iter().collect(),
@@ -79,7 +78,7 @@ impl Memory {
         }
     }
 
-    /// Of this process, in a file system that starts at `root`.
+    /// The files of this process, in a file system that starts at `root`.
     fn under(root: &Path) -> Self {
         let directories = cgroup::directories(root);
         let has_stalls = |at: &PathBuf| at.join("memory.pressure").exists();
@@ -91,14 +90,14 @@ impl Memory {
         }
     }
 
-    /// How short memory is now.
+    /// The present level.
     pub(crate) fn level(&self) -> Level {
         let cgroups = self.directories.iter().map(|at| level_in(at));
         let machine = self.stalls.iter().map(|file| stall_level(file));
         cgroups.chain(machine).max().unwrap_or_default()
     }
 
-    /// The bytes that this process may use: of its cgroups, or of the machine.
+    /// The bytes that this process may use: the least limit of its cgroups, or the memory of the machine.
     pub(crate) fn limit(&self) -> Option<u64> {
         let cgroups = self.directories.iter().filter_map(|at| hard_limit(at));
         cgroups.chain(self.machine.as_deref().and_then(total)).min()
@@ -109,7 +108,7 @@ fn level_in(directory: &Path) -> Level {
     usage_level(directory).max(stall_level(&directory.join("memory.pressure")))
 }
 
-/// The limit in bytes that is never exceeded.
+/// The hard limit in bytes.
 fn hard_limit(directory: &Path) -> Option<u64> {
     ["memory.max", "memory.limit_in_bytes"]
         .into_iter()
@@ -129,14 +128,14 @@ fn usage_level(directory: &Path) -> Level {
     };
     let used = current.saturating_sub(droppable(directory));
     match used.saturating_mul(100).checked_div(limit) {
-        None => Level::Critical, // a limit of nothing
+        None => Level::Critical, // the limit is 0
         Some(percent) if percent >= SHARES.1 => Level::Critical,
         Some(percent) if percent >= SHARES.0 => Level::Elevated,
         Some(_) => Level::Normal,
     }
 }
 
-/// Bytes that count as in use, and that the kernel can drop without writing them out first.
+/// The bytes that count as in use, but that the kernel can drop without writing them out.
 fn droppable(directory: &Path) -> u64 {
     let Ok(stat) = read_to_string(directory.join("memory.stat")) else {
         return 0;
@@ -147,7 +146,7 @@ fn droppable(directory: &Path) -> u64 {
             (found == name).then(|| number.trim().parse::<u64>().ok())?
         })
     };
-    // Version 1 has the cgroup alone by the plain name, and with those below it as `total_`.
+    // In version 1 the plain names are of the cgroup alone, and those with `total_` include its descendants.
     let total = |one: &str, two: &str| line(one).or_else(|| line(two)).unwrap_or(0);
     let file = total("total_inactive_file", "inactive_file")
         .saturating_add(total("total_active_file", "active_file"));
@@ -178,7 +177,7 @@ fn stall_level(file: &Path) -> Level {
     }
 }
 
-/// A file that holds one number; `max` is none.
+/// The number in a file; `None` for `max`.
 fn number_in(file: &Path) -> Option<u64> {
     read_to_string(file).ok()?.trim().parse().ok()
 }
@@ -197,7 +196,7 @@ fn total(meminfo: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A directory of files, removed afterwards.
+    /// A directory of files, which is removed on drop.
     struct Fake(PathBuf);
 
     impl Fake {
@@ -211,12 +210,12 @@ mod tests {
             Self(at)
         }
 
-        /// As a cgroup's directory.
+        /// The level with this as a cgroup's directory.
         fn level(&self) -> Level {
             Memory::at(self.0.clone()).level()
         }
 
-        /// As a whole system.
+        /// The files with this as the root of the file system.
         fn system(&self) -> Memory {
             Memory::under(&self.0)
         }
@@ -254,17 +253,17 @@ mod tests {
             ];
             Fake::new("cache", &files).level()
         };
-        // A quarter anonymous, and what a container that reads files all day has besides.
+        // A quarter is anonymous memory. The rest is that of a container that reads files all day.
         let active = "anon 250\nfile 710\ninactive_file 0\nactive_file 710\n";
         assert_eq!(at(active), Level::Normal);
         let inactive = "anon 250\nfile 710\ninactive_file 700\nactive_file 10\n";
         assert_eq!(at(inactive), Level::Normal);
         let slab = "anon 250\nslab_reclaimable 700\nslab_unreclaimable 10\n";
         assert_eq!(at(slab), Level::Normal);
-        // The same page cache, but it has to be written first.
+        // The same page cache, but the kernel has to write it out first.
         let dirty = "active_file 710\nfile_dirty 600\nfile_writeback 110\n";
         assert_eq!(at(dirty), Level::Critical);
-        // Shared memory is page cache, too, but nothing that can be dropped.
+        // Shared memory counts as page cache, but cannot be dropped.
         let shared = "anon 250\nfile 710\nshmem 710\ninactive_file 0\nactive_file 0\n";
         assert_eq!(at(shared), Level::Critical);
         assert_eq!(at("anon 960\nactive_file 0\n"), Level::Critical);
@@ -323,7 +322,7 @@ mod tests {
         assert_eq!(at("220000000", "0"), (Level::Elevated, limit));
         assert_eq!(at("268435456", "0"), (Level::Critical, limit));
         assert_eq!(at("268435456", "190000000"), (Level::Normal, limit));
-        // No limit is the largest whole number of pages.
+        // Without a limit, the file has the largest whole number of pages.
         for unlimited in ["9223372036854771712", "9223372036854710272"] {
             let files = [
                 ("memory.limit_in_bytes", unlimited),
@@ -404,7 +403,7 @@ mod tests {
         assert_eq!(fake.system().level(), Level::Elevated);
     }
 
-    /// Docker on version 1: the path is the host's, and what is mounted the container's part.
+    /// Docker with version 1: the path is that of the host, but only the part of the container is mounted.
     #[test]
     fn a_container_finds_its_own_part_of_the_hierarchy() {
         let mounts = "1 2 0:3 /docker/ab /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
@@ -423,7 +422,7 @@ mod tests {
         }
     }
 
-    /// systemd's hybrid set-up: limits under version 1, stalls under version 2.
+    /// systemd's hybrid mode: limits under version 1, stalls under version 2.
     #[test]
     fn a_hybrid_system_is_read_under_both_versions() {
         let mounts =
@@ -457,7 +456,7 @@ mod tests {
         assert_eq!(Fake::new("unusual", &files).system().limit(), Some(4096));
     }
 
-    /// Where `/proc` does not list the mounts.
+    /// For systems where `/proc` does not list the mounts.
     #[test]
     fn the_usual_mount_points_are_looked_at() {
         for at in [
@@ -474,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_real_system_can_be_asked() {
-        // Whatever it says: it must not fail.
+        // Any answer is right, as long as it does not fail.
         let _ = Memory::system().level();
         assert!(Memory::system().limit().is_none_or(|bytes| bytes > 0));
     }

@@ -1,4 +1,4 @@
-//! What asks the system: barriers, clocks, processes, memory. Knows nothing of pools.
+//! The layer that asks the system: barriers, clocks, processes, memory. It knows nothing of pools.
 
 mod cgroup;
 #[cfg_attr(repool_loom, path = "fence_loom.rs")]

@@ -1,13 +1,13 @@
-//! Running code that may panic where a panic must not escape: the janitor's thread, destructors
-//! of thread-locals, the second panic of a batch.
+//! Contains panics where they must not escape: in the janitor's thread, in destructors of thread-locals, and at the
+//! second panic of a batch.
 
 use crate::sync::IN_MODELS;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs code that is not ours; `None` if it panics.
+/// Runs `f`, which may be user code. `None` if it panics.
 ///
-/// Under loom a panic passes: it is how a model says that it failed.
+/// In the models the panic propagates, because that is how a model fails.
 pub(crate) fn catch_panic<R>(f: impl FnOnce() -> R) -> Option<R> {
     if IN_MODELS {
         return Some(f());
@@ -21,7 +21,7 @@ pub(crate) fn catch_panic<R>(f: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Drops what a panic carried. Its destructor may panic as well; what that carries is leaked.
+/// Drops the payload of a panic. If the destructor of the payload panics too, leaks the second payload.
 pub(crate) fn swallow(panic: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(second);

@@ -1,16 +1,16 @@
-//! What is true of the whole process: whether it may have a janitor, and caches.
+//! Whether this process may have a janitor, and whether its threads have caches.
 
 use crate::sync::rare::OnceLock;
 
-/// Whether this process may have a janitor at all. `REPOOL_JANITOR=off` in the environment says no;
-/// wasm has no threads. Miri reports a thread that is still there when `main` returns, so it has a
-/// janitor only where `REPOOL_JANITOR=on` asks for one.
+/// Whether this process may have a janitor. It may not with `REPOOL_JANITOR=off` in the environment, or on wasm, which
+/// has no threads. Miri reports a thread that still runs when `main` returns, so there is a janitor under Miri only
+/// with `REPOOL_JANITOR=on`.
 pub(crate) fn janitor_is_possible() -> bool {
     janitor() == Janitor::Possible
 }
 
-/// Whether threads have caches. Not without a janitor, which alone sees that a cache is not used any more;
-/// but under Miri all the same, so that it sees the hit path.
+/// Whether threads have caches. Without a janitor they have none, since nothing else would empty the cache of an
+/// inactive thread. Under Miri they have caches nevertheless, so that Miri checks the hit path.
 pub(crate) fn caches_are_possible() -> bool {
     janitor() == Janitor::Possible || cfg!(miri) && janitor() == Janitor::Unasked
 }
@@ -18,13 +18,13 @@ pub(crate) fn caches_are_possible() -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Janitor {
     Possible,
-    /// There is none, and nothing in the environment says why.
+    /// The target has none by default, and the environment says nothing.
     Unasked,
     Forbidden,
 }
 
 fn janitor() -> Janitor {
-    // Read first and then set: a child forked while a `OnceLock` initialises would wait for ever.
+    // Computed first and then set: a child that is forked while a `OnceLock` initializes would wait forever.
     static FOUND: OnceLock<Janitor> = OnceLock::new();
     FOUND.get().copied().unwrap_or_else(|| {
         let asked = std::env::var_os("REPOOL_JANITOR");

@@ -1,25 +1,25 @@
-//! Starting a thread that belongs to the process and not to the thread that starts it.
+//! Starts a background thread that does not inherit the attributes of the thread that starts it.
 //!
-//! A new thread inherits its starter's signal mask, scheduling and affinity. For a background thread
-//! each of these is wrong:
+//! A new thread inherits the signal mask, the scheduling and the affinity of its parent thread. A background thread
+//! needs others:
 //!
-//! - *Signals*: one that the program blocks everywhere, to wait for it, would be delivered to the new
-//!   thread. So it starts with all signals blocked but those that its own instructions raise. They are
-//!   blocked in the starter, around the start: at the thread's first line it would be too late.
-//! - *Scheduling*: users' destructors must not run under a real-time policy. The thread gets the
-//!   policy of the process (of its first thread) where that is not a real-time one, else the default
-//!   one, and the nice value of the process.
-//! - *Affinity*: that of the process, and not one processor that the starter is pinned to.
+//! - *Signals*: a program may block a signal in all its threads, to wait for it in one of them. A thread with another
+//!   mask would receive it. So the new thread blocks all signals, except those that its own instructions raise. The
+//!   parent thread blocks them while it starts the new one: at the first line of the new thread it would be too late.
+//! - *Scheduling*: users' destructors must not run under a real-time policy. The thread takes the policy of the process
+//!   (that of its first thread) unless that is a real-time policy, and the default one otherwise. It takes the nice
+//!   value of the process.
+//! - *Affinity*: the thread takes that of the process, since its parent thread may be pinned to one processor.
 //!
-//! The thread sets the last two itself, before anything else, and only where they differ. What the
-//! system refuses stays as inherited.
+//! The thread sets the last two itself before it runs anything else, and only if they differ. What the system refuses
+//! stays as inherited.
 
 #![cfg(not(repool_loom))]
 
 use crate::sync::Thread;
 use crate::sync::rare::Builder;
 
-/// Starts a detached thread; `None` where none can be had.
+/// Starts a detached thread. `None` if the system has no threads, or refuses one.
 pub(crate) fn background(name: &str, run: impl FnOnce() + Send + 'static) -> Option<Thread> {
     let _masked = system::block_signals();
     let started = Builder::new().name(name.into()).spawn(|| {
@@ -35,14 +35,14 @@ mod system {
 
     pub(super) use super::scheduling::schedule_as_process;
 
-    /// The calling thread's signal mask from before, set again when dropped.
+    /// The former signal mask of the calling thread, which is restored on drop.
     pub(super) struct Masked(libc::sigset_t);
 
-    /// Blocks all signals in the calling thread, but those that an instruction can raise: blocked,
-    /// they would end the process without its handler.
+    /// Blocks all signals in the calling thread, except those that an instruction can raise: a blocked one would end
+    /// the process without calling its handler.
     pub(super) fn block_signals() -> Option<Masked> {
         let mut all = MaybeUninit::uninit();
-        // SAFETY: the pointer is valid for writes; sigfillset initialises the set.
+        // SAFETY: the pointer is valid for writes, and sigfillset initializes the set.
         if unsafe { libc::sigfillset(all.as_mut_ptr()) } != 0 {
             return None;
         }
@@ -56,11 +56,11 @@ mod system {
             libc::SIGSYS,
             libc::SIGTRAP,
         ] {
-            // SAFETY: the set is initialised, and the signal a valid one.
+            // SAFETY: the set is initialized, and the signal is a valid one.
             unsafe { libc::sigdelset(&raw mut all, raised) };
         }
         let mut before = MaybeUninit::uninit();
-        // SAFETY: both pointers are valid, and the first set is initialised.
+        // SAFETY: both pointers are valid, and the first set is initialized.
         let failed = unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, before.as_mut_ptr())
         };
@@ -74,7 +74,7 @@ mod system {
     impl Drop for Masked {
         fn drop(&mut self) {
             let nowhere = std::ptr::null_mut();
-            // SAFETY: the set is initialised; the old mask is not asked for.
+            // SAFETY: the set is initialized. A null pointer is allowed for the old mask.
             unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, nowhere) };
         }
     }
@@ -93,12 +93,12 @@ mod system {
 mod scheduling {
     use libc::{c_long, pid_t};
 
-    /// 65,536 processors; a set that is too small would be refused.
+    /// A set of 65,536 processors. The kernel would refuse one that is too small.
     type Processors = [u64; 1024];
 
     /// Gives the calling thread the scheduling and the affinity of its process.
     pub(super) fn schedule_as_process() {
-        // The id of a process is that of its first thread.
+        // The ID of a process is that of its first thread.
         // SAFETY: no arguments, cannot fail.
         let process = unsafe { libc::getpid() };
         policy(process);
@@ -122,8 +122,8 @@ mod scheduling {
     }
 
     fn nice(process: pid_t) {
-        // The system call and not the function, whose -1 means two things: 20 less the nice value.
-        // Each C library has a type of its own for the constant.
+        // The system call returns 20 less the nice value. The function of the C library may return -1 both as a value
+        // and for an error. Its type for the constant depends on the C library.
         let which = libc::PRIO_PROCESS as c_long;
         let of = |task: pid_t| {
             let who = c_long::from(task);

@@ -1,21 +1,21 @@
-//! `REPOOL` in the environment: which pools are switched off from their first use on.
+//! Reads `REPOOL` from the environment: which pools are switched off from their first use on.
 //!
-//! Read once, when the first pool asks; nothing on the hit path looks here.
+//! It is read once, when the first pool asks, and never on the hit path.
 
 use crate::sync::rare::OnceLock;
 
-/// What the environment says of pools.
+/// The parsed variable.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Nothing,
     AllOff,
-    /// These are off.
+    /// The pools with these names are off.
     Off(Vec<String>),
 }
 
 /// Whether `REPOOL` says that the pool of this name is off.
 pub(crate) fn is_off(name: Option<&str>) -> bool {
-    // Read first and then set: a child forked while a `OnceLock` initialises would wait for ever.
+    // Computed first and then set: a child that is forked while a `OnceLock` initializes would wait forever.
     static SAID: OnceLock<Said> = OnceLock::new();
     let said = SAID.get().unwrap_or_else(|| {
         let text = std::env::var_os("REPOOL").unwrap_or_default();
@@ -24,10 +24,10 @@ pub(crate) fn is_off(name: Option<&str>) -> bool {
             None => Err("not UTF-8"),
         };
         let said = *parsed.as_ref().err().unwrap_or(&"");
-        // Of threads that race, one says so.
+        // If several threads race, only one prints the message.
         if SAID.set(parsed.unwrap_or(Said::Nothing)).is_ok() && !said.is_empty() {
             eprintln!(
-                "repool: REPOOL={text:?} is {said}; no pool is switched off. Say off, or off:name,name."
+                "repool: REPOOL={text:?} is {said}; no pool is switched off. Use off, or off:name,name."
             );
         }
         SAID.get().expect("set by some thread")

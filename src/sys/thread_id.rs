@@ -1,30 +1,30 @@
-//! A thread's id, and its place in every pool, worked out once.
+//! Thread IDs, and where a thread's cache is in every pool.
 //!
-//! A thread that uses a pool for the first time gets the lowest free id (`thread/register.rs`). ThreadId `n`
-//! has the same place in every pool: bucket `k`, offset within it (buckets double: 1, 1, 2, 4, … caches).
-//! The hit path reads that place from [`CURRENT`], a `const` thread-local without a destructor.
+//! A thread that uses a pool for the first time gets the lowest free ID (`thread/local.rs`). A thread ID stands for the
+//! same bucket, and the same offset within it, in every pool; the buckets hold 1, 1, 2, 4, … caches. The hit path reads
+//! bucket and offset from [`CURRENT`], a `const` thread-local without a destructor.
 //!
-//! A thread that is not registered, is being torn down, or lives in a process without a process-wide barrier
-//! or where no janitor can run, holds the *sentinel*: a bucket whose pointer is always null. So one null
-//! check on the hit path serves "unknown thread", "no cache yet" and "thread is ending", and the
-//! slow path tells them apart.
+//! A thread without caches holds the *sentinel*, a bucket whose pointer is always null. That is a thread that has not
+//! registered yet or is ending, and every thread of a process that has no process-wide barrier or can have no janitor.
+//! So the hit path needs only one null check for an unknown thread, a missing cache and an ending thread; the slow path
+//! tells them apart.
 
 use crate::sync::IN_MODELS;
 use std::cell::Cell;
 
-/// Buckets of 1, 1, 2, 4, … caches: 65,536 threads at once. More than that work without a cache.
+/// Buckets of 1, 1, 2, 4, … caches: for 65,536 threads at once. Any more threads work without a cache.
 pub(crate) const BUCKETS: usize = if IN_MODELS { 3 } else { 17 };
-/// The bucket that is never there.
+/// The bucket of the sentinel, whose pointer is always null.
 pub(crate) const NO_BUCKET: usize = BUCKETS;
-/// The owner of nothing: what the sentinel place holds.
+/// The `owner` of the sentinel: that of no node.
 const NO_THREAD: u32 = u32::MAX;
 
-/// The id of a live thread; dense and reused.
+/// The ID of a live thread. IDs are dense, and are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThreadId(pub(crate) usize);
 
 impl ThreadId {
-    /// Bucket and index within it.
+    /// The bucket, and the index within it.
     pub(crate) fn locate(self) -> (usize, usize) {
         match self.0.checked_ilog2() {
             None => (0, 0),
@@ -32,24 +32,24 @@ impl ThreadId {
         }
     }
 
-    /// Caches in a bucket.
+    /// The number of caches in a bucket.
     pub(crate) fn bucket_len(bucket: usize) -> usize {
         if bucket == 0 { 1 } else { 1 << (bucket - 1) }
     }
 
-    /// What a node's `owner` holds for this thread; never `NO_OWNER`, which is zero.
+    /// The value of a node's `last_owner` that stands for this thread. Never `NO_OWNER`, which is zero.
     pub(crate) fn as_owner(self) -> u32 {
         self.0 as u32 + 1
     }
 }
 
-/// Where this thread's cache is in every pool.
+/// What the calling thread needs to find its cache in any pool.
 #[derive(Debug)]
 pub(crate) struct CurrentThread {
     bucket: Cell<usize>,
-    /// In bytes from the start of the bucket.
+    /// The offset of the cache in bytes from the start of the bucket.
     offset: Cell<usize>,
-    /// [`ThreadId::as_owner`], or [`NO_THREAD`] for the sentinel.
+    /// [`ThreadId::as_owner`], or [`NO_THREAD`] in the sentinel.
     owner: Cell<u32>,
     state: Cell<State>,
 }
@@ -58,8 +58,8 @@ pub(crate) struct CurrentThread {
 pub(crate) enum State {
     Unknown,
     Registered(ThreadId),
-    /// Being torn down, or beyond the last id: every operation goes to the depot.
-    Without,
+    /// The thread is ending: every operation uses the depot.
+    Ending,
 }
 
 impl CurrentThread {
@@ -93,8 +93,7 @@ impl CurrentThread {
         self.state.get()
     }
 
-    /// The thread has this id from now on; caches are `stride` bytes apart. Without a stride, it keeps the
-    /// sentinel place.
+    /// Gives the thread this ID. Caches are `stride` bytes apart. Without a stride, the thread keeps the sentinel.
     pub(crate) fn set_id(&self, id: ThreadId, stride: Option<usize>) {
         self.state.set(State::Registered(id));
         if let Some(stride) = stride {
@@ -105,11 +104,11 @@ impl CurrentThread {
         }
     }
 
-    /// The thread is ending, or works without a id.
+    /// Sets the sentinel for good: the thread is ending.
     pub(crate) fn clear(&self) {
         self.bucket.set(NO_BUCKET);
         self.owner.set(NO_THREAD);
-        self.state.set(State::Without);
+        self.state.set(State::Ending);
     }
 }
 
@@ -117,7 +116,8 @@ thread_local! {
     static CURRENT: CurrentThread = const { CurrentThread::SENTINEL };
 }
 
-/// This thread's place. Never panics, also during teardown: there is no destructor.
+/// Calls `f` with the data of the calling thread. Never panics, not even while the thread ends: the thread-local has no
+/// destructor.
 #[inline(always)]
 pub(crate) fn current<R>(f: impl FnOnce(&CurrentThread) -> R) -> R {
     CURRENT.with(f)

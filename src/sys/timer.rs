@@ -1,22 +1,22 @@
-//! Tells exactly one of many threads that an interval has passed.
+//! A timer that tells exactly one of many threads that an interval has passed.
 //!
-//! The time of the last restart is kept in 32 bits, which every target can exchange atomically. It
-//! counts *ticks* of a 65,536th of the interval, one millisecond at least, so it wraps around after
-//! 65,536 intervals, or 49.7 days where those are longer; no interval is too long for it. A timer that
-//! was not read for that long is late by one interval at worst, and then goes on as usual.
+//! It stores the time of the last restart in 32 bits, which every target can exchange atomically. The unit is a
+//! *tick* of 1/65,536 of the interval, but at least one millisecond. So the time wraps around after 65,536 intervals,
+//! or after 49.7 days if that is longer, and no interval is too long. A timer that was not read for that long is late
+//! by at most one interval, and then continues as usual.
 
 use crate::sync::{StatU32, Ordering};
 use std::time::Duration;
 
-/// This many ticks are an interval, or fewer where that is short.
+/// The ticks of an interval; a short one has fewer.
 const TICKS: u64 = 1 << 16;
-/// A restart this many ticks ahead is one by another thread that has read its clock later.
+/// A restart up to this many ticks ahead was made by another thread that read the clock later.
 const AHEAD: u32 = 1 << 16;
 
-/// For one interval: all calls name the same.
+/// A timer for one interval: all calls must pass the same.
 #[derive(Debug)]
 pub(crate) struct Timer {
-    /// The tick of the last restart; 0: never. Relaxed: a number on its own.
+    /// The tick of the last restart; 0: never. Relaxed: it publishes nothing.
     last: StatU32,
 }
 
@@ -37,7 +37,7 @@ impl Timer {
         self.is_within_at(milliseconds(), interval)
     }
 
-    /// `true` for one caller each time that `interval` has gone by; the first call starts it.
+    /// `true` for one caller each time that `interval` has passed. The first call starts the timer.
     pub(crate) fn is_due(&self, interval: Duration) -> bool {
         self.is_due_at(milliseconds(), interval)
     }
@@ -65,16 +65,16 @@ fn is_within(last: u32, now: u32, interval: u32) -> bool {
     last != 0 && (elapsed < interval || elapsed > u32::MAX - AHEAD)
 }
 
-/// A time in milliseconds and an interval, in ticks of the interval. The time is never 0.
+/// Converts a time in milliseconds and an interval to ticks. The time is never 0.
 fn ticks(now: u64, interval: Duration) -> (u32, u32) {
     let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
     let tick = (interval / TICKS).max(1);
-    // Cut to 32 bits: it wraps around. The interval is less than two times `TICKS`.
+    // Truncated to 32 bits, so that it wraps around. The interval is less than twice `TICKS`.
     let now = (now / tick) as u32;
     (now.max(1), (interval / tick) as u32)
 }
 
-/// Since the first look at any timer. Starts at 0.
+/// Milliseconds since the first call.
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 fn milliseconds() -> u64 {
     use crate::sync::rare::OnceLock;
@@ -89,13 +89,13 @@ fn milliseconds() -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// No clock there: nothing is ever due.
+/// This target has no clock: nothing is ever due.
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 fn milliseconds() -> u64 {
     0
 }
 
-/// Reads the clock for the first time.
+/// Sets the start of the clock.
 pub(crate) fn prepare() {
     let _ = milliseconds();
 }
@@ -107,7 +107,7 @@ mod tests {
 
     const SECOND: u64 = 1_000;
     const DAY: u64 = 24 * 3600 * SECOND;
-    /// Every interval that a tick is cut from differently, in milliseconds.
+    /// Intervals in milliseconds, on both sides of each boundary of the tick.
     const INTERVALS: [u64; 9] = [
         1,
         10,
@@ -129,7 +129,7 @@ mod tests {
                 !timer.is_due_at(start, duration),
                 "the first look starts it"
             );
-            // Two ticks, each 1/65536 of it where that is more than the clock's millisecond.
+            // Two ticks.
             let slack = 2 * (interval / TICKS + 1);
             let early = start + interval - slack.min(interval - 1) - 1;
             assert!(!timer.is_due_at(early, duration), "{interval} ms");
@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    /// 2^32 + 1 ms is not 1 ms.
+    /// An interval of 2^32 + 1 ms must not be taken for one of 1 ms.
     #[test]
     fn an_interval_beyond_32_bits_is_not_cut() {
         let (timer, interval) = (Timer::new(), Duration::from_millis((1 << 32) + 1));
@@ -149,14 +149,14 @@ mod tests {
             assert!(!timer.is_due_at(day * DAY, interval), "day {day}");
         }
         assert!(timer.is_due_at(50 * DAY, interval));
-        // The longest there is.
+        // The longest interval.
         let timer = Timer::new();
         for day in [0, 1, 1_000, 1_000_000] {
             assert!(!timer.is_due_at(day * DAY, Duration::MAX));
         }
     }
 
-    /// The clock passes 2^32 ms after 49.7 days: intervals go on as before.
+    /// The clock passes 2^32 ms after 49.7 days.
     #[test]
     fn intervals_go_on_after_the_clock_wraps_around() {
         for interval in INTERVALS {
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// However long it was not asked, an interval later it is due.
+    /// However long a timer was not read, it is due an interval later.
     #[test]
     fn a_timer_that_was_left_alone_goes_on() {
         let interval = Duration::from_secs(5);
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Another thread has read its clock later, and restarted it first.
+    /// Another thread has read the clock later, but has restarted the timer first.
     #[test]
     fn a_restart_that_is_ahead_is_not_long_ago() {
         let (timer, interval) = (Timer::new(), Duration::from_secs(5));
@@ -202,7 +202,7 @@ mod tests {
         assert!(timer.is_within_at(1_990, interval));
     }
 
-    /// Stopped for many intervals: one caller is told, once.
+    /// After many intervals, one caller is told, and only once.
     #[test]
     fn missed_intervals_are_not_made_up_for() {
         let (timer, interval) = (Timer::new(), Duration::from_millis(20));

@@ -20,7 +20,7 @@ thread_local! {
 pub(crate) fn thread_id() -> Option<ThreadId> {
     match current(CurrentThread::state) {
         State::Registered(id) => Some(id),
-        State::Without => None,
+        State::Ending => None,
         State::Unknown => register_slow(),
     }
 }
