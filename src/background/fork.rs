@@ -1,8 +1,8 @@
-//! What a fork by the C library needs: a watch list that no thread is about to change, and in the child
-//! owners that take the slow path once. See `mod.rs`, "Fork".
+//! Handlers for a fork by the C library; see `mod.rs`, "Fork". They keep the watch list consistent across the fork, and
+//! make each owner in the child take the slow path once.
 //!
-//! The forking thread holds the watch list's lock from [`prepare`] to [`in_parent`] or [`in_child`].
-//! Nothing here allocates: a child of a process with threads must not.
+//! The forking thread holds the lock of the watch list from [`prepare`] to [`in_parent`] or [`in_child`]. Nothing here
+//! allocates: a child of a process with threads must not.
 
 #![cfg(all(unix, not(miri), not(repool_loom)))]
 
@@ -13,12 +13,12 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
 thread_local! {
-    /// The watch list, locked, while this thread forks. Two may fork at once.
+    /// The lock of the watch list, while this thread forks. Two threads may fork at once.
     static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, WatchList>>>> =
         const { Cell::new(None) };
 }
 
-/// Called under the watch list's lock.
+/// Installs the handlers, once. The caller holds the lock of the watch list.
 pub(super) fn install() {
     static INSTALLED: StatUsize = StatUsize::new(0);
     // Relaxed: under a lock.
@@ -44,8 +44,8 @@ extern "C" fn in_child() {
     }
 }
 
-/// Makes the next return to each cache of the pools that were watched take the slow path, which finds
-/// out that they are not watched in this process.
+/// Makes the next return to each cache of the watched pools take the slow path, which finds that the pool is not
+/// watched in this process.
 fn send_owners_slow(watch_list: &WatchList) {
     for entry in watch_list.pools.values().filter(|entry| entry.due.is_some()) {
         entry.core.visit(|_, lists| lists.revoke_room());

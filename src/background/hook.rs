@@ -1,4 +1,4 @@
-//! The user's hook: called after passes that dropped something.
+//! The user's hook, which is called after passes that have dropped something.
 
 #![cfg(not(repool_loom))]
 
@@ -13,28 +13,26 @@ type Hook = Arc<dyn Fn(Trimmed) + Send + Sync>;
 static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
 
 thread_local! {
-    /// What the passes of this thread have dropped since the outermost [`together`] began; `None`
-    /// outside of one.
+    /// What the passes of this thread have dropped since the outermost [`once_for`] began; `None` outside of one.
     static DROPPED: Cell<Option<Trimmed>> = const { Cell::new(None) };
 }
 
-/// Calls `hook` after passes that dropped something, in this process; a later call replaces it.
+/// Installs a hook that is called after trim passes that have dropped something. A later call replaces the hook.
 ///
-/// What a pass drops goes to the allocator, and whether the process shrinks is the allocator's business
-/// (see [`memory`](crate::memory)). This is the place to ask it to.
+/// A pass returns memory to the allocator. Whether the allocator returns it to the system is up to the allocator (see
+/// [`memory`](crate::memory)). The hook can ask the allocator to do so.
 ///
-/// The janitor calls the hook once for each round of passes, with the sum of what they dropped; a
-/// pass that the program runs itself ([`Pool::trim`](crate::Pool::trim)) calls it on the calling
-/// thread, and so does one that a returning thread runs because there is no janitor. A pass that dropped
-/// nothing does not call it, and neither does `clear`.
+/// The janitor calls the hook once for each round of passes, with the sum of what they have dropped. A pass that the
+/// program runs ([`Pool::trim`](crate::Pool::trim)) calls it on the calling thread. So does a pass that a returning
+/// thread runs because there is no janitor. A pass that has dropped nothing does not call the hook, and neither does
+/// `clear`.
 ///
-/// Nothing of this crate is locked meanwhile, so the hook may use pools; passes that it runs itself do
-/// not call it again. It should be quick all the same: the janitor's next pass waits for it. If it
-/// panics, the panic is dropped.
+/// The crate holds no lock during the call, so the hook may use pools. Passes that the hook runs do not call it again.
+/// It should be quick, since the janitor's next pass waits for it. If the hook panics, the panic is swallowed.
 ///
 /// # Examples
-/// With glibc, which keeps what is freed below the top of its heaps. `malloc_trim` takes milliseconds,
-/// and a lock that allocations wait for:
+/// With glibc, which keeps freed memory below the top of its heaps. `malloc_trim` takes milliseconds, and holds a lock
+/// that allocations wait for:
 /// ```
 /// # #[cfg(all(target_os = "linux", target_env = "gnu"))]
 /// repool::on_trimmed(|trimmed| {
@@ -49,10 +47,10 @@ pub fn on_trimmed(hook: impl Fn(Trimmed) + Send + Sync + 'static) {
     if let Some(mut installed) = HOOK.lock_bounded(Timeout::Long) {
         std::mem::swap(&mut *installed, &mut after);
     }
-    drop(after); // user code, so after the lock
+    drop(after); // runs user code, so after the lock is released
 }
 
-/// A pass of this thread, inside [`together`], has dropped this.
+/// Adds what a pass of this thread has dropped, inside [`once_for`].
 pub(crate) fn add(trimmed: Trimmed) {
     if let Some(before) = DROPPED.get() {
         DROPPED.set(Some(Trimmed {
@@ -62,24 +60,24 @@ pub(crate) fn add(trimmed: Trimmed) {
     }
 }
 
-/// Runs passes, and calls the hook once for all of them. User code may run: nothing may be held.
+/// Runs passes, and calls the hook once for all of them. Runs user code: the caller must not hold a lock.
 pub(crate) fn once_for<R>(passes: impl FnOnce() -> R) -> R {
     if DROPPED.get().is_some() {
-        return passes(); // the outermost one tells
+        return passes(); // the outermost call calls the hook
     }
     DROPPED.set(Some(Trimmed::default()));
-    let _tell = Tell;
+    let _call = CallOnDrop;
     passes()
 }
 
-/// Calls the hook when dropped, also if a destructor has panicked in a pass.
-struct Tell;
+/// Calls the hook on drop, including during unwinding.
+struct CallOnDrop;
 
-impl Drop for Tell {
+impl Drop for CallOnDrop {
     fn drop(&mut self) {
         let dropped = DROPPED.get().unwrap_or_default();
         if dropped.objects > 0 {
-            // A clone, so that the hook runs after the lock.
+            // Cloned, so that the hook runs without the lock.
             let hook = HOOK
                 .lock_bounded(Timeout::Long)
                 .and_then(|installed| installed.clone());
@@ -87,7 +85,7 @@ impl Drop for Tell {
                 let _ = catch_panic(move || hook(dropped));
             }
         }
-        // Only now: what the hook itself has dropped is not told.
+        // Set last, so that what the hook itself drops is not reported.
         DROPPED.set(None);
     }
 }

@@ -1,39 +1,37 @@
-//! The janitor: one background thread per process that runs passes. It has no policy of its own;
-//! what a pass does is in `trim.rs`, how short memory is in `sys/memory.rs`.
+//! The janitor: one background thread per process that runs passes. It has no policy: `trim.rs` decides what a pass
+//! drops, and `sys/memory.rs` how short memory is.
 //!
-//! # Life
-//! It is started by the first object that becomes idle in a pool with automatic trimming, sleeps
-//! without a timeout while every pool is quiescent, and ends with the last of those pools.
+//! # Life of the thread
+//! The first object that becomes idle in a pool with automatic trimming starts the thread. It sleeps without a timeout
+//! while every pool is quiescent, and ends with the last of those pools.
 //!
-//! # How it can sleep
-//! Nothing tells it of a hit-path return, so a pool is only left alone (*unwatched*) when no
-//! such return can happen: a pass found every cache unused and empty, and left it so that the next
-//! return takes the slow path (`Cache::drain` leaves no room). The slow path looks at
-//! `Core::is_watched`, and calls `worker::watch_slow` if the pool is not. `watch_list::janitor_passes` has
-//! the order that keeps a return from falling between the two.
+//! # When it may sleep
+//! A return on the hit path does not notify the janitor. So the janitor stops watching a pool only if no such return
+//! can happen in it: a pass has found every cache unused and empty, and has left it without room (`ListsMut::drain`).
+//! The next return then takes the slow path, which checks `Core::is_watched`, and calls `worker::watch_slow` if the
+//! pool is not watched. `watch_list::janitor_passes` describes the order of these steps, in which no return is lost.
 //!
-//! It is the process's thread and not its starter's: it blocks the program's signals, and has the
-//! process's scheduling and affinity (`sys/spawn.rs`).
+//! The thread blocks the program's signals, and has the scheduling and affinity of the process (`sys/spawn.rs`).
 //!
-//! # Where there is no thread
-//! Where it can never be (wasm, `REPOOL_JANITOR=off`), threads are given no place, so that every
-//! operation takes the slow path, and each return runs a pass itself when one is due. Where it could
-//! not be started this time (limits), the pool stays unwatched: what returns take the slow path do
-//! the same, and once a second one tries to start it again. Under Miri it is only started if
-//! `REPOOL_JANITOR=on`; without it, threads are given a place all the same, so that Miri sees the hit path.
+//! # Without the thread
+//! On a target without threads (wasm), and with `REPOOL_JANITOR=off`, application threads have no caches. So every
+//! operation takes the slow path, and a returning thread runs a pass when one is due. Miri starts the janitor only with
+//! `REPOOL_JANITOR=on`; without it, threads have caches nevertheless, so that Miri checks the hit path.
+//!
+//! If the system refuses the thread (a limit), the pool stays unwatched. Returns on the slow path run the passes that
+//! are due, and try again to start the thread, once a second.
 //!
 //! # Fork
-//! A forked child has no janitor, and an [`generation`](crate::sys::generation::generation) of its own, in which no
-//! pool is watched: the first return on a slow path starts a new thread. Where the C library makes
-//! the child, `fork.rs` sees to it that each thread's next return is one, and that no thread is inside
-//! the watch list. A child by the bare system call may have hits only for a while; and should the
-//! watch list have been locked at that moment, the child replaces it (`worker.rs`).
+//! A forked child has no janitor. It has its own [`generation`](crate::sys::generation::generation), in which no pool
+//! is watched, so the first return on the slow path starts a new thread. If the C library makes the child, `fork.rs`
+//! ensures that the next return of each thread is such a return, and that no thread holds the watch list during the
+//! fork. A child of the bare system call may have only hits for a while. If the watch list was locked during the
+//! system call, the child replaces the list (`worker.rs`).
 //!
 //! # Files
-//! `watch_list.rs` has who watches which pool, and what the thread does from one sleep to the next:
-//! everything that threads could get wrong between them, without a clock, so that the models run
-//! it. `worker.rs` is the rest: the one watch list of the process, how the thread is started, and what
-//! it is told about time and memory.
+//! `watch_list.rs` knows which pools the janitor watches, and has the loop of the thread: all the logic that threads
+//! could race in, without a clock, so that the models run it. `worker.rs` has the rest: the watch list of the process,
+//! the start of the thread, time, and memory pressure.
 
 mod fork;
 pub(crate) mod hook;
@@ -47,6 +45,6 @@ mod trace;
 mod trim;
 pub(crate) mod worker;
 
-/// In the models, which have several janitors, and no clock.
+// The models have several janitors, and no clock.
 #[cfg(repool_loom)]
 pub(crate) use crate::models::janitor::{self as worker, hook};

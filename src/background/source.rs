@@ -1,5 +1,4 @@
-//! Where the janitor asks how short memory is: a source that the program has installed
-//! (`pressure.rs`), else the system.
+//! The source of the pressure level for the janitor: one that the program has installed (`pressure.rs`), or the system.
 
 #![cfg(not(repool_loom))]
 
@@ -7,24 +6,24 @@ use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Timeout};
 use crate::sys::memory::{Level, Memory};
 
-/// Something that knows the level.
+/// A function that returns the level.
 pub(crate) type Source = Arc<dyn Fn() -> Level + Send + Sync>;
 
-/// `None`: the system.
+/// The installed source; `None` for the system.
 static INSTALLED: Mutex<Option<Source>> = Mutex::new(None);
 
-/// Replaces the source.
+/// Installs a source, or the system with `None`.
 pub(crate) fn install(source: Option<Source>) {
     if let Some(mut installed) = INSTALLED.lock_bounded(Timeout::Long) {
         let before = std::mem::replace(&mut *installed, source);
         drop(installed);
-        drop(before); // user code, so after the lock
+        drop(before); // runs user code, so after the lock is released
     }
 }
 
-/// What the source says now. User code may run: nothing may be held.
+/// The present level. Runs user code: the caller must not hold a lock.
 pub(super) fn level() -> Level {
-    // A clone, so that the source runs after the lock.
+    // Cloned, so that the source runs without the lock.
     let installed = INSTALLED
         .lock_bounded(Timeout::Long)
         .and_then(|installed| installed.clone());

@@ -1,9 +1,9 @@
-//! Events for the `tracing` facade (feature `tracing`): what passes dropped, what limits refused since the
-//! pass before, a janitor that starts and ends. All of them are at the level DEBUG.
+//! Events for the `tracing` facade (feature `tracing`): what a pass dropped, what limits refused since the last pass,
+//! and the start and end of the janitor. All events have the level DEBUG.
 //!
-//! A pass is the only place that emits; gets and drops do not. Subscribers are user code: they run with nothing
-//! of this crate locked and outside of critical sections, after the pass, and a panic of theirs is dropped.
-//! `trace_off.rs` has the same functions for builds without the feature.
+//! Only passes and the janitor emit events; gets and drops do not. Subscribers are user code. They run after the pass,
+//! outside critical sections and without a lock of this crate, and their panics are swallowed. `trace_off.rs` stands in
+//! for this file in builds without the feature.
 
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
@@ -19,9 +19,9 @@ pub(super) fn janitor_ended() {
     let _ = catch_panic(|| debug!(target: "repool::janitor", "janitor ended"));
 }
 
-/// After a pass over this pool.
+/// Reports a pass over this pool.
 pub(super) fn passed(core: &Core, level: Level, trimmed: Trimmed) {
-    // Also while no subscriber listens, so that one that comes later is not told old news.
+    // Read even without a subscriber, so that a later subscriber does not get old counts.
     let (full, budget) = core.counters.refused_since_pass();
     if trimmed.objects == 0 && full == 0 && budget == 0 {
         return;

@@ -1,4 +1,4 @@
-//! What stands in for `trace.rs` without the feature `tracing`, and in the models: nothing.
+//! Stands in for `trace.rs` in builds without the feature `tracing`, and in the models: it emits nothing.
 
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;

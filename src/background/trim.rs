@@ -1,24 +1,22 @@
-//! The pass: what a pool gives back, as a pure function of its state.
+//! The pass: decides what a pool gives back, from the state of its caches and its depot alone.
 //!
-//! There is no clock in here. The caller of [`pass`] decides how long an *interval*, the time
-//! between two passes, is.
+//! There is no clock here. The caller of [`pass`] decides how long an *interval*, the time between two passes, is.
 //!
-//! 1. A cache whose owner did nothing since the last pass is emptied, without its owner running:
-//!    its objects go to the depot's cold end. They were not needed in the interval that ends.
-//! 2. A cache whose owner is at work is looked at as well: what it holds is set aside, and what is
-//!    still there at the next pass was not needed either, and goes the same way. The
-//!    owner takes back what it needs, one object at a time.
-//! 3. The depot knows the fewest objects it held since the last pass, its low-water mark. What was
-//!    below the mark in this interval *and* in the one before was not needed in either: it is
-//!    taken off the cold end, and dropped outside every lock.
+//! 1. A cache whose owner has done nothing since the last pass is drained. Its objects were not needed in the interval
+//!    that ends, and go to the cold end of the depot. The owner does not have to run for that.
+//! 2. The cache of an active owner is aged: its objects become old. The owner takes back those that it needs, one at a
+//!    time. Those that are still old at the next pass were not needed either, and go to the cold end of the depot.
+//! 3. The depot tracks its low-water mark, the fewest objects that it has held since the last pass. The objects below
+//!    the mark in this interval *and* in the previous one were not needed in either. The pass takes that many off the
+//!    cold end, and drops them without a lock.
 //!
-//! The rule of step 3 is the working-set rule of the Solaris slab allocator's depot
-//! (`kmem_depot_ws_reap`; Bonwick and Adams, 2001): `min(previous low, this low)`.
+//! Step 3 is the working-set rule of the depot of the Solaris slab allocator (`kmem_depot_ws_reap`; Bonwick and Adams,
+//! 2001): `min(previous low, this low)`.
 //!
-//! One pass is one heavy fence, however many caches there are, and passes over many small pools share
-//! theirs ([`visit_all`]).
+//! One pass issues one heavy fence, however many caches there are. Passes over many small pools share fences
+//! ([`visit_all`]).
 //!
-//! Under pressure (`sys/memory.rs`) a pass looks at one interval only, or takes everything.
+//! Under memory pressure (`sys/memory.rs`) a pass considers one interval only, or takes everything.
 
 use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
@@ -28,14 +26,14 @@ use crate::sync::{Ordering, Timeout};
 use crate::sys::fence;
 use crate::sys::memory::Level;
 
-/// How many gates passes that go together may shut at once, but for those of the last pool.
+/// How many gates the passes that share a fence may shut. The last of these pools may exceed it.
 pub(super) const GATES: usize = 64;
 
-/// Runs one pass: what it dropped, and whether the pool is quiescent. User code (destructors) runs at the
-/// end, with nothing held.
+/// Runs one pass. Returns what it has dropped, and whether the pool is quiescent. Runs user code (destructors) at the
+/// end, without a lock.
 ///
-/// A pool is quiescent when the depot has no more than is to stay, and every cache was found unused and empty and
-/// was left without room, so that its owner's next return takes the slow path.
+/// A pool is quiescent if the depot holds at most `min_idle` objects, and the pass has found every cache unused, and
+/// has left it empty and without room. Its owner's next return takes the slow path then.
 pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     let mut pass = [Some(Pass::begin(core, level))];
     visit_all(&mut pass);
@@ -43,12 +41,11 @@ pub(super) fn pass(core: &Core, level: Level) -> (Trimmed, bool) {
     pass.map(Pass::finish).unwrap_or_default()
 }
 
-/// Looks at the caches and the depots of many pools, and decides what goes. No user code. `None`: a pool
-/// whose pass could not begin.
+/// Visits the caches and the depots of many pools, and decides what each pass drops. Runs no user code. `None` stands
+/// for a pass that has panicked.
 ///
-/// One heavy fence serves as many pools as have some dozens of caches together: while other threads of the
-/// process run, it costs microseconds, several times the rest of a pass over a small pool. Returns how many
-/// fences it took.
+/// Pools share a heavy fence until they have shut some dozens of gates. While other threads of the process run, a fence
+/// costs microseconds, which is several times the rest of a pass over a small pool. Returns the number of fences.
 pub(super) fn visit_all(passes: &mut [Option<Pass<'_>>]) -> usize {
     let mut rest = passes;
     let mut fences = 0;
@@ -70,28 +67,29 @@ pub(super) fn visit_all(passes: &mut [Option<Pass<'_>>]) -> usize {
     fences
 }
 
-/// A pass, step by step.
+/// A pass in progress.
 #[derive(Debug)]
 pub(super) struct Pass<'a> {
     core: &'a Core,
     level: Level,
+    /// Whether the pool's own hook has to run at the next pass.
     more_to_come: bool,
-    /// Whether everything goes but what is to stay, needed or not.
+    /// Whether the pass drops everything but `min_idle` objects.
     all: bool,
     visit: Option<Visit<'a>>,
-    /// What the caches did not need.
+    /// The objects that the caches did not need.
     unneeded: Batch,
-    /// How many objects they keep.
+    /// The number of objects that the caches keep.
     left: usize,
-    /// Whether all of them were unused, and the depot could be looked at.
+    /// Whether all caches were unused, and the depot could be locked.
     unused: bool,
     dropping: Batch,
-    /// Objects and bytes of it that are trimmed. The rest is what the depot refused.
+    /// The objects and bytes of `dropping` that count as trimmed. The depot has refused the others.
     trimmed: (usize, usize),
 }
 
 impl<'a> Pass<'a> {
-    /// User code runs.
+    /// Begins a pass. Runs user code.
     pub(super) fn begin(core: &'a Core, level: Level) -> Self {
         core.sample_peaks();
         let more_to_come = core.on_pass();
@@ -111,7 +109,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Begins the visit; how many gates are shut. A heavy fence comes next.
+    /// Begins the visit, and returns how many gates it has shut. The caller issues a heavy fence next.
     fn shut_gates(&mut self) -> usize {
         if !self.all {
             self.visit = self.core.begin_visit_to_all();
@@ -119,7 +117,7 @@ impl<'a> Pass<'a> {
         self.visit.as_ref().map_or(0, |visit| visit.gates)
     }
 
-    /// Steps 1 and 2, and the end of the visit.
+    /// Steps 1 and 2: the second half of the visit.
     fn gather(&mut self, passed: bool) {
         let Some(visit) = self.visit.take() else {
             return;
@@ -139,7 +137,7 @@ impl<'a> Pass<'a> {
         self.unused = unused && !missed;
     }
 
-    /// Step 3: what is to be dropped.
+    /// Step 3: decides what to drop.
     fn decide(&mut self) {
         if self.all {
             self.all_but_min_idle();
@@ -149,7 +147,7 @@ impl<'a> Pass<'a> {
         self.core.depot.shrink();
     }
 
-    /// Everything but what is to stay.
+    /// Takes everything but `min_idle` objects.
     fn all_but_min_idle(&mut self) {
         let core = self.core;
         let (mut all, emptied) = core.empty(false);
@@ -166,7 +164,7 @@ impl<'a> Pass<'a> {
         let core = self.core;
         let idle = self.left + self.unneeded.len + core.depot.objects();
         let mut spare = idle.saturating_sub(core.limits.min_idle());
-        // The surplus first: it is older than what comes in now.
+        // The surplus first, since it is older than what comes in now.
         let intervals = if self.level == Level::Normal { 2 } else { 1 };
         let surplus = core.depot.surplus(intervals);
         let mut trimmed = take_cold(core, surplus.unwrap_or(0).min(spare));
@@ -174,7 +172,7 @@ impl<'a> Pass<'a> {
         let (came_in, refused) = give_to_depot(core, self.unneeded.take());
         self.unused &= surplus.is_some() && core.depot.end_interval(came_in).is_some();
         if intervals == 1 {
-            // One interval is known of these as well.
+            // These were not needed for one interval either.
             if let Some(surplus) = core.depot.uncount_unneeded(came_in) {
                 trimmed.append(take_cold(core, surplus.min(spare)));
             }
@@ -184,7 +182,7 @@ impl<'a> Pass<'a> {
         self.dropping = trimmed;
     }
 
-    /// Drops what has to go. User code runs.
+    /// Drops the objects. Runs user code.
     pub(super) fn finish(mut self) -> (Trimmed, bool) {
         let core = self.core;
         let idle = core.depot.objects();
@@ -202,8 +200,8 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Whether pools that share a limit with this one were refused more often, since the last pass, than this one
-/// took an object back: then what it keeps is colder than what they had to drop.
+/// Whether, since the last pass, the pools that share a limit with this one had more returns refused than this one took
+/// back. Then the objects that this pool keeps are colder than those that the others had to drop.
 fn others_want_the_room(core: &Core) -> bool {
     let wanted = core.limits.wanted_by_others();
     let returned = core.returned();
@@ -211,8 +209,8 @@ fn others_want_the_room(core: &Core) -> bool {
     wanted > returned.wrapping_sub(before)
 }
 
-/// Gives what came from the caches to the depot's cold end, list by list. How many arrived, and
-/// what the depot refused, which is to be dropped.
+/// Moves what came from the caches to the depot's cold end, list by list. Returns how many objects arrived, and those
+/// that the depot has refused.
 fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     let mut came_in = 0;
     let mut dropping = Batch::EMPTY;
@@ -228,7 +226,7 @@ fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     (came_in, dropping)
 }
 
-/// Step 3: takes this many of the coldest.
+/// Takes this many of the coldest objects.
 fn take_cold(core: &Core, mut count: usize) -> Batch {
     let mut cold = Batch::EMPTY;
     while let Some(batch) = core.depot.take_cold(count) {

@@ -1,16 +1,16 @@
-//! Who watches which pool, and what the janitor does from one sleep to the next.
+//! The watch list: the pools that the janitor watches, and the loop of the janitor's thread.
 //!
-//! The models run this as it ships, in a world without time: there, whatever may become due is
-//! due. What keeps a pool from being forgotten:
+//! The models run this code as it ships, in a world without time: what may become due is due there. These rules keep a
+//! pool from being forgotten:
 //!
-//! - A thread that finds a pool unwatched enters it, marks it as watched, and unlocks the watch list;
-//!   only then it wakes the janitor ([`watch`]).
-//! - The janitor marks a pool as unwatched *before* a pass looks ([`janitor_passes`]), and leaves
-//!   the pool alone only if the pass found it quiescent *and* no thread has told it otherwise since
-//!   ([`record_pass`]). It decides to sleep by what is entered ([`next_step`]), and a call that comes after
-//!   that leaves a token, with which the sleep ends at once.
-//! - A pool says that it is closed before its entry is taken out (`Core::close`). An entry that is made
-//!   after that, by a late return, wakes the thread, which finds the pool closed.
+//! - A thread that finds a pool unwatched puts it on the list, marks it as watched, unlocks the list, and then wakes
+//!   the janitor ([`watch`]).
+//! - The janitor marks a pool as unwatched *before* a pass looks at the caches ([`janitor_passes`]). It stops watching
+//!   the pool only if the pass found it quiescent *and* no thread has marked it as watched since ([`record_pass`]). It
+//!   decides by the list whether to sleep ([`next_step`]). A thread that calls [`watch`] after that decision leaves a
+//!   park token, which ends the sleep at once.
+//! - A pool is marked as closed before its entry is removed (`slow::close`). If a late return adds an entry after that,
+//!   it also wakes the janitor, which finds the pool closed.
 
 use super::trim::{self, Pass};
 use super::{hook, trace};
@@ -25,21 +25,21 @@ use crate::sys::generation::generation;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between two passes over one pool at high pressure, at most.
+/// The longest time between two passes over a pool while memory pressure is critical.
 const CRITICAL_PAUSE: Duration = Duration::from_millis(100);
-/// How often the pressure is looked at while anything is idle.
+/// The time between two reads of the pressure level while anything is idle.
 const PRESSURE_POLL: Duration = Duration::from_secs(1);
-/// Between two tries to empty a pool that is gone. Its owner is inside for some instructions, unless
-/// it has lost the processor there, or a signal handler runs.
+/// The time between two tries to empty a pool that is gone. An owner is inside its cache for some instructions,
+/// unless it is descheduled there, or a signal handler runs.
 const FINISH_PAUSE: Duration = Duration::from_millis(100);
-/// This many tries come at that interval, later ones more rarely.
+/// After this many tries, the next ones come at longer intervals.
 const FINISH_SOON: u32 = 100;
 const FINISH_RARELY: Duration = Duration::from_secs(5);
-/// After this many tries, a quarter of an hour, what is left is up to the end of the owner's thread.
+/// After this many tries, which take a quarter of an hour, the objects stay until the owner's thread ends.
 const FINISH_TRIES: u32 = 300;
-/// Pools whose passes go step by step together.
+/// The most pools whose passes run step by step at once.
 const PASSES_AT_ONCE: usize = 64;
-/// How soon to look again when the watch list could not be locked.
+/// The time until the next try if the watch list could not be locked.
 const AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) static PASSES: StatUsize = StatUsize::new(0);
@@ -47,12 +47,12 @@ pub(super) static WAKE_UPS: StatUsize = StatUsize::new(0);
 
 #[derive(Debug)]
 pub(crate) struct WatchList {
-    /// By the core's address.
+    /// The pools, by the address of their core.
     pub(super) pools: BTreeMap<usize, Entry>,
-    /// Pools that are gone and could not be emptied.
+    /// The pools that are gone and could not be emptied yet.
     closing: Vec<Closing>,
     thread: Option<Thread>,
-    /// The generation that `thread` lives in.
+    /// The fork generation that `thread` belongs to.
     generation: usize,
 }
 
@@ -60,14 +60,14 @@ pub(crate) struct WatchList {
 pub(super) struct Entry {
     pub(super) core: WeakCore,
     interval: Duration,
-    /// When its pass is due at the usual pace; `None`: quiescent, and left alone.
+    /// When the next pass is due at normal pressure; `None`: quiescent, and not watched.
     pub(super) due: Option<Instant>,
-    /// When its last pass ended.
+    /// When the last pass ended.
     passed: Option<Instant>,
 }
 
 impl Entry {
-    /// When its pass is due at this level of pressure.
+    /// When the next pass is due at this level of pressure.
     fn due_at(&self, level: Level, now: Instant) -> Option<Instant> {
         let due = self.due?;
         let sooner = match level {
@@ -76,7 +76,7 @@ impl Entry {
             Level::Elevated => due
                 .checked_sub(self.interval - self.interval / 4)
                 .unwrap_or(now),
-            // At once, and then as often as makes sense.
+            // At once, and then at short intervals.
             Level::Critical => {
                 let pause = (self.interval / 4).min(CRITICAL_PAUSE);
                 self.passed.map_or(now, |passed| passed + pause)
@@ -90,7 +90,7 @@ impl Entry {
 #[derive(Debug)]
 struct Closing {
     core: WeakCore,
-    /// The owner is none of another generation's threads.
+    /// The fork generation: an owner of another one does not exist in this process.
     generation: usize,
     tries: u32,
     due: Instant,
@@ -110,44 +110,43 @@ impl WatchList {
         self.thread.is_some() && self.generation == generation()
     }
 
-    /// Pools that have had an idle object and are still there.
+    /// The number of pools that have had an idle object and still exist.
     pub(crate) fn pools(&self) -> usize {
         self.pools.len()
     }
 
-    /// The thread, to be woken with nothing held.
+    /// The janitor's thread. The caller unlocks the list before it wakes the thread.
     pub(super) fn thread(&self) -> Option<Thread> {
         self.thread.clone().filter(|_| self.running())
     }
 }
 
-// ---------------------------------------------------------------- what pools say
+// ---------------------------------------------------------------- called by pools
 
-/// What a call for the janitor came to.
+/// The outcome of [`watch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
     /// The janitor watches the pool, or the pool is closed.
-    Started,
-    /// There is no thread, and none can be started.
+    Done,
+    /// There is no thread, and none could be started.
     NoThread,
-    /// The watch list was locked for the whole of a long wait.
+    /// The list could not be locked before the timeout.
     Locked,
 }
 
-/// An object became idle in a pool that is not watched: the janitor watches it from now on. `start` is
-/// asked for a thread if there is none.
+/// Puts a pool on the list, because an object has become idle in it. Calls `start` if there is no thread.
 pub(crate) fn watch(
     watch_list: &Mutex<WatchList>,
     core: &Core,
     interval: Duration,
     start: impl FnOnce() -> Option<Thread>,
 ) -> Watch {
-    // Long: if this call is lost, the pool may keep what is idle for as long as it is not used.
+    // Long: if this call fails, an unused pool may keep its idle objects.
     let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
         return Watch::Locked;
     };
     if core.is_closed() {
-        return Watch::Started; // no thread for what would be found gone
+        return Watch::Done; // do not start a thread for a closed pool
     }
     if !entered.running() {
         let Some(thread) = start() else {
@@ -171,13 +170,13 @@ pub(crate) fn watch(
     if let Some(thread) = thread {
         thread.unpark(); // mutant: drop-wake-for-pool
     }
-    Watch::Started
+    Watch::Done
 }
 
-/// The pool is gone.
+/// Removes a pool that is gone. Wakes the janitor if it was the last one, so that the thread ends.
 pub(crate) fn unwatch(watch_list: &Mutex<WatchList>, core: &Core) {
     let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
-        return; // the janitor finds it closed, when it is called next
+        return; // the janitor finds the pool closed when it next wakes up
     };
     let entry = entered.pools.remove(&core.address().addr());
     let last = entered.pools.is_empty() && entry.is_some();
@@ -189,9 +188,8 @@ pub(crate) fn unwatch(watch_list: &Mutex<WatchList>, core: &Core) {
     }
 }
 
-/// The pool is gone, and a cache could not be emptied because its owner was inside: the janitor tries
-/// again. `start` is asked for a thread if there is none; without one, the objects stay until the
-/// owner's thread ends, or a thread can be started.
+/// Lets the janitor empty a pool that is gone, but has a cache whose owner was inside. Calls `start` if there is no
+/// thread. If none can be started, the objects stay until the owner's thread ends, or a later call starts one.
 pub(crate) fn finish_later(
     watch_list: &Mutex<WatchList>,
     core: &Core,
@@ -219,9 +217,9 @@ pub(crate) fn finish_later(
 
 // ---------------------------------------------------------------- the thread
 
-/// The thread's life, until the last pool has gone.
+/// The loop of the janitor's thread, until the last pool is gone.
 pub(crate) fn run(watch_list: &Mutex<WatchList>, level: impl Fn() -> Level) {
-    // Should this thread end by a panic, all the same: another one can be started.
+    // In case this thread ends by a panic, so that another one can be started.
     let _leaving = UnwatchAllOnPanic(watch_list);
     trace::janitor_started();
     loop {
@@ -237,6 +235,7 @@ pub(crate) fn run(watch_list: &Mutex<WatchList>, level: impl Fn() -> Level) {
     trace::janitor_ended();
 }
 
+/// Marks all pools as unwatched if the janitor's thread unwinds.
 struct UnwatchAllOnPanic<'a>(&'a Mutex<WatchList>);
 
 impl Drop for UnwatchAllOnPanic<'_> {
@@ -254,13 +253,14 @@ impl Drop for UnwatchAllOnPanic<'_> {
     }
 }
 
+/// What the janitor does next.
 enum Next {
     Sleep,
     SleepUntil(Instant),
     End,
 }
 
-/// Runs the passes that are due.
+/// Runs the passes that are due, and decides what to do next.
 fn run_due_passes(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     let now = Instant::now();
     let Some(due) = take_due(watch_list, now, level) else {
@@ -275,7 +275,7 @@ fn run_due_passes(watch_list: &Mutex<WatchList>, level: Level) -> Next {
                 }
             }
         }
-        // Freeing a core runs destructors of the user's closures.
+        // The last reference to a core may run the destructors of the user's closures.
         for core in due {
             let _ = catch_panic(|| drop(core));
         }
@@ -284,7 +284,7 @@ fn run_due_passes(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     next_step(watch_list, level)
 }
 
-/// Tries to empty the pools that are gone and still hold something.
+/// Tries again to empty the pools that are gone.
 fn finish(watch_list: &Mutex<WatchList>) {
     let now = Instant::now();
     let Some(mut entered) = watch_list.lock_bounded(Timeout::Long) else {
@@ -301,7 +301,7 @@ fn finish(watch_list: &Mutex<WatchList>) {
             left.push(closing);
             continue;
         }
-        // User code; should it panic, the next try goes on where it stopped.
+        // Runs user code. If it panics, the next try continues where this one stopped.
         let finished = catch_panic(|| closing.core.finish_closing()).unwrap_or(false);
         closing.tries += 1;
         if finished || closing.tries >= FINISH_TRIES || closing.generation != generation() {
@@ -321,8 +321,8 @@ fn finish(watch_list: &Mutex<WatchList>) {
     }
 }
 
-/// The pools whose pass is due. A tenth of an interval early is due as well, so that pools tick
-/// together.
+/// The pools whose pass is due. A pass that is early by a tenth of its interval counts as due, so that passes of
+/// several pools coincide.
 fn take_due(
     watch_list: &Mutex<WatchList>,
     now: Instant,
@@ -351,51 +351,51 @@ fn take_due(
     Some(due)
 }
 
-/// Enters how a pass went: a quiescent pool is left alone, unless a return has called since.
+/// Records the outcome of a pass: a quiescent pool is no longer watched, unless a return has marked it since.
 fn record_pass(mut entered: MutexGuard<'_, WatchList>, core: &Core, interval: Duration, quiescent: bool) {
     let Some(entry) = entered.pools.get_mut(&core.address().addr()) else {
-        return; // gone meanwhile
+        return; // the pool is gone
     };
     let mut quiescent = quiescent;
-    // Said under this lock, after the pass began.
+    // A mark since the pass began was set under this lock.
     quiescent &= !core.is_watched(); // mutant: drop-called-since
     let now = Instant::now();
     entry.passed = Some(now);
     entry.due = (!quiescent).then(|| now + interval);
 }
 
-/// One pass over each of these pools, whatever the destructors do; which of them are quiescent now, and may be
-/// left alone.
+/// Runs one pass over each of these pools, even if destructors panic. Returns which of them are quiescent, so that they
+/// need not be watched.
 ///
-/// The janitor marks a pool as unwatched *before* the pass looks at the caches. A return that came
-/// before the look was seen, and the pool is not quiescent. One that comes after it passes the gate that
-/// the look has opened again (Release, Acquire), or the depot's lock, and so sees the mark,
-/// and calls for the janitor.
+/// The janitor marks a pool as unwatched *before* the pass looks at the caches. If a return comes before the pass
+/// looks, the pass sees it, and the pool is not quiescent. If the return comes later, it passes the gate that the
+/// pass has opened again (Release, Acquire), or the depot's lock. So it sees that the pool is unwatched, and calls
+/// [`watch`].
 pub(crate) fn janitor_passes<'a>(cores: impl Iterator<Item = &'a Core>, level: Level) -> Vec<bool> {
     let begin = |core: &'a Core| {
         PASSES.fetch_add(1, Ordering::Relaxed);
         core.set_watched(false); // mutant: drop-say-unwatched
-        // User code may panic: better to come once too often.
-        let again = RewatchOnDrop(core);
-        (again, catch_panic(|| Pass::begin(core, level)))
+        // User code may panic. Then the pool stays watched.
+        let rewatch = RewatchOnDrop(core);
+        (rewatch, catch_panic(|| Pass::begin(core, level)))
     };
-    let (again, mut passes): (Vec<_>, Vec<_>) = cores.map(begin).unzip();
+    let (rewatch, mut passes): (Vec<_>, Vec<_>) = cores.map(begin).unzip();
     trim::visit_all(&mut passes);
-    let finish = |(again, pass): (RewatchOnDrop<'_>, Option<Pass<'_>>)| {
+    let finish = |(rewatch, pass): (RewatchOnDrop<'_>, Option<Pass<'_>>)| {
         let (trimmed, quiescent) = pass
             .and_then(|pass| catch_panic(|| pass.finish()))
             .unwrap_or_default();
         hook::add(trimmed);
-        trace::passed(again.0, level, trimmed);
+        trace::passed(rewatch.0, level, trimmed);
         if quiescent {
-            std::mem::forget(again);
+            std::mem::forget(rewatch);
         }
         quiescent
     };
-    again.into_iter().zip(passes).map(finish).collect()
+    rewatch.into_iter().zip(passes).map(finish).collect()
 }
 
-/// Watches the pool again when dropped.
+/// Marks the pool as watched on drop.
 struct RewatchOnDrop<'a>(&'a Core);
 
 impl Drop for RewatchOnDrop<'_> {
@@ -404,14 +404,14 @@ impl Drop for RewatchOnDrop<'_> {
     }
 }
 
-/// What to do until something calls.
+/// Decides whether the janitor sleeps, and until when.
 fn next_step(watch_list: &Mutex<WatchList>, level: Level) -> Next {
     let now = Instant::now();
     let Some(mut watch_list) = watch_list.lock_bounded(Timeout::Long) else {
         return Next::SleepUntil(now + AGAIN);
     };
     if watch_list.pools.is_empty() && watch_list.closing.is_empty() {
-        // Under the lock: the next call starts another one.
+        // Under the lock, so that the next call of `watch` starts another thread.
         watch_list.thread = None; // mutant: drop-say-end
         return Next::End;
     }

@@ -1,4 +1,5 @@
-//! The process's janitor: its one watch list, the thread, and what the thread is told about time and memory.
+//! The janitor of the process: its watch list, the start of the thread, and the passes of returning threads without
+//! one.
 
 #![cfg(not(repool_loom))]
 
@@ -17,69 +18,68 @@ use std::time::Duration;
 
 /// The default time between two passes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
-/// How long to go without a janitor before the next try to start one.
+/// The time until the next try to start the thread.
 const RETRY: Duration = Duration::from_secs(1);
 
 static FIRST: Mutex<WatchList> = Mutex::new(WatchList::new());
-/// Null, or what is used instead of [`FIRST`].
+/// The list that is used in place of [`FIRST`]; null for none.
 static REPLACEMENT: AtomicPtr<Mutex<WatchList>> = AtomicPtr::new(ptr::null_mut());
-/// The generation in which a call for the janitor last got at the watch list. Relaxed: a hint.
+/// The fork generation in which a thread has last locked the list. Relaxed: a hint.
 static LOCKED_IN: AtomicUsize = AtomicUsize::new(1);
 static START_FAILED: Timer = Timer::new();
 
-/// Who watches which pool, in this process.
+/// The watch list of this process.
 pub(super) fn watch_list() -> &'static Mutex<WatchList> {
     // Acquire: pairs with the Release in `replace`.
     let replacement = REPLACEMENT.load(Ordering::Acquire);
     if replacement.is_null() {
         &FIRST
     } else {
-        // SAFETY: from a box, and never freed.
+        // SAFETY: from a box that is never freed.
         unsafe { &*replacement }
     }
 }
 
-/// Leaves a watch list to the thread that had locked it when this process was forked, and that does not exist
-/// in this process. Its entries, and so the memory of the pools in it, leak.
+/// Replaces a list that is locked for good, because its holder was lost in the fork. Its entries leak, and with them
+/// the memory of their pools.
 fn replace(dead: &'static Mutex<WatchList>) {
     let before = REPLACEMENT.load(Ordering::Relaxed);
     if !ptr::eq(watch_list(), dead) {
-        return; // another thread did
+        return; // another thread has replaced it
     }
     let fresh = Box::into_raw(Box::new(Mutex::new(WatchList::new())));
     // Release: pairs with the Acquire in `watch_list`.
     let set = REPLACEMENT.compare_exchange(before, fresh, Ordering::Release, Ordering::Relaxed);
     if set.is_err() {
-        // SAFETY: made above, and not shared yet.
+        // SAFETY: from `into_raw` above, and not shared.
         drop(unsafe { Box::from_raw(fresh) });
     }
 }
 
-/// What the janitor has done in this process, from [`janitor_stats`].
+/// The statistics of the janitor in this process, from [`janitor_stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JanitorStats {
-    /// Whether the thread runs.
+    /// Whether the thread is running.
     pub running: bool,
-    /// Passes by the janitor, or by returning threads in its place, over all pools. A pass that the
-    /// program runs ([`Pool::trim`](crate::Pool::trim)) does not count.
+    /// The number of passes over all pools, by the janitor, or by returning threads if there is no janitor. Passes that
+    /// the program runs ([`Pool::trim`](crate::Pool::trim)) do not count.
     pub passes: u64,
-    /// Times the thread woke up. It sleeps on while every pool is quiescent.
+    /// How often the thread has woken up. It stays asleep while no pool with automatic trimming has idle objects.
     pub wake_ups: u64,
-    /// Pools with automatic trimming that have had an idle object and still exist.
+    /// The number of pools with automatic trimming that have had an idle object and still exist.
     pub pools: u64,
 }
 
-/// What the background thread that trims pools has done so far.
+/// The statistics of the janitor, the background thread that trims pools.
 ///
-/// It takes one lock, which the janitor holds for microseconds at a time; if it cannot be taken within
-/// some tenths of a second, `running` and `pools` read false and 0.
+/// The call takes one lock, which the janitor holds for microseconds at a time. If the lock cannot be taken within some
+/// tenths of a second, `running` is `false` and `pools` is 0.
 ///
-/// A forked child starts with the parent's counts and without the thread; its first return on a slow
-/// path starts one of its own. That is each thread's next return after a `fork` by the C library. A
-/// child by the bare `clone` system call is recognised as well (Linux 4.14), but its returns to a
-/// cache that still has room are not slow: it is trimmed from the first one that is, or from
-/// [`Pool::stats`](crate::Pool::stats) on.
+/// A forked child starts with the counts of its parent and without the thread. Its first return on a slow path starts
+/// one. After a `fork` of the C library, each thread's next return is such a return. A child of the bare `clone` system
+/// call is detected as well (Linux 4.14), but returns to a cache that has room are not slow there: the child is trimmed
+/// once a return is slow, or once it calls [`Pool::stats`](crate::Pool::stats).
 ///
 /// # Examples
 /// ```
@@ -100,7 +100,7 @@ pub fn janitor_stats() -> JanitorStats {
     }
 }
 
-/// An object became idle in a pool that is not watched.
+/// Makes the janitor watch a pool in which an object has become idle. Without a janitor, runs a pass if one is due.
 #[cold]
 pub(crate) fn watch_slow(core: &Core) {
     let Some(interval) = core.interval() else {
@@ -111,40 +111,40 @@ pub(crate) fn watch_slow(core: &Core) {
     }
 }
 
-/// Calls for the janitor; `false` if there is none.
+/// Makes the janitor watch a pool. `false` if there is no janitor.
 fn try_watch(core: &Core, interval: Duration) -> bool {
     let call = |at| watch_list::watch(at, core, interval, || start(at));
     let first = watch_list();
     let mut called = call(first);
-    // Had a thread of this process got at it before, its holder would be one as well.
+    // If a thread of this process has locked the list before, its present holder is a thread of this process as well.
     if called == Watch::Locked && LOCKED_IN.load(Ordering::Relaxed) != generation() {
         replace(first);
         called = call(watch_list());
     }
-    if called == Watch::Started {
+    if called == Watch::Done {
         LOCKED_IN.store(generation(), Ordering::Relaxed);
     }
-    // Locked: the next return on a slow path calls again.
+    // If the list is locked, the next return on a slow path tries again.
     called != Watch::NoThread
 }
 
-/// The pool is gone.
+/// Tells the janitor that the pool is gone.
 pub(crate) fn unwatch(core: &Core) {
     if core.interval().is_some() {
         watch_list::unwatch(watch_list(), core);
     }
 }
 
-/// The pool is gone, and [`Core::finish_closing`] is to be called until it says that all is empty.
+/// Tells the janitor to call [`Core::finish_closing`] until the pool, which is gone, is empty.
 pub(crate) fn finish_later(core: &Core) {
-    // Without a janitor there are no caches (but under Miri, where the owner empties its own).
+    // Without a janitor there are no caches, except under Miri, where the owners drain them.
     if janitor_is_possible() {
         let watch_list = watch_list();
         watch_list::finish_later(watch_list, core, || start(watch_list));
     }
 }
 
-/// Wakes the janitor: the level of memory pressure may have changed.
+/// Wakes the janitor, because the level of memory pressure may have changed.
 pub(crate) fn wake() {
     let thread = watch_list()
         .lock_bounded(Timeout::Short)
@@ -154,7 +154,7 @@ pub(crate) fn wake() {
     }
 }
 
-/// Without a janitor, the returning thread runs the pass when it is due.
+/// Runs a pass on the returning thread if one is due, because there is no janitor.
 fn pass_if_due(core: &Core, interval: Duration) {
     if !core.pass_timer.is_due(interval) {
         return;
@@ -168,21 +168,20 @@ fn pass_if_due(core: &Core, interval: Duration) {
         quiescent
     };
     let quiescent = catch_panic(|| hook::once_for(pass));
-    // While this pass had objects in its hands, a janitor that another thread could start may have
-    // found the pool quiescent.
+    // While this pass held objects, a janitor that another thread has started may have found the pool quiescent.
     if quiescent != Some(true) && janitor_is_possible() && !core.is_watched() {
         let _ = try_watch(core, interval);
     }
 }
 
-/// Starts the thread, under the watch list's lock.
+/// Starts the thread. The caller holds the lock of the watch list.
 fn start(watch_list: &'static Mutex<WatchList>) -> Option<Thread> {
     if START_FAILED.is_within(RETRY) {
         return None;
     }
     #[cfg(all(unix, not(miri)))]
     super::fork::install();
-    // Under the watch list's lock, which a forking thread takes first.
+    // These initialize a `OnceLock`. A forking thread takes the lock of the watch list first, so it waits for that.
     let _ = Memory::system();
     timer::prepare();
     let run = || watch_list::run(watch_list, source::level);
@@ -203,7 +202,7 @@ mod tests {
     use crate::thread::local;
     use std::time::{Duration, Instant};
 
-    /// One test at a time: one of them keeps the watch list locked.
+    /// Runs one test at a time: one of them keeps the watch list locked.
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     fn alone() -> std::sync::MutexGuard<'static, ()> {
@@ -212,8 +211,8 @@ mod tests {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// An owner is held up inside its cache for as long as closing has timeout, and more. (It is
-    /// this thread, which only looks as if it were inside.)
+    /// An owner stays inside its cache until closing times out, and longer. (The owner is this thread, whose cache only
+    /// looks as if it were inside.)
     #[test]
     fn what_closing_could_not_reach_goes_when_the_owner_has_left() {
         let _alone = alone();
@@ -255,9 +254,9 @@ mod tests {
             .trim_every(Duration::from_millis(10))
             .build();
         drop(pool.get());
-        // The forking thread cannot have it, so the child finds it locked for good.
+        // The forking thread cannot take the lock, so the child finds it locked for good.
         let locked = watch_list().lock_bounded(Timeout::Long).expect("not dead");
-        // SAFETY: the child uses pools, threads and the allocator only, and leaves by `_exit`.
+        // SAFETY: the child uses only pools, threads and the allocator, and ends by `_exit`.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let start = Instant::now();
@@ -272,7 +271,7 @@ mod tests {
         }
         drop(locked);
         let mut status = 0;
-        // SAFETY: our own child; `status` is valid.
+        // SAFETY: the process is a child of this one, and `status` is valid for writes.
         unsafe { libc::waitpid(child, &raw mut status, 0) };
         assert_eq!(status, 0);
     }
