@@ -1,4 +1,4 @@
-//! A thread ends: the objects in its caches go to the depots of their pools.
+//! The exit of a thread from a pool: the objects in its cache go to the depot.
 
 use crate::background::manual::ensure_watched;
 use crate::raw::node::{Batch, End};
@@ -6,8 +6,8 @@ use crate::raw::pool::Core;
 use crate::sync::Timeout;
 use crate::sys::thread_id::ThreadId;
 
-/// The thread of this id ends: its objects go to the depot. `false` if that could not be
-/// done, and the id must not be used again.
+/// Vacates the cache of a thread that ends, and moves its objects to the depot. `false` if the cache could not be
+/// vacated: then the thread's ID must not be reused.
 #[must_use]
 pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
     let cache = core.cache_table().cache_of(id);
@@ -19,7 +19,7 @@ pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
         return false;
     };
     let exiting = core.announce_exit(cache);
-    // SAFETY: the calling thread is the owner and on its way out; the visits are held.
+    // SAFETY: the calling thread is the owner and is ending, and it holds the visits.
     let [loaded, spare] = unsafe { cache.vacate(&core.limits) };
     drop(visits);
     let mut dropping = Batch::EMPTY;

@@ -1,4 +1,9 @@
-//! x
+//! The thread-local part of registration: a thread's ID, and the pools in which it has a cache.
+//!
+//! When the thread ends, [`EXIT`] is dropped, a second thread-local that the hit path never touches. It hands the
+//! thread's idle objects over to their pools, and then frees the ID. The lock of [`IDS`] orders what the old owner of
+//! an ID did to its caches before what the next owner does (I3). Because IDs are reused, no reference to what an ID
+//! stands for outlives an operation (I4).
 
 use crate::raw::cache::Cache;
 use crate::raw::pool::Core;
@@ -16,7 +21,7 @@ thread_local! {
     static EXIT: Exit = const { Exit { id: Cell::new(None), cores: RefCell::new(Vec::new()) } };
 }
 
-/// This thread's id; registers the thread if need be. `None`: work without a cache.
+/// The ID of this thread; assigns one if necessary. `None`: the thread has to work without caches.
 pub(crate) fn thread_id() -> Option<ThreadId> {
     match current(CurrentThread::state) {
         State::Registered(id) => Some(id),
@@ -25,18 +30,18 @@ pub(crate) fn thread_id() -> Option<ThreadId> {
     }
 }
 
-/// Remembers that this thread has a cache in `core`, so that its objects are handed over when the
-/// thread ends. `false`: the thread is ending already.
+/// Remembers that this thread has a cache in `core`, so that its objects are handed over when the thread ends. `false`
+/// if the thread is ending already.
 pub(crate) fn remember(core: &Core) -> bool {
     let mut gone = Vec::new();
     let remembered = EXIT.try_with(|exit| {
-        // Borrowed already: an allocator that uses a pool, in the growth below.
+        // Already borrowed if an allocator that uses a pool is called while the list grows below.
         let Ok(mut cores) = exit.cores.try_borrow_mut() else {
             return false;
         };
         if cores.len() == cores.capacity() {
-            // Amortised: forget pools that are gone before growing. They are dropped after the
-            // borrow has ended, since freeing a core runs other code.
+            // Before the list grows, it forgets the pools that are gone, which makes that cost amortized. They are
+            // dropped after the borrow has ended, since freeing a core runs other code.
             let (alive, dead) = cores.drain(..).partition(|core: &WeakCore| !core.is_gone());
             (*cores, gone) = (alive, dead);
             let room = cores.len() + 8;
@@ -49,7 +54,7 @@ pub(crate) fn remember(core: &Core) -> bool {
     remembered.unwrap_or(false)
 }
 
-/// Takes the last [`remember`] back.
+/// Undoes the last [`remember`].
 pub(crate) fn unremember(core: &Core) {
     let last = EXIT.try_with(|exit| {
         let mut cores = exit.cores.try_borrow_mut().ok()?;
@@ -70,7 +75,7 @@ fn register_slow() -> Option<ThreadId> {
     });
     let id = match id {
         Ok(Some(id)) => id,
-        // No id this time (all taken, or the registry is contended): ask again later.
+        // No ID this time: all are taken, or the lock could not be taken. The next operation asks again.
         Ok(None) => return None,
         Err(_torn_down) => {
             current(CurrentThread::clear);
@@ -82,7 +87,7 @@ fn register_slow() -> Option<ThreadId> {
     Some(id)
 }
 
-/// Runs when the thread ends: hands its caches over, then its id.
+/// What a thread does on exit: hands its caches over, and then frees its ID.
 #[derive(Debug)]
 struct Exit {
     id: Cell<Option<ThreadId>>,
@@ -91,14 +96,14 @@ struct Exit {
 
 impl Drop for Exit {
     fn drop(&mut self) {
-        // From here on every operation of this thread goes to the depot.
+        // From here on, every operation of this thread uses the depot.
         current(CurrentThread::clear);
         let Some(id) = self.id.take() else {
             return;
         };
         let mut vacated = true;
         for core in self.cores.take() {
-            // A panic must not leave a thread-local destructor: it would end the process.
+            // A panic must not escape from the destructor of a thread-local: it would abort the process.
             let one = std::panic::AssertUnwindSafe(|| {
                 vacated &= super::exit::vacate(&core, id);
                 drop(core);
@@ -107,7 +112,7 @@ impl Drop for Exit {
                 swallow(panic);
             }
         }
-        // A cache that could not be vacated (its visitor was lost in a fork) keeps its id.
+        // If a cache could not be vacated, because its visitor was lost in a fork, its ID is not reused.
         if !vacated {
             return;
         }
@@ -122,7 +127,7 @@ static IDS: Mutex<FreeIds> = Mutex::new(FreeIds {
     free: BinaryHeap::new(),
 });
 
-/// The lowest free id first, so that pools stay small.
+/// The free IDs. The lowest is taken first, so that cache tables stay small.
 #[derive(Debug)]
 struct FreeIds {
     next: usize,

@@ -1,4 +1,4 @@
-//! A thread joins a pool and leaves it; the slow steps of get and drop.
+//! Threads and pools: a thread registers and exits, and takes the slow path of get and drop.
 
 pub(crate) mod exit;
 #[cfg_attr(repool_loom, path = "local_loom.rs")]

@@ -1,10 +1,4 @@
-//! A thread joins a pool and leaves it: ids, caches, thread exit.
-//!
-//! The id goes back when [`EXIT`] is dropped, a second thread-local that the hit path never
-//! touches. Before that, the objects in the thread's caches go back to their pools. The hand-over
-//! of a id is the registry's lock: what the last owner did to its caches happens before
-//! anything that the next one does (I3). Nothing keyed by a id is borrowed beyond one
-//! operation (I4), because ids are reused.
+//! Registration: a thread gets its cache in a pool, and reopens its gate after a visitor has left a request.
 
 use super::local::{remember, unremember};
 use crate::raw::cache::Cache;
@@ -13,7 +7,7 @@ use crate::raw::stats::Reason;
 use crate::sync::Timeout;
 use crate::sys::thread_id::ThreadId;
 
-/// The calling thread's cache in a pool; makes it if need be. `None`: work without one this time.
+/// The calling thread's cache in a pool; registers the thread if necessary. `None`: work without a cache this time.
 pub(crate) fn cache_of(core: &Core, id: ThreadId) -> Option<&Cache> {
     let cache = core.cache_table().cache_of_or_make(id);
     // SAFETY: caches live as long as their core.
@@ -23,7 +17,7 @@ pub(crate) fn cache_of(core: &Core, id: ThreadId) -> Option<&Cache> {
 
 #[cold]
 fn register_slow(core: &Core, cache: &Cache) -> bool {
-    // First, so that no registered cache is ever forgotten.
+    // First, so that no occupied cache is ever forgotten.
     if core.is_closed() || !remember(core) {
         return false;
     }
@@ -32,15 +26,16 @@ fn register_slow(core: &Core, cache: &Cache) -> bool {
         unremember(core);
         return false;
     };
-    // SAFETY: I3: the cache of the calling thread's place; the visits are held.
+    // SAFETY: I3: the cache belongs to the ID of the calling thread, which holds the visits.
     unsafe { core.occupy(cache) };
     drop(visits);
     true
 }
 
-/// The owner has found its gate shut: it does what a visitor has left to it. Whether to try again.
+/// For an owner that has found its gate shut: recovers lost visits, or drains the cache if a visitor has asked for
+/// that. Returns whether the owner should try again.
 ///
-/// User code runs: the caller keeps the core.
+/// Runs user code, so the caller has to keep the core alive.
 #[cold]
 pub(crate) fn reopen_slow(core: &Core, cache: &Cache) -> bool {
     if core.visits_are_lost() {
@@ -52,7 +47,7 @@ pub(crate) fn reopen_slow(core: &Core, cache: &Cache) -> bool {
     let Some(visits) = core.lock_visits(Timeout::Short) else {
         return false;
     };
-    // SAFETY: the calling thread is the owner and not inside; the visits are held.
+    // SAFETY: the calling thread is the owner and outside, and it holds the visits.
     let [loaded, mut all] = unsafe { cache.drain(&core.limits) };
     drop(visits);
     all.append(loaded);

@@ -1,8 +1,8 @@
-//! The slow steps of a thread at a pool: get and give back without a hit, and how a pool ends.
+//! The slow path: gets and returns that are not hits, and the end of a pool.
 //!
-//! These stand above the passive core: they register threads, and tell the janitor. Those that give a node up take
-//! the core as a pointer: with the node they may give up the last thing that keeps the core's memory, and no
-//! reference to it may be around then (I6).
+//! This file is above the passive core: it registers threads, and notifies the janitor. The functions that give a node
+//! up take the core as a pointer. The node may hold the last reference that keeps the core's memory, and no Rust
+//! reference to the core may exist when that memory is freed (I6).
 
 use super::register::{self, reopen_slow};
 use crate::background::manual::ensure_watched;
@@ -17,12 +17,12 @@ use crate::sync::Timeout;
 use crate::sys::thread_id::ThreadId;
 use std::ptr;
 
-/// The most objects that one return takes the room of.
+/// The most objects that one return evicts from the depot.
 const EVICTED: usize = 32;
 
 // -------------------------------------------------------------------- get
 
-/// An idle node, by the slow path; null when none is in reach.
+/// Takes an idle node on the slow path; null if the thread can reach none.
 pub(crate) fn take(core: &Core, id: Option<ThreadId>) -> *mut Link {
     if core.is_inactive() {
         if core.has_drain_requests() {
@@ -39,7 +39,7 @@ pub(crate) fn take(core: &Core, id: Option<ThreadId>) -> *mut Link {
             // SAFETY: `cache_of` gives the owner its cache.
             match unsafe { cache.pop_slow() } {
                 Ok(link) if !link.is_null() => {
-                    // It is, but in a forked child, whose first operation at a cache comes here.
+                    // It is watched already, except in a forked child, where a thread's first operation comes here.
                     ensure_watched(core);
                     return link;
                 }
@@ -52,8 +52,7 @@ pub(crate) fn take(core: &Core, id: Option<ThreadId>) -> *mut Link {
     take_one(core)
 }
 
-/// The pool keeps nothing at the moment: a visitor may have left it to this thread to empty its cache all the same.
-/// User code runs then.
+/// For a pool that is inactive: drains this thread's cache if a visitor has asked for that. May run user code.
 #[cold]
 pub(crate) fn drain_slow(core: &Core, id: Option<ThreadId>) {
     let cache = id.map_or(ptr::null(), |id| core.cache_table().cache_of(id));
@@ -64,7 +63,7 @@ pub(crate) fn drain_slow(core: &Core, id: Option<ThreadId>) {
     }
 }
 
-/// One node from the depot; null when none is in reach.
+/// Takes one node from the depot; null if there is none, or the depot could not be locked.
 fn take_one(core: &Core) -> *mut Link {
     let link = core.depot.take_one();
     if link.is_null() {
@@ -75,23 +74,24 @@ fn take_one(core: &Core) -> *mut Link {
     link
 }
 
-/// The owner's lists are empty: takes a batch from the depot, hands out its top node.
+/// Refills the owner's empty lists with a batch from the depot, and takes its top node.
 pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     if core.crossings_use_depot() {
-        // Nothing stays here that other threads may want.
+        // This cache keeps nothing that other threads may want.
         let mut link = take_one(core);
         if link.is_null() {
-            // SAFETY: the caller is the owner. It may be charged for more than it has; and it may have something all
-            // the same, because to look empty from outside takes no more than a visitor at work.
+            // The cache may be charged for more than it holds. And it may hold objects after all: while a visitor is at
+            // work, a cache can look empty.
+            // SAFETY: the caller is the owner.
             let (rest, end) = unsafe { hand_over(core, cache) };
             if !rest.is_empty() {
-                // SAFETY: the pool is borrowed by the caller, and keeps the core.
+                // SAFETY: the caller borrows the pool, which keeps the core.
                 unsafe { into_depot(core.address(), rest, end) };
                 link = take_one(core);
             }
         }
         if !link.is_null() {
-            // SAFETY: I1: taken from the depot; the calling thread's cache.
+            // SAFETY: I1: the node was taken from the depot. The cache is the calling thread's.
             unsafe { core.set_last_cache(link, cache, id.as_owner()) };
         }
         return link;
@@ -103,7 +103,7 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     let bounded = core.limits.bounded();
     let mut full = LIST_LEN;
     if bounded || batch.heaviest >= FIRST_THRESHOLD {
-        // Otherwise the threshold is the same power of two.
+        // Skipped if the true maximum would give the same threshold.
         if bounded || !batch.is_weighed() {
             batch.weigh();
         }
@@ -111,34 +111,34 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     }
     let link = batch.pop();
     handed_out(core, link);
-    // SAFETY: I1: taken from the batch; the calling thread's cache.
+    // SAFETY: I1: the node was taken from the batch. The cache is the calling thread's.
     unsafe { core.set_last_cache(link, cache, id.as_owner()) };
     if bounded {
-        // So that a return to another thread is seen as one.
-        // SAFETY: the depot's nodes are of this core; the calling thread's cache.
+        // So that a return on another thread counts as a crossing.
+        // SAFETY: the depot's nodes belong to this core. The cache is the calling thread's.
         unsafe { core.set_last_cache_of_batch(&batch, cache, id) };
     }
     let fits = batch.split_top(full);
-    // SAFETY: the caller is the owner; the batch is of this core.
+    // SAFETY: the caller is the owner, and the batch belongs to this core.
     let mut back = unsafe { cache.load(fits, &core.limits, true) };
     back.append_below(batch);
     if !back.is_empty() {
-        let bomb = DiscardOnDrop {
+        let discard = DiscardOnDrop {
             link,
             reason: Reason::Panic,
         };
-        // SAFETY: the pool is borrowed by the caller, and keeps the core.
+        // SAFETY: the caller borrows the pool, which keeps the core.
         unsafe { into_depot(core.address(), back, End::Hot) };
-        std::mem::forget(bomb);
+        std::mem::forget(discard);
     }
     ensure_watched(core); // mutant: drop-tell-refill
     link
 }
 
-/// Makes a new node at home in the calling thread's cache.
+/// Makes the calling thread's cache the last cache of a new node.
 ///
 /// # Safety
-/// The caller holds the node, which is of this core.
+/// The caller holds the node, which belongs to this core.
 pub(crate) unsafe fn set_last_cache_of_new(core: &Core, id: Option<ThreadId>, link: *mut Link) {
     let Some(id) = id else {
         return;
@@ -146,24 +146,25 @@ pub(crate) unsafe fn set_last_cache_of_new(core: &Core, id: Option<ThreadId>, li
     let cache = core.cache_table().cache_of(id);
     // SAFETY: caches live as long as their core.
     if let Some(cache) = unsafe { cache.as_ref() } {
-        // SAFETY: the caller holds the node; the cache is at the calling thread's place.
+        // SAFETY: the caller holds the node. The cache is the calling thread's.
         unsafe { core.set_last_cache(link, cache, id.as_owner()) };
     }
 }
 
+/// Counts a node that was taken from the depot to be handed out, and releases its charge.
 pub(crate) fn handed_out(core: &Core, link: *mut Link) {
-    // SAFETY: I1: taken from the depot.
+    // SAFETY: I1: the node was taken from the depot.
     let bytes = unsafe { Link::weight(link) };
     core.limits.release(Charge { objects: 1, bytes });
     core.counters.reused(1);
 }
 
-// -------------------------------------------------------------------- give back
+// -------------------------------------------------------------------- return
 
-/// Takes a node in, by the slow path. It has been reset and weighs `weight`.
+/// Returns a node to the pool on the slow path. The object has been reset and weighs `weight`.
 ///
 /// # Safety
-/// The node is of this core; the caller holds it and gives it up.
+/// The node belongs to this core. The caller holds it and gives it up.
 pub(crate) unsafe fn give(
     core: *const Core,
     id: Option<ThreadId>,
@@ -173,17 +174,17 @@ pub(crate) unsafe fn give(
     // SAFETY: the node keeps its core alive (I6).
     let this = unsafe { &*core };
     let cache = id.and_then(|id| register::cache_of(this, id));
-    // A thread with a cache here holds a weak reference. Another one needs its own, because
-    // once the node is in the depot another thread may free the core.
+    // A thread with a cache here holds a weak reference. A thread without one takes it here: once the node is in the
+    // depot, another thread may free the core.
     let keep = cache.is_none().then(|| WeakCore::new(this));
-    // SAFETY: the caller's; the cache is its owner's.
+    // SAFETY: upheld by the caller, which is the owner of the cache.
     let (outcome, leaving) = unsafe { into_cache(this, cache.zip(id), link, weight) };
     if outcome.is_ok() && leaving.0.is_empty() && this.is_watched() {
         return;
     }
-    // Below, user code may run (destructors of what the depot refuses, passes), and that may end
-    // the thread's weak reference as well: by the first use of another pool, where a thread forgets those that are
-    // gone (`local::remember`).
+    // User code may run below: destructors of objects that the depot refuses, and passes. If it uses another pool for
+    // the first time, the thread forgets pools that are gone (`local::remember`), and drops its weak reference to this
+    // one.
     let _keep = keep.unwrap_or_else(|| WeakCore::new(this)); // mutant: drop-keep-core
     match outcome {
         Ok(()) => {
@@ -191,12 +192,12 @@ pub(crate) unsafe fn give(
             // SAFETY: kept, as above.
             unsafe { into_depot(core, leaving.0, leaving.1) };
         }
-        // SAFETY: the node was not taken; the core is kept, as above.
+        // SAFETY: `into_cache` has not taken the node. The core is kept, as above.
         Err(reason) => unsafe { past_cache(this, cache, link, weight, leaving, reason) },
     }
 }
 
-/// Ensures on drop that the janitor watches a pool, including during unwinding: objects became idle.
+/// Ensures on drop that the janitor watches a pool in which objects have become idle, including during unwinding.
 struct EnsureWatched<'a>(&'a Core);
 
 impl Drop for EnsureWatched<'_> {
@@ -205,10 +206,10 @@ impl Drop for EnsureWatched<'_> {
     }
 }
 
-/// Puts a node into the calling thread's cache. `Ok`: it is given up, and a full list may have to leave.
+/// Puts a node into the calling thread's cache. `Ok` takes the node. The batch, if not empty, has to go to the depot.
 ///
 /// # Safety
-/// As [`give`], and the cache is the caller's; `Err` leaves the node with the caller.
+/// As [`give`], and the caller owns the cache. `Err` leaves the node with the caller.
 unsafe fn into_cache(
     core: &Core,
     cache: Option<(&Cache, ThreadId)>,
@@ -227,7 +228,7 @@ unsafe fn into_cache(
     };
     // SAFETY: the caller holds the node.
     let last_cache = unsafe { Link::last_cache(link) };
-    // Without one it has been attached before its thread had a cache, and may have stayed with it.
+    // A node without a last cache was attached before its thread had a cache. It may not have crossed threads.
     if last_cache != cache.as_opaque() && !last_cache.is_null() {
         core.note_crossing();
         if core.crossings_use_depot() {
@@ -235,9 +236,9 @@ unsafe fn into_cache(
             return (Err(None), unsafe { hand_over(core, cache) });
         }
     }
-    // SAFETY: the caller holds the node; the cache is at its thread's place.
+    // SAFETY: the caller holds the node, and owns the cache.
     unsafe { core.set_last_cache(link, cache, id.as_owner()) };
-    // SAFETY: the caller is the owner of its cache, and gives the node up.
+    // SAFETY: the caller owns the cache, and gives the node up.
     match unsafe { cache.push_slow(link, weight, &core.limits) } {
         Ok(Returned::Kept(leaving)) => (Ok(()), leaving),
         Ok(Returned::Refused(leaving)) => {
@@ -249,8 +250,8 @@ unsafe fn into_cache(
     }
 }
 
-/// Takes everything out of this thread's cache, with what it is charged for in advance: for a pool whose limits
-/// would keep it from the threads that want it.
+/// Takes everything out of this thread's cache, and releases what was charged in advance, so that the pool's limits do
+/// not keep it from other threads.
 ///
 /// # Safety
 /// The caller is the owner.
@@ -260,7 +261,7 @@ unsafe fn hand_over(core: &Core, cache: &Cache) -> (Batch, End) {
     (all.unwrap_or(Batch::EMPTY), End::Hot)
 }
 
-/// What leaves a cache, with the rest of it on top: as hot as the hottest of both.
+/// Puts the rest of a cache on top of what leaves it. The end is that of the hotter part.
 pub(super) fn combine(mut leaving: (Batch, End), rest: (Batch, End)) -> (Batch, End) {
     if !rest.0.is_empty() {
         leaving.1 = rest.1;
@@ -269,10 +270,10 @@ pub(super) fn combine(mut leaving: (Batch, End), rest: (Batch, End)) -> (Batch, 
     leaving
 }
 
-/// Puts a node that its thread's cache has not taken into the depot, or drops it for `reason`, if there is one.
+/// Puts a node that the thread's cache has not taken into the depot, or drops it if there is a `reason` to.
 ///
 /// # Safety
-/// As [`give`]; the core's memory is kept until this returns or later.
+/// As [`give`], and the caller keeps the core's memory until this returns.
 unsafe fn past_cache(
     core: &Core,
     cache: Option<&Cache>,
@@ -281,7 +282,7 @@ unsafe fn past_cache(
     leaving: (Batch, End),
     reason: Option<Reason>,
 ) {
-    let mut falling = DiscardOnDrop {
+    let mut discard = DiscardOnDrop {
         link,
         reason: reason.unwrap_or(Reason::Panic),
     };
@@ -296,11 +297,11 @@ unsafe fn past_cache(
     let mut dropping = match make_space(core, weight) {
         Ok(evicted) => evicted,
         Err(reason) => {
-            falling.reason = reason;
+            discard.reason = reason;
             return;
         }
     };
-    std::mem::forget(falling);
+    std::mem::forget(discard);
     // SAFETY: the caller holds the node.
     unsafe { Link::set_weight(link, weight) };
     // SAFETY: the caller gives the node up.
@@ -320,8 +321,8 @@ unsafe fn past_cache(
     core.drop_nodes(dropping);
 }
 
-/// Reserves what one object weighs. Where a limit is in the way, the coldest objects in the depot make room;
-/// they are to be dropped, and are not charged for any more. They stay if that does not make enough.
+/// Charges one object of this weight. If a limit refuses that, evicts the coldest objects of the depot and releases
+/// their charge; the caller drops them. If that does not make enough room, they stay.
 pub(crate) fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
     let of_one = Charge {
         objects: 1,
@@ -365,11 +366,10 @@ pub(crate) fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
     Err(reason)
 }
 
-/// Gives a batch, with the charge that came with it, to the depot; drops it if the depot cannot
-/// be locked.
+/// Moves a batch and its charge to the depot, or drops it if the depot refuses it.
 ///
 /// # Safety
-/// The batch is of this core, and the core's memory is kept until this returns or later.
+/// The batch belongs to this core, and the caller keeps the core's memory until this returns.
 pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
     // SAFETY: upheld by the caller.
     let this = unsafe { &*core };
@@ -380,7 +380,7 @@ pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
 
 // -------------------------------------------------------------------- the end
 
-/// The pool is gone: no more idle objects, now or later. The janitor comes back for what cannot be reached now.
+/// Closes a pool that is gone, and drops its idle objects. The janitor drops those that cannot be reached now.
 pub(crate) fn close(core: &Core) {
     core.set_closed();
     worker::unwatch(core);

@@ -11,7 +11,7 @@ use crate::raw::stats::Reason;
 use crate::sys::process::janitor_is_possible;
 use std::ptr::NonNull;
 
-/// A visitor sets objects aside, and for a moment its figures say that the cache is empty.
+/// While a visitor ages a cache, the statistics may say for a moment that the cache is empty.
 #[test]
 fn a_cache_that_only_looked_empty_loses_nothing_where_objects_are_shared() {
     // Another pool takes most of the budget: only then are objects shared.
@@ -50,7 +50,7 @@ fn nodes(pool: &Pool<Vec<u8>>, count: usize) -> Batch {
     batch
 }
 
-/// What a thread hands over because a limit has refused a return is the hottest there is.
+/// When a limit refuses a return, the objects that the thread hands over are the hottest of all.
 #[test]
 fn hot_objects_do_not_go_to_the_cold_end_with_cold_ones() {
     let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
@@ -69,7 +69,7 @@ fn hot_objects_do_not_go_to_the_cold_end_with_cold_ones() {
     }
 }
 
-/// A thread's first object may come from elsewhere, before the pool has a cache for it.
+/// A thread's first object may come from outside the pool, before the thread has a cache.
 #[test]
 fn an_object_that_comes_back_to_the_thread_that_attached_it_does_not_cross_threads() {
     for how in 0..3 {
@@ -79,7 +79,7 @@ fn an_object_that_comes_back_to_the_thread_that_attached_it_does_not_cross_threa
             1 => drop(pool.get()),
             _ => pool.put(Vec::new()),
         }
-        // A limit is what keeps the next object away, as far as the pool can tell.
+        // The pool is at its limit, so a miss after a crossing would change the mode.
         let held = [pool.get(), pool.get(), pool.get()];
         pool.core().note_miss();
         assert!(!pool.core().crossings_use_depot(), "way {how}");
@@ -87,7 +87,7 @@ fn an_object_that_comes_back_to_the_thread_that_attached_it_does_not_cross_threa
     }
 }
 
-/// What one interval has shown about objects that cross threads ends with it.
+/// What the pool has learned about crossings lasts for one interval.
 #[test]
 fn a_pass_forgets_that_objects_crossed_threads() {
     let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(1).trim_manually().build();
@@ -102,7 +102,7 @@ fn a_pass_forgets_that_objects_crossed_threads() {
     assert!(!core.crossings_use_depot());
 }
 
-/// A visitor could not wait for the owner, and the pool is switched off when the owner comes back.
+/// A visitor has timed out, and the pool is switched off when the owner comes back.
 #[test]
 fn an_owner_empties_its_cache_for_a_visitor_also_while_the_pool_is_off() {
     if !janitor_is_possible() {
