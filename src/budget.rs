@@ -6,16 +6,15 @@ use crate::sync::{Mutex, Timeout};
 use crate::sys::memory::Memory;
 use std::fmt;
 
-/// A byte limit on what pools keep idle, shared by any number of them: what `GOMEMLIMIT` is to
-/// Go's heap.
+/// A limit on the bytes that any number of pools keep idle together. It is to pools what `GOMEMLIMIT` is to Go's heap.
 ///
-/// Clones share the limit. An object whose return would exceed it is dropped instead of kept.
-/// Objects in use do not count.
+/// Clones share the limit. An object whose return would exceed it is dropped instead of being kept. Objects in use do
+/// not count.
 ///
-/// The limit is never exceeded: each thread's cache is charged in advance for what it may hold, so
-/// the slack is zero. The price is on the other side: what is charged and not used, at most two
-/// lists of objects per thread and pool (128 objects, or 256 KiB where that is less; with a limit, a quarter of it), is not to be
-/// had elsewhere until the next pass.
+/// The limit is never exceeded: each thread's cache is charged in advance for what it may hold, so the slack above the
+/// limit is zero. The price is slack below the limit. A thread may be charged for more than it holds, by at most 128
+/// objects or 256 KiB per pool, whichever is less, and by at most a quarter of the limit. Other threads and pools
+/// cannot use that part until the next pass.
 ///
 /// # Examples
 /// ```
@@ -42,7 +41,7 @@ impl Budget {
         }
     }
 
-    /// Bytes charged for at the moment: at least what is idle, at most the limit.
+    /// The bytes that are charged at the moment: at least what is idle, and at most the limit.
     #[must_use]
     pub fn used(&self) -> usize {
         self.quota.bytes().used()
@@ -54,13 +53,12 @@ impl Budget {
         self.quota.bytes().limit()
     }
 
-    /// Makes this the budget of every pool that names none and has not been used (or built) yet;
-    /// `None` takes the default away.
+    /// Sets the default budget: that of every pool which names none, and which has not been used (or built) yet. `None`
+    /// removes the default.
     ///
-    /// Without a call, the default is what the environment variable `REPOOL_BUDGET` says when the
-    /// first pool asks: bytes (`67108864`), bytes with a unit (`64MiB`; `KiB`, `MiB`, `GiB`), or a
-    /// share (`10%`) of the cgroup's or the machine's memory. If it says anything else, one line
-    /// goes to stderr and there is no budget.
+    /// Without a call, the environment variable `REPOOL_BUDGET` sets the default when the first pool asks for it. It
+    /// may hold bytes (`67108864`), bytes with a unit (`64MiB`; `KiB`, `MiB`, `GiB`), or a percentage (`10%`) of the
+    /// memory of the cgroup or the machine. Any other value prints one line to stderr, and there is no default budget.
     ///
     /// # Examples
     /// ```
@@ -73,7 +71,7 @@ impl Budget {
         }
     }
 
-    /// What [`Budget::set_default`] or the environment says.
+    /// The default budget, as set by [`Budget::set_default`] or the environment.
     pub(crate) fn default_for_pools() -> Option<Budget> {
         let mut default = DEFAULT.lock_bounded(Timeout::Long)?;
         if let Default::Unread = *default {
@@ -117,14 +115,14 @@ fn from_environment() -> Option<Budget> {
         Err(why) => {
             eprintln!(
                 "repool: REPOOL_BUDGET={text:?} is {why}; no budget. \
-                 Say bytes (67108864), 64MiB, or 10%."
+                 Use bytes (67108864), 64MiB, or 10%."
             );
             None
         }
     }
 }
 
-/// Bytes, bytes with a unit, or a share of what `limit` says.
+/// Parses bytes, bytes with a unit, or a percentage of `limit`.
 fn parse(text: &str, limit: impl FnOnce() -> Option<u64>) -> Result<usize, &'static str> {
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();

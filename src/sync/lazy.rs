@@ -1,12 +1,12 @@
-//! [`Lazy`] and [`LazyStatic`]: values that the first use makes, while no thread waits for another.
+//! [`Lazy`] and [`LazyStatic`]: values that are made at their first use, without a wait.
 //!
-//! `std::sync::OnceLock` lets one thread make the value while the others wait, without a bound. A
-//! forked child whose first use was another thread's at that moment would wait for ever. Here
-//! threads that race make one each, and all but one are dropped.
+//! With `std::sync::OnceLock` one thread makes the value, and the others wait for it without a bound. If the process
+//! forks meanwhile, the child waits forever. Here, as in `once_cell::race`, threads that race make one value each, and
+//! all but one are dropped.
 //!
 //! # Orderings
-//! A value is published with Release, and its pointer is read with Acquire: a thread that sees the
-//! pointer sees the value. Once set, a pointer stays until `Drop`.
+//! A value is published with Release, and its pointer is read with Acquire: a thread that sees the pointer sees the
+//! value. Once set, a pointer does not change until `Drop`.
 
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, AtomicPtr, Ordering, UnsafeCell};
@@ -15,11 +15,11 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// An `Arc<T>` that is made when it is first wanted.
+/// An `Arc<T>` that is made at its first use.
 pub(crate) struct Lazy<T> {
     /// Null, or from `Arc::into_raw`, with that reference.
     made: AtomicPtr<T>,
-    /// Sent and shared as what it stands for.
+    /// `Send` and `Sync` as an `Arc<T>` is.
     owns: PhantomData<Arc<T>>,
 }
 
@@ -31,7 +31,7 @@ impl<T> Lazy<T> {
         }
     }
 
-    /// One that has its value already.
+    /// A `Lazy` that already has its value.
     pub(crate) fn made(value: Arc<T>) -> Self {
         Self {
             made: AtomicPtr::new(Arc::into_raw(value).cast_mut()),
@@ -44,12 +44,12 @@ impl<T> Lazy<T> {
     pub(crate) fn get(&self) -> Option<&T> {
         // Acquire: pairs with the Release in `publish`.
         let made = self.made.load(Ordering::Acquire);
-        // SAFETY: null, or of the `Arc` whose reference we keep until `Drop`.
+        // SAFETY: null, or from the `Arc` whose reference this holds until `Drop`.
         unsafe { made.as_ref() }
     }
 
-    /// The value; made here, if it has not been. Other threads may make one at the same time, or while this is
-    /// in `make`: the first to be ready is the one, and each of the others drops its own.
+    /// The value, which this makes if it has not been made. If several threads make one at the same time, all use the
+    /// first that is ready, and the others are dropped.
     #[inline]
     pub(crate) fn get_or_make(&self, make: impl FnOnce() -> Arc<T>) -> &T {
         match self.get() {
@@ -69,7 +69,7 @@ impl<T> Lazy<T> {
                 first
             }
         };
-        // SAFETY: what is in `made` now: as in `get`.
+        // SAFETY: the value of `self.made` now, as in `get`.
         unsafe { &*made }
     }
 }
@@ -78,7 +78,7 @@ impl<T> Lazy<T> {
     /// Takes the value out.
     pub(crate) fn take(&mut self) -> Option<Arc<T>> {
         let made = std::mem::replace(self.made.get_mut(), ptr::null_mut());
-        // SAFETY: from `Arc::into_raw`; the reference is given up once, here.
+        // SAFETY: from `Arc::into_raw`. The reference is given up once, here.
         (!made.is_null()).then(|| unsafe { Arc::from_raw(made) })
     }
 }
@@ -95,32 +95,32 @@ impl<T: fmt::Debug> fmt::Debug for Lazy<T> {
     }
 }
 
-/// Puts `fresh` where nothing is yet; `Err`: another thread was quicker, with this.
-fn publish<T>(place: &AtomicPtr<T>, fresh: *mut T) -> Result<*mut T, *mut T> {
-    // Release: pairs with the Acquire of the two `get`s. Acquire: the other's value.
-    place.compare_exchange(ptr::null_mut(), fresh, Ordering::Release, Ordering::Acquire)
+/// Stores `fresh` if `made` is null. `Err` has the pointer of the thread that was first.
+fn publish<T>(made: &AtomicPtr<T>, fresh: *mut T) -> Result<*mut T, *mut T> {
+    // Release: pairs with the Acquire of the two `get`s. Acquire: for the value of another thread.
+    made.compare_exchange(ptr::null_mut(), fresh, Ordering::Release, Ordering::Acquire)
 }
 
-/// For a `static`: a value made in the static itself, for which any thread's `make` will do. Nothing
-/// is allocated, unless two threads want it first at the same time. It is never dropped.
+/// A value in a `static`, which is made at its first use and never dropped. All callers pass the same `make`. It
+/// allocates only if two threads race for the first use.
 pub(crate) struct LazyStatic<T> {
-    /// Null, or the value: in `room`, or from a box that is never freed.
+    /// Null, or the value: in `storage`, or from a box that is never freed.
     made: AtomicPtr<T>,
-    /// Whether a thread has the right to write to `room`. It may be gone: lost in a fork.
-    taken: AtomicBool,
-    room: UnsafeCell<MaybeUninit<T>>,
+    /// Whether a thread has claimed `storage` for writing. That thread may have been lost in a fork.
+    claimed: AtomicBool,
+    storage: UnsafeCell<MaybeUninit<T>>,
 }
 
-// SAFETY: all that is shared is `&T`, and the right to make one: `room` is written by the one thread
-// that set `taken`, and no thread reads it before that thread has published it.
+// SAFETY: threads share `&T`, and the right to make the value. Only the thread that has set `claimed` writes `storage`,
+// and no thread reads it before that thread has published it.
 unsafe impl<T: Send + Sync> Sync for LazyStatic<T> {}
 
 impl<T: Send + Sync> LazyStatic<T> {
     pub(crate) const fn new() -> Self {
         Self {
             made: AtomicPtr::new(ptr::null_mut()),
-            taken: AtomicBool::new(false),
-            room: UnsafeCell::new(MaybeUninit::uninit()),
+            claimed: AtomicBool::new(false),
+            storage: UnsafeCell::new(MaybeUninit::uninit()),
         }
     }
 
@@ -138,16 +138,16 @@ impl<T: Send + Sync> LazyStatic<T> {
     #[cold]
     fn make_slow(&'static self, make: fn() -> T) -> &'static T {
         let value = make();
-        // Relaxed: only one thread gets the right, and nothing comes with it.
-        let boxed = self.taken.swap(true, Ordering::Relaxed);
+        // Relaxed: only one thread claims the storage, and nothing else is published with that.
+        let boxed = self.claimed.swap(true, Ordering::Relaxed);
         let fresh = if boxed {
             Box::into_raw(Box::new(value))
         } else {
-            self.room.with_mut(|room| {
-                // SAFETY: ours alone: we have set `taken`, and no other thread has the pointer yet.
-                unsafe { (*room).write(value) };
+            self.storage.with_mut(|storage| {
+                // SAFETY: this thread has claimed the storage, and no other thread has the pointer yet.
+                unsafe { (*storage).write(value) };
             });
-            self.room.with_mut(|room| room.cast::<T>())
+            self.storage.with_mut(|storage| storage.cast::<T>())
         };
         let made = match publish(&self.made, fresh) {
             Ok(_) => fresh,
@@ -159,7 +159,7 @@ impl<T: Send + Sync> LazyStatic<T> {
                 first
             }
         };
-        // SAFETY: what is in `made` now: as in `get`.
+        // SAFETY: the value of `self.made` now, as in `get`.
         unsafe { &*made }
     }
 }
@@ -173,7 +173,7 @@ mod tests {
 
     const TIMES: usize = if cfg!(miri) { 10 } else { 1_000 };
 
-    /// Counts how many of it are around.
+    /// Counts its live instances.
     struct Counted<'a>(&'a AtomicUsize, usize);
 
     impl<'a> Counted<'a> {
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn one_that_is_slow_to_make_its_own_finds_the_others() {
-        // The same race, always lost: another one is ready while this one still makes its own.
+        // The same race, but always lost: another value is ready before this one is.
         let alive = AtomicUsize::new(0);
         let lazy = Lazy::new();
         let made = lazy.get_or_make(|| {
@@ -269,27 +269,27 @@ mod tests {
     }
 
     #[test]
-    fn a_stock_is_one_value_for_all() {
-        static STOCK: LazyStatic<AtomicUsize> = LazyStatic::new();
+    fn a_lazy_static_is_one_value_for_all() {
+        static VALUE: LazyStatic<AtomicUsize> = LazyStatic::new();
         let start = Barrier::new(2);
         let race = || {
             start.wait();
-            STOCK.get(AtomicUsize::default)
+            VALUE.get(AtomicUsize::default)
         };
         let (one, other) = thread::scope(|scope| {
             let one = scope.spawn(race);
             (race(), one.join().expect("no panic"))
         });
         assert!(ptr::eq(one, other));
-        assert!(ptr::eq(one, STOCK.get(|| panic!("there is one"))));
+        assert!(ptr::eq(one, VALUE.get(|| panic!("there is one"))));
     }
 
     #[test]
-    fn a_stock_whose_maker_is_gone_is_made_all_the_same() {
-        static STOCK: LazyStatic<usize> = LazyStatic::new();
-        // As if a thread had been there, and had been lost in a fork.
-        STOCK.taken.store(true, Ordering::Relaxed);
-        assert_eq!(*STOCK.get(|| 5), 5);
-        assert_eq!(*STOCK.get(|| 6), 5);
+    fn a_lazy_static_whose_thread_was_lost_is_still_made() {
+        static VALUE: LazyStatic<usize> = LazyStatic::new();
+        // As if a thread had claimed the storage, and had been lost in a fork.
+        VALUE.claimed.store(true, Ordering::Relaxed);
+        assert_eq!(*VALUE.get(|| 5), 5);
+        assert_eq!(*VALUE.get(|| 6), 5);
     }
 }

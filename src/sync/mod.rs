@@ -1,13 +1,11 @@
-//! The one place that chooses between `std`/`parking_lot` and `loom`.
+//! Chooses between `std` with `parking_lot` and `loom`, in this folder only.
 //!
-//! Everything else in `src/` takes its atomics, cells, locks and waits from here, so that the loom
-//! models (`src/models/`, built with `--cfg repool_loom`) run the shipped code and not a copy.
-//! `ci/tidy.sh` keeps it so. The cfg has a name of its own because `--cfg loom` would reach every
-//! dependency.
+//! Everything else in `src/` imports its atomics, cells, locks and waits from here. So the loom models (`src/models/`,
+//! built with `--cfg repool_loom`) run the shipped code and not a copy. `ci/tidy.sh` checks that. The cfg is not called
+//! `loom`, because that would also reach every dependency.
 //!
-//! Locks here are only ever *tried*: [`Mutex::lock_bounded`] gives up after a bounded number of
-//! tries, so a thread that was lost in a fork, or descheduled, while it held a lock cannot hang
-//! another. That also means that `parking_lot` never parks a thread for us.
+//! Locks are only ever *tried*: [`Mutex::lock_bounded`] gives up after a bounded number of tries. A thread that holds a
+//! lock when it is descheduled, or lost in a fork, cannot hang another thread. `parking_lot` never parks a thread here.
 
 #[cfg(all(feature = "bytes", not(repool_loom)))]
 pub(crate) mod lazy;
@@ -20,7 +18,7 @@ pub(crate) use self::model::*;
 
 pub(crate) use crossbeam_utils::CachePadded;
 
-/// What stays on std under loom: rare, blocking or process-wide.
+/// Items that stay on std under loom, because they are rare, blocking or process-wide.
 #[cfg_attr(
     repool_loom,
     allow(unused_imports, reason = "models use the protocol, not the API")
@@ -32,31 +30,30 @@ pub(crate) mod rare {
     pub(crate) use std::thread::Builder;
 }
 
-/// Whether this build is the loom models. Sizes are smaller there, to keep the states few.
+/// Whether this is a build of the loom models. Their sizes are smaller, to keep the number of states low.
 pub(crate) const IN_MODELS: bool = cfg!(repool_loom);
 
-/// A counter that only figures are made of: it stays on std under loom, so that it does not
-/// multiply the states.
+/// An atomic for statistics. It stays on std under loom, so that it does not multiply the states.
 pub(crate) type StatUsize = std::sync::atomic::AtomicUsize;
-/// The same in 32 bits.
+/// An atomic for statistics, of 32 bits.
 pub(crate) type StatU32 = std::sync::atomic::AtomicU32;
-/// The same for small numbers.
+/// An atomic for statistics, signed.
 pub(crate) type StatI32 = std::sync::atomic::AtomicI32;
-/// The same for a pointer of which figures need only know whether it is null.
+/// A pointer for statistics, which only test whether it is null.
 pub(crate) type StatPtr<T> = std::sync::atomic::AtomicPtr<T>;
 
-/// How long an operation tries before it gives up.
+/// How long an operation waits before it gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timeout {
-    /// An owner on its slow path: some microseconds, then it creates or drops instead.
+    /// Some microseconds: for an owner on its slow path, which creates or drops an object instead.
     Short,
-    /// A visitor that must get in (`clear`, closing, thread exit): a fifth of a second and more.
+    /// A fifth of a second or more: for a visitor that has to reach every cache (`clear`, closing, thread exit).
     Long,
-    /// Do not wait: a recent waiter timed out.
+    /// No wait: a recent waiter timed out.
     None,
 }
 
-/// A bounded wait: yields `true` until the timeout is used up.
+/// A bounded wait.
 #[derive(Debug)]
 pub(crate) struct Wait {
     left: u32,
@@ -76,7 +73,7 @@ impl Wait {
         }
     }
 
-    /// Waits a little; `false` once the timeout is used up.
+    /// Waits for a moment. `false` after the timeout.
     pub(crate) fn again(&mut self) -> bool {
         if self.left == 0 {
             return false;
@@ -88,9 +85,8 @@ impl Wait {
 }
 
 impl<T> Mutex<T> {
-    /// Takes the lock within a bounded number of tries, or gives up. After some waits have timed out,
-    /// one after the other, the next ones are shorter, until one gets the lock: a lock whose holder was lost
-    /// in a fork costs a try and not a wait.
+    /// Takes the lock, or gives up after the timeout. After several timeouts in a row, later calls wait less, until one
+    /// gets the lock. So a lock whose holder was lost in a fork costs a try and not a wait.
     pub(crate) fn lock_bounded(&self, timeout: Timeout) -> Option<MutexGuard<'_, T>> {
         let mut wait = None;
         loop {
@@ -118,26 +114,26 @@ mod real {
     pub(crate) use std::thread::{Thread, park, park_timeout};
     pub(crate) use std::time::Instant;
 
-    /// Tries before a short wait gives up; the first seven spin, the others yield.
+    /// The tries of a short wait. The first seven spin, the others yield.
     pub(super) const SHORT_TRIES: u32 = 64;
-    /// Tries before a long wait gives up: yields, then naps of 100 µs.
+    /// The tries of a long wait. The first ones yield, the others sleep for 100 µs.
     pub(super) const LONG_TRIES: u32 = 3_000;
-    /// Short waits that timed out, in a row, after which short waits are none.
+    /// After this many short timeouts in a row, short waits become none.
     const STUCK: u8 = 16;
-    /// A long wait timed out: the holder was probably lost in a fork.
+    /// A long wait has timed out: the holder was probably lost in a fork.
     const DEAD: u8 = u8::MAX;
-    /// A long wait naps once it has this many tries left.
-    const NAP_BELOW: u32 = LONG_TRIES - 1_000;
+    /// A long wait sleeps once it has fewer tries left than this.
+    const SLEEP_BELOW: u32 = LONG_TRIES - 1_000;
 
     pub(super) fn pause(backoff: &Backoff, left: u32) {
-        if (SHORT_TRIES..NAP_BELOW).contains(&left) {
+        if (SHORT_TRIES..SLEEP_BELOW).contains(&left) {
             std::thread::sleep(std::time::Duration::from_micros(100));
         } else {
             backoff.snooze();
         }
     }
 
-    /// A moment of a spin loop.
+    /// One turn of a spin loop.
     pub(crate) fn spin() {
         std::hint::spin_loop();
     }
@@ -146,7 +142,7 @@ mod real {
     #[derive(Debug)]
     pub(crate) struct Mutex<T> {
         raw: RawMutex<T>,
-        /// How many waits in a row have timed out. Relaxed: a hint.
+        /// How many waits in a row have timed out, or [`DEAD`]. Relaxed: a hint.
         timeouts: AtomicU8,
     }
 
@@ -162,8 +158,7 @@ mod real {
             self.raw.try_lock()
         }
 
-        /// The timeout that is left after waits that timed out. A short one says nothing to callers that
-        /// must get in.
+        /// The timeout of a new wait, which is shorter after earlier timeouts. Short timeouts do not affect long waits.
         pub(super) fn cut(&self, timeout: Timeout) -> Timeout {
             let timeouts = self.timeouts.load(Ordering::Relaxed);
             match timeout {
@@ -189,11 +184,11 @@ mod real {
             }
         }
 
-        /// Unlocks what a thread has locked that was lost in a fork.
+        /// Releases a lock whose holder was lost in a fork.
         ///
         /// # Safety
-        /// The lock is held, its holder does not exist in this process, and what it guards is as the next
-        /// holder may find it.
+        /// The lock is held, its holder does not exist in this process, and no other thread tries to release it. The
+        /// next holder can use the data as it is.
         pub(crate) unsafe fn unlock_lost(&self) {
             // SAFETY: upheld by the caller.
             unsafe { self.raw.force_unlock() };
@@ -235,11 +230,11 @@ mod model {
     #[cfg(not(debug_assertions))]
     compile_error!("loom models want debug assertions: RUSTFLAGS='-C debug-assertions=on'");
 
-    // Small bounds keep the state space small; the logic does not depend on them.
+    // Small bounds keep the number of states low. The logic does not depend on them.
     pub(super) const SHORT_TRIES: u32 = 1;
     pub(super) const LONG_TRIES: u32 = 4;
 
-    /// loom has no use for back-off: every wait is a yield.
+    /// loom needs no back-off: every wait is a yield.
     #[derive(Debug)]
     pub(crate) struct Backoff;
 
@@ -273,7 +268,10 @@ mod model {
             timeout
         }
 
-        /// No model forks.
+        /// Releases a lock whose holder was lost in a fork. No model calls this, since no model forks.
+        ///
+        /// # Safety
+        /// As that of the real mutex.
         pub(crate) unsafe fn unlock_lost(&self) {
             unreachable!("no model forks");
         }
