@@ -108,7 +108,7 @@ impl Cache {
     /// As [`Cache::touch`].
     unsafe fn touch_slow<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> R {
         self.gate.change();
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         let done = unsafe { self.touch(work) };
         self.gate.change();
         done
@@ -124,7 +124,7 @@ impl Cache {
     pub(crate) unsafe fn pop(&self, fence: impl FnOnce()) -> *mut Link {
         // SAFETY: I2: inside the critical section.
         let pop = || unsafe { self.touch(|lists| lists.pop()) };
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.gate.critical_section(0, fence, ptr::null_mut(), pop) }
     }
 
@@ -149,7 +149,7 @@ impl Cache {
             // SAFETY: I2: inside the critical section.
             unsafe { self.touch(push) }
         };
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.gate.critical_section(weight as isize, fence, false, push) }
     }
 
@@ -166,7 +166,7 @@ impl Cache {
     ) -> Option<R> {
         // SAFETY: I2: inside the critical section.
         let look = || unsafe { self.touch(|lists| lists.top().map(work)) };
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.gate.critical_section(0, fence, None, look) }
     }
 
@@ -179,7 +179,7 @@ impl Cache {
     unsafe fn as_owner<R>(&self, work: impl FnOnce(&mut ListsMut<'_>) -> R) -> Result<R, Shut> {
         // SAFETY: I2: inside the critical section.
         let work = || unsafe { self.touch_slow(work) };
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.gate.as_owner(work) }
     }
 

@@ -76,7 +76,7 @@ macro_rules! field {
         /// As [`Link::of`].
         #[inline(always)]
         pub(crate) unsafe fn $name(link: *mut Link) -> $Type {
-            // SAFETY: upheld by the caller.
+            // SAFETY: guaranteed by the caller.
             let this = unsafe { Link::of(link) };
             // SAFETY: the caller holds the node, so no other thread writes the field.
             this.$name.with(|field| unsafe { *field })
@@ -86,7 +86,7 @@ macro_rules! field {
         /// As [`Link::of`].
         #[inline(always)]
         pub(crate) unsafe fn $set(link: *mut Link, to: $Type) {
-            // SAFETY: upheld by the caller.
+            // SAFETY: guaranteed by the caller.
             let this = unsafe { Link::of(link) };
             // SAFETY: the caller holds the node, so no other thread reads or writes the field.
             this.$name.with_mut(|field| unsafe { *field = to });
@@ -142,7 +142,7 @@ impl Link {
     /// As [`Link::of`].
     #[inline(always)]
     pub(crate) unsafe fn core(link: *mut Link) -> *const OpaqueCore {
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { Link::of(link) }.core
     }
 
@@ -212,7 +212,7 @@ impl Batch {
     /// The caller holds the node and gives it up.
     pub(crate) unsafe fn of_one(link: *mut Link) -> Self {
         let mut batch = Self::EMPTY;
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { batch.push(link) };
         batch
     }

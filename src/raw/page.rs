@@ -57,6 +57,6 @@ pub(super) unsafe fn free(first: *mut Cache, len: usize) {
         // SAFETY: as above.
         unsafe { note.read() }
     };
-    // SAFETY: allocated by `new` with this layout, upheld by the caller. Caches have no destructor.
+    // SAFETY: allocated by `new` with this layout, guaranteed by the caller. Caches have no destructor.
     unsafe { std::alloc::dealloc(base, layout(len)) };
 }

@@ -13,6 +13,6 @@ pub(super) fn new(len: usize) -> *mut Cache {
 /// # Safety
 /// `first` is from [`new`] with the same `len`, and no thread uses these caches any more.
 pub(super) unsafe fn free(first: *mut Cache, len: usize) {
-    // SAFETY: `first` is from `Box::into_raw` of a slice of this length; upheld by the caller.
+    // SAFETY: `first` is from `Box::into_raw` of a slice of this length; guaranteed by the caller.
     drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, len)) });
 }

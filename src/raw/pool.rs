@@ -172,7 +172,7 @@ impl Core {
     /// `core` is alive, and no other thread knows it yet.
     pub(crate) unsafe fn set_address(core: *const Core) {
         // Relaxed: no other thread knows the core yet.
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { (*core).address.store(core.cast_mut(), Ordering::Relaxed) };
         // SAFETY: in bounds of the core.
         let first = unsafe { &raw const (*core).first_cache };
@@ -197,7 +197,7 @@ impl Core {
     /// The caller holds the node (I1).
     #[inline(always)]
     pub(crate) unsafe fn of(link: *mut Link) -> *const Core {
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { Link::core(link) }.cast()
     }
 
@@ -286,7 +286,7 @@ impl Core {
         } else {
             id.as_owner()
         };
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { batch.set_last_cache(cache.as_opaque(), owner) };
     }
 
@@ -335,9 +335,9 @@ impl Core {
     /// `core` is alive, or points to something else that has such an atomic at an offset of [`Core::STATE_AT`] bytes.
     #[inline]
     pub(crate) unsafe fn has_state_bits(core: *const Core) -> bool {
-        // SAFETY: in bounds, upheld by the caller.
+        // SAFETY: in bounds, guaranteed by the caller.
         let state = unsafe { &raw const (*core).header.state };
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { &*state }.load(Ordering::Relaxed) != 0
     }
 
@@ -522,7 +522,7 @@ impl Core {
         unsafe { (*core).counters.discarded(reason, 1) };
         // SAFETY: as above.
         let drop_node = unsafe { (*core).vtable.drop_node };
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { drop_node(core, link) };
     }
 
@@ -572,7 +572,7 @@ impl Core {
     /// # Safety
     /// The core is about to be freed, and no thread uses it any more.
     pub(crate) unsafe fn free_caches(&mut self) {
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.header.cache_table.free() };
         let off = std::mem::replace(self.made_off_counter.get_mut(), ptr::null_mut());
         if !off.is_null() {

@@ -390,7 +390,7 @@ impl Core {
     /// The caller holds the visits. The cache belongs to this core, and to the ID of the calling thread.
     pub(crate) unsafe fn occupy(&self, cache: &Cache) {
         if !cache.is_listed() {
-            // SAFETY: upheld by the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe { self.list(cache) };
             cache.gate.set(LISTED, true);
         }

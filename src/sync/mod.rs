@@ -190,7 +190,7 @@ mod real {
         /// The lock is held, its holder does not exist in this process, and no other thread tries to release it. The
         /// next holder can use the data as it is.
         pub(crate) unsafe fn unlock_lost(&self) {
-            // SAFETY: upheld by the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe { self.raw.force_unlock() };
         }
     }

@@ -120,7 +120,7 @@ mod page {
     /// # Safety
     /// The page is from [`wiped_by_fork`], and no thread uses it any more.
     pub(super) unsafe fn unmap(page: *mut AtomicUsize) {
-        // SAFETY: upheld by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { libc::munmap(page.cast(), LEN) };
     }
 }

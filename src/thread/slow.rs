@@ -177,7 +177,7 @@ pub(crate) unsafe fn give(
     // A thread with a cache here holds a weak reference. A thread without one takes it here: once the node is in the
     // depot, another thread may free the core.
     let keep = cache.is_none().then(|| WeakCore::new(this));
-    // SAFETY: upheld by the caller, which is the owner of the cache.
+    // SAFETY: guaranteed by the caller, which is the owner of the cache.
     let (outcome, leaving) = unsafe { into_cache(this, cache.zip(id), link, weight) };
     if outcome.is_ok() && leaving.0.is_empty() && this.is_watched() {
         return;
@@ -256,7 +256,7 @@ unsafe fn into_cache(
 /// # Safety
 /// The caller is the owner.
 unsafe fn hand_over(core: &Core, cache: &Cache) -> (Batch, End) {
-    // SAFETY: upheld by the caller.
+    // SAFETY: guaranteed by the caller.
     let all = unsafe { cache.hand_over(&core.limits) };
     (all.unwrap_or(Batch::EMPTY), End::Hot)
 }
@@ -371,7 +371,7 @@ pub(crate) fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
 /// # Safety
 /// The batch belongs to this core, and the caller keeps the core's memory until this returns.
 pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
-    // SAFETY: upheld by the caller.
+    // SAFETY: guaranteed by the caller.
     let this = unsafe { &*core };
     if let Err(refused) = this.depot.give(batch, end, Timeout::Short) {
         this.drop_batch(this.count_refused(refused));
