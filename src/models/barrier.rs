@@ -1,8 +1,8 @@
-//! `membarrier` as it works, for models in which the owner's light fence is nothing: a visitor's heavy fence runs in
-//! the owner's thread as well, wherever that thread happens to be.
+//! Models in which the owner's light fence is nothing, and `membarrier` works as in the kernel: a visitor's heavy fence
+//! also runs in the owner's thread, wherever that thread happens to be.
 //!
-//! loom cannot interrupt a thread, so a model says where its owner can be interrupted ([`Owner::interrupt`]); a
-//! visitor waits until the owner has come to such a place, or has ended.
+//! loom cannot interrupt a thread. So a model says where its owner can be interrupted ([`Owner::interrupt`]), and a
+//! visitor waits until the owner has come to such a point, or has ended.
 
 use super::{Guard, Pool, lock, run_model};
 use crate::sys::fence;
@@ -12,13 +12,13 @@ use loom::sync::atomic::{AtomicUsize, Ordering, fence as real};
 use loom::thread;
 use std::sync::{Arc, Mutex};
 
-/// The owner of the iteration that runs, in a model of this file.
+/// The owner of the present iteration, in a model of this file.
 static OWNER: Mutex<Option<Arc<Owner>>> = Mutex::new(None);
 
 struct Owner {
-    /// Barriers that visitors have asked for. They take turns.
+    /// The number of barriers that visitors have requested. Visitors take turns.
     asked: AtomicUsize,
-    /// The last one that has run in the owner's thread.
+    /// The last barrier that has run in the owner's thread.
     passed: AtomicUsize,
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn is_on() -> bool {
     lock(&OWNER).is_some()
 }
 
-/// The other half of a heavy fence.
+/// The part of a heavy fence that runs in the owner's thread: requests it, and waits for it.
 pub(crate) fn run_in_owner() {
     let Some(owner) = lock(&OWNER).clone() else {
         return;
@@ -40,7 +40,7 @@ pub(crate) fn run_in_owner() {
     real(Ordering::SeqCst);
 }
 
-/// What a model that failed has left must not be touched in another one.
+/// Forgets what a failed model has left, which must not be touched in another model.
 pub(super) fn forget() {
     std::mem::forget(lock(&OWNER).take());
 }
@@ -55,7 +55,7 @@ impl Owner {
         owner
     }
 
-    /// The owner can be interrupted here: if a visitor has asked for it, the barrier runs.
+    /// A point where the owner can be interrupted: runs the barrier if a visitor has requested it.
     fn interrupt(&self) {
         let turn = self.asked.load(Ordering::Acquire);
         if turn > self.passed.load(Ordering::Relaxed) {
@@ -64,16 +64,16 @@ impl Owner {
         }
     }
 
-    /// The owner's thread ends, or will not run again before a visitor is done.
+    /// The owner's thread ends, or does not run again before the visitor is done.
     fn end(&self) {
         real(Ordering::SeqCst);
         self.passed.store(usize::MAX, Ordering::Release);
     }
 }
 
-/// The barrier interrupts the owner inside, when it has seen the gate open and has not touched the lists yet; then it
-/// turns back at the shut gate. A visitor that finds it out there sees what it did inside. Fails when the owner turns
-/// back without Release.
+/// The barrier interrupts the owner inside, after it has seen the gate open and before it touches the lists. In its
+/// next operation the owner turns back at the shut gate. A visitor that then finds the owner outside sees what it did
+/// inside. Fails if the owner turns back without Release.
 #[test]
 fn an_owner_that_turns_back_shows_what_it_did_before() {
     run_model("an_owner_that_turns_back_shows_what_it_did_before", || {
@@ -87,7 +87,7 @@ fn an_owner_that_turns_back_shows_what_it_did_before() {
                 owner.interrupt();
                 std::mem::forget(Guard(link).touch());
             };
-            // SAFETY: this thread has the number; the fence is nothing, and the barrier runs in it.
+            // SAFETY: this thread has the ID. Its fence is nothing, and the barrier runs in this thread.
             let _ = unsafe { cache.with_top(fence::light, inside) };
             // SAFETY: as above.
             let link = unsafe { cache.pop_slow() }.unwrap_or(std::ptr::null_mut());

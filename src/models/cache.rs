@@ -1,10 +1,10 @@
-//! Owner against visitor, on one cache.
+//! An owner against a visitor, at one cache.
 
 use super::{Pool, run_model};
 use loom::thread;
 
-/// The heart of it. Fails without the owner's fence, without the visitor's, when the gate is read
-/// or opened without its order, and when the owner leaves without its own.
+/// The core of the protocol. Fails if the fence of the owner or of the visitor is missing, and if the gate is read, the
+/// gate is opened, or the owner leaves with a weaker ordering.
 #[test]
 fn owner_and_visitor_are_never_both_at_the_lists() {
     run_model("owner_and_visitor_are_never_both_at_the_lists", || {
@@ -20,7 +20,7 @@ fn owner_and_visitor_are_never_both_at_the_lists() {
     });
 }
 
-/// The owner comes back to lists that a visitor has emptied, by a push first.
+/// The owner returns objects to lists that a visitor has emptied.
 #[test]
 fn a_return_after_a_visit_sees_the_lists_as_the_visitor_left_them() {
     run_model(
@@ -41,7 +41,7 @@ fn a_return_after_a_visit_sees_the_lists_as_the_visitor_left_them() {
     );
 }
 
-/// The same by the slow path, where the lists are full and one has to leave.
+/// The same on the slow path: the lists are full, and one has to leave.
 #[test]
 fn a_full_cache_rotates_under_visits() {
     run_model("a_full_cache_rotates_under_visits", || {
@@ -58,8 +58,7 @@ fn a_full_cache_rotates_under_visits() {
     });
 }
 
-/// What an owner does to an object that stays in its place comes before or after what a visitor does,
-/// which here drops it.
+/// An owner uses an object in its slot while a visitor drops the idle objects: one of them comes first.
 #[test]
 fn an_object_is_used_in_place_or_taken_by_a_visitor() {
     run_model("an_object_is_used_in_place_or_taken_by_a_visitor", || {
@@ -68,7 +67,7 @@ fn an_object_is_used_in_place_or_taken_by_a_visitor() {
         let owner = thread::spawn(move || {
             let before = pool.touch_top(0);
             let after = pool.touch_top(0);
-            assert!(before || !after, "no thread has put one there");
+            assert!(before || !after, "no thread has returned an object");
         });
         let _ = pool.core().clear();
         owner.join().unwrap();
@@ -76,17 +75,18 @@ fn an_object_is_used_in_place_or_taken_by_a_visitor() {
     });
 }
 
-/// The figures are read while the owner works: off by the operation under way at most, and right at rest.
+/// A thread reads the statistics while the owner works: they are off by at most the operation in progress, and exact
+/// at rest.
 #[test]
-fn figures_are_read_beside_operations() {
-    run_model("figures_are_read_beside_operations", || {
+fn statistics_are_read_during_operations() {
+    run_model("statistics_are_read_during_operations", || {
         let pool = Pool::new().register(0);
         pool.get(0).give_back(Some(0));
         let owner = thread::spawn(move || pool.get(0).give_back(Some(0)));
         let during = pool.core().stats();
         owner.join().unwrap();
         let stats = pool.core().stats();
-        // The owner makes a second object if it finds the gate shut.
+        // The owner creates a second object if it finds the gate shut.
         assert!(during.idle <= 2 && during.returned <= 2 && during.reused <= stats.reused);
         assert_eq!(
             (stats.idle, stats.idle_bytes),

@@ -1,11 +1,11 @@
-//! The pool goes while guards are out.
+//! A pool is dropped while guards are alive.
 
 use super::{FORGETFUL, Pool, run_model};
 use loom::thread;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// The last one to let go frees the core, once, after all others are done with it. Fails when
-/// a reference is given up without Release, or the last one taken without Acquire.
+/// The last holder frees the core, once, after all other holders are done with it. Fails if a reference is released
+/// without Release, or if the last release has no Acquire.
 #[test]
 fn the_last_guard_and_the_pool_free_once() {
     run_model("the_last_guard_and_the_pool_free_once", || {
@@ -17,7 +17,7 @@ fn the_last_guard_and_the_pool_free_once() {
     });
 }
 
-/// The same from a thread without a cache, which keeps the core's memory by itself.
+/// The same with a return on a thread without a cache, which keeps the core's memory by itself.
 #[test]
 fn a_return_without_a_cache_outlives_the_pool() {
     run_model("a_return_without_a_cache_outlives_the_pool", || {
@@ -45,9 +45,9 @@ fn closing_leaves_nothing_behind() {
     });
 }
 
-/// A return hands a full list over to a depot that is closed by then, and drops the pool's last object. The closures go
-/// with it, and use another pool, so that the thread forgets this one: what is left to keep the core is what the return
-/// itself keeps. Fails without that.
+/// A return moves a full list to a depot that is closed meanwhile, so it drops the pool's last object, and the closures
+/// with it. The closures use another pool, so the thread forgets this one. Then only the reference of the return itself
+/// keeps the core. Fails without that reference.
 #[test]
 fn a_return_outlives_a_pool_that_its_thread_forgets() {
     run_model("a_return_outlives_a_pool_that_its_thread_forgets", || {

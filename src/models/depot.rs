@@ -1,10 +1,10 @@
-//! Two threads and the depot: batches, and objects dropped by another thread.
+//! Threads that share the depot: batches, and objects that another thread drops.
 
 use super::{Pool, run_model};
 use loom::thread;
 
-/// One thread overflows its cache, another one lives on it. The object's cell shows that what the
-/// first one did with it happens before what the second one does.
+/// One thread overflows its cache, and another one gets those objects from the depot. The tracked cell shows that what
+/// the first thread did with an object happens before what the second one does.
 #[test]
 fn two_caches_meet_in_the_depot() {
     run_model("two_caches_meet_in_the_depot", || {
@@ -24,7 +24,7 @@ fn two_caches_meet_in_the_depot() {
     });
 }
 
-/// A guard that is dropped by another thread serves that thread next, and only that one.
+/// An object that another thread drops has one holder at a time.
 #[test]
 fn a_foreign_return_is_held_by_one() {
     run_model("a_foreign_return_is_held_by_one", || {
@@ -42,7 +42,7 @@ fn a_foreign_return_is_held_by_one() {
     });
 }
 
-/// Threads without a cache (being torn down) share the depot object by object.
+/// Threads without a cache (they are ending) share the depot object by object.
 #[test]
 fn threads_without_a_cache_share_the_depot() {
     run_model("threads_without_a_cache_share_the_depot", || {
@@ -57,8 +57,8 @@ fn threads_without_a_cache_share_the_depot() {
     });
 }
 
-/// Two threads come to a pool for the first time, and need the same bucket. Fails when the
-/// bucket's pointer is published or read without order.
+/// Two threads use a pool for the first time, and need the same bucket. Fails if the bucket's pointer is published
+/// without Release, or read without Acquire.
 #[test]
 fn two_threads_register_in_one_bucket() {
     run_model("two_threads_register_in_one_bucket", || {

@@ -1,11 +1,11 @@
-//! A thread ends, and hands its objects and its number over.
+//! A thread ends, and hands its objects and its ID over.
 
 use super::{Pool, run_model};
 use crate::sys::thread_id::ThreadId;
 use crate::thread::{exit, register};
 use loom::thread;
 
-/// What an ending thread had is found by the others.
+/// Other threads find the objects of a thread that has ended.
 #[test]
 fn an_ending_thread_loses_nothing() {
     run_model("an_ending_thread_loses_nothing", || {
@@ -23,7 +23,7 @@ fn an_ending_thread_loses_nothing() {
     });
 }
 
-/// An ending thread and a visitor at once.
+/// An ending thread against a visitor.
 #[test]
 fn exit_against_clear_drops_once() {
     run_model("exit_against_clear_drops_once", || {
@@ -31,8 +31,8 @@ fn exit_against_clear_drops_once() {
         pool.create().give_back(Some(0));
         let ending = thread::spawn(move || {
             pool.get(0).give_back(Some(0));
-            // With three preemptions the visitor can outlast a model's timeout: the cache then
-            // keeps its number, and the pool's end finds what is in it.
+            // With three preemptions the visitor can outlast a model's timeout. Then the ID is not reused, and the end
+            // of the pool finds what is in the cache.
             let _ = exit::vacate(pool.core(), ThreadId(0));
         });
         let _ = pool.core().clear();
@@ -41,10 +41,10 @@ fn exit_against_clear_drops_once() {
     });
 }
 
-/// A number is used again: the hand-over is a lock (here: a join), as in the number registry.
+/// A thread ID is reused. The lock of the free IDs orders that (here: a join).
 #[test]
-fn the_next_owner_of_a_number_finds_an_empty_cache() {
-    run_model("the_next_owner_of_a_number_finds_an_empty_cache", || {
+fn the_next_owner_of_an_id_finds_an_empty_cache() {
+    run_model("the_next_owner_of_an_id_finds_an_empty_cache", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
         let ending = thread::spawn(move || assert!(exit::vacate(pool.core(), ThreadId(0))));
@@ -56,9 +56,9 @@ fn the_next_owner_of_a_number_finds_an_empty_cache() {
     });
 }
 
-/// A thread registers while another one walks the list of caches, which takes no lock: it misses no cache that was
-/// there. Fails when a cache is published, or the list read, without order. (The walk is in the thread that is spawned:
-/// loom explores no other order of what the spawning one does first.)
+/// A thread registers while another one walks the list of caches, without a lock: the walk misses no cache that was on
+/// the list. Fails if a cache is published without Release, or the list is read without Acquire. (The spawned thread
+/// does the walk: loom does not reorder what the spawning thread does first.)
 #[test]
 fn a_walk_misses_no_cache_while_a_thread_registers() {
     run_model("a_walk_misses_no_cache_while_a_thread_registers", || {

@@ -1,8 +1,8 @@
-//! The janitor as it ships (`background/watch_list.rs`), against pools that come, go, fall quiescent and
-//! wake up again.
+//! The janitor as it ships (`background/watch_list.rs`), against pools that are created, are dropped, become
+//! quiescent and are used again.
 //!
-//! A model that never ends is one that fails: loom sees a thread that is never woken as
-//! a deadlock, and one that goes round for ever as too many branches.
+//! A model that does not end is one that fails: loom reports a thread that is never woken as a deadlock, and an endless
+//! loop as too many branches.
 
 use super::time::{self, ASLEEP};
 use super::{NODES, Pool, explore, lock};
@@ -19,18 +19,18 @@ use crate::thread::{exit, register};
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-/// The janitor of the iteration that runs, if it has one.
+/// The watch list of the present iteration, if it has a janitor.
 static JANITOR: std::sync::Mutex<Option<&'static Mutex<WatchList>>> = std::sync::Mutex::new(None);
 /// Its threads.
 static THREADS: std::sync::Mutex<Vec<thread::JoinHandle<()>>> = std::sync::Mutex::new(Vec::new());
-/// How often a thread was started.
+/// How often the janitor's thread was started.
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 fn watch_list() -> Option<&'static Mutex<WatchList>> {
     *lock(&JANITOR)
 }
 
-/// As in `background/worker.rs`. In a model without a janitor the call is all there is to see.
+/// As in `background/worker.rs`. In a model without a janitor it only records that it was called.
 pub(crate) fn watch_slow(core: &Core) {
     super::assert_alive(core);
     let Some(watch_list) = watch_list() else {
@@ -48,7 +48,7 @@ pub(crate) fn unwatch(core: &Core) {
     }
 }
 
-/// As `background/hook.rs`, without a hook.
+/// Stands in for `background/hook.rs`, without a hook.
 pub(crate) mod hook {
     pub(crate) fn add(_: crate::raw::stats::Trimmed) {}
 
@@ -71,22 +71,21 @@ fn start() -> Option<Thread> {
     Some(thread)
 }
 
-/// What a model that failed has left must not be touched in another one.
+/// Forgets what a failed model has left, which must not be touched in another model.
 pub(super) fn forget_all() {
     *lock(&JANITOR) = None;
     std::mem::forget(std::mem::take(&mut *lock(&THREADS)));
 }
 
-/// A model with a janitor, which is to end with the last pool.
+/// Explores a model with a janitor, which has to end with the last pool.
 fn run_janitor(name: &str, f: impl Fn() + Send + Sync + 'static) {
-    // With three, the four tries of a bounded wait for the watch list run out while another thread is
-    // inside. What a pool that goes then leaves to the janitor, it may sleep on; the real wait is
-    // thousands of tries and a fifth of a second.
+    // Two preemptions. With three, the four tries for the lock of the watch list can all fail, and a pool that closes
+    // then tells the janitor nothing. The real wait has thousands of tries, and takes a fifth of a second.
     explore(name, 2, move || {
         STARTED.store(0, SeqCst);
         ASLEEP.store(false, SeqCst);
         let watch_list: *mut _ = Box::into_raw(Box::new(Mutex::new(WatchList::new())));
-        // SAFETY: freed below, when the threads have ended.
+        // SAFETY: freed below, after the threads have ended.
         let shared = unsafe { &*watch_list };
         *lock(&JANITOR) = Some(shared);
         f();
@@ -99,12 +98,12 @@ fn run_janitor(name: &str, f: impl Fn() + Send + Sync + 'static) {
         *lock(&JANITOR) = None;
         let left = shared.try_lock().expect("unlocked").pools();
         assert_eq!(left, 0, "a pool that is gone is still watched");
-        // SAFETY: allocated above, and not shared any more.
+        // SAFETY: allocated above, and no longer shared.
         drop(unsafe { Box::from_raw(watch_list) });
     });
 }
 
-/// Always in the watch list's order, since loom wants every run to be the same.
+/// Two pools in the order of the watch list, because loom needs every iteration to behave the same.
 fn two_pools() -> (Pool, Pool) {
     let (one, other) = (Pool::new(), Pool::new());
     if one.0.addr() < other.0.addr() {
@@ -114,17 +113,17 @@ fn two_pools() -> (Pool, Pool) {
     }
 }
 
-/// Waits until the janitor sleeps without a timeout. Everything idle has to be gone then.
-fn all_quiet() {
+/// Waits until the janitor sleeps without a timeout. No object may be idle then.
+fn until_quiescent() {
     while !ASLEEP.load(SeqCst) {
         thread::yield_now();
     }
     let left = NODES.load(SeqCst);
-    assert_eq!(left, 0, "an idle object that is not looked after");
+    assert_eq!(left, 0, "an idle object that no janitor watches");
 }
 
-/// The first idle object starts it, and not the pool; it empties the pool, sleeps without a
-/// timeout, and ends with the last pool.
+/// The first idle object starts the janitor, and not the pool. It empties the pool, sleeps without a timeout, and ends
+/// with the last pool.
 #[test]
 fn it_starts_with_the_first_idle_object_and_ends_with_the_last_pool() {
     run_janitor(
@@ -134,14 +133,14 @@ fn it_starts_with_the_first_idle_object_and_ends_with_the_last_pool() {
             let held = pool.create();
             assert_eq!(STARTED.load(SeqCst), 0, "nothing is idle");
             held.give_back(Some(0));
-            all_quiet();
+            until_quiescent();
             pool.close();
             assert_eq!(STARTED.load(SeqCst), 1);
         },
     );
 }
 
-/// A pool goes while a pass runs on it, and stops the janitor. Fails when it is not woken for that.
+/// A pool closes while a pass runs over it, and the janitor ends. Fails if the janitor is not woken for that.
 #[test]
 fn stop_against_pass() {
     run_janitor("stop_against_pass", || {
@@ -151,9 +150,9 @@ fn stop_against_pass() {
     });
 }
 
-/// An object comes back to a cache while the janitor decides that all is quiescent: it sees that, or is
-/// woken. Fails when the pool is left alone although a return has called, and when the call
-/// does not wake.
+/// An object comes back to a cache while the janitor decides that all pools are quiescent: the janitor sees the object,
+/// or is woken. Fails if the janitor stops watching the pool although a return has marked it, and if the return does
+/// not wake the janitor.
 #[test]
 fn a_return_is_seen_or_wakes_it() {
     run_janitor("a_return_is_seen_or_wakes_it", || {
@@ -161,12 +160,12 @@ fn a_return_is_seen_or_wakes_it() {
         let held = pool.create();
         pool.create().give_back(Some(0));
         held.give_back(Some(0));
-        all_quiet();
+        until_quiescent();
         pool.close();
     });
 }
 
-/// The same by a thread without a cache.
+/// The same with returns on a thread without a cache.
 #[test]
 fn a_return_to_the_depot_is_seen_or_wakes_it() {
     run_janitor("a_return_to_the_depot_is_seen_or_wakes_it", || {
@@ -174,13 +173,13 @@ fn a_return_to_the_depot_is_seen_or_wakes_it() {
         let held = pool.create();
         pool.create().give_back(None);
         held.give_back(None);
-        all_quiet();
+        until_quiescent();
         pool.close();
     });
 }
 
-/// The same for a full list on its way to the depot. (What comes before does not matter, and
-/// calls no janitor.)
+/// The same with a full list that moves to the depot. (The returns before that do not matter here, and do not wake the
+/// janitor.)
 #[test]
 fn a_full_list_is_seen_or_wakes_it() {
     run_janitor("a_full_list_is_seen_or_wakes_it", || {
@@ -193,12 +192,12 @@ fn a_full_list_is_seen_or_wakes_it() {
         }
         pool.core().set_watched(false);
         last.give_back(Some(0));
-        all_quiet();
+        until_quiescent();
         pool.close();
     });
 }
 
-/// The same by a thread that ends.
+/// The same with a thread that ends.
 #[test]
 fn a_hand_over_is_seen_or_wakes_it() {
     run_janitor("a_hand_over_is_seen_or_wakes_it", || {
@@ -209,25 +208,25 @@ fn a_hand_over_is_seen_or_wakes_it() {
             let _ = exit::vacate(pool.core(), ThreadId(0));
         });
         ending.join().unwrap();
-        all_quiet();
+        until_quiescent();
         pool.close();
     });
 }
 
-/// The same by a pass of the program's, which has in its hands what the janitor then does not see.
+/// The same with a pass of the program, which holds objects that the janitor does not see meanwhile.
 #[test]
 fn a_pass_of_the_program_is_seen_or_wakes_it() {
     run_janitor("a_pass_of_the_program_is_seen_or_wakes_it", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
         let _ = manual::pass(pool.core(), Level::Normal);
-        all_quiet();
+        until_quiescent();
         pool.close();
     });
 }
 
-/// A return that comes while the pool goes enters nothing that would keep the janitor. Fails when
-/// the pool's entry is taken out before the pool says that it is closed.
+/// A return while the pool closes leaves no entry that would keep the janitor running. Fails if the pool's entry is
+/// removed before the pool is marked as closed.
 #[test]
 fn a_late_return_does_not_keep_it() {
     run_janitor("a_late_return_does_not_keep_it", || {
@@ -239,8 +238,8 @@ fn a_late_return_does_not_keep_it() {
     });
 }
 
-/// The last pool goes, and the next one comes: the janitor stays, or there is another one. Fails
-/// when the one that ends does not say so.
+/// The last pool closes, and a new one comes: the janitor keeps running, or another one starts. Fails if a janitor that
+/// ends does not say so.
 #[test]
 fn a_new_pool_after_the_stop_is_watched() {
     run_janitor("a_new_pool_after_the_stop_is_watched", || {
@@ -249,12 +248,12 @@ fn a_new_pool_after_the_stop_is_watched() {
         let closing = thread::spawn(move || first.close());
         second.create().give_back(None);
         closing.join().unwrap();
-        all_quiet();
+        until_quiescent();
         second.close();
     });
 }
 
-/// Of two pools one goes, while a pass runs or not: the other one is looked after all the same.
+/// One of two pools closes, perhaps during a pass. The other one stays watched.
 #[test]
 fn a_pool_that_goes_leaves_the_others_watched() {
     run_janitor("a_pool_that_goes_leaves_the_others_watched", || {
@@ -262,13 +261,13 @@ fn a_pool_that_goes_leaves_the_others_watched() {
         first.create().give_back(None);
         second.create().give_back(None);
         first.close();
-        all_quiet();
+        until_quiescent();
         second.close();
     });
 }
 
-/// A pool goes while an owner is held up inside its cache: what is there goes when the owner has left.
-/// Fails when there is no other try.
+/// A pool closes while an owner is inside its cache. The objects there are dropped after the owner has left. Fails if
+/// the janitor does not try again.
 #[test]
 fn what_closing_could_not_reach_goes_later() {
     run_janitor("what_closing_could_not_reach_goes_later", || {
@@ -278,19 +277,19 @@ fn what_closing_could_not_reach_goes_later() {
     });
 }
 
-/// The same while the janitor sleeps, with another pool to look after. Fails when it is not woken.
+/// The same while the janitor sleeps and watches another pool. Fails if the janitor is not woken.
 #[test]
 fn what_closing_could_not_reach_wakes_it() {
     run_janitor("what_closing_could_not_reach_wakes_it", || {
         let (pool, other) = two_pools();
         other.create().give_back(None);
-        all_quiet();
+        until_quiescent();
         // The janitor has not been told of this one.
         let pool = pool.register(0);
         pool.core().set_watched(true);
         pool.create().give_back(Some(0));
         close_while_the_owner_is_inside(pool);
-        // A janitor that sleeps on would do so for ever.
+        // Does not end if the janitor is not woken.
         while NODES.load(SeqCst) != 0 {
             thread::yield_now();
         }
@@ -298,10 +297,10 @@ fn what_closing_could_not_reach_wakes_it() {
     });
 }
 
-/// The owner is this thread, which only looks as if it were inside.
+/// Closes a pool while the owner of a cache, which is this thread, looks as if it were inside.
 fn close_while_the_owner_is_inside(pool: Pool) {
     let cache = register::cache_of(pool.core(), ThreadId(0)).expect("registered");
-    // Keeps the cache.
+    // Keeps the cache's memory.
     let keep = WeakCore::new(pool.core());
     cache.lose_owner_inside(true);
     pool.close();

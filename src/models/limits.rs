@@ -1,5 +1,5 @@
-//! Limits, and pools that are switched off, under every interleaving: an independent count of what is idle never
-//! exceeds a limit, and what is charged for is given back.
+//! Limits, and pools that are switched off: an independent count of idle objects never exceeds a limit, and every
+//! charge is released.
 
 use super::{Pool, run_model};
 use crate::background::manual;
@@ -7,7 +7,7 @@ use crate::sys::memory::Level;
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-/// Objects that guards of the model hold, in the iteration that runs.
+/// The number of objects that guards of the model hold, in the present iteration.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 fn hold() {
@@ -18,7 +18,7 @@ fn idle_at_rest() -> usize {
     super::NODES.load(SeqCst) - HELD.load(SeqCst)
 }
 
-/// Two owners return what they got under a limit of one object. Fails when a return is kept without a charge.
+/// Two owners return objects under a limit of one. Fails if a cache keeps an object without a charge.
 #[test]
 fn two_owners_never_keep_more_than_a_limit() {
     run_model("two_owners_never_keep_more_than_a_limit", || {
@@ -37,13 +37,13 @@ fn two_owners_never_keep_more_than_a_limit() {
     });
 }
 
-/// One thread gets, another one drops: under a limit what is dropped is found by the thread that gets.
+/// One thread gets objects, and another one drops them. Under a limit, the getting thread finds what was dropped.
 #[test]
 fn what_crosses_threads_under_a_limit_is_found() {
     run_model("what_crosses_threads_under_a_limit_is_found", || {
         HELD.store(0, SeqCst);
         let pool = Pool::bounded(2).register(0).register(1);
-        // From here on the pool knows that its objects cross threads.
+        // After this, the pool knows that its objects cross threads.
         pool.get(0).give_back(Some(1));
         pool.get(0).give_back(Some(1));
         let held = pool.get(0);
@@ -52,12 +52,12 @@ fn what_crosses_threads_under_a_limit_is_found() {
         dropper.join().unwrap();
         assert!(idle_at_rest() <= 2 + usize::from(found.is_some()));
         let found = found.or_else(|| pool.try_get(0));
-        found.expect("idle, and out of reach").give_back(Some(0));
+        found.expect("an idle object is out of reach").give_back(Some(0));
         pool.close();
     });
 }
 
-/// An owner at its slow path in a bounded pool, and a pass that takes its objects.
+/// An owner on its slow path in a bounded pool, against a pass that takes its objects.
 #[test]
 fn a_pass_against_an_owner_keeps_charges_right() {
     run_model("a_pass_against_an_owner_keeps_charges_right", || {
@@ -69,7 +69,7 @@ fn a_pass_against_an_owner_keeps_charges_right() {
         owner.join().unwrap();
         assert!(idle_at_rest() <= 2);
         let _ = pool.core().clear();
-        // All that was charged for is free again.
+        // Every charge is released.
         let (one, two) = (pool.create(), pool.create());
         one.give_back(Some(0));
         two.give_back(Some(0));
@@ -78,7 +78,7 @@ fn a_pass_against_an_owner_keeps_charges_right() {
     });
 }
 
-/// A pool is switched off and on while its owner works: nothing is lost, and at rest it is as it was switched last.
+/// A pool is switched off and on while an owner works. Nothing is lost, and at rest the last switch holds.
 #[test]
 fn switching_against_an_owner() {
     run_model("switching_against_an_owner", || {
@@ -100,7 +100,7 @@ fn switching_against_an_owner() {
     });
 }
 
-/// An object that another thread's cache was the home of comes back while a visitor empties both.
+/// An object comes back on another thread than the one that got it, while a visitor drains both caches.
 #[test]
 fn a_foreign_return_against_a_visitor() {
     run_model("a_foreign_return_against_a_visitor", || {

@@ -1,17 +1,15 @@
-//! loom models: the shipped protocol under every interleaving that matters.
+//! loom models: the shipped protocol under every interleaving within a bound.
 //!
-//! `ci/loom.sh` runs them with two preemptions, which is what finds nearly everything in practice;
-//! `LOOM_MAX_PREEMPTIONS=3 ci/loom.sh` takes much longer. A model that never failed proves
-//! little: `ci/loom-mutants.sh` weakens each ordering marked `mutant: name` in `src/`, one at a
-//! time, and sees a model fail.
+//! `ci/loom.sh` runs them with two preemptions, which finds nearly all faults in practice. `LOOM_MAX_PREEMPTIONS=3
+//! ci/loom.sh` takes much longer. A model that never failed proves little: `ci/loom-mutants.sh` weakens each ordering
+//! marked `mutant: name` in `src/`, one at a time, and expects a model to fail.
 //!
-//! The models use `Core` and `Cache` as `pool.rs` and `guard.rs` do, with a node of their own. The
-//! object is a tracked cell, so that loom sees two holders of one object as a race, and plain std
-//! counters serve as oracle for what is alive: loom runs one thread at a time, so they are exact
-//! and add no states.
+//! The models use `Core` and `Cache` as `object/pool.rs` and `object/guard.rs` do, with their own type of node. The
+//! object is a tracked cell, so that loom reports two holders of one object as a race. Plain std counters serve as an
+//! oracle for what is alive: loom runs one thread at a time, so they are exact and add no states.
 //!
-//! What loom cannot show here: it treats `SeqCst` operations as AcqRel (we use fences, which it
-//! models), it does not explore load buffering, and `membarrier` is taken at its word.
+//! loom has limits. It treats `SeqCst` operations as AcqRel (this crate uses fences, which loom models), and it does
+//! not explore load buffering. The models assume that `membarrier` does what its documentation says.
 
 pub(crate) mod barrier;
 mod cache;
@@ -35,27 +33,27 @@ use loom::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-/// Nodes alive, in the iteration that runs.
+/// The number of live nodes in the present iteration.
 static NODES: AtomicUsize = AtomicUsize::new(0);
-/// Cores whose payload is alive.
+/// The number of cores whose payload is alive.
 static PAYLOADS: AtomicUsize = AtomicUsize::new(0);
-/// Cores whose memory is alive.
+/// The number of cores whose memory is alive.
 static CORES: AtomicUsize = AtomicUsize::new(0);
-/// One model at a time: the oracles above are shared.
+/// Runs one model at a time, since the oracles above are shared.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// The weak references of threads with a cache.
 static REMEMBERED: std::sync::Mutex<Vec<WeakCore>> = std::sync::Mutex::new(Vec::new());
-/// Whether the closures of a pool use another pool when they are dropped, where their thread forgets pools that are
-/// gone. For models with one thread that remembers.
+/// Whether the closures of a pool use another pool when they are dropped, so that their thread forgets pools that are
+/// gone. For models in which one thread remembers pools.
 static FORGETFUL: AtomicBool = AtomicBool::new(false);
 
-/// Cores that were freed. They stay until the run ends, so that a use after that is found.
+/// The cores that were freed. Their memory stays until the iteration ends, so that a use after free is detected.
 static FREED: std::sync::Mutex<Vec<Freed>> = std::sync::Mutex::new(Vec::new());
 
-struct Freed(*mut Shell);
+struct Freed(*mut TypedCore);
 
-// SAFETY: models run one thread at a time, and no thread uses what is freed.
+// SAFETY: models run one thread at a time, and no thread uses a core that was freed.
 unsafe impl Send for Freed {}
 
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -64,14 +62,14 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What `local::remember` does here.
+/// Stands in for `local::remember`.
 pub(crate) fn remember(core: &Core) -> bool {
     let weak = WeakCore::new(core);
     lock(&REMEMBERED).push(weak);
     true
 }
 
-/// What `local::unremember` does here.
+/// Stands in for `local::unremember`.
 pub(crate) fn unremember(core: &Core) {
     let mut remembered = lock(&REMEMBERED);
     let last = remembered
@@ -82,7 +80,7 @@ pub(crate) fn unremember(core: &Core) {
     drop(last);
 }
 
-/// What `local::remember` does when it has no room: forgets pools that are gone.
+/// Forgets pools that are gone, as `local::remember` does before its list grows.
 fn forget_gone() {
     let (alive, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut *lock(&REMEMBERED))
         .into_iter()
@@ -100,12 +98,12 @@ fn assert_alive(core: &Core) {
     );
 }
 
-/// Explores `f`, and checks after each run of it that nothing leaks.
+/// Explores `f`, and checks after each iteration that nothing has leaked.
 fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
     explore(name, usize::MAX, f);
 }
 
-/// The same with this many preemptions at most.
+/// [`run_model`] with this many preemptions at most.
 fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     let _turn = lock(&TURN);
     let _stop = StopAtFailure(name);
@@ -119,31 +117,31 @@ fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static)
         for alive in [&NODES, &PAYLOADS, &CORES] {
             alive.store(0, SeqCst);
         }
-        // What a model that failed has left must not be touched in another one.
+        // A failed model may have left references, which must not be touched in another model.
         std::mem::forget(std::mem::take(&mut *lock(&REMEMBERED)));
         std::mem::forget(std::mem::take(&mut *lock(&FREED)));
         FORGETFUL.store(false, SeqCst);
         barrier::forget();
         janitor::forget_all();
         f();
-        // Threads end: those with a cache let their pools go.
+        // All threads have ended: drop their references.
         let remembered = std::mem::take(&mut *lock(&REMEMBERED));
         drop(remembered);
         assert_eq!(NODES.load(SeqCst), 0, "a node leaked");
         assert_eq!(PAYLOADS.load(SeqCst), 0, "a payload leaked");
         assert_eq!(CORES.load(SeqCst), 0, "a core leaked");
-        for Freed(shell) in std::mem::take(&mut *lock(&FREED)) {
-            // SAFETY: allocated by `Pool::with`, and the run has ended.
-            let mut shell = unsafe { Box::from_raw(shell) };
+        for Freed(typed) in std::mem::take(&mut *lock(&FREED)) {
+            // SAFETY: allocated by `Pool::with`, and the iteration has ended.
+            let mut typed = unsafe { Box::from_raw(typed) };
             // SAFETY: as above.
-            unsafe { shell.core.free_caches() };
+            unsafe { typed.core.free_caches() };
         }
     });
     println!("{name}: {} interleavings", runs.load(SeqCst));
 }
 
-/// With `REPOOL_MODELS=first` in the environment, the first model that fails ends the process: all that
-/// `ci/loom-mutants.sh` wants to know.
+/// With `REPOOL_MODELS=first` in the environment, the first model that fails ends the process, because
+/// `ci/loom-mutants.sh` needs no more than that.
 struct StopAtFailure<'a>(&'a str);
 
 impl Drop for StopAtFailure<'_> {
@@ -164,9 +162,9 @@ struct Node {
 }
 
 #[repr(C)]
-struct Shell {
+struct TypedCore {
     core: Core,
-    /// Stands for the user's closures: read by every return, written when they are dropped.
+    /// Stands for the user's closures: every return reads it, and dropping the closures writes it.
     payload: UnsafeCell<usize>,
 }
 
@@ -178,16 +176,22 @@ static VTABLE: VTable = VTable {
     free,
 };
 
+/// # Safety
+/// None: it does nothing.
 unsafe fn on_pass(_core: *const Core) -> bool {
     false
 }
 
+/// # Safety
+/// None: it does nothing.
 unsafe fn name(_core: *const Core) -> Option<String> {
     None
 }
 
+/// # Safety
+/// As [`VTable::drop_node`].
 unsafe fn drop_node(core: *const Core, link: *mut Link) {
-    // SAFETY: models hold the nodes that they drop.
+    // SAFETY: the caller holds the node, which `Pool::create` has allocated, and its reference to the core.
     unsafe {
         let node = Box::from_raw(link.cast::<Node>());
         node.object.with_mut(|object| *object += 1);
@@ -197,10 +201,12 @@ unsafe fn drop_node(core: *const Core, link: *mut Link) {
     }
 }
 
+/// # Safety
+/// As [`VTable::drop_payload`].
 unsafe fn drop_payload(core: *const Core) {
-    // SAFETY: the last strong reference is gone, or the model fails here.
+    // SAFETY: guaranteed by the caller. If the last strong reference were not gone, loom would report a race here.
     unsafe {
-        (*core.cast::<Shell>())
+        (*core.cast::<TypedCore>())
             .payload
             .with_mut(|payload| *payload += 1)
     };
@@ -210,25 +216,27 @@ unsafe fn drop_payload(core: *const Core) {
     }
 }
 
+/// # Safety
+/// As [`VTable::free`].
 unsafe fn free(core: *const Core) {
     assert_ne!(CORES.fetch_sub(1, SeqCst), 0, "a core freed twice");
-    let shell = core.cast_mut().cast::<Shell>();
-    // SAFETY: allocated so below, and freed when the run ends. No thread may use the payload any more.
-    unsafe { (*shell).payload.with_mut(|payload| *payload += 1) };
-    // A thread that still uses the core comes to the janitor, which looks.
+    let typed = core.cast_mut().cast::<TypedCore>();
+    // SAFETY: allocated by `Pool::with`, and freed when the iteration ends. No thread may use the payload any more.
+    unsafe { (*typed).payload.with_mut(|payload| *payload += 1) };
+    // A thread that still uses the core then calls `watch_slow`, which checks that the core is alive.
     // SAFETY: as above.
     unsafe { (*core).set_watched(false) };
-    lock(&FREED).push(Freed(shell));
+    lock(&FREED).push(Freed(typed));
 }
 
-/// A pool as the models use it; a copyable handle, since loom's threads want `'static`.
+/// A pool of the models. The handle is `Copy`, since loom's threads need `'static`.
 #[derive(Clone, Copy)]
 struct Pool(*const Core);
 
-// SAFETY: a handle to what is shared between the model's threads.
+// SAFETY: a handle to a core, which is shared between threads.
 unsafe impl Send for Pool {}
 
-/// What a guard is: a node that is held.
+/// A guard of the models, which holds a node.
 struct Guard(*mut Link);
 
 // SAFETY: as `Pooled`.
@@ -239,37 +247,37 @@ impl Pool {
         Self::with(Limits::new(usize::MAX, usize::MAX, usize::MAX))
     }
 
-    /// A pool that keeps so many objects idle at most.
+    /// A pool that keeps at most this many objects idle.
     fn bounded(max_idle: usize) -> Self {
         Self::with(Limits::new(max_idle, usize::MAX, usize::MAX))
     }
 
     fn with(limits: Limits) -> Self {
         let core = Core::new(&VTABLE, limits, false, Some(std::time::Duration::MAX));
-        let shell = Box::into_raw(Box::new(Shell {
+        let typed = Box::into_raw(Box::new(TypedCore {
             core,
             payload: UnsafeCell::new(0),
         }));
         PAYLOADS.fetch_add(1, SeqCst);
         CORES.fetch_add(1, SeqCst);
-        let core = shell.cast::<Core>().cast_const();
-        // SAFETY: fresh.
+        let core = typed.cast::<Core>().cast_const();
+        // SAFETY: just allocated, and no other thread knows it.
         unsafe { Core::set_address(core) };
         Self(core)
     }
 
     fn core(&self) -> &Core {
-        // SAFETY: models use a pool only while they have a reference to it.
+        // SAFETY: models use a pool only while they hold a reference to it.
         unsafe { &*self.0 }
     }
 
-    /// Registers a thread, before it runs, to keep that out of the interleavings.
+    /// Registers a thread before it runs, to keep that out of the interleavings.
     fn register(self, id: usize) -> Self {
         assert!(register::cache_of(self.core(), ThreadId(id)).is_some());
         self
     }
 
-    /// `Pool::get` on the thread of this id.
+    /// `Pool::get` on the thread with this ID.
     fn get(&self, id: usize) -> Guard {
         self.try_get(id).unwrap_or_else(|| self.create())
     }
@@ -286,12 +294,12 @@ impl Pool {
         Guard(Box::into_raw(memory).cast())
     }
 
-    /// `Pool::try_get` on the thread of this id.
+    /// `Pool::try_get` on the thread with this ID.
     fn try_get(&self, id: usize) -> Option<Guard> {
         let id = ThreadId(id);
         let mut link = std::ptr::null_mut();
         if let Some(cache) = register::cache_of(self.core(), id) {
-            // SAFETY: the model gives each id to one thread.
+            // SAFETY: the model gives each ID to one thread.
             link = unsafe { cache.pop(fence::light) };
         }
         if link.is_null() {
@@ -304,13 +312,13 @@ impl Pool {
         }
     }
 
-    /// `Top::with` on the thread of this id: uses the top object where it is.
+    /// `Top::with` on the thread with this ID: uses the top object in its slot.
     fn touch_top(&self, id: usize) -> bool {
         let Some(cache) = register::cache_of(self.core(), ThreadId(id)) else {
             return false;
         };
         let touch = |link| std::mem::forget(Guard(link).touch());
-        // SAFETY: the model gives each id to one thread.
+        // SAFETY: the model gives each ID to one thread.
         unsafe { cache.with_top(fence::light, touch) }.is_some()
     }
 
@@ -323,9 +331,9 @@ impl Pool {
 }
 
 impl Guard {
-    /// Uses the object: a race here is an object with two holders.
+    /// Uses the object. If it has two holders, loom reports a race here.
     fn touch(self) -> Self {
-        // SAFETY: the guard holds the node; loom checks it.
+        // SAFETY: the guard holds the node, and loom checks that it does.
         unsafe {
             (*self.0.cast::<Node>())
                 .object
@@ -334,14 +342,14 @@ impl Guard {
         self
     }
 
-    /// `Pooled::drop` on the thread of this id; `None` for a thread without one.
+    /// `Pooled::drop` on the thread with this ID; `None` for a thread without an ID.
     fn give_back(self, id: Option<usize>) {
         let link = self.touch().0;
-        // SAFETY: the guard holds the node, and the model each id once.
+        // SAFETY: the guard holds the node, and the model gives each ID to one thread.
         unsafe {
             let core = Core::of(link);
             // The reset is the user's closure.
-            (*core.cast::<Shell>()).payload.with(|payload| *payload);
+            (*core.cast::<TypedCore>()).payload.with(|payload| *payload);
             if let Some(id) = id.map(ThreadId) {
                 let look = |all: &CacheTable| all.cache_of(id);
                 let cache = Core::cache_for_return(core, link, id.as_owner(), look);

@@ -1,8 +1,7 @@
-//! Sleeping threads and the clock, as the models have them.
+//! Parked threads and the clock of the models.
 //!
-//! Time stands still, so whatever may become due is due now, and a sleep with a timeout ends at once:
-//! that it could end later is for the scheduler to explore. Tokens are kept here and not by loom,
-//! whose `unpark` of a thread that yields is lost.
+//! Time stands still: whatever may become due is due now, and a sleep with a timeout ends at once. The scheduler
+//! explores later ends of it. This file keeps the park tokens, because loom loses an `unpark` of a thread that yields.
 
 use loom::sync::{Condvar, Mutex};
 use std::cell::RefCell;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-/// The only moment there is.
+/// A point in time, of which there is only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Instant;
 
@@ -38,14 +37,14 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// Whether a thread sleeps without a timeout and has not been called.
+/// Whether a thread sleeps without a timeout and has not been woken.
 pub(super) static ASLEEP: AtomicBool = AtomicBool::new(false);
 
 loom::thread_local! {
     static CURRENT: RefCell<Option<Thread>> = RefCell::new(None);
 }
 
-/// A thread that can be woken. One at a time sleeps in a model.
+/// A thread that can be woken. In a model at most one thread sleeps at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Thread(Arc<Token>);
 

@@ -1,4 +1,4 @@
-//! Passes against everything else.
+//! Passes against all other operations.
 
 use super::{Pool, run_model};
 use crate::background::manual;
@@ -14,7 +14,7 @@ fn janitor_pass(core: &Core) {
     let _ = janitor_passes(std::iter::once(core), Level::Normal);
 }
 
-/// A pass while the owner gets and drops.
+/// A pass against an owner that gets and drops.
 #[test]
 fn pass_against_get() {
     run_model("pass_against_get", || {
@@ -27,8 +27,8 @@ fn pass_against_get() {
     });
 }
 
-/// A pass that empties the idle cache of one thread while another one fills its own and looks in
-/// the depot.
+/// A pass drains the cache of an inactive thread, while another thread returns to its own cache and takes from the
+/// depot.
 #[test]
 fn pass_against_drop() {
     run_model("pass_against_drop", || {
@@ -46,7 +46,7 @@ fn pass_against_drop() {
     });
 }
 
-/// A pass while the owner ends.
+/// A pass against an owner that ends.
 #[test]
 fn pass_against_exit() {
     run_model("pass_against_exit", || {
@@ -62,7 +62,7 @@ fn pass_against_exit() {
     });
 }
 
-/// A pass by the janitor, which has a weak reference, while the pool goes.
+/// A pass by the janitor, which holds a weak reference, against the end of the pool.
 #[test]
 fn pass_against_close() {
     run_model("pass_against_close", || {
@@ -79,16 +79,16 @@ fn pass_against_close() {
     });
 }
 
-/// The janitor finds a pool quiescent while a return makes an object idle: one of the two notices.
-/// Fails when `watched` goes down after the look instead of before, and when an emptied cache is
-/// left with room for a return that takes the hit path.
+/// The janitor finds a pool quiescent while a return makes an object idle: one of the two threads notices.
+/// Fails if `watched` is cleared after the pass has looked at the caches, and if a drained cache has room for a
+/// return on the hit path.
 #[test]
 fn no_return_falls_between_quiet_and_watched() {
     run_model("no_return_falls_between_quiet_and_watched", || {
         let pool = Pool::new().register(0);
         pool.create().give_back(Some(0));
         let held = pool.get(0);
-        // In use, and then unused for a whole interval.
+        // Active, and then inactive for a whole interval.
         janitor_pass(pool.core());
         let owner = thread::spawn(move || held.give_back(Some(0)));
         janitor_pass(pool.core());
@@ -102,7 +102,7 @@ fn no_return_falls_between_quiet_and_watched() {
     });
 }
 
-/// The same for what an ending thread has in its hands between its cache and the depot.
+/// The same for objects that an ending thread moves from its cache to the depot.
 #[test]
 fn no_hand_over_falls_between_quiet_and_watched() {
     run_model("no_hand_over_falls_between_quiet_and_watched", || {
@@ -125,7 +125,7 @@ fn no_hand_over_falls_between_quiet_and_watched() {
     });
 }
 
-/// And for what a thread without objects fetches from the depot.
+/// The same for objects that a thread takes from the depot to its cache.
 #[test]
 fn no_refill_falls_between_quiet_and_watched() {
     run_model("no_refill_falls_between_quiet_and_watched", || {
@@ -147,8 +147,8 @@ fn no_refill_falls_between_quiet_and_watched() {
     });
 }
 
-/// A pass gets into a cache or misses it, because the owner is inside: it looks at the cache once at most, and opens
-/// the gate again. Fails when a gate stays shut, until the visit ends or for good.
+/// A pass enters a cache, or misses it because the owner is inside. It visits the cache at most once, and opens the
+/// gate again. Fails if a gate stays shut, until the end of the visit or for good.
 #[test]
 fn a_pass_opens_the_gates_that_it_has_shut() {
     run_model("a_pass_opens_the_gates_that_it_has_shut", || {
@@ -157,7 +157,7 @@ fn a_pass_opens_the_gates_that_it_has_shut() {
         let owner = thread::spawn(move || _ = pool.touch_top(0));
         let _ = manual::pass(pool.core(), Level::Normal);
         owner.join().unwrap();
-        // Looked at a second time, an active owner's cache would seem unused.
+        // At a second visit, the cache of an active owner would seem unused.
         assert_eq!(pool.core().depot.objects(), 0, "taken from an active owner");
         pool.create().give_back(Some(0));
         assert_eq!(pool.core().depot.objects(), 0, "the gate is shut");
@@ -165,7 +165,7 @@ fn a_pass_opens_the_gates_that_it_has_shut() {
     });
 }
 
-/// The same for a visitor that waits for the owner.
+/// The same with a visitor that waits for the owner.
 #[test]
 fn a_visitor_that_has_waited_opens_the_gate() {
     run_model("a_visitor_that_has_waited_opens_the_gate", || {
@@ -174,7 +174,7 @@ fn a_visitor_that_has_waited_opens_the_gate() {
         let owner = thread::spawn(move || _ = pool.touch_top(0));
         let _ = pool.core().clear();
         owner.join().unwrap();
-        // If the visitor's timeout has run out, this one finds the mark that it has left, and goes to the depot.
+        // If the visitor has timed out, this return finds the drain request, drains the cache, and uses the depot.
         pool.create().give_back(Some(0));
         let before = pool.core().depot.objects();
         pool.create().give_back(Some(0));
