@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Imports in src/ run downwards between the layers of DESIGN.md's tree, and close no circle among files.
+# Checks that imports in src/ run downwards between the layers of DESIGN.md's tree and form no cycle among files, and
+# that few lines outside src/sync/ and lib.rs depend on a feature or on loom.
 #
-# At most three files may import each other, if the header of one of them says so and why: "import each other".
+# At most three files may import each other, if the header of one of them says so with a reason: "import each other".
+# At most 25 lines may have a `cfg` that names a feature or loom. An inner attribute that gates a whole file is not
+# counted.
 #
-# Reads each file's `use` lines and inline `crate::` paths; leaves out the loom models and modules of tests. With
-# --self-test it first plants an import that runs upwards, and one that closes a circle, and must find both.
+# It reads each file's `use` lines and inline `crate::` paths, except in the loom models and in modules of tests. With
+# --self-test it first plants an upward import, a cycle, and too many `cfg` lines, and expects to find each.
 # Usage: ci/layers.sh [--self-test]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +19,7 @@ import pathlib, re, sys
 root = pathlib.Path(sys.argv[1])
 src = root / "src"
 
-# The layers, topmost first: in the tree, each line that starts with names of files or folders.
+# The layers, topmost first: each line of the tree starts with names of files or folders.
 tree = re.search(r"## The tree\n.*?```text\n(.*?)```", (root / "DESIGN.md").read_text(), re.S)
 if not tree:
     sys.exit("DESIGN.md has no tree")
@@ -33,7 +36,7 @@ def layer_of(file):
     sys.exit(f"src/{file} is in no layer of DESIGN.md's tree")
 
 files = sorted(str(path.relative_to(src)) for path in src.rglob("*.rs"))
-files = [file for file in files if not file.startswith("models/")]
+files = [file for file in files if not file.startswith("models/") and not file.endswith("/tests.rs")]
 
 def module_of(file):
     parts = file[:-3].split("/")
@@ -44,7 +47,7 @@ def module_of(file):
 by_module = {tuple(module_of(file)): file for file in files}
 
 def resolve(path):
-    """The file of the longest part of a path that is a module."""
+    """The file of the longest prefix of a path that is a module."""
     for end in range(len(path), 0, -1):
         found = by_module.get(tuple(path[:end]))
         if found:
@@ -52,7 +55,7 @@ def resolve(path):
     return None
 
 def code(text):
-    """The lines with their numbers, without comments and without the tests at the foot."""
+    """The lines with their numbers, without comments and without a module of tests at the end."""
     gated = False
     for number, line in enumerate(text.splitlines(), 1):
         if gated and re.match(r"(pub(\([a-z]+\))? )?mod [a-z_]+ \{", line):
@@ -105,7 +108,7 @@ for file in files:
         else:
             parts = parts[1:]
         target = resolve(base + parts)
-        # A folder's mod.rs only declares its files: naming an item that it re-exports is naming it.
+        # The mod.rs of a folder only declares its files. A path to an item that it re-exports counts as an import.
         if target and target != file and target != "lib.rs":
             edges.setdefault(file, {}).setdefault(target, number)
 
@@ -113,12 +116,12 @@ bad = []
 for file, targets in edges.items():
     for target, number in targets.items():
         if layer_of(target) < layer_of(file):
-            bad.append(f"src/{file}:{number}: imports src/{target}, which is in a layer above")
+            bad.append(f"src/{file}:{number}: imports src/{target}, which is in a higher layer")
 for file in files:
     layer_of(file)
 
-# Circles: Tarjan's strongly connected components.
-index, low, stack, circles = {}, {}, [], []
+# Cycles: Tarjan's strongly connected components.
+index, low, stack, cycles = {}, {}, [], []
 sys.setrecursionlimit(10_000)
 def visit(file):
     index[file] = low[file] = len(index)
@@ -136,23 +139,38 @@ def visit(file):
             if part[-1] == file:
                 break
         if len(part) > 1:
-            circles.append(part)
+            cycles.append(part)
 for file in files:
     if file not in index:
         visit(file)
-for circle in circles:
-    headers = ["".join(l[3:] for l in (src / file).read_text().splitlines(True) if l.startswith("//!")) for file in circle]
-    if len(circle) <= 3 and any(re.search(r"import\s+each\s+other", header) for header in headers):
+for cycle in cycles:
+    headers = ["".join(l[3:] for l in (src / file).read_text().splitlines(True) if l.startswith("//!")) for file in cycle]
+    if len(cycle) <= 3 and any(re.search(r"import\s+each\s+other", header) for header in headers):
         continue
-    for file in sorted(circle):
+    for file in sorted(cycle):
         for target, number in sorted(edges[file].items()):
-            if target in circle:
-                bad.append(f"src/{file}:{number}: closes a circle with src/{target}")
+            if target in cycle:
+                bad.append(f"src/{file}:{number}: forms a cycle with src/{target}")
+
+# Lines that depend on a feature or on loom. src/sync/ makes that choice for primitives, and lib.rs for modules.
+MOST_CFGS = 25
+cfgs = [
+    f"src/{file}:{number}: {line.strip()}"
+    for path in sorted(src.rglob("*.rs"))
+    if (file := str(path.relative_to(src))) != "lib.rs" and not file.startswith("sync/")
+    for number, line in enumerate(path.read_text().splitlines(), 1)
+    if re.search(r"cfg.*(feature|loom)", line) and not line.startswith("#![cfg(")
+]
+if len(cfgs) > MOST_CFGS:
+    bad += cfgs + [f"{len(cfgs)} cfg lines for features and loom, more than {MOST_CFGS}"]
 
 if bad:
     print("\n".join(bad))
     sys.exit(1)
-print(f"{len(files)} files in {len(layers)} layers, {sum(map(len, edges.values()))} imports, all downwards")
+print(
+    f"{len(files)} files in {len(layers)} layers, {sum(map(len, edges.values()))} imports, all downwards; "
+    f"{len(cfgs)} cfg lines for features and loom, at most {MOST_CFGS}"
+)
 PYTHON
 }
 
@@ -163,14 +181,15 @@ if [ "${1:-}" = --self-test ]; then
         rm -rf "$work/tree"
         mkdir "$work/tree"
         cp -r src DESIGN.md "$work/tree/"
-        printf '%s\n' "$2" >>"$work/tree/$1"
+        printf '%b\n' "$2" >>"$work/tree/$1"
         if found=$(check "$work/tree" 2>&1) || ! grep -q "$3" <<<"$found"; then
-            printf 'FAILED: %s in %s was not found\n%s\n' "$2" "$1" "$found"
+            printf 'FAILED: %b in %s was not found\n%s\n' "$2" "$1" "$found"
             exit 1
         fi
     }
     plant src/raw/node.rs 'use crate::thread::slow;' 'src/raw/node.rs:[0-9]*: imports src/thread/slow.rs'
-    plant src/raw/node.rs 'use super::pool::Core;' 'src/raw/node.rs:[0-9]*: closes a circle'
-    echo "planted imports were found"
+    plant src/raw/node.rs 'use super::pool::Core;' 'src/raw/node.rs:[0-9]*: forms a cycle'
+    plant src/raw/node.rs "$(printf '#[cfg(feature = "bytes")]\\n%.0s' {1..26})" 'cfg lines for features and loom, more than 25'
+    echo "planted imports and cfg lines were found"
 fi
 check .

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What no compiler checks: one file chooses the primitives, and nothing is left to do.
+# Checks what no compiler checks: only src/sync/ chooses the primitives, and no note of unfinished work is left.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -12,12 +12,11 @@ report() {
     fi
 }
 
-# code FILE...: the lines that are neither comments nor in a module of tests at the foot of a file,
-# as FILE:LINE:TEXT. A comment behind code goes as well.
+# code FILE...: prints the code as FILE:LINE:TEXT, without comments and without a module of tests at the end of a file.
 code() {
     awk '
         FNR == 1 { tests = 0; gated = 0 }
-        # Such a module is the last thing in its file.
+        # Such a module is the last item of its file.
         gated && /^(pub(\([a-z]+\))? )?mod [a-z_]+ \{/ { tests = 1 }
         { gated = /^#\[cfg\((all\()?test[,)]/ }
         tests || /^[ \t]*\/\// { next }
@@ -25,8 +24,8 @@ code() {
     ' "$@"
 }
 
-# Only src/sync/ says whether a primitive is the real one or loom's. What never enters a model
-# may name std: `thread::panicking`, `thread_local!`.
+# Only src/sync/ decides whether a primitive is the real one or loom's. Items that no model uses may come from std:
+# `thread::panicking`, `thread_local!`.
 primitives='(std|core)::(sync|hint::spin_loop|cell::UnsafeCell)'
 primitives+='|(std|core)::\{.*\b(sync|UnsafeCell)\b'
 primitives+='|\bthread::(spawn|scope|sleep|yield_now|park|park_timeout|current|Builder|JoinHandle|Thread)\b'
@@ -34,11 +33,11 @@ primitives+='|std::thread::\{|\bparking_lot(_core)?::|\bcrossbeam[a-z_]*::|(^|[^
 files=()
 while IFS= read -r file; do
     files+=("$file")
-done < <(find src -name '*.rs' ! -path 'src/models/*' ! -path "src/sync/*" | sort)
-report "primitives are src/sync/'s to choose" \
+done < <(find src -name '*.rs' ! -path 'src/models/*' ! -path "src/sync/*" ! -name tests.rs | sort)
+report "a primitive that does not come from src/sync/" \
     "$(code "${files[@]}" | grep -E "$primitives" | grep -vE 'crate::sync|super::sync' || true)"
 
-# Nothing is left to do. The words are put together so that this file does not find itself.
+# No note of unfinished work is left. The words are split, so that this file does not match itself.
 marks="\\b(TO""DO|FIX""ME|XX""X)\\b|\\b(to""do|unimple""mented)!"
 if git rev-parse --git-dir >/dev/null 2>&1; then
     tracked=$(git ls-files -- '*.rs' '*.md' '*.sh' .ci)
@@ -46,16 +45,16 @@ else
     tracked=$(find . \( -name target -o -name .git \) -prune -o \
         \( -name '*.rs' -o -name '*.md' -o -name '*.sh' -o -path './.ci/*' \) -type f -print)
 fi
-report "left to do" "$(xargs -r -d '\n' grep -nE "$marks" <<<"$tracked" 2>/dev/null || true)"
+report "unfinished work" "$(xargs -r -d '\n' grep -nE "$marks" <<<"$tracked" 2>/dev/null || true)"
 
-# Scripts start with what they are, stop at the first error, and can be run.
+# Scripts say at the top what they do, stop at the first error, and are executable.
 for script in ci/*.sh .ci/run; do
     case "$(sed -n 2p "$script")" in
     '# '*) ;;
-    *) report "$script does not say what it is" "line 2 is no comment" ;;
+    *) report "$script does not say what it does" "line 2 is not a comment" ;;
     esac
-    grep -q '^set -euo pipefail$' "$script" || report "$script goes on after an error" "no set -euo pipefail"
-    [ -x "$script" ] || report "$script cannot be run" "chmod +x"
+    grep -q '^set -euo pipefail$' "$script" || report "$script continues after an error" "no set -euo pipefail"
+    [ -x "$script" ] || report "$script is not executable" "chmod +x"
 done
 if command -v shellcheck >/dev/null; then
     shellcheck ci/*.sh .ci/run || failed=1
