@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# clippy without a warning: the workspace with all features and with none, and the benches.
+# Runs clippy on the workspace, with all features and with none, and on the benches. Warnings are errors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo clippy --workspace --all-targets --all-features --locked -- -D warnings

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The documentation builds without a warning, with default and with all features.
+# Builds the documentation with default and with all features. Warnings are errors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTDOCFLAGS="-D warnings"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The library builds with no feature, with each alone and with all.
+# Builds the library without features, with each feature alone, and with all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The names come from cargo: one "name":[..] pair for each in the package's "features" object.
-# It is flat, and its values are lists of strings without brackets.
+# cargo lists the features in the "features" object of the package, with one "name":[..] pair for each. The object is
+# flat, and its values are lists of strings without brackets.
 features=$(cargo metadata --format-version 1 --no-deps --locked |
     grep -oE '"name":"repool","version"|"features":\{[^}]*\}' |
     awk '/^"name":"repool"/ { ours = 1; next } ours { print; exit }' |
     grep -oE '"[^"]+":\[' | tr -d '":[' | grep -vx default || true)
-# So that a change in cargo's output does not go unnoticed.
+# The list is compared with Cargo.toml, in case cargo's output changes.
 written=$(awk '/^\[/ { features = $0 == "[features]" } features && /^[a-z0-9_-]+ = / { print $1 }' \
     Cargo.toml | grep -vx default || true)
 if [ "$(sort <<<"$features")" != "$(sort <<<"$written")" ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# rustfmt's opinion on every package.
+# Checks the formatting of every package with rustfmt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo fmt --all --check

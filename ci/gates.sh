@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Compares exact counts with the baselines of ci/gates.txt, and fails above them by more than 2 %.
+# Compares exact counts with the baselines of ci/gates.txt, and fails if one is more than 2 % above its baseline.
 #
-# callgrind runs each scenario of benches/src/bin/counts and collects only inside its window. The
-# figures are per object: instructions, with the empty loop's taken off; locked instructions and
-# fences; calls of the global allocator; objects created in 1000 gets. Counts are the same on every
-# run of one binary; another compiler gives other ones, so gates.txt names its own.
+# callgrind runs each scenario of benches/src/bin/counts, and counts only inside its window. The counts are per object:
+# instructions, less those of the empty loop; locked instructions and fences; calls of the global allocator; objects
+# created in 1000 gets. Every run of one binary gives the same counts. Another compiler gives others, so gates.txt names
+# the compiler.
 # Usage: ci/gates.sh [--update] [NAME ...]   (names as in gates.txt, such as xt.freeze or size.cache)
-#   --update writes what was counted into gates.txt; the edit is then visible in the commit.
+#   --update writes the counts to gates.txt, so that the commit shows the change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "$(uname -m)" != x86_64 ]; then
@@ -29,7 +29,8 @@ for binary in counts hit_path; do
     objdump -d --no-show-raw-insn "$target/release/$binary" >"$work/$binary.disassembly"
 done
 
-# callgrind BINARY FUNCTION OUT ARGUMENT...: what it executes inside FUNCTION; its output to OUT.log.
+# callgrind BINARY FUNCTION OUT ARGUMENT...: counts what runs inside FUNCTION, and writes the program's output to
+# OUT.log.
 callgrind() {
     local binary=$1 function=$2 out=$3
     shift 3
@@ -41,11 +42,11 @@ callgrind() {
     }
 }
 
-# totals BINARY OUT: "instructions locked allocations" of all that was collected.
+# totals BINARY OUT: prints "instructions locked allocations" of all that was counted.
 totals() {
     awk -v binary="$target/release/$1" '
         FNR == 1 { file++ }
-        # The entries of the allocator, and what is locked or a fence.
+        # The entry points of the allocator, and the instructions that are locked or a fence.
         file == 1 && /^[0-9a-f]+ <.*___?rust_(alloc|alloc_zeroed|realloc)>:/ {
             address = $1
             sub(/^0+/, "", address)
@@ -57,7 +58,7 @@ totals() {
         }
         file == 1 { next }
         /^ob=/ { object = substr($0, 4) }
-        # The line after it is what the callee cost, which is counted where it was executed.
+        # The next line is the cost of the callee, which is counted where it was executed.
         /^calls=/ { getline; next }
         /^0x/ {
             instructions += $3
@@ -70,7 +71,7 @@ totals() {
     ' "$work/$1.disassembly" "$2"
 }
 
-# scenario NAME: "instructions locked allocations created", per object but for the last.
+# scenario NAME: prints "instructions locked allocations created": the first three per object, the last in 1000 gets.
 scenario() {
     local empty="${1%%.*}.none" name counted
     for name in "$empty" "$1"; do
@@ -86,7 +87,7 @@ scenario() {
     ' "$work/$empty.totals" "$work/$1.totals"
 }
 
-# tight LOOP: the same of a loop of hit_path, from the difference of two numbers of rounds.
+# tight LOOP: the same for a loop of hit_path, from the difference of two numbers of rounds.
 tight() {
     local few=1000 many=11000
     callgrind hit_path "$1" "$work/$1.few" "$1" "$few"
@@ -99,7 +100,7 @@ tight() {
 rm -f "$work"/*.totals
 "$target/release/sizes" >"$work/sizes"
 
-# count NAME: what this tree has, in the columns of the table.
+# count NAME: the counts of this tree, in the columns of the table.
 count() {
     case "$1" in
     size.*) awk -v name="${1#size.}" '$1 == name { print $2, "-", "-", "-" }' "$work/sizes" ;;
@@ -108,23 +109,23 @@ count() {
     esac
 }
 
-# The counters can count: plain allocation makes one call for each vector, and a freeze of a plain
-# buffer two, with the locked instructions of `bytes`.
+# Controls: a plain vector makes one allocator call, and the freeze of a plain buffer makes two, with the locked
+# instructions of `bytes`.
 read -r _ locked allocations _ <<<"$(scenario h1.plain)"
 if [ "$locked $allocations" != "0.000 1.000" ]; then
     echo "FAILED: h1.plain makes $allocations allocator calls and $locked locked instructions," \
-        "and not 1 and 0: the counters are wrong"
+        "and not 1 and 0: the counting is wrong"
     exit 1
 fi
 read -r _ locked allocations _ <<<"$(scenario h1.plainfreeze)"
 if ! awk -v l="$locked" -v a="$allocations" 'BEGIN { exit !(l >= 1 && a == 2) }'; then
     echo "FAILED: h1.plainfreeze makes $allocations allocator calls and $locked locked instructions:" \
-        "the counters are wrong"
+        "the counting is wrong"
     exit 1
 fi
-echo "controls: allocator calls and locked instructions of plain code are as they must be"
+echo "controls: allocator calls and locked instructions of plain code are right"
 
-# setter NAME: the commit that set the baseline of NAME, from the history of the table.
+# setter NAME: prints the commit that set the baseline of NAME, from the history of the table.
 setter() {
     local line
     line=$(grep -nE "^${1//./\\.} " "$table" | cut -d : -f 1)
@@ -174,7 +175,7 @@ while IFS= read -r row; do
         what=${figures[at]}
         [[ $name != size.* ]] || what=bytes
         verdict=$(awk -v is="${is[at]}" -v base="${base[at]}" 'BEGIN {
-            # Half a digit of rounding, so that a zero can be kept.
+            # Plus half a digit of rounding, so that a baseline of zero can be met.
             slack = 0.02 * base + 0.0051
             if (is > base + slack) print "worse"
             else if (is < base - slack) print "better"

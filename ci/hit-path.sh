@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Counts the instructions of a hit, and looks at each of them: no lock, no fence, no call.
+# Counts the instructions of a hit, and checks each of them: no lock, no fence, no call.
 #
-# callgrind runs a loop for two numbers of rounds. An instruction whose count differs belongs to a
-# round, however rarely it runs; the sum of the differences is what a round costs. The same list is
-# looked up in the disassembly. Loops that do what is forbidden go first and must be rejected.
+# callgrind runs a loop for two numbers of rounds. An instruction whose counts differ belongs to a round, however rarely
+# it runs. The sum of the differences is the cost of a round. The disassembly says what each instruction is. Control
+# loops, which do what is forbidden, run first and must be rejected.
 # Usage: ci/hit-path.sh [-v]   (-v lists the instructions of the hit path)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ if [ "$(uname -m)" != x86_64 ]; then
     exit 0
 fi
 
-# Of one length: a longer argument moves the environment, and with it what `getenv` executes.
+# Both have the same length: a longer argument moves the environment, which changes what `getenv` executes.
 few=01000
 many=11000
 target="${CARGO_TARGET_DIR:-$PWD/benches/target}"
@@ -24,7 +24,7 @@ CARGO_TARGET_DIR="$target" cargo build --quiet --release --locked \
 binary="$target/release/hit_path"
 objdump -d --no-show-raw-insn "$binary" >"$work/disassembly"
 
-# profile LOOP ROUNDS: callgrind's figures of the loop and all that it calls, for each instruction.
+# profile LOOP ROUNDS: callgrind's counts for each instruction of the loop and of all that it calls.
 profile() {
     valgrind --tool=callgrind --dump-instr=yes --compress-strings=no --compress-pos=no \
         --collect-atstart=no --toggle-collect="$1" --callgrind-out-file="$work/$1.$2" \
@@ -34,7 +34,7 @@ profile() {
     }
 }
 
-# inspect LOOP: what a round executes, as "where count instruction" lines, into LOOP.rounds.
+# inspect LOOP: writes what a round executes to LOOP.rounds, as "where count instruction" lines.
 inspect() {
     profile "$1" "$few"
     profile "$1" "$many"
@@ -50,7 +50,7 @@ inspect() {
         }
         /^ob=/ { object = substr($0, 4) }
         /^fn=/ { name = substr($0, 4) }
-        # The line after it is what the callee cost, which is counted where it was executed.
+        # The next line is the cost of the callee, which is counted where it was executed.
         /^calls=/ { getline; next }
         /^0x/ {
             at = object " " substr($1, 3)
@@ -68,7 +68,7 @@ inspect() {
         }
     ' "$work/disassembly" "$work/$1.$few" "$work/$1.$many" | sort >"$work/$1.rounds"
     if [ ! -s "$work/$1.rounds" ]; then
-        echo "$1: callgrind saw nothing of it" >&2
+        echo "$1: callgrind has counted nothing" >&2
         return 1
     fi
 }
@@ -78,8 +78,8 @@ cost() {
     awk -F '\t' -v pairs="${2:-1}" '{ sum += $3 } END { printf "%.1f", sum / pairs }' "$work/$1.rounds"
 }
 
-# offences LOOP [calls]: the instructions that do not belong on a hit path. With "calls", calls are
-# fine, and what they lead to is held to the rest of the rules.
+# offences LOOP [calls]: the instructions that do not belong on a hit path. With "calls", calls are allowed, and the
+# other rules apply to the callees.
 offences() {
     awk -F '\t' -v loop="$1" -v calls="${2:-}" '
         { why = "" }
@@ -100,7 +100,7 @@ fail() {
     failed=1
 }
 
-# expect_offence LOOP PATTERN [calls]: the checker must be able to say no, and for that reason.
+# expect_offence LOOP PATTERN [calls]: fails unless the checker rejects the loop for this reason.
 expect_offence() {
     local found
     found=$(offences "$1" "${3:-}")
@@ -122,21 +122,21 @@ for calls in "" calls; do
 done
 expect_offence control_call "call.*(call)"
 expect_offence control_call "(outside the loop"
-# Not rejected for being in a loop at all.
+# A loop must not be rejected without a reason.
 if [ -n "$(offences control_call calls)" ]; then
     fail "control_call was rejected with calls allowed"
 fi
-# The pool itself, where the system has no barrier: each get and each drop has a real fence.
+# The pool without a process-wide barrier: each get and each drop has a real fence.
 export REPOOL_BARRIER=off
 inspect repool_bench_vec
 expect_offence repool_bench_vec "(atomic read-modify-write)\|(fence)"
 inspect repool_bench_buffer
 expect_offence repool_bench_buffer "(atomic read-modify-write)\|(fence)" calls
 unset REPOOL_BARRIER
-[ "$failed" -eq 1 ] || echo "controls: each rejected for what it does"
+[ "$failed" -eq 1 ] || echo "controls: each was rejected for what it does"
 
-# gate LOOP LIMIT NAME [calls] [OTHERS] [PAIRS IN A ROUND]: what functions whose names match OTHERS do
-# is their affair.
+# gate LOOP LIMIT NAME [calls] [OTHERS] [PAIRS IN A ROUND]: fails above the limit, and for offences. Functions whose
+# names match OTHERS may do anything.
 gate() {
     inspect "$1"
     local instructions found

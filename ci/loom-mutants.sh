@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Weakens every ordering and fence of the protocol, one at a time, and sees a loom model fail.
+# Weakens every ordering and fence of the protocol, one at a time, and expects a loom model to fail.
 #
-# Each line of src/ that carries `mutant: NAME` is one. What "weaker" means follows from the line:
-# Acquire, Release and AcqRel become Relaxed, a SeqCst fence disappears, and so does the whole line
-# of a mutant whose name starts with drop-. A mutant that survives is
-# an ordering without a model, or one that is not needed; either is an error here. So is one whose models
-# do not end in time (LOOM_MUTANT_SECONDS): a slow machine proves nothing.
+# Each line of src/ with `mutant: NAME` is one mutant. Acquire, Release and AcqRel become Relaxed, and a SeqCst fence is
+# removed. If the name starts with drop-, the whole line is removed. A mutant that survives is an ordering without a
+# model, or one that is not needed. Both are errors, and so is a mutant whose models do not end in time
+# (LOOM_MUTANT_SECONDS), because that proves nothing.
 # Usage: ci/loom-mutants.sh [NAME ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."

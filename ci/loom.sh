@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The loom models, by default with two preemptions (LOOM_MAX_PREEMPTIONS=3 takes long).
+# Runs the loom models, by default with two preemptions (LOOM_MAX_PREEMPTIONS=3 takes long).
 # Usage: ci/loom.sh [name of a model]
 set -euo pipefail
 cd "$(dirname "$0")/.."

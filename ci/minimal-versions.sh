@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The library builds and passes its tests with the oldest versions of its dependencies that Cargo.toml admits.
+# Builds and tests the library with the oldest versions of its dependencies that Cargo.toml admits.
 #
-# In a copy of the tree, each direct dependency is pinned to the lower bound of its requirement: what it
-# depends on stays new, as with cargo's -Zdirect-minimal-versions, which needs a nightly. Of the tests
-# those of the library, arenas and buffers run, since the others' dependencies ask for newer versions.
+# In a copy of the tree, each direct dependency is pinned to the lower bound of its requirement. Indirect dependencies
+# stay new, as with cargo's -Zdirect-minimal-versions, which needs a nightly. Only the tests of the library, of arenas
+# and of buffers run, because the dependencies of other tests need newer versions.
 # Usage: ci/minimal-versions.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,7 +19,7 @@ unset CARGO_TARGET_DIR
 find tests -maxdepth 1 -name '*.rs' ! -name 'arenas*.rs' ! -name 'buffers.rs' -delete
 rm -r tests/it
 
-# Dependencies of the tests that stay; what is a dependency of the library as well is pinned likewise.
+# Keeps the dependencies of these tests. Those that are dependencies of the library as well are pinned, too.
 awk '
     # "1.10" becomes "=1.10.0", and so does ">=1.10, <3".
     function pinned(line,    at, rest, version) {
@@ -48,7 +48,7 @@ awk '
 cargo generate-lockfile --quiet
 echo "with $(cargo tree --all-features --edges normal --depth 1 --prefix none --format '{p}' |
     awk 'NR > 1 && !/^repool/ { printf "%s%s %s", sep, $1, $2; sep = ", " }')"
-# Where a dependency is there only because a test asks for it, the library must do without.
+# The library must also build without dependencies that only tests need.
 for features in --no-default-features "" --all-features; do
     # shellcheck disable=SC2086
     cargo check --quiet --lib $features

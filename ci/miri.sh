@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Miri: undefined behaviour under both aliasing models, data races of the memory model, leaks.
+# Runs tests under Miri: undefined behaviour under both aliasing models, data races of the memory model, leaks.
 #
-# First a fault is planted that Miri must find. Then tests/miri.rs runs with many seeds, on the hit path, on the
-# slow path, with the janitor's thread, and on other targets (32 bits, big-endian, other systems); the crate's
-# own tests run with one seed. Tests shrink under Miri; those of the system itself are not there.
-# A step is skipped where its tool is missing, and says so.
+# The first step plants faults that Miri must find. Then tests/miri.rs runs with many seeds on the hit path, on the slow
+# path, with the janitor's thread, and for other targets (32 bits, big-endian, other systems). The crate's own tests run
+# with one seed. They are smaller under Miri, and those that need the system are left out. A step whose tool is missing
+# is skipped with a message.
 # Usage: ci/miri.sh [step...]   (REPOOL_MIRI_SEEDS: how many; default 16)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,7 +36,8 @@ step() {
     fi
 }
 
-# Each fence and ordering between owner and visitor is taken out in turn: two threads at a cache's lists.
+# Removes each fence and ordering between owner and visitor in turn, which lets two threads touch a cache's lists at
+# once.
 planted() {
     local name file from to tree package
     while read -r name file from to; do
@@ -64,7 +65,7 @@ models() { # FLAGS ARGUMENTS...
     done
 }
 
-# All that Miri runs without a C library of the target's own.
+# Targets that Miri runs without a C library of the target.
 targets() {
     local target
     for target in s390x-unknown-linux-gnu i686-unknown-linux-gnu aarch64-unknown-linux-gnu \
@@ -76,7 +77,7 @@ targets() {
 tests() {
     local model
     for model in "" -Zmiri-tree-borrows; do
-        # Proptest asks for the directory, tests of files for files.
+        # Proptest needs the current directory, and some tests need files.
         MIRIFLAGS="$strict $model -Zmiri-disable-isolation" \
             cargo +nightly miri test --quiet --locked --lib --tests --no-fail-fast || return 1
     done
@@ -88,7 +89,7 @@ for name in $steps; do
     planted) step planted planted ;;
     programs) step programs models "-Zmiri-many-seeds=0..$seeds" ;;
     slow) step slow models "-Zmiri-env-set=REPOOL_JANITOR=off -Zmiri-many-seeds=0..$((seeds / 4 + 1))" ;;
-    # Miri would report a thread that is still there when main returns, and leaks with it.
+    # Miri would report the thread that still runs when main returns, and what it leaks.
     janitor) step janitor models "-Zmiri-env-set=REPOOL_JANITOR=on -Zmiri-ignore-leaks -Zmiri-many-seeds=0..$((seeds / 4 + 1))" ;;
     targets) targets ;;
     tests) step tests tests ;;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# No dependency of the library asks for a newer Rust than the library does.
+# Checks that no dependency of the library needs a newer Rust than the library itself.
 #
-# The lock file's versions, all features, without dev-dependencies. That our own code keeps to it is
-# clippy's lint `incompatible_msrv` for what it calls, and a build with that toolchain for the language,
-# which is installed if it can be had.
+# It checks the versions of the lock file, with all features and without dev-dependencies. For the crate's own code,
+# clippy's lint `incompatible_msrv` checks the library calls, and a build with that toolchain checks the language. The
+# toolchain is installed if possible.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ours=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -27,19 +27,19 @@ seen=0 failed=0
 while read -r name version; do
     wants=$(awk -v n="$name" -v v="$version" '$1 == n && $2 == v { print $3; exit }' <<<"$asked")
     if [ -z "$wants" ]; then
-        echo "FAILED: cargo metadata says nothing about $name $version"
+        echo "FAILED: cargo metadata does not list $name $version"
         failed=1
     elif [ "$wants" != null ] && newer "$wants" "$ours"; then
-        echo "FAILED: $name $version wants Rust $wants, we promise $ours"
+        echo "FAILED: $name $version needs Rust $wants, but Cargo.toml promises $ours"
         failed=1
     fi
     seen=$((seen + 1))
 done <<<"$used"
-echo "$seen packages looked at, ours is Rust $ours"
-[ "$seen" -gt 1 ] || { echo "FAILED: that cannot be all"; failed=1; }
+echo "$seen packages checked for Rust $ours"
+[ "$seen" -gt 1 ] || { echo "FAILED: that cannot be all packages"; failed=1; }
 
 rustup toolchain install "$ours" --profile minimal --no-self-update >/dev/null 2>&1 || true
-# Asked of rustup, since `cargo +X` may install what is not there.
+# rustup lists the toolchain first, since `cargo +X` may install a missing one.
 if rustup toolchain list 2>/dev/null | grep -q "^${ours//./\\.}[.-]"; then
     cargo "+$ours" check --quiet --lib --all-features --locked
     echo "builds with Rust $ours"

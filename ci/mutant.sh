@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes a copy of the library with a fault planted in it; says where. For checks that must be able to fail.
+# Makes a copy of the library with a planted fault, and prints its path. For checks that must be able to fail.
 #
-# Usage: ci/mutant.sh NAME FILE PATTERN REPLACEMENT   (as sed -E takes them; one line of the file must change)
+# Usage: ci/mutant.sh NAME FILE PATTERN REPLACEMENT   (for sed -E; exactly one line of the file must change)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tree="${CARGO_TARGET_DIR:-$PWD/target}/mutants/$1"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What takes too long for every push: deeper models, longer tests, sanitizers, fuzzing, the benches.
+# Runs what takes too long for every push: deeper models, longer tests, sanitizers, fuzzing, the benches.
 #
-# A step whose tool is missing is skipped, and says so. All run, whatever fails before.
+# A step whose tool is missing is skipped with a message. All steps run, even after a failure.
 # Usage: ci/nightly.sh [name of a step]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,7 +40,7 @@ fi
 
 step tests env REPOOL_TEST_SCALE=10 cargo test --release --locked --all-features
 
-# The crates as crates.io will have them, and the documentation as docs.rs will.
+# The crates as crates.io will have them, and the documentation as docs.rs will build it.
 step package ci/package.sh
 docs_rs() (
     export RUSTDOCFLAGS="--cfg docsrs -D warnings" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/docs-rs"
@@ -54,11 +54,11 @@ else
 fi
 step semver ci/semver.sh
 
-# Both skip by themselves what has no tool here, and say so.
+# Both scripts skip the steps whose tool is missing, with a message.
 step sanitizers ci/sanitizers.sh
 step miri ci/miri.sh
 
-# Ten minutes a target; REPOOL_FUZZ_SECONDS says otherwise.
+# Ten minutes for each target, or REPOOL_FUZZ_SECONDS.
 fuzz() (
     cd fuzz
     for target in fuzz_targets/*.rs; do

@@ -1,7 +1,7 @@
-"""Looks at /debug/pools of the example `server` while it is under load. Called by page.sh.
+"""Checks /debug/pools of the example `server` under load. Called by page.sh.
 
-Drives Chromium by WebDriver, which is HTTP and JSON, so Python's standard library is all that it takes.
-Usage: page.py SERVER PICTURES
+Controls Chromium by WebDriver, which is HTTP and JSON, so Python's standard library is enough.
+Usage: page.py SERVER SCREENSHOTS
 """
 
 import base64
@@ -23,7 +23,7 @@ CHROMIUM = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 ]
-# Longer than anything takes that is not stuck.
+# A timeout in seconds, longer than any step takes.
 STUCK = 90
 
 
@@ -37,13 +37,13 @@ def check(true, what):
 
 
 def wait_for(what, look):
-    """The first result of `look` that is true."""
+    """Returns the first result of `look` that is true."""
     end = time.monotonic() + STUCK
     while time.monotonic() < end:
         if seen := look():
             return seen
         time.sleep(0.25)
-    raise Failed(f"waited {STUCK} s for this: {what}")
+    raise Failed(f"timed out after {STUCK} s: {what}")
 
 
 class Server:
@@ -65,7 +65,7 @@ class Server:
 
 
 class Load:
-    """Clients that send events, some of them large, on connections that they keep."""
+    """Clients that send events, some of them large, on persistent connections."""
 
     def __init__(self, address, clients=3):
         self.stopped, self.errors = threading.Event(), []
@@ -107,7 +107,7 @@ class Browser:
                 break
         else:
             raise Failed("chromedriver does not start")
-        # It goes on to write.
+        # Drains the output, which continues.
         threading.Thread(target=self.driver.stdout.read, daemon=True).start()
         options = {"binary": shutil.which("chromium"), "args": CHROMIUM + [f"--user-data-dir={scratch}"]}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
@@ -154,7 +154,7 @@ class Browser:
             self.driver.wait(STUCK)
 
 
-# What the page shows, as text and as drawn.
+# Reads what the page shows, as text and as charts.
 SHOWN = """
 const text = (node) => node ? node.textContent : null;
 const facts = {};
@@ -180,7 +180,7 @@ return { facts, pools, order: Object.keys(pools), state: text(document.getElemen
   side: text(document.getElementById("side")) };
 """
 
-# What is wrong with how it looks: text that is too faint or too small, and what sticks out.
+# Lists defects of the layout: text that is too faint or too small, and elements that overflow.
 UGLY = """
 const wrong = [];
 const width = document.documentElement.clientWidth;
@@ -209,7 +209,7 @@ return wrong;
 
 
 def under_load(browser, server):
-    """Charts grow, passes are drawn, and the figures are those of the service."""
+    """Charts grow and show passes, and the numbers are those of the service."""
     shown = wait_for("eight pools and a pass", lambda: (
         (seen := browser.run(SHOWN))["order"] == POOLS
         and seen["pools"]["compressors"]["charts"]["idle"]["passes"] >= 2 and seen))
@@ -245,7 +245,7 @@ def under_load(browser, server):
     check(len(words["orders"]) == len(advice), (words["orders"], advice))
 
     def agree():
-        """Created objects, on the page and in the figures."""
+        """Whether the page and the JSON agree about the created objects."""
         seen = browser.run(SHOWN)["pools"]
         real = {pool["name"]: pool["stats"]["created"] for pool in server.figures()["pools"]}
         said = {name: int(re.search(r"(\d+) created", pool["charts"]["hit"]["note"])[1]) for name, pool in seen.items()}
@@ -254,7 +254,7 @@ def under_load(browser, server):
 
 
 def at_rest(browser):
-    """Without load, three passes give everything back, and the page shows that."""
+    """Without load, three passes drop everything, and the page shows that."""
     def is_empty():
         pools = browser.run(SHOWN)["pools"]
         return all(
@@ -273,7 +273,7 @@ def looks(browser, pictures, what):
     for width, height in [(1280, 900), (390, 844)]:
         for scheme in ["light", "dark"]:
             browser.look_like(width, height, scheme)
-            time.sleep(1.2)  # one more look at the figures
+            time.sleep(1.2)  # the page updates once
             browser.picture(pictures / f"{what}-{width}-{scheme}.png")
             wrong = browser.run(UGLY)
             check(not wrong, f"{what}, {width} pixels, {scheme}:\n  " + "\n  ".join(wrong))
@@ -303,12 +303,12 @@ def main(program, pictures):
             complaints = browser.complaints()
             check(not complaints, complaints)
 
-            check(server.stop() == 0, "the server does not end well")
+            check(server.stop() == 0, "the server does not exit cleanly")
             wait_for("the page says that the service is away",
                      lambda: "does not answer" in browser.run(SHOWN)["state"])
             looks(browser, pictures, "away")
             server = Server(program, server.address)
-            wait_for("the page is back, without the old figures", lambda: (
+            wait_for("the page is back, without the old numbers", lambda: (
                 (seen := browser.run(SHOWN))["state"] == "No pool has been used yet." and seen["order"] == []))
         finally:
             if load:
@@ -316,7 +316,7 @@ def main(program, pictures):
             if browser:
                 browser.close()
             server.stop()
-    print(f"the page shows what the pools do; pictures are in {pictures}")
+    print(f"the page shows the right values; screenshots are in {pictures}")
 
 
 try:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The live page of the example `server` in headless Chromium, under load: what it shows has to be true.
+# Checks the live page of the example `server` in headless Chromium, under load: it must show the right values.
 #
-# Skips, and says so, where chromium or chromedriver is missing. Leaves pictures in target/page.
+# Skipped with a message if chromium or chromedriver is missing. Leaves screenshots in target/page.
 # Usage: ci/page.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes a package that has tests/miri.rs for its tests and this crate for its only dependency; says where.
+# Makes a package whose tests are tests/miri.rs and whose only dependency is this crate, and prints its path.
 #
-# For tools that compile everything anew for themselves or for another target: the crate's own tests would
-# bring a hundred packages with them, some in C. Given a tree, the crate is that one and not this.
+# For tools that recompile everything, for themselves or for another target: the crate's own tests need a hundred
+# packages, some of them in C. With a tree, the dependency is the crate in that tree.
 # Usage: ci/programs.sh NAME [TREE]
 set -euo pipefail
 cd "$(dirname "$0")/.."

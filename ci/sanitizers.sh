@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Sanitizers and unusual builds: what the tests find when memory, threads, layout or panics behave differently.
+# Runs tests under sanitizers and in unusual builds, where memory, threads, layout or panics behave differently.
 #
-# Each detector first has to find a fault planted for it. ThreadSanitizer runs without a suppression: the hit
-# path's order of memory is acquire and release on both flags, which it understands; what membarrier adds is
-# that owner and visitor exclude each other, which a detector of races sees by its absence only.
-# A step is skipped where its tool is missing, and says so.
+# Each detector first has to find a planted fault. ThreadSanitizer runs without suppressions: it understands the acquire
+# and release orderings of the hit path. It does not know `membarrier`, so it cannot tell that owner and visitor exclude
+# each other. A step whose tool is missing is skipped with a message.
 # Usage: ci/sanitizers.sh [step...]   (asan tsan valgrind layout abort overflow)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,13 +18,13 @@ asan() (
     export RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1
     export CARGO_TARGET_DIR="$base/asan"
     what=(--target "$host" --locked --all-features)
-    # A test runs the examples, which cargo builds by itself only for a full run. That would have
-    # doctests, which would need the flag as well and run elsewhere.
+    # Some tests run the examples, which cargo builds only for a full run. A full run would include the doctests, which
+    # would need the flag as well. They run elsewhere.
     cargo +nightly build --examples "${what[@]}" &&
         cargo +nightly test --lib --tests --no-fail-fast "${what[@]}"
 )
 
-# tsan_run PACKAGE: tests/miri.rs with everything instrumented, std as well.
+# tsan_run PACKAGE: runs tests/miri.rs with everything instrumented, including std.
 tsan_run() {
     RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR="$base/tsan" \
         cargo +nightly test --quiet -Zbuild-std --target "$host" --manifest-path "$1/Cargo.toml" --test miri
@@ -34,7 +33,7 @@ tsan_run() {
 # ThreadSanitizer: the hit path, the slow path, and the fallback without a barrier.
 tsan() {
     local tree package
-    # Planted: what the owner did to the lists is not released.
+    # Planted: the owner leaves without Release.
     tree=$(ci/mutant.sh owner-leaves src/raw/gate.rs 'Release\); (\/\/ mutant: owner-leaves$)' 'Relaxed); \1') || return 1
     package=$(ci/programs.sh tsan-mutant "$tree")
     if tsan_run "$package" >"$package/log" 2>&1; then
@@ -55,7 +54,7 @@ valgrind_run() {
         cargo test --quiet --target "$host" --manifest-path "$1/Cargo.toml" --test miri
 }
 
-# Memcheck: values never written, use after free, leaks.
+# Memcheck: uninitialized values, use after free, leaks.
 memcheck() {
     local tree package
     # Planted: a core is never freed.
@@ -69,13 +68,13 @@ memcheck() {
     valgrind_run "$(ci/programs.sh valgrind)"
 }
 
-# Fields in another order than usual.
+# Random field orders.
 layout() {
     RUSTFLAGS="-Zrandomize-layout" CARGO_TARGET_DIR="$base/layout" \
         cargo +nightly test --locked --all-features --lib --test it --test buffers --test arenas --test miri
 }
 
-# Panics end the process: nothing may rest on unwinding to be sound.
+# Panics abort the process: soundness must not depend on unwinding.
 abort() {
     CARGO_PROFILE_RELEASE_PANIC=abort CARGO_TARGET_DIR="$base/abort" \
         cargo run --quiet --release --locked --example arena_request &&
@@ -83,7 +82,7 @@ abort() {
             cargo run --quiet --release --locked --example frames
 }
 
-# Overflow that wraps by mistake panics, in code that is otherwise as released.
+# Release code in which an unintended overflow panics.
 overflow() {
     RUSTFLAGS="-C overflow-checks=on" CARGO_TARGET_DIR="$base/overflow" \
         cargo test --release --locked --all-features --lib --test it --test buffers --test arenas --test miri

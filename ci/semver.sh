@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Names what would break users since a revision, by cargo-semver-checks; fails if the version does not admit it.
+# Lists breaking changes since a revision with cargo-semver-checks, and fails if the version does not allow them.
 #
-# Nothing is published yet, so the baseline is a revision of this repository: the last tag, or the one given.
-# Without the tool, or without a tag, it says so and checks nothing.
+# Nothing is published yet, so the baseline is a revision of this repository: the last tag, or the argument. Skipped
+# with a message if the tool is missing, or there is no tag.
 # Usage: ci/semver.sh [REVISION]
 set -euo pipefail
 cd "$(dirname "$0")/.."

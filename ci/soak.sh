@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A long mixed load: one random schedule for REPOOL_SOAK_SECONDS (1200), with the barrier and then without; resident
-# memory and live blocks at its rests are printed, and have to stay flat. Then as many random schedules as
-# REPOOL_SCHEDULES says (200), with and without, and the faults at every place.
+# Runs a long mixed load: one random schedule for REPOOL_SOAK_SECONDS (1200), with the barrier and then without it. It
+# prints resident memory and live blocks whenever the schedule is at rest; both have to stay flat. Then it runs
+# REPOOL_SCHEDULES (200) random schedules, with the barrier and without it, and injects faults at every point.
 # Usage: ci/soak.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."

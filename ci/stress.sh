@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What only shows in optimised code: the fence pair on real hardware with its negative twin, the
-# time of a pass over 100,000 caches, and the threaded tests at full speed.
+# Runs what needs optimized code: the fence pair on real hardware with its negative control, the time of a pass over
+# 100,000 caches, and the threaded tests at full speed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo test --release --lib -- fence:: --nocapture
