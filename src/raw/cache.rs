@@ -22,7 +22,7 @@ use super::stats::PartStats;
 use crate::sync::{AtomicPtr, IN_MODELS, StatUsize, Ordering, UnsafeCell};
 use std::ptr;
 
-/// A thread's cache in one pool. All zero is a valid vacant cache (I9).
+/// A thread's cache in one pool. All zeros are a valid vacant cache (I9).
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Cache {

@@ -64,7 +64,7 @@ const SHUT: isize = isize::MIN;
 #[derive(Debug)]
 pub(crate) struct Shut;
 
-/// All zero is a valid gate of a vacant cache (I9).
+/// All zeros are a valid gate of a vacant cache (I9).
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Gate {

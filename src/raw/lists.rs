@@ -119,7 +119,7 @@ impl Shared {
 
     #[inline(always)]
     pub(super) fn returned(&self) -> usize {
-        // Acquire: pairs with the Release in `push`: what has returned is among what a reader then finds idle.
+        // Acquire: pairs with the Release in `push`: a reader that counts a return also sees the object idle.
         self.returned.load(Acquire)
     }
 

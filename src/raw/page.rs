@@ -29,7 +29,7 @@ pub(super) fn new(len: usize) -> *mut Cache {
     if base.is_null() {
         std::alloc::handle_alloc_error(layout);
     }
-    // I9: all zero is a vacant cache.
+    // I9: all zeros are a vacant cache.
     if len < LARGE {
         return base.cast();
     }
