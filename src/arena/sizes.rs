@@ -25,7 +25,7 @@
 //! All atomics are Relaxed: they publish nothing. Two threads that count at once may lose a count,
 //! which delays or hastens a cut by that much.
 
-use crate::sync::{StatUsize, Ordering};
+use crate::sync::{Ordering, StatUsize};
 use std::cell::Cell;
 
 /// A chunk of a page, with bumpalo's footer and the allocator's own words, in bytes.

@@ -8,7 +8,7 @@
 
 use super::watch_list::WatchList;
 use super::worker;
-use crate::sync::{StatUsize, MutexGuard, Ordering, Timeout};
+use crate::sync::{MutexGuard, Ordering, StatUsize, Timeout};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
@@ -47,7 +47,11 @@ extern "C" fn in_child() {
 /// Makes the next return to each cache of the watched pools take the slow path, which finds that the pool is not
 /// watched in this process.
 fn send_owners_slow(watch_list: &WatchList) {
-    for entry in watch_list.pools.values().filter(|entry| entry.due.is_some()) {
+    for entry in watch_list
+        .pools
+        .values()
+        .filter(|entry| entry.due.is_some())
+    {
         entry.core.visit(|_, lists| lists.revoke_room());
     }
 }

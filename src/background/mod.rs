@@ -36,13 +36,13 @@
 mod fork;
 pub(crate) mod hook;
 pub(crate) mod manual;
-pub(crate) mod watch_list;
 pub(crate) mod source;
 #[cfg(all(test, not(repool_loom)))]
 mod tests;
 #[cfg_attr(any(repool_loom, not(feature = "tracing")), path = "trace_off.rs")]
 mod trace;
 mod trim;
+pub(crate) mod watch_list;
 pub(crate) mod worker;
 
 // The models have several janitors, and no clock.

@@ -17,11 +17,11 @@ use super::{hook, trace};
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 use crate::sync::{
-    StatUsize, Instant, Mutex, MutexGuard, Ordering, Timeout, Thread, park, park_timeout,
+    Instant, Mutex, MutexGuard, Ordering, StatUsize, Thread, Timeout, park, park_timeout,
 };
+use crate::sys::generation::generation;
 use crate::sys::memory::Level;
 use crate::sys::panics::catch_panic;
-use crate::sys::generation::generation;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -352,7 +352,12 @@ fn take_due(
 }
 
 /// Records the outcome of a pass: a quiescent pool is no longer watched, unless a return has marked it since.
-fn record_pass(mut entered: MutexGuard<'_, WatchList>, core: &Core, interval: Duration, quiescent: bool) {
+fn record_pass(
+    mut entered: MutexGuard<'_, WatchList>,
+    core: &Core,
+    interval: Duration,
+    quiescent: bool,
+) {
     let Some(entry) = entered.pools.get_mut(&core.address().addr()) else {
         return; // the pool is gone
     };

@@ -3,13 +3,13 @@
 
 #![cfg(not(repool_loom))]
 
-use super::watch_list::{self, Watch, PASSES, WatchList, WAKE_UPS};
+use super::watch_list::{self, PASSES, WAKE_UPS, Watch, WatchList};
 use super::{hook, source, trace, trim};
 use crate::raw::pool::Core;
-use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Timeout, Thread};
+use crate::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering, Thread, Timeout};
+use crate::sys::generation::generation;
 use crate::sys::memory::Memory;
 use crate::sys::panics::catch_panic;
-use crate::sys::generation::generation;
 use crate::sys::process::janitor_is_possible;
 use crate::sys::spawn;
 use crate::sys::timer::{self, Timer};

@@ -24,7 +24,7 @@ use crate::raw::refs::WeakCore;
 use crate::raw::stats::Reason;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
-use crate::sync::{StatUsize, Ordering};
+use crate::sync::{Ordering, StatUsize};
 use bytes::BytesMut;
 use std::fmt;
 

@@ -27,7 +27,7 @@ use crate::object::pool::Pool;
 use crate::raw::off_counter::OffCounter;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
-use crate::sync::{AtomicBool, AtomicUsize, StatPtr, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, StatPtr};
 use bytes::BytesMut;
 use std::ops::Range;
 use std::ptr;
@@ -324,7 +324,10 @@ impl Inner {
 impl Origin for Inner {
     fn has_lent(&self, class: usize) {
         // Gets of a diagnosed pool take the slow path.
-        if let Some(used) = self.if_used(class).filter(|used| !used.pool.has_diagnostics()) {
+        if let Some(used) = self
+            .if_used(class)
+            .filter(|used| !used.pool.has_diagnostics())
+        {
             for entry in &self.lent[slots(class)] {
                 // SAFETY: what is in `classes` stays there as long as the entries.
                 unsafe { used.class.lent.enter_by(entry) };

@@ -48,7 +48,7 @@ use crate::object::pool::Pool;
 use crate::object::recycle::Recycle;
 use crate::raw::node::LIST_BYTES;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicBool, StatUsize, Ordering, Timeout};
+use crate::sync::{AtomicBool, Ordering, StatUsize, Timeout};
 use std::thread::panicking;
 
 /// What a get that found the oldest one lent looks at, of the young ones and again of the old ones,

@@ -5,8 +5,8 @@ use super::class;
 use super::lent::Lent;
 use crate::object::pool::Pool;
 use crate::object::settings::Settings as Common;
-use crate::sync::StatUsize;
 use crate::sync::Ordering;
+use crate::sync::StatUsize;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
 

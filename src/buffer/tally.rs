@@ -10,7 +10,7 @@
 
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicBool, StatUsize, Ordering};
+use crate::sync::{AtomicBool, Ordering, StatUsize};
 
 /// The figures of one ring, since the first that had this tally.
 #[derive(Debug)]

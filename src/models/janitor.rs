@@ -8,7 +8,7 @@ use super::time::{self, ASLEEP};
 use super::{NODES, Pool, explore, lock};
 use crate::background::manual;
 use crate::background::watch_list::{
-    Watch, WatchList, finish_later as finish_later_in, unwatch as unwatch_in, run, watch,
+    Watch, WatchList, finish_later as finish_later_in, run, unwatch as unwatch_in, watch,
 };
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;

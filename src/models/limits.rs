@@ -52,7 +52,9 @@ fn what_crosses_threads_under_a_limit_is_found() {
         dropper.join().unwrap();
         assert!(idle_at_rest() <= 2 + usize::from(found.is_some()));
         let found = found.or_else(|| pool.try_get(0));
-        found.expect("an idle object is out of reach").give_back(Some(0));
+        found
+            .expect("an idle object is out of reach")
+            .give_back(Some(0));
         pool.close();
     });
 }

@@ -3,10 +3,10 @@
 use super::{Pool, run_model};
 use crate::background::manual;
 use crate::background::watch_list::janitor_passes;
+use crate::raw::pool::Core;
 use crate::sys::memory::Level;
 use crate::sys::thread_id::ThreadId;
 use crate::thread::{exit, register};
-use crate::raw::pool::Core;
 use loom::thread;
 
 /// Runs the janitor's pass over one pool.

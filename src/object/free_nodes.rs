@@ -25,7 +25,7 @@
 use crate::raw::node::Link;
 use crate::raw::off_counter::OffCounter;
 use crate::raw::pool::Core;
-use crate::sync::{AtomicPtr, AtomicU8, StatUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, Ordering, StatUsize};
 use crate::sys::thread_id::{CurrentThread, current};
 use crate::thread::local;
 use std::alloc::{self, Layout};

@@ -159,7 +159,9 @@ impl<T: Send> Pooled<T> {
     unsafe fn push(&mut self, weight: usize, reset: impl FnOnce(&mut T)) -> bool {
         let link = self.link.as_ptr();
         // SAFETY: I1: the guard holds the node.
-        if unsafe { Link::last_owner(link) } != current(CurrentThread::owner) || std::thread::panicking() {
+        if unsafe { Link::last_owner(link) } != current(CurrentThread::owner)
+            || std::thread::panicking()
+        {
             return false;
         }
         // SAFETY: I1: the guard holds the node.

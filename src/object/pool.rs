@@ -523,7 +523,9 @@ impl<T: Send + 'static> Pool<T> {
 /// What counts the objects of a pool that is switched off; `None`: they are the pool's.
 #[inline]
 fn off(core: &Core) -> Option<&OffCounter> {
-    let off = core.off_counter().filter(|_| !steps::has_diagnostics(core))?;
+    let off = core
+        .off_counter()
+        .filter(|_| !steps::has_diagnostics(core))?;
     if core.has_drain_requests() {
         slow::drain_slow(core, local::thread_id());
     }

@@ -41,7 +41,12 @@ impl ListsMut<'_> {
 
     /// Loads a batch, with its charge, into the empty lists. Returns the batch if the limits refuse it. With
     /// `keep_charge` the present charge stays as well, for the objects that this thread has in use.
-    pub(super) fn admit_batch(&mut self, batch: Batch, limits: &Limits, keep_charge: bool) -> Batch {
+    pub(super) fn admit_batch(
+        &mut self,
+        batch: Batch,
+        limits: &Limits,
+        keep_charge: bool,
+    ) -> Batch {
         let threshold = limits.threshold_for(batch.heaviest);
         if !limits.bounded() && self.lists.threshold() == threshold {
             self.load_from_depot(batch);
@@ -87,8 +92,13 @@ impl ListsMut<'_> {
         let full = limits.full_len(threshold);
         let rest = (2 * full).saturating_sub(objects);
         let more = objects.min(full).min(rest).max(1);
-        self.recharge(limits, Charge::NONE, objects.saturating_add(more), threshold)
-            .or_else(|_| self.recharge(limits, Charge::NONE, objects.saturating_add(1), threshold))?;
+        self.recharge(
+            limits,
+            Charge::NONE,
+            objects.saturating_add(more),
+            threshold,
+        )
+        .or_else(|_| self.recharge(limits, Charge::NONE, objects.saturating_add(1), threshold))?;
         self.make_room();
         Ok(())
     }

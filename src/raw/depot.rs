@@ -12,7 +12,7 @@
 
 use super::node::{Batch, End, Link};
 use super::stats::Reason;
-use crate::sync::{AtomicUsize, IN_MODELS, StatUsize, Mutex, Ordering, Timeout};
+use crate::sync::{AtomicUsize, IN_MODELS, Mutex, Ordering, StatUsize, Timeout};
 use std::collections::VecDeque;
 
 /// The batches that were in a depot, the coldest first.

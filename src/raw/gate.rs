@@ -38,7 +38,7 @@
 //!
 //! `models/cache.rs` has a model for each. `ci/loom-mutants.sh` weakens each, and expects a model to fail.
 
-use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, StatU32, Ordering, Timeout, Wait};
+use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Ordering, StatU32, Timeout, Wait};
 use crate::sys::fence;
 
 /// The cache has an owner. If no other reason that matters is set, the gate is open.
@@ -169,11 +169,7 @@ impl Gate {
             // Relaxed: only the owner uses it.
             let wait = wait.get_or_insert_with(|| {
                 let lost = self.timed_out.load(Ordering::Relaxed) != 0;
-                Wait::new(if lost {
-                    Timeout::None
-                } else {
-                    Timeout::Short
-                })
+                Wait::new(if lost { Timeout::None } else { Timeout::Short })
             });
             if !passing || !wait.again() {
                 self.timed_out.store(u8::from(passing), Ordering::Relaxed);
@@ -257,7 +253,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::{Gate, OCCUPIED};
-    use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, StatU32, Ordering};
+    use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Ordering, StatU32};
 
     /// One slow visitor must not keep an owner from waiting at later visits.
     #[test]

@@ -14,7 +14,7 @@
 use super::node::{LIST_BYTES, LIST_LEN};
 use super::stats::Reason;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicUsize, StatUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, StatUsize};
 
 /// Heavier objects are not kept. The gate needs the sign bit, and sums of weights must not overflow, or a release would
 /// not match its charge. No process has that much memory, but a user's `retained_bytes` may return any number.
@@ -343,7 +343,9 @@ impl Limits {
         }
         // The next power of two: most capacities are one.
         let most = weight.checked_next_power_of_two().unwrap_or(weight);
-        most.saturating_add(1).max(FIRST_THRESHOLD).min(self.max_threshold())
+        most.saturating_add(1)
+            .max(FIRST_THRESHOLD)
+            .min(self.max_threshold())
     }
 
     fn max_threshold(&self) -> usize {

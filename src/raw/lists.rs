@@ -32,7 +32,7 @@ use super::gate::Gate;
 use super::limits::Limits;
 use super::node::{Batch, End, Link};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{StatUsize, StatI32, StatPtr};
+use crate::sync::{StatI32, StatPtr, StatUsize};
 use std::ptr;
 
 /// The charge of a cache in an unbounded pool.

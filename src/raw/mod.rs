@@ -4,19 +4,19 @@
 //! happens. It knows no `T`: operations that need the type go through a vtable. The loom models compile all of it.
 
 pub(crate) mod cache;
-pub(crate) mod depot;
 pub(crate) mod cache_table;
+mod charge;
+pub(crate) mod depot;
 mod empty;
 mod gate;
-mod charge;
 pub(crate) mod header;
 pub(crate) mod limits;
 pub(crate) mod lists;
-mod peaks;
 pub(crate) mod node;
 pub(crate) mod off_counter;
 #[cfg_attr(repool_loom, path = "page_loom.rs")]
 mod page;
+mod peaks;
 pub(crate) mod pool;
 pub(crate) mod refs;
 pub(crate) mod stats;

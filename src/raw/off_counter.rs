@@ -4,7 +4,7 @@
 //! ID below [`LINES`] counts with a plain store on a cache line that no other thread writes: a thread ID belongs to one
 //! thread at a time (I3). All other threads share one line.
 
-use crate::sync::{StatUsize, Ordering};
+use crate::sync::{Ordering, StatUsize};
 
 const LINES: usize = 64;
 

@@ -27,19 +27,19 @@
 //! - `watched`: ordered as `background/watch_list.rs` describes.
 
 use super::cache::Cache;
-use super::depot::{Depot, Refused};
 use super::cache_table::CacheTable;
+use super::depot::{Depot, Refused};
 use super::header::Header;
 use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
 use super::off_counter::OffCounter;
 use super::stats::{Counters, Reason};
 use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicUsize, CachePadded, StatUsize, StatU32, StatPtr, Mutex, Ordering,
+    AtomicBool, AtomicPtr, AtomicUsize, CachePadded, Mutex, Ordering, StatPtr, StatU32, StatUsize,
 };
+use crate::sys::generation::generation;
 use crate::sys::panics::swallow;
 use crate::sys::thread_id::ThreadId;
-use crate::sys::generation::generation;
 use crate::sys::timer::Timer;
 use std::mem::offset_of;
 use std::ptr;
@@ -127,7 +127,10 @@ pub(crate) struct Core {
 
 impl Core {
     /// The offset in bytes of the state that [`Core::has_state_bits`] reads.
-    #[allow(dead_code, reason = "for objects of no pool, which the models do without")]
+    #[allow(
+        dead_code,
+        reason = "for objects of no pool, which the models do without"
+    )]
     pub(crate) const STATE_AT: usize = offset_of!(Self, header.state);
 
     /// A core with one strong reference, that of the pool's handle. The caller has to call [`Core::set_address`] once
@@ -280,7 +283,12 @@ impl Core {
     ///
     /// # Safety
     /// The batch belongs to this core, and the cache to the thread with this ID.
-    pub(crate) unsafe fn set_last_cache_of_batch(&self, batch: &Batch, cache: &Cache, id: ThreadId) {
+    pub(crate) unsafe fn set_last_cache_of_batch(
+        &self,
+        batch: &Batch,
+        cache: &Cache,
+        id: ThreadId,
+    ) {
         let owner = if self.header.slow_returns {
             NO_OWNER
         } else {
@@ -475,8 +483,13 @@ impl Core {
     /// Notes that a get has found nothing idle. After a crossing, and with a limit that is half used, the reason may be
     /// that the threads that drop objects hold what the limit allows: from now on crossings go to the depot.
     pub(crate) fn note_miss(&self) {
-        if self.header.crossing_seen.load(Ordering::Relaxed) && !self.crossings_use_depot() && self.limits.is_tight() {
-            self.header.crossings_use_depot.store(true, Ordering::Relaxed);
+        if self.header.crossing_seen.load(Ordering::Relaxed)
+            && !self.crossings_use_depot()
+            && self.limits.is_tight()
+        {
+            self.header
+                .crossings_use_depot
+                .store(true, Ordering::Relaxed);
         }
     }
 
@@ -484,7 +497,9 @@ impl Core {
     pub(crate) fn forget_crossings(&self) {
         if self.header.bounded {
             self.header.crossing_seen.store(false, Ordering::Relaxed);
-            self.header.crossings_use_depot.store(false, Ordering::Relaxed);
+            self.header
+                .crossings_use_depot
+                .store(false, Ordering::Relaxed);
         }
     }
 
@@ -504,8 +519,10 @@ impl Core {
     pub(crate) fn set_watched(&self, watched: bool) {
         if self.interval.is_some() {
             // Relaxed: as above.
-            self.watched
-                .store(if watched { generation() } else { UNWATCHED }, Ordering::Relaxed);
+            self.watched.store(
+                if watched { generation() } else { UNWATCHED },
+                Ordering::Relaxed,
+            );
         }
     }
 

@@ -4,7 +4,7 @@
 //! events are counted here, by atomic additions on slow paths. [`Stats::of`] sums both up when the caller asks, and
 //! shuts no gate.
 
-use crate::sync::{StatUsize, StatU32, Ordering};
+use crate::sync::{Ordering, StatU32, StatUsize};
 use std::fmt;
 
 /// Why an object was dropped when it came back, instead of being kept.

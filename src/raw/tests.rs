@@ -40,7 +40,10 @@ fn visits_that_were_recovered_are_not_taken_from_their_next_visitor() {
     let visits = core.lock_visits(Timeout::Short);
     assert!(visits.is_some());
     assert!(core.recover_visits_slow());
-    assert!(core.visits.try_lock().is_none(), "the lock was released while a visitor held it");
+    assert!(
+        core.visits.try_lock().is_none(),
+        "the lock was released while a visitor held it"
+    );
     drop(visits);
     assert!(core.lock_visits(Timeout::Short).is_some());
 }

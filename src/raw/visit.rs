@@ -12,7 +12,7 @@
 //! thread alone releases the lock and opens the gates. Other threads do without the lock until it is done.
 
 use super::cache::Cache;
-use super::gate::{INACTIVE, DRAIN, LISTED, MISSED, OCCUPIED, VISIT};
+use super::gate::{DRAIN, INACTIVE, LISTED, MISSED, OCCUPIED, VISIT};
 use super::limits::Charge;
 use super::lists::ListsMut;
 use super::node::Batch;
@@ -111,11 +111,7 @@ impl Core {
 
     /// The first half of a visit: shuts the gates of the occupied caches for which `wanted` returns `true`. `None` if
     /// the visitors' lock could not be taken.
-    fn begin_visit(
-        &self,
-        timeout: Timeout,
-        wanted: impl Fn(&Cache) -> bool,
-    ) -> Option<Visit<'_>> {
+    fn begin_visit(&self, timeout: Timeout, wanted: impl Fn(&Cache) -> bool) -> Option<Visit<'_>> {
         let visits = self.lock_visits(timeout)?;
         let mut gates = 0;
         self.each_cache(|cache| {

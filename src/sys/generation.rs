@@ -44,8 +44,7 @@ fn generation_slow(current: *mut AtomicUsize) -> usize {
     // Incremented before the page is set, so that a child of this child never copies an older number.
     let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     // SAFETY: as in `generation`.
-    let set =
-        unsafe { (*current).compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) };
+    let set = unsafe { (*current).compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) };
     // Another thread of the child may have been first.
     set.map_or_else(|first| first, |_| next)
 }

@@ -5,7 +5,7 @@
 //! or after 49.7 days if that is longer, and no interval is too long. A timer that was not read for that long is late
 //! by at most one interval, and then continues as usual.
 
-use crate::sync::{StatU32, Ordering};
+use crate::sync::{Ordering, StatU32};
 use std::time::Duration;
 
 /// The ticks of an interval; a short one has fewer.

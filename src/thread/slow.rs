@@ -107,7 +107,9 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
         if bounded || !batch.is_weighed() {
             batch.weigh();
         }
-        full = core.limits.full_len(core.limits.threshold_for(batch.heaviest));
+        full = core
+            .limits
+            .full_len(core.limits.threshold_for(batch.heaviest));
     }
     let link = batch.pop();
     handed_out(core, link);
@@ -165,12 +167,7 @@ pub(crate) fn handed_out(core: &Core, link: *mut Link) {
 ///
 /// # Safety
 /// The node belongs to this core. The caller holds it and gives it up.
-pub(crate) unsafe fn give(
-    core: *const Core,
-    id: Option<ThreadId>,
-    link: *mut Link,
-    weight: usize,
-) {
+pub(crate) unsafe fn give(core: *const Core, id: Option<ThreadId>, link: *mut Link, weight: usize) {
     // SAFETY: the node keeps its core alive (I6).
     let this = unsafe { &*core };
     let cache = id.and_then(|id| register::cache_of(this, id));

@@ -1,7 +1,7 @@
 //! Tests of the slow path that need a typed pool, which the models do without.
 
-use super::{local, register};
 use super::slow::{combine, refill};
+use super::{local, register};
 use crate::budget::Budget;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;

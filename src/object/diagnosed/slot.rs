@@ -7,7 +7,7 @@ use super::records;
 use super::settings::Diagnostics;
 use crate::raw::node::Link;
 use crate::sync::rare::Arc;
-use crate::sync::{StatUsize, Ordering};
+use crate::sync::{Ordering, StatUsize};
 use std::panic::Location;
 
 /// One in so many objects that come back is dropped, and one in so many gets finds nothing.
