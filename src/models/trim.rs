@@ -6,7 +6,7 @@ use crate::background::watch_list::janitor_passes;
 use crate::raw::pool::Core;
 use crate::sys::memory::Level;
 use crate::sys::thread_id::ThreadId;
-use crate::thread::{exit, register};
+use crate::thread::exit;
 use loom::thread;
 
 /// Runs the janitor's pass over one pool.
