@@ -15,7 +15,6 @@ use crate::raw::refs::DiscardOnDrop;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::thread::{local, slow};
-use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};

@@ -59,8 +59,7 @@ pub(crate) enum Returned {
 }
 
 impl Cache {
-    /// For the models, which cannot allocate caches as zeros.
-    #[allow(dead_code, reason = "for page_loom.rs")]
+    /// A cache without an owner.
     pub(crate) fn vacant() -> Self {
         Self {
             known_at: StatUsize::new(0),

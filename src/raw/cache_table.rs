@@ -13,7 +13,8 @@ use std::ptr;
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct CacheTable {
-    /// Null until a thread needs the bucket. The last one, `NO_BUCKET`, stays null.
+    /// Null until a thread needs the bucket. The first one is the cache within the core. The last one, `NO_BUCKET`,
+    /// stays null.
     pub(super) buckets: [AtomicPtr<Cache>; BUCKETS + 1],
 }
 
@@ -22,6 +23,15 @@ impl CacheTable {
         Self {
             buckets: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
         }
+    }
+
+    /// Sets the first bucket, whose only cache is a field of the core.
+    ///
+    /// # Safety
+    /// `cache` lives as long as this table, and no other thread knows the table yet.
+    pub(super) unsafe fn set_first(&self, cache: *mut Cache) {
+        // Relaxed: the core is published afterwards.
+        self.buckets[0].store(cache, Ordering::Relaxed);
     }
 
     /// The calling thread's cache. Null: take the slow path.
@@ -82,12 +92,12 @@ impl CacheTable {
         }
     }
 
-    /// Frees the buckets.
+    /// Frees the buckets, except for the first one.
     ///
     /// # Safety
     /// The core is about to be freed, and no thread uses its caches.
     pub(super) unsafe fn free(&mut self) {
-        // The first is the core's own.
+        // The first bucket is a field of the core.
         for (bucket, first) in self.buckets.iter().enumerate().skip(1) {
             let first = first.load(Ordering::Relaxed);
             if !first.is_null() {

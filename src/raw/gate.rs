@@ -78,8 +78,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// For the models, which cannot allocate caches as zeros.
-    #[allow(dead_code, reason = "for page_loom.rs")]
+    /// The gate of a vacant cache.
     pub(super) fn vacant() -> Self {
         Self {
             threshold: AtomicIsize::new(0),

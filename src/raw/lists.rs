@@ -91,7 +91,6 @@ struct LastPass {
 }
 
 impl Shared {
-    #[allow(dead_code, reason = "for page_loom.rs")]
     pub(super) fn new() -> Self {
         Self {
             top: StatPtr::new(ptr::null_mut()),

@@ -101,6 +101,8 @@ pub(crate) struct Core {
     off_counter: StatPtr<OffCounter>,
     /// The same counter, from a box: also while the pool is on, once it has been off.
     made_off_counter: StatPtr<OffCounter>,
+    /// The cache of the first thread ID: on its own cache lines, and in the page that a hit has just read.
+    first_cache: Cache,
     pub(crate) depot: CachePadded<Depot>,
     pub(crate) limits: Limits,
     /// The lock of visitors, which take turns. Guards the reasons at the gates, and the list of caches.
@@ -149,6 +151,7 @@ impl Core {
             interval,
             off_counter: StatPtr::new(ptr::null_mut()),
             made_off_counter: StatPtr::new(ptr::null_mut()),
+            first_cache: Cache::vacant(),
             depot: CachePadded::new(Depot::new()),
             limits,
             visits: Mutex::new(()),
@@ -169,7 +172,7 @@ impl Core {
         }
     }
 
-    /// Stores the core's own address, with the provenance of its whole allocation.
+    /// Stores the core's own address, with the provenance of its whole allocation, and the address of its first cache.
     ///
     /// # Safety
     /// `core` is alive, and no other thread knows it yet.
@@ -179,8 +182,8 @@ impl Core {
         unsafe { (*core).address.store(core.cast_mut(), Ordering::Relaxed) };
         // SAFETY: in bounds of the core.
         let first = unsafe { &raw const (*core).first_cache };
-        // SAFETY: the caller's; the cache lives as long as the directory, which is in the same core.
-        unsafe { (*core).head.directory.set_first(first.cast_mut()) };
+        // SAFETY: guaranteed by the caller. The cache lives as long as the table, which is in the same core.
+        unsafe { (*core).header.cache_table.set_first(first.cast_mut()) };
     }
 
     /// The core's own address, with the provenance of its whole allocation.
