@@ -182,8 +182,10 @@ impl Core {
         unsafe { (*core).address.store(core.cast_mut(), Ordering::Relaxed) };
         // SAFETY: in bounds of the core.
         let first = unsafe { &raw const (*core).first_cache };
+        // SAFETY: guaranteed by the caller.
+        let this = unsafe { &*core };
         // SAFETY: guaranteed by the caller. The cache lives as long as the table, which is in the same core.
-        unsafe { (*core).header.cache_table.set_first(first.cast_mut()) };
+        unsafe { this.header.cache_table.set_first(first.cast_mut()) };
     }
 
     /// The core's own address, with the provenance of its whole allocation.
