@@ -57,6 +57,12 @@ step semver ci/semver.sh
 # Both scripts skip the steps whose tool is missing, with a message.
 step sanitizers ci/sanitizers.sh
 step miri ci/miri.sh
+step targets ci/targets.sh
+if command -v cc >/dev/null; then
+    step linked ci/linked.sh
+else
+    skip linked "no C compiler"
+fi
 
 # Ten minutes for each target, or REPOOL_FUZZ_SECONDS.
 fuzz() (

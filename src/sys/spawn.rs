@@ -18,11 +18,16 @@
 
 use crate::sync::Thread;
 use crate::sync::rare::Builder;
+use crate::sys::loaded::Loaded;
 
 /// Starts a detached thread. `None` if the system has no threads, or refuses one.
 pub(crate) fn background(name: &str, run: impl FnOnce() + Send + 'static) -> Option<Thread> {
     let _masked = system::block_signals();
+    let library = Loaded::hold();
     let started = Builder::new().name(name.into()).spawn(|| {
+        if let Some(library) = library {
+            library.until_thread_ends();
+        }
         system::schedule_as_process();
         run();
     });

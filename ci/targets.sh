@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Other systems and processors: that the library builds for them, and the tests under emulation where that can be.
+#
+# What each falls back to is in docs/verification.md. A target whose standard library, linker or emulator is missing is
+# skipped, and says so (rustup target add TARGET; apt-get install qemu-user gcc-aarch64-linux-gnu gcc-s390x-linux-gnu
+# gcc-multilib). Emulation on x86-64 shows layouts, sizes of words, byte order, system calls: not Arm's weak order of memory,
+# which is for the loom models and Miri.
+# Usage: ci/targets.sh [check | emulate [TARGET]]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+base="${CARGO_TARGET_DIR:-$PWD/target}"
+installed=$(rustup target list --installed 2>/dev/null || true)
+failed=0 ran=0
+
+# has TARGET: its standard library is here.
+has() {
+    grep -qx "$1" <<<"$installed" && return
+    echo "== $1: SKIPPED, no standard library"
+    return 1
+}
+
+check() {
+    local target
+    export CARGO_TARGET_DIR="$base/targets"
+    for target in aarch64-unknown-linux-gnu i686-unknown-linux-gnu s390x-unknown-linux-gnu aarch64-apple-darwin \
+        x86_64-unknown-freebsd x86_64-pc-windows-gnu wasm32-unknown-unknown wasm32-wasip1; do
+        has "$target" || continue
+        ran=$((ran + 1))
+        if cargo check --quiet --lib --locked --target "$target" --no-default-features &&
+            cargo check --quiet --lib --locked --target "$target" --all-features; then
+            echo "== $target: builds"
+        else
+            echo "== $target: FAILED"
+            failed=1
+        fi
+    done
+}
+
+# one TARGET LINKER RUNNER: the tests that need no program beside them.
+one() {
+    local target=$1 linker=$2 runner=$3 name start=$SECONDS
+    has "$target" || return 0
+    for name in "$linker" "${runner%% *}"; do
+        if [ -n "$name" ] && ! command -v "$name" >/dev/null; then
+            echo "== $target: SKIPPED, no $name"
+            return 0
+        fi
+    done
+    ran=$((ran + 1))
+    name=${target^^}
+    name=${name//-/_}
+    if env CARGO_TARGET_DIR="$base/targets" "CARGO_TARGET_${name}_LINKER=$linker" \
+        ${runner:+"CARGO_TARGET_${name}_RUNNER=$runner"} "CC_${target//-/_}=$linker" \
+        REPOOL_TEST_SCALE="${REPOOL_TEST_SCALE:-0.1}" \
+        cargo test --locked --no-fail-fast --target "$target" --lib --test it --test miri --test buffers \
+        --test arenas --test weights --test ports --test auto_traits; then
+        echo "== $target: passed in $((SECONDS - start)) s"
+    else
+        echo "== $target: FAILED in $((SECONDS - start)) s"
+        failed=1
+    fi
+}
+
+emulate() {
+    local target=${1:-all}
+    case "$target" in all | i686*)
+        one i686-unknown-linux-gnu i686-linux-gnu-gcc "" ;;
+    esac
+    case "$target" in all | aarch64*)
+        one aarch64-unknown-linux-gnu aarch64-linux-gnu-gcc "qemu-aarch64 -L /usr/aarch64-linux-gnu" ;;
+    esac
+    case "$target" in all | s390x*)
+        one s390x-unknown-linux-gnu s390x-linux-gnu-gcc "qemu-s390x -L /usr/s390x-linux-gnu" ;;
+    esac
+}
+
+case "${1:-all}" in
+check) check ;;
+emulate) emulate "${2:-all}" ;;
+all)
+    check
+    emulate
+    ;;
+*)
+    echo "no step $1"
+    exit 1
+    ;;
+esac
+if [ "$ran" -eq 0 ]; then
+    echo "skipped: nothing could run here"
+fi
+[ "$failed" -eq 0 ]
