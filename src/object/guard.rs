@@ -87,6 +87,8 @@ unsafe impl<T: Send> Send for Pooled<T> {}
 // SAFETY: `&Pooled<T>` gives `&T` and nothing else.
 unsafe impl<T: Send + Sync> Sync for Pooled<T> {}
 
+// As a `Box`: the object stays where it is when the guard is moved.
+impl<T: Send> Unpin for Pooled<T> {}
 impl<T: Send + UnwindSafe> UnwindSafe for Pooled<T> {}
 impl<T: Send + RefUnwindSafe> RefUnwindSafe for Pooled<T> {}
 
