@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Makes a package whose tests are tests/miri.rs and whose only dependency is this crate, and prints its path.
+# Makes a package whose tests are tests/miri.rs (or TEST) and whose only dependency is this crate, and prints its path.
 #
 # For tools that recompile everything, for themselves or for another target: the crate's own tests need a hundred
 # packages, some of them in C. With a tree, the dependency is the crate in that tree.
-# Usage: ci/programs.sh NAME [TREE]
+# Usage: ci/programs.sh NAME [TREE [TEST]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 package="${CARGO_TARGET_DIR:-$root/target}/programs/$1"
 tree="${2:-$root}"
+test="${3:-miri}"
 
 mkdir -p "$package/src"
 : >"$package/src/lib.rs"
@@ -29,8 +30,8 @@ bumpalo = ["repool/bumpalo"]
 repool = { path = "$tree", default-features = false }
 
 [[test]]
-name = "miri"
-path = "$root/tests/miri.rs"
+name = "$test"
+path = "$root/tests/$test.rs"
 
 [workspace]
 TOML

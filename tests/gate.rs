@@ -1,0 +1,118 @@
+//! Owner and visitor exclude each other on this processor, with the pool as it ships.
+//!
+//! The owner has stores to cold memory under way whenever it enters its cache, so that its flag waits behind them and
+//! is visible hundreds of nanoseconds late. A visitor whose heavy fence is missing finds the cache free meanwhile, and
+//! both use the lists: an object is handed out that is being dropped. (Shown by planting that: `ci/stress.sh`. That
+//! orderings suffice on other processors is for the loom models and Miri.)
+#![cfg(not(any(miri, target_family = "wasm")))]
+
+use repool::{Pool, Recycle};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const ALIVE: u64 = 0xA11F_E0B9_EC7A_11FE;
+
+static BORN: AtomicU64 = AtomicU64::new(0);
+static DIED: AtomicU64 = AtomicU64::new(0);
+
+/// Knows whether it lives and is held. Its words are behind what an allocator writes into free blocks.
+struct Thing {
+    _first: [u64; 6],
+    alive: AtomicU64,
+    held: AtomicBool,
+}
+
+impl Thing {
+    fn new() -> Self {
+        BORN.fetch_add(1, Relaxed);
+        Self {
+            _first: [0; 6],
+            alive: AtomicU64::new(ALIVE),
+            held: AtomicBool::new(false),
+        }
+    }
+
+    fn work(&self) {
+        met(self.alive.load(Relaxed) == ALIVE, "a dead object is used");
+        met(!self.held.swap(true, Relaxed), "an object is held twice");
+        self.held.store(false, Relaxed);
+    }
+}
+
+impl Recycle for Thing {
+    fn recycle(&mut self) {}
+}
+
+impl Drop for Thing {
+    fn drop(&mut self) {
+        let alive = self.alive.swap(0, Relaxed);
+        met(alive == ALIVE, "an object is dropped twice");
+        met(!self.held.load(Relaxed), "a held object is dropped");
+        DIED.fetch_add(1, Relaxed);
+    }
+}
+
+/// Ends the process at once where that is not so: nothing can be relied on any more.
+fn met(right: bool, what: &str) {
+    if !right {
+        eprintln!("owner and visitor have met: {what}");
+        std::process::exit(7);
+    }
+}
+
+/// 64 MiB: more than caches hold of it while others use them too.
+const COLD: usize = 64 << 20;
+/// As many as a processor has under way at once, and some.
+const STORES: usize = 24;
+
+fn own(pool: &Pool<Thing>, stop: &AtomicBool, seed: usize) -> u64 {
+    let mut cold = vec![0_u8; COLD];
+    let (mut at, mut pairs) = (seed, 0);
+    while !stop.load(Relaxed) {
+        for _ in 0..STORES {
+            at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            cold[(at >> 20) % COLD] = 1;
+        }
+        let one = pool.get();
+        one.work();
+        drop(one);
+        pairs += 1;
+    }
+    std::hint::black_box(&cold);
+    pairs
+}
+
+#[test]
+fn owners_with_stores_under_way_never_meet_a_visitor() {
+    let seconds = std::env::var("REPOOL_GATE_SECONDS").map_or(2, |s| s.parse().expect("seconds"));
+    let pool = Pool::<Thing>::builder(Thing::new).trim_manually().build();
+    let stop = AtomicBool::new(false);
+    let (pairs, visits) = thread::scope(|scope| {
+        let owners: Vec<_> = (1..3)
+            .map(|seed| {
+                scope.spawn({
+                    let (pool, stop) = (&pool, &stop);
+                    move || own(pool, stop, seed)
+                })
+            })
+            .collect();
+        let start = Instant::now();
+        let mut visits = 0_u64;
+        while start.elapsed() < Duration::from_secs(seconds) {
+            let _ = pool.clear();
+            visits += 1;
+        }
+        stop.store(true, Relaxed);
+        let pairs = owners
+            .into_iter()
+            .map(|owner| owner.join().expect("no panic"));
+        (pairs.sum::<u64>(), visits)
+    });
+    println!("{pairs} gets and drops, {visits} visits");
+    assert!(pairs > 0 && visits > 0);
+    let stats = pool.stats();
+    assert_eq!((stats.created, stats.in_use), (BORN.load(Relaxed), 0));
+    drop(pool);
+    assert_eq!(BORN.load(Relaxed), DIED.load(Relaxed));
+}
