@@ -141,6 +141,8 @@ pub(crate) fn run(program: Program) {
     };
     let mut slots: Slots = (0..SLOTS).map(|_| None).collect();
     let mut taken = 0;
+    // What is handed out while the pool is off belongs to no pool: none of its figures count it any more.
+    let (mut is_on, mut outside) = (true, HashSet::new());
     let mut workers = Workers::new(THREADS);
 
     for (thread, op) in program.ops.0 {
@@ -150,6 +152,9 @@ pub(crate) fn run(program: Program) {
             Op::Get { slot } => {
                 let object = workers.run(thread, move || pool.get());
                 check_new(&object, &slots);
+                if !is_on {
+                    outside.insert(object.id);
+                }
                 let old = slots[usize::from(slot) % SLOTS].replace(object);
                 workers.run(thread, move || drop(old));
             }
@@ -180,8 +185,8 @@ pub(crate) fn run(program: Program) {
             }
             Op::Take { slot } => {
                 if let Some(object) = slots[usize::from(slot) % SLOTS].take() {
+                    taken += u64::from(!outside.contains(&object.id));
                     workers.run(thread, move || drop(Pooled::into_inner(object)));
-                    taken += 1;
                 }
             }
             Op::Put { weight } => {
@@ -201,10 +206,14 @@ pub(crate) fn run(program: Program) {
                 workers.run(thread, move || pool.clear());
                 assert_eq!(self::idle(&slots, &census), 0);
             }
-            Op::Enable { on } => workers.run(thread, move || pool.set_enabled(on)),
+            Op::Enable { on } => {
+                workers.run(thread, move || pool.set_enabled(on));
+                is_on = on;
+            }
             Op::Stats => {
                 let stats = workers.run(thread, move || pool.stats());
-                let out = slots.iter().flatten().count();
+                let belongs = |object: &&Pooled<Object>| !outside.contains(&object.id);
+                let out = slots.iter().flatten().filter(belongs).count();
                 assert_eq!(stats.in_use, out as u64, "{stats}");
                 assert_eq!(stats.idle, self::idle(&slots, &census) as u64, "{stats}");
                 assert_eq!(stats.taken, taken, "{stats}");
