@@ -5,7 +5,8 @@
 # path, with the janitor's thread, and for other targets (32 bits, big-endian, other systems). The crate's own tests run
 # with one seed. They are smaller under Miri, and those that need the system are left out. A step whose tool is missing
 # is skipped with a message.
-# Usage: ci/miri.sh [step...]   (REPOOL_MIRI_SEEDS: how many; default 16)
+# Usage: ci/miri.sh [step...]   (REPOOL_MIRI_SEEDS: how many, default 16; REPOOL_MIRI_LIMIT: seconds for each file of
+# tests, default 1800; REPOOL_MIRI_ONLY: these files; REPOOL_MIRI_MODELS: "stacked tree")
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seeds="${REPOOL_MIRI_SEEDS:-16}"
@@ -49,6 +50,7 @@ planted() {
         fi
         grep -m 1 'Undefined Behavior: Data race' "$package/log" || return 1
     done <<'MUTANTS'
+heavy-fence sys/fence.rs ^pub.crate..fn.heavy.*$ & if cfg!(miri) { return true; }
 light-fence sys/fence.rs cfg!\(miri\).\{$ false{
 owner-gate raw/gate.rs Acquire(.*mutant:.owner-gate$) Relaxed\1
 owner-leaves raw/gate.rs Release(.*mutant:.owner-leaves$) Relaxed\1
@@ -74,13 +76,33 @@ targets() {
     done
 }
 
+# The crate's own tests, a file at a time, each with a limit of time. What cannot run is left out in the files, with
+# its reason: children, signals, the janitor's thread, allocations that fail, loads of megabytes.
 tests() {
-    local model
-    for model in "" -Zmiri-tree-borrows; do
+    local model limit="${REPOOL_MIRI_LIMIT:-1800}" file name start failed=0
+    local what=(--quiet --locked --all-features)
+    for model in ${REPOOL_MIRI_MODELS:-stacked tree}; do
         # Proptest needs the current directory, and some tests need files.
-        MIRIFLAGS="$strict $model -Zmiri-disable-isolation" \
-            cargo +nightly miri test --quiet --locked --lib --tests --no-fail-fast || return 1
+        MIRIFLAGS="$strict -Zmiri-disable-isolation"
+        [ "$model" = stacked ] || MIRIFLAGS+=" -Zmiri-tree-borrows"
+        export MIRIFLAGS
+        for file in lib tests/*.rs; do
+            name=${file##*/}
+            name=${name%.rs}
+            [ -z "${REPOOL_MIRI_ONLY:-}" ] || [[ " $REPOOL_MIRI_ONLY " == *" $name "* ]] || continue
+            start=$SECONDS
+            if [ "$name" = lib ]; then
+                timeout "$limit" cargo +nightly miri test "${what[@]}" --lib
+            else
+                timeout "$limit" cargo +nightly miri test "${what[@]}" --test "$name"
+            fi || {
+                echo "-- $model borrows, $name: FAILED"
+                failed=1
+            }
+            echo "-- $model borrows, $name: $((SECONDS - start)) s"
+        done
     done
+    return "$failed"
 }
 
 package=$(ci/programs.sh miri)

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Runs what needs optimized code: the fence pair on real hardware with its negative control, alone and in a pool, the
-# time of a pass over
-# 100,000 caches, and the threaded tests at full speed.
+# time of a pass over 100,000 caches, and the threaded tests at full speed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo test --release --lib -- fence:: --nocapture

@@ -1,5 +1,5 @@
 //! What an operator sees: the list of named pools, the switch in the environment.
-#![cfg(not(any(miri, target_family = "wasm")))]
+#![cfg(not(target_family = "wasm"))]
 
 #[path = "observe/advice.rs"]
 mod advice;
@@ -10,5 +10,11 @@ mod metrics;
 mod pools;
 #[path = "observe/stats.rs"]
 mod stats;
+#[cfg(not(miri))] // children of this binary
 #[path = "observe/switch.rs"]
 mod switch;
+
+/// How often; under Miri, `miri` times.
+const fn n(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}

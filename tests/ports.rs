@@ -1,7 +1,7 @@
 //! What the suites of other pools, and of `bytes`, claim: each test by its name there, of ours. (bumpalo's are in
 //! `arenas/bumpalo.rs`.) Where ours promises more, the test asks for that; where a claim is true of every Rust
 //! program, or has no counterpart here, it is left out, and the module says so.
-#![cfg(all(feature = "bumpalo", feature = "bytes", not(miri)))]
+#![cfg(all(feature = "bumpalo", feature = "bytes"))]
 
 #[path = "ports/bytes.rs"]
 mod bytes;
@@ -9,6 +9,11 @@ mod bytes;
 mod go;
 #[path = "ports/others.rs"]
 mod others;
+
+/// How often; under Miri, `miri` times.
+const fn n(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

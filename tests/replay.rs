@@ -2,7 +2,7 @@
 //! leaves it there: see `fuzz/README.md`.
 //!
 //! A binary with a single test: one of the programs counts what all threads allocate.
-#![cfg(all(feature = "bumpalo", feature = "bytes", not(miri)))]
+#![cfg(all(feature = "bumpalo", feature = "bytes"))]
 
 #[path = "programs/mod.rs"]
 mod programs;
@@ -24,7 +24,10 @@ fn what_fuzzing_has_found_is_still_fine() {
         while let Some((len, after)) = rest.split_first_chunk::<4>() {
             let len = u32::from_le_bytes(*len) as usize;
             let (input, others) = after.split_at(len);
-            target(input);
+            // Under Miri some of the shorter ones.
+            if cfg!(not(miri)) || inputs % 8 == 3 && len < 120 {
+                target(input);
+            }
             (rest, inputs) = (others, inputs + 1);
         }
         println!("{name}: {inputs} programs, {} bytes", packed.len());

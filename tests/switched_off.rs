@@ -10,6 +10,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
+/// How often; under Miri, `miri` times.
+const fn n(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting(note);
 
@@ -63,6 +68,7 @@ fn many_at_once_make_the_calls_of_plain_code() {
     let _turn = alone();
     let pool = off(bytes);
     let mut held = Vec::with_capacity(1_000);
+    let rounds = n(100, 1);
     for at_once in [2, 8, 64, 200, 1_000] {
         let mut round = || {
             held.extend((0..at_once).map(|_| pool.get()));
@@ -70,7 +76,7 @@ fn many_at_once_make_the_calls_of_plain_code() {
         };
         round();
         let plain = 2 * at_once;
-        assert_eq!(calls(|| (0..100).for_each(|_| round())), 100 * plain);
+        assert_eq!(calls(|| (0..rounds).for_each(|_| round())), rounds * plain);
     }
 }
 
@@ -89,7 +95,8 @@ fn pools_of_several_types_in_turn_make_the_calls_of_plain_code() {
         drop(none.get());
     };
     round();
-    assert_eq!(calls(|| (0..100).for_each(|_| round())), 800);
+    let rounds = n(100, 10);
+    assert_eq!(calls(|| (0..rounds).for_each(|_| round())), rounds * 8);
 }
 
 #[test]
@@ -100,7 +107,7 @@ fn large_objects_and_small_ones_make_the_calls_of_plain_code() {
         let round = || drop([pool.get(), pool.get()]);
         round();
         assert_eq!(
-            calls(|| (0..100).for_each(|_| round())),
+            calls(|| (0..n(100, 2)).for_each(|_| round())),
             0,
             "{}",
             size_of::<T>()
@@ -128,7 +135,7 @@ fn objects_that_one_thread_gets_and_another_drops_make_the_calls_of_plain_code()
         }
         of_drops
     });
-    let (rounds, at_once) = (200, 60);
+    let (rounds, at_once) = (n(200, 10), 60);
     let mut batch = Vec::with_capacity(at_once);
     let mut of_gets = 0;
     for _ in 0..rounds {
@@ -236,8 +243,12 @@ fn a_create_that_panics_and_a_destructor_that_does_lose_no_memory() {
     };
     round();
     let one = calls(round);
-    assert_eq!(calls(|| (0..100).for_each(|_| round())), 100 * one);
-    assert_eq!((pool.stats().created, never.stats().created), (102, 0));
+    let rounds = n(100, 5);
+    assert_eq!(calls(|| (0..rounds).for_each(|_| round())), rounds * one);
+    assert_eq!(
+        (pool.stats().created, never.stats().created),
+        (rounds as u64 + 2, 0)
+    );
 }
 
 #[test]

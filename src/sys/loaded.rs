@@ -6,6 +6,8 @@
 //!
 //! musl and macOS do not unmap such libraries at all; elsewhere this was not tried, and does nothing.
 
+#![cfg(not(repool_loom))]
+
 pub(crate) use self::system::Loaded;
 
 #[cfg(all(

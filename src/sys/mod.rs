@@ -5,7 +5,6 @@ mod cgroup;
 pub(crate) mod fence;
 #[cfg_attr(any(not(unix), miri, repool_loom), path = "generation_fixed.rs")]
 pub(crate) mod generation;
-#[cfg(not(repool_loom))]
 mod loaded;
 pub(crate) mod memory;
 pub(crate) mod panics;

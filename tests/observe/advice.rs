@@ -283,6 +283,7 @@ fn called_oversize(percent: f64, requests: u64) -> f64 {
 
 /// Why nothing is said before a thousand requests.
 #[test]
+#[cfg_attr(miri, ignore = "statistics of figures, millions of them")]
 fn a_thousand_requests_tell_a_tenth_from_a_fifth_more_or_less() {
     assert!(called_oversize(8.0, 1_000) < 0.05);
     assert!(called_oversize(12.0, 1_000) > 0.95);
@@ -306,6 +307,7 @@ fn called_too_large(content: impl Fn(&mut Dice) -> f64, request: f64) -> f64 {
 /// Why a twelfth, and of sixteen buffers: who sizes for 99 of 100 contents is left alone, also where a few are
 /// far larger than most, and who sizes for more than that is told, as a rule, where it costs much.
 #[test]
+#[cfg_attr(miri, ignore = "statistics of figures, millions of them")]
 fn requests_that_fit_99_of_100_contents_are_not_called_too_large() {
     let exponential = |dice: &mut Dice| -(1.0 - dice.roll()).ln();
     let log_normal = |dice: &mut Dice| dice.normal().exp();

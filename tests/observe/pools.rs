@@ -1,5 +1,6 @@
 //! The list of named pools.
 
+use super::n;
 use repool::{Pool, PoolInfo, PoolKind, pools};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -181,7 +182,7 @@ fn pools_come_and_go_while_they_are_listed() {
             });
         }
         let mut reused = 0;
-        for _ in 0..300 {
+        for _ in 0..n(300, 10) {
             let listed = named("churn");
             assert!(listed.len() <= 21);
             let last = listed.last().expect("the lasting one");
@@ -197,7 +198,7 @@ fn pools_come_and_go_while_they_are_listed() {
 /// Ten thousand pools that have gone leave nothing behind, and what is left is found.
 #[test]
 fn pools_that_have_gone_are_not_kept() {
-    for round in 0..100 {
+    for round in 0..n(100, 2) {
         let pools: Vec<_> = (0..100)
             .map(|_| Pool::builder(Vec::<u8>::new).name("gone").build())
             .collect();
@@ -208,7 +209,7 @@ fn pools_that_have_gone_are_not_kept() {
 }
 
 /// A child finds its parent's pools, also when threads of the parent were adding and removing some.
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 #[test]
 fn a_forked_child_lists_pools() {
     let stop = AtomicBool::new(false);
@@ -249,6 +250,7 @@ fn a_forked_child_lists_pools() {
 /// A list of the pools costs their users nothing: what they ask for they find.
 #[test]
 fn listing_pools_locks_no_user_out() {
+    const REQUESTS: u64 = n(200_000, 200) as u64;
     let pool = Pool::builder(|| vec![0_u8; 100])
         .name("listed-while-busy")
         .trim_manually()
@@ -256,7 +258,7 @@ fn listing_pools_locks_no_user_out() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            (0..200_000).for_each(|_| pool.get().push(1));
+            (0..REQUESTS).for_each(|_| pool.get().push(1));
             done.store(true, SeqCst);
         });
         while !done.load(SeqCst) {
@@ -265,6 +267,6 @@ fn listing_pools_locks_no_user_out() {
         }
     });
     let stats = pool.stats();
-    assert_eq!(stats.created + stats.reused, 200_000);
+    assert_eq!(stats.created + stats.reused, REQUESTS);
     assert!(stats.created < 20, "{stats}");
 }

@@ -1,7 +1,7 @@
 //! `src/sync/pool_test.go` and `example_pool_test.go`. A pass is what a collection is there, but needs two quiet
 //! intervals more before it drops; `TestNilPool` has no counterpart.
 
-use super::Census;
+use super::{Census, n};
 use repool::{Pool, Pooled};
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -89,7 +89,7 @@ fn test_pool_release() {
 
 #[test]
 fn test_pool_stress() {
-    const ROUNDS: usize = 20_000;
+    const ROUNDS: usize = n(20_000, 10);
     let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
     scope(|scope| {
         for me in 0..10_u8 {
@@ -162,13 +162,14 @@ fn exactly_once(objects: usize) {
 
 #[test]
 fn test_pool_dequeue() {
-    exactly_once(20_000);
+    exactly_once(n(20_000, 100));
 }
 
 #[test]
 fn test_pool_chain() {
     // Not far from where a list ends.
-    for objects in [1, 63, 64, 65, 127, 128, 129] {
+    let objects = [1, 63, 64, 65, 127, 128, 129];
+    for objects in objects.into_iter().step_by(n(1, 4)) {
         exactly_once(objects);
     }
 }
@@ -190,10 +191,11 @@ fn example_pool() {
 fn benchmark_pool_starvation() {
     let census = Census::default();
     let pool = census.pool();
-    for _ in 0..100 {
+    let rounds = n(100, 3);
+    for _ in 0..rounds {
         let mut held: Vec<_> = (0..100).map(|_| pool.get()).collect();
         held.drain(67..)
             .for_each(|one| drop(Pooled::into_inner(one)));
     }
-    assert_eq!(census.made(), 100 + 99 * 33);
+    assert_eq!(census.made(), 100 + (rounds - 1) * 33);
 }
