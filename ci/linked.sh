@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The crate twice in one process: two versions in one program, and libraries that are opened, used and closed.
+# Tests the crate twice in one process: two versions in one program, and libraries that are opened, used and closed.
 #
-# A library that has started a janitor has to stay mapped: the thread runs its code. So do the destructors of
-# thread-locals, which the C library takes care of. Each scenario of ci/linked/host.c is a process; code that is gone when
-# it is called ends it by a signal. Each runs as shipped and without the process-wide barrier.
+# A library must stay mapped while its janitor runs, and while threads have to run its thread-local destructors; the C
+# library ensures the latter. Each scenario of ci/linked/host.c runs in its own process, which ends by a signal if it
+# calls code that is unmapped. Each runs with the process-wide barrier and without it.
 # Usage: ci/linked.sh [versions | library]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ root=$PWD
 work="${CARGO_TARGET_DIR:-$root/target}/linked"
 what="${*:-versions library}"
 
-# package NAME DEPENDENCIES TARGET: a package that is built from ci/linked.
+# package NAME DEPENDENCIES TARGET: makes a package from the sources in ci/linked.
 package() {
     mkdir -p "$work/$1"
     cp Cargo.lock "$work/$1/Cargo.lock"
@@ -19,13 +19,13 @@ package() {
         "$1" "$2" "$3" >"$work/$1/Cargo.toml"
 }
 
-# Another version: the same code under another number, since nothing is published yet.
+# The other version is the same code under another version number, since nothing is published yet.
 versions() {
     local before="$work/before" barrier
     rm -rf "$before"
     mkdir -p "$before"
     cp -r README.md src derive "$before"
-    # Without what only its own tests need.
+    # Without the dependencies of its own tests.
     awk '/^\[/ { skip = /dev-dependencies|^\[\[/ } !skip' Cargo.toml |
         sed -E 's/^(version = "|repool-derive = \{ version = "=)0\.1\.0"/\10.0.9"/' >"$before/Cargo.toml"
     sed -i -E 's/^version = "0\.1\.0"/version = "0.0.9"/' "$before/derive/Cargo.toml"
