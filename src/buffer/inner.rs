@@ -12,7 +12,7 @@
 //! class: dropping `Inner` closes the pool of rings, which breaks the circle.
 //!
 //! # Orderings
-//! `open`: Relaxed, a hint. `enabled`: see [`Inner::switch`].
+//! `open`: Relaxed, a hint. `enabled`: see `sync/switch.rs`.
 
 use super::cell::{Cell, Class, Origin};
 use super::class::{self, ALL, OUTSIDE, SLOTS, SMALLER, UNSIZED};
@@ -27,6 +27,7 @@ use crate::object::pool::Pool;
 use crate::raw::off_counter::OffCounter;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
+use crate::sync::switch::Switch;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering, StatPtr};
 use bytes::BytesMut;
 use std::ops::Range;
@@ -39,7 +40,7 @@ use std::ptr;
 #[repr(C)]
 pub(super) struct Inner {
     settings: Settings,
-    enabled: AtomicBool,
+    enabled: Switch,
     me: Weak<Inner>,
     /// Whether the pool has entered the roster, if it has a name.
     pub(super) entered: AtomicBool,
@@ -74,7 +75,7 @@ impl Inner {
             settings,
             off: Lazy::new(),
             plain: StatPtr::new(ptr::null_mut()),
-            enabled: AtomicBool::new(true),
+            enabled: Switch::new(true),
             open: AtomicUsize::new(SLOTS),
             me: Weak::clone(me),
             entered: AtomicBool::new(false),
@@ -207,7 +208,7 @@ impl Inner {
         let class = Arc::new(self.settings.class(index, me));
         let pool = self.settings.pool(&class);
         // Relaxed: whatever this misses, `used_slow` sees.
-        if !self.enabled.load(Ordering::Relaxed) {
+        if !self.is_enabled() {
             pool.set_enabled(false);
             class.lent.switch(false);
         }
@@ -225,8 +226,7 @@ impl Inner {
     }
 
     pub(super) fn is_enabled(&self) -> bool {
-        // Relaxed: a hint.
-        self.enabled.load(Ordering::Relaxed)
+        self.enabled.is_on()
     }
 
     /// Whether buffers are pooled, or have to be overwritten at least; if not, they are plain ones.
@@ -237,7 +237,7 @@ impl Inner {
     /// What counts plain ones, if buffers are plain ones.
     #[inline(always)]
     pub(super) fn off(&self) -> Option<&OffCounter> {
-        // Acquire: pairs with the Release in `set_enabled`.
+        // Acquire: pairs with the Release in `set_enabled`. No mutant: loom leaves statistics to std.
         let plain = self.plain.load(Ordering::Acquire);
         // SAFETY: null, or what `off` keeps.
         unsafe { plain.as_ref() }
@@ -252,14 +252,13 @@ impl Inner {
         if !on {
             self.off.get_or_make(|| Arc::new(OffCounter::new()));
         }
-        // AcqRel: see `switch`.
-        self.enabled.swap(on, Ordering::AcqRel);
-        self.switch_with(|on| {
+        self.enabled.set(on);
+        self.enabled.apply(|on| {
             self.open
                 .store(if on { SLOTS } else { 0 }, Ordering::Relaxed);
             let plain = self.off.get().filter(|_| !on && !self.settings.wipes());
             let plain = plain.map_or(ptr::null_mut(), |off| ptr::from_ref(off).cast_mut());
-            // Release: pairs with the Acquire in `off`.
+            // Release: pairs with the Acquire in `off`. No mutant: as there.
             self.plain.store(plain, Ordering::Release);
         });
         self.all_used().for_each(|used| self.switch(used));
@@ -270,32 +269,13 @@ impl Inner {
 
     /// Switches a class as the pool is switched.
     ///
-    /// A thread that makes a class calls this once it is there to be seen, and one that switches the
-    /// pool calls it for each class that is there; both have gone through `enabled` by a
-    /// read-modify-write in between. Those are in one order, and each sees what came before the others.
-    /// So either the maker finds the new value, or the switcher finds the class.
+    /// A thread that makes a class calls this once other threads can find the class, and one that switches the pool
+    /// calls it for each class that it finds (`sync/switch.rs`).
     fn switch(&self, used: &Used) {
-        self.switch_with(|on| {
+        self.enabled.apply(|on| {
             used.pool.set_enabled(on);
             used.class.lent.switch(on);
         });
-    }
-
-    /// Switches something as the pool is switched, and again while that changes: so the last one to
-    /// switch it, whichever thread that is, has found the value unchanged after it; and a later change
-    /// comes with its own call.
-    fn switch_with(&self, switch: impl Fn(bool)) {
-        // AcqRel: pairs with itself and with `set_enabled`'s, as above.
-        let look = || self.enabled.fetch_or(false, Ordering::AcqRel);
-        let mut on = look();
-        loop {
-            switch(on);
-            let now = look();
-            if now == on {
-                break;
-            }
-            on = now;
-        }
     }
 
     /// For those that may outlive the pool.

@@ -5,6 +5,7 @@
 
 use super::cache::Cache;
 use super::page;
+use crate::sync::publish::publish;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::sys::thread_id::{BUCKETS, CurrentThread, ThreadId};
 use std::ptr;
@@ -40,7 +41,7 @@ impl CacheTable {
         debug_assert!(thread.bucket() <= BUCKETS);
         // SAFETY: a thread's bucket is at most `NO_BUCKET`, which is the last index.
         let bucket = unsafe { self.buckets.get_unchecked(thread.bucket()) };
-        // Acquire: pairs with the Release in `bucket_slow`. The models run the same load in `cache_of`.
+        // Acquire: pairs with the Release in `bucket_slow`. No mutant: the models run the same load in `cache_of`.
         let first = bucket.load(Ordering::Acquire);
         if first.is_null() {
             return ptr::null();
@@ -76,14 +77,9 @@ impl CacheTable {
     #[cold]
     fn bucket_slow(&self, bucket: usize) -> *mut Cache {
         let fresh = page::new(ThreadId::bucket_len(bucket));
-        // Release: pairs with the Acquire in `cache_of` and `cache_at`. Acquire: for the bucket of another thread.
-        match self.buckets[bucket].compare_exchange(
-            ptr::null_mut(),
-            fresh,
-            Ordering::AcqRel, // mutant: publish-bucket
-            Ordering::Acquire,
-        ) {
-            Ok(_) => fresh,
+        // Pairs with the Acquire in `cache_of` and `cache_at`.
+        match publish(&self.buckets[bucket], fresh) {
+            Ok(()) => fresh,
             Err(first) => {
                 // SAFETY: allocated above, and no other thread has seen it.
                 unsafe { page::free(fresh, ThreadId::bucket_len(bucket)) };

@@ -34,8 +34,10 @@ use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
 use super::off_counter::OffCounter;
 use super::stats::{Counters, Reason};
+use crate::sync::publish::publish;
+use crate::sync::switch::apply_latest;
 use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicUsize, CachePadded, Mutex, Ordering, StatPtr, StatU32, StatUsize,
+    AtomicBool, AtomicPtr, AtomicUsize, CachePadded, Mutex, Ordering, StatU32, StatUsize,
 };
 use crate::sys::generation::generation;
 use crate::sys::panics::swallow;
@@ -98,9 +100,9 @@ pub(crate) struct Core {
     /// The time between two passes of the janitor; `None` if the user runs the passes.
     interval: Option<Duration>,
     /// Counts the objects that are handed out while the pool is switched off; null while it is on.
-    off_counter: StatPtr<OffCounter>,
+    off_counter: AtomicPtr<OffCounter>,
     /// The same counter, from a box: also while the pool is on, once it has been off.
-    made_off_counter: StatPtr<OffCounter>,
+    made_off_counter: AtomicPtr<OffCounter>,
     /// The cache of the first thread ID: on its own cache lines, and in the page that a hit has just read.
     first_cache: Cache,
     pub(crate) depot: CachePadded<Depot>,
@@ -149,8 +151,8 @@ impl Core {
             address: AtomicPtr::new(ptr::null_mut()),
             drain_requested: AtomicBool::new(false),
             interval,
-            off_counter: StatPtr::new(ptr::null_mut()),
-            made_off_counter: StatPtr::new(ptr::null_mut()),
+            off_counter: AtomicPtr::new(ptr::null_mut()),
+            made_off_counter: AtomicPtr::new(ptr::null_mut()),
             first_cache: Cache::vacant(),
             depot: CachePadded::new(Depot::new()),
             limits,
@@ -405,7 +407,7 @@ impl Core {
     /// Counts objects while the pool is switched off; `None` while it is on.
     #[inline]
     pub(crate) fn off_counter(&self) -> Option<&OffCounter> {
-        // Acquire: pairs with the Release in `set_switched_on`.
+        // Acquire: pairs with the Release in `set_switched_on`. No mutant: loom leaves statistics to std.
         let off = self.off_counter.load(Ordering::Acquire);
         // SAFETY: null, or from a box that is freed with the core.
         unsafe { off.as_ref() }
@@ -413,27 +415,22 @@ impl Core {
 
     /// Objects handed out while the pool was switched off.
     pub(super) fn handed_out_off(&self) -> u64 {
-        // Acquire: pairs with the Release in `make_off_counter`.
+        // Acquire: pairs with the Release in `make_off_counter`. No mutant: as in `off_counter`.
         let off = self.made_off_counter.load(Ordering::Acquire);
         // SAFETY: as above.
         unsafe { off.as_ref() }.map_or(0, OffCounter::sum)
     }
 
     fn make_off_counter(&self) -> *mut OffCounter {
-        // Acquire: pairs with the Release below.
+        // Acquire: pairs with the Release below. No mutant: as in `off_counter`.
         let made = self.made_off_counter.load(Ordering::Acquire);
         if !made.is_null() {
             return made;
         }
         let fresh = Box::into_raw(Box::new(OffCounter::new()));
-        // Release: pairs with the Acquire above and in `handed_out_off`. Acquire: for the counter of another thread.
-        match self.made_off_counter.compare_exchange(
-            ptr::null_mut(),
-            fresh,
-            Ordering::Release,
-            Ordering::Acquire,
-        ) {
-            Ok(_) => fresh,
+        // Pairs with the Acquire above and in `handed_out_off`.
+        match publish(&self.made_off_counter, fresh) {
+            Ok(()) => fresh,
             Err(first) => {
                 // SAFETY: I8: from the box above, and no other thread has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
@@ -444,28 +441,25 @@ impl Core {
 
     /// Switches the pool on or off. When several threads switch at once, `state` and `off_counter` agree in the end.
     pub(super) fn set_switched_on(&self, on: bool) {
+        // AcqRel, three times: the thread that reads the state last also stores the counter last. No mutant: in loom,
+        // the stores of a thread take effect in their order anyway.
         if on {
             self.header.state.fetch_and(!SWITCHED_OFF, Ordering::AcqRel);
         } else {
+            // No mutant: as above.
             self.header.state.fetch_or(SWITCHED_OFF, Ordering::AcqRel);
         }
-        // Another thread may have switched the pool since. AcqRel, here and above: the thread that reads the state last
-        // also stores the counter last.
+        // Another thread may have switched the pool since. No mutant: as above.
         let is_off = || self.header.state.fetch_or(0, Ordering::AcqRel) & SWITCHED_OFF != 0;
-        let mut now = is_off();
-        loop {
-            let off = if now {
+        apply_latest(is_off, |is_off| {
+            let off = if is_off {
                 self.make_off_counter()
             } else {
                 ptr::null_mut()
             };
-            // Release: pairs with the Acquire in `off_counter`.
+            // Release: pairs with the Acquire in `off_counter`. No mutant: as there.
             self.off_counter.store(off, Ordering::Release);
-            let before = std::mem::replace(&mut now, is_off());
-            if now == before {
-                break;
-            }
-        }
+        });
     }
 
     // ---------------------------------------------------------------- objects that cross threads
@@ -596,7 +590,10 @@ impl Core {
     pub(crate) unsafe fn free_caches(&mut self) {
         // SAFETY: guaranteed by the caller.
         unsafe { self.header.cache_table.free() };
-        let off = std::mem::replace(self.made_off_counter.get_mut(), ptr::null_mut());
+        // Relaxed: no other thread knows the core any more.
+        let off = self.made_off_counter.load(Ordering::Relaxed);
+        self.made_off_counter
+            .store(ptr::null_mut(), Ordering::Relaxed);
         if !off.is_null() {
             // SAFETY: I8: from the box in `make_off_counter`, and no other thread uses the core any more.
             drop(unsafe { Box::from_raw(off) });

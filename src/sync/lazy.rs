@@ -8,8 +8,9 @@
 //! A value is published with Release, and its pointer is read with Acquire: a thread that sees the pointer sees the
 //! value. Once set, a pointer does not change until `Drop`.
 
+use crate::sync::publish::publish;
 use crate::sync::rare::Arc;
-use crate::sync::{AtomicBool, AtomicPtr, Ordering, UnsafeCell};
+use crate::sync::{AtomicBool, AtomicPtr, Ordering, UnsafeCell, const_fn};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -24,10 +25,12 @@ pub(crate) struct Lazy<T> {
 }
 
 impl<T> Lazy<T> {
-    pub(crate) const fn new() -> Self {
-        Self {
-            made: AtomicPtr::new(ptr::null_mut()),
-            owns: PhantomData,
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                made: AtomicPtr::new(ptr::null_mut()),
+                owns: PhantomData,
+            }
         }
     }
 
@@ -43,7 +46,7 @@ impl<T> Lazy<T> {
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<&T> {
         // Acquire: pairs with the Release in `publish`.
-        let made = self.made.load(Ordering::Acquire);
+        let made = self.made.load(Ordering::Acquire); // mutant: read-lazy
         // SAFETY: null, or from the `Arc` whose reference this holds until `Drop`.
         unsafe { made.as_ref() }
     }
@@ -62,7 +65,7 @@ impl<T> Lazy<T> {
     fn make_slow(&self, make: impl FnOnce() -> Arc<T>) -> &T {
         let fresh = Arc::into_raw(make()).cast_mut();
         let made = match publish(&self.made, fresh) {
-            Ok(_) => fresh,
+            Ok(()) => fresh,
             Err(first) => {
                 // SAFETY: from `into_raw` above, and no other thread has seen it.
                 drop(unsafe { Arc::from_raw(fresh) });
@@ -77,7 +80,9 @@ impl<T> Lazy<T> {
 impl<T> Lazy<T> {
     /// Takes the value out.
     pub(crate) fn take(&mut self) -> Option<Arc<T>> {
-        let made = std::mem::replace(self.made.get_mut(), ptr::null_mut());
+        // Relaxed: no other thread has a reference.
+        let made = self.made.load(Ordering::Relaxed);
+        self.made.store(ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: from `Arc::into_raw`. The reference is given up once, here.
         (!made.is_null()).then(|| unsafe { Arc::from_raw(made) })
     }
@@ -95,12 +100,6 @@ impl<T: fmt::Debug> fmt::Debug for Lazy<T> {
     }
 }
 
-/// Stores `fresh` if `made` is null. `Err` has the pointer of the thread that was first.
-fn publish<T>(made: &AtomicPtr<T>, fresh: *mut T) -> Result<*mut T, *mut T> {
-    // Release: pairs with the Acquire of the two `get`s. Acquire: for the value of another thread.
-    made.compare_exchange(ptr::null_mut(), fresh, Ordering::Release, Ordering::Acquire)
-}
-
 /// A value in a `static`, which is made at its first use and never dropped. All callers pass the same `make`. It
 /// allocates only if two threads race for the first use.
 pub(crate) struct LazyStatic<T> {
@@ -116,18 +115,20 @@ pub(crate) struct LazyStatic<T> {
 unsafe impl<T: Send + Sync> Sync for LazyStatic<T> {}
 
 impl<T: Send + Sync> LazyStatic<T> {
-    pub(crate) const fn new() -> Self {
-        Self {
-            made: AtomicPtr::new(ptr::null_mut()),
-            claimed: AtomicBool::new(false),
-            storage: UnsafeCell::new(MaybeUninit::uninit()),
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                made: AtomicPtr::new(ptr::null_mut()),
+                claimed: AtomicBool::new(false),
+                storage: UnsafeCell::new(MaybeUninit::uninit()),
+            }
         }
     }
 
     #[inline]
     pub(crate) fn get(&'static self, make: fn() -> T) -> &'static T {
         // Acquire: pairs with the Release in `publish`.
-        let made = self.made.load(Ordering::Acquire);
+        let made = self.made.load(Ordering::Acquire); // mutant: read-lazy-static
         // SAFETY: null, or a value that stays where it is.
         match unsafe { made.as_ref() } {
             Some(made) => made,
@@ -150,11 +151,14 @@ impl<T: Send + Sync> LazyStatic<T> {
             self.storage.with_mut(|storage| storage.cast::<T>())
         };
         let made = match publish(&self.made, fresh) {
-            Ok(_) => fresh,
+            Ok(()) => fresh,
             Err(first) => {
                 if boxed {
                     // SAFETY: from `into_raw` above, and no other thread has seen it.
                     drop(unsafe { Box::from_raw(fresh) });
+                } else {
+                    // SAFETY: written above, and no other thread has seen it, nor does one after this.
+                    unsafe { ptr::drop_in_place(fresh) };
                 }
                 first
             }
@@ -164,7 +168,7 @@ impl<T: Send + Sync> LazyStatic<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(repool_loom)))]
 mod tests {
     use super::*;
     use std::sync::Barrier;

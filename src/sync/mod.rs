@@ -7,8 +7,10 @@
 //! Locks are only ever *tried*: [`Mutex::lock_bounded`] gives up after a bounded number of tries. A thread that holds a
 //! lock when it is descheduled, or lost in a fork, cannot hang another thread. `parking_lot` never parks a thread here.
 
-#[cfg(all(feature = "bytes", not(repool_loom)))]
+#[cfg(feature = "bytes")]
 pub(crate) mod lazy;
+pub(crate) mod publish;
+pub(crate) mod switch;
 
 #[cfg(not(repool_loom))]
 pub(crate) use self::real::*;
@@ -41,6 +43,9 @@ pub(crate) type StatU32 = std::sync::atomic::AtomicU32;
 pub(crate) type StatI32 = std::sync::atomic::AtomicI32;
 /// A pointer for statistics, which only test whether it is null.
 pub(crate) type StatPtr<T> = std::sync::atomic::AtomicPtr<T>;
+
+/// A small atomic for hints of the mutex. It stays on std under loom as well.
+type Hint = std::sync::atomic::AtomicU8;
 
 /// How long an operation waits before it gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,14 +89,38 @@ impl Wait {
     }
 }
 
+/// In `timeouts`: a long wait has timed out, so the holder was probably lost in a fork.
+const DEAD: u8 = u8::MAX;
+
+/// A lock that gives up after a bounded number of tries.
+#[derive(Debug)]
+pub(crate) struct Mutex<T> {
+    raw: RawMutex<T>,
+    /// How many waits in a row have timed out, up to [`STUCK`]; or [`DEAD`]. Relaxed: a hint.
+    timeouts: Hint,
+}
+
 impl<T> Mutex<T> {
+    const_fn! {
+        pub(crate) fn new(value: T) -> Self {
+            Self {
+                raw: RawMutex::new(value),
+                timeouts: Hint::new(0),
+            }
+        }
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.raw.try_lock()
+    }
+
     /// Takes the lock, or gives up after the timeout. After several timeouts in a row, later calls wait less, until one
     /// gets the lock. So a lock whose holder was lost in a fork costs a try and not a wait.
     pub(crate) fn lock_bounded(&self, timeout: Timeout) -> Option<MutexGuard<'_, T>> {
         let mut wait = None;
         loop {
             if let Some(guard) = self.try_lock() {
-                self.acquired();
+                self.acquired(); // mutant: drop-acquired
                 return Some(guard);
             }
             let wait = wait.get_or_insert_with(|| Wait::new(self.cut(timeout)));
@@ -101,13 +130,55 @@ impl<T> Mutex<T> {
             }
         }
     }
+
+    /// The timeout of a new wait, which is shorter after earlier timeouts. Short timeouts do not affect long waits.
+    fn cut(&self, timeout: Timeout) -> Timeout {
+        let timeouts = self.timeouts.load(Ordering::Relaxed);
+        match timeout {
+            Timeout::Long if timeouts == DEAD => Timeout::Short,
+            Timeout::Short if timeouts >= STUCK => Timeout::None,
+            other => other,
+        }
+    }
+
+    fn timed_out(&self, timeout: Timeout) {
+        let before = self.timeouts.load(Ordering::Relaxed);
+        let now = if timeout == Timeout::Long {
+            DEAD
+        } else {
+            before.saturating_add(1).min(STUCK)
+        };
+        self.timeouts.store(now.max(before), Ordering::Relaxed);
+    }
+
+    fn acquired(&self) {
+        if self.timeouts.load(Ordering::Relaxed) != 0 {
+            self.timeouts.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the next wait is as long as its caller asks for.
+    #[cfg(test)]
+    pub(crate) fn waits_in_full(&self) -> bool {
+        self.cut(Timeout::Long) == Timeout::Long && self.cut(Timeout::Short) == Timeout::Short
+    }
+
+    /// Releases a lock whose holder was lost in a fork.
+    ///
+    /// # Safety
+    /// The lock is held, its holder does not exist in this process, and no other thread tries to release it. The
+    /// next holder can use the data as it is.
+    pub(crate) unsafe fn unlock_lost(&self) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.raw.force_unlock() };
+    }
 }
 
 #[cfg(not(repool_loom))]
 mod real {
-    use super::Timeout;
     pub(crate) use crossbeam_utils::Backoff;
-    pub(crate) use parking_lot::{Mutex as RawMutex, MutexGuard};
+    pub(super) use parking_lot::Mutex as RawMutex;
+    pub(crate) use parking_lot::MutexGuard;
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering, compiler_fence, fence,
     };
@@ -119,9 +190,7 @@ mod real {
     /// The tries of a long wait. The first ones yield, the others sleep for 100 µs.
     pub(super) const LONG_TRIES: u32 = 3_000;
     /// After this many short timeouts in a row, short waits become none.
-    const STUCK: u8 = 16;
-    /// A long wait has timed out: the holder was probably lost in a fork.
-    const DEAD: u8 = u8::MAX;
+    pub(super) const STUCK: u8 = 16;
     /// A long wait sleeps once it has fewer tries left than this.
     const SLEEP_BELOW: u32 = LONG_TRIES - 1_000;
 
@@ -138,62 +207,14 @@ mod real {
         std::hint::spin_loop();
     }
 
-    /// A `parking_lot::Mutex` that is only ever tried.
-    #[derive(Debug)]
-    pub(crate) struct Mutex<T> {
-        raw: RawMutex<T>,
-        /// How many waits in a row have timed out, or [`DEAD`]. Relaxed: a hint.
-        timeouts: AtomicU8,
+    /// Makes a function `const`. std's primitives have constant values, and loom's have not.
+    macro_rules! const_fn {
+        ($(#[$about:meta])* $visible:vis fn $($rest:tt)*) => {
+            $(#[$about])*
+            $visible const fn $($rest)*
+        };
     }
-
-    impl<T> Mutex<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self {
-                raw: RawMutex::new(value),
-                timeouts: AtomicU8::new(0),
-            }
-        }
-
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.raw.try_lock()
-        }
-
-        /// The timeout of a new wait, which is shorter after earlier timeouts. Short timeouts do not affect long waits.
-        pub(super) fn cut(&self, timeout: Timeout) -> Timeout {
-            let timeouts = self.timeouts.load(Ordering::Relaxed);
-            match timeout {
-                Timeout::Long if timeouts == DEAD => Timeout::Short,
-                Timeout::Short if timeouts >= STUCK => Timeout::None,
-                other => other,
-            }
-        }
-
-        pub(super) fn timed_out(&self, timeout: Timeout) {
-            let before = self.timeouts.load(Ordering::Relaxed);
-            let now = if timeout == Timeout::Long {
-                DEAD
-            } else {
-                before.saturating_add(1).min(STUCK)
-            };
-            self.timeouts.store(now.max(before), Ordering::Relaxed);
-        }
-
-        pub(super) fn acquired(&self) {
-            if self.timeouts.load(Ordering::Relaxed) != 0 {
-                self.timeouts.store(0, Ordering::Relaxed);
-            }
-        }
-
-        /// Releases a lock whose holder was lost in a fork.
-        ///
-        /// # Safety
-        /// The lock is held, its holder does not exist in this process, and no other thread tries to release it. The
-        /// next holder can use the data as it is.
-        pub(crate) unsafe fn unlock_lost(&self) {
-            // SAFETY: guaranteed by the caller.
-            unsafe { self.raw.force_unlock() };
-        }
-    }
+    pub(crate) use const_fn;
 
     /// `std::cell::UnsafeCell` with loom's closure interface.
     #[derive(Debug)]
@@ -219,9 +240,9 @@ mod real {
 
 #[cfg(repool_loom)]
 mod model {
-    use super::Timeout;
     pub(crate) use crate::models::time::{Instant, Thread, park, park_timeout};
     pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::lazy_static;
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{
         AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence,
@@ -233,6 +254,7 @@ mod model {
     // Small bounds keep the number of states low. The logic does not depend on them.
     pub(super) const SHORT_TRIES: u32 = 1;
     pub(super) const LONG_TRIES: u32 = 4;
+    pub(super) const STUCK: u8 = 2;
 
     /// loom needs no back-off: every wait is a yield.
     #[derive(Debug)]
@@ -252,34 +274,36 @@ mod model {
         loom::thread::yield_now();
     }
 
+    /// Stands in for `parking_lot`'s mutex.
     #[derive(Debug)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(super) struct RawMutex<T>(loom::sync::Mutex<T>);
 
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
+    impl<T> RawMutex<T> {
+        pub(super) fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(value))
         }
 
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok()
         }
 
-        pub(super) fn cut(&self, timeout: Timeout) -> Timeout {
-            timeout
-        }
-
-        /// Releases a lock whose holder was lost in a fork. No model calls this, since no model forks.
+        /// Never called, since no model forks.
         ///
         /// # Safety
-        /// As that of the real mutex.
-        pub(crate) unsafe fn unlock_lost(&self) {
+        /// As that of `parking_lot`'s mutex.
+        pub(super) unsafe fn force_unlock(&self) {
             unreachable!("no model forks");
         }
-
-        pub(super) fn timed_out(&self, _patience: Timeout) {}
-
-        pub(super) fn acquired(&self) {}
     }
+
+    /// Leaves a function as it is: loom's primitives have no constant values.
+    macro_rules! const_fn {
+        ($(#[$about:meta])* $visible:vis fn $($rest:tt)*) => {
+            $(#[$about])*
+            $visible fn $($rest)*
+        };
+    }
+    pub(crate) use const_fn;
 }
 
 #[cfg(all(test, not(repool_loom)))]
@@ -289,15 +313,32 @@ mod tests {
     #[test]
     fn a_lock_that_is_given_up_costs_a_try_until_a_thread_gets_it() {
         let mutex = Mutex::new(0);
+        assert!(mutex.waits_in_full());
         let held = mutex.try_lock();
         assert!(mutex.lock_bounded(Timeout::Long).is_none());
+        assert!(!mutex.waits_in_full());
         for _ in 0..300 {
             assert!(mutex.lock_bounded(Timeout::Short).is_none());
         }
+        assert!(!mutex.waits_in_full());
         drop(held);
         for _ in 0..2 {
             let guard = mutex.lock_bounded(Timeout::Short);
             assert!(guard.is_some_and(|value| *value == 0));
+            assert!(mutex.waits_in_full());
         }
+    }
+
+    #[test]
+    fn short_waits_are_cut_after_some_in_a_row() {
+        let mutex = Mutex::new(());
+        let held = mutex.try_lock();
+        for _ in 0..STUCK {
+            assert!(mutex.waits_in_full());
+            assert!(mutex.lock_bounded(Timeout::Short).is_none());
+        }
+        assert_eq!(mutex.cut(Timeout::Short), Timeout::None);
+        assert_eq!(mutex.cut(Timeout::Long), Timeout::Long);
+        drop(held);
     }
 }
