@@ -1,79 +1,55 @@
-//! [`Entry`]: the root of the hot path. It points to the pool's core or, before the first use, to an empty
-//! static head.
-//!
-//! # Orderings
-//! - the pointer: Release when it is set (`init`, `set`), Acquire when it is read: the reader sees a
-//!   whole core.
+//! [`Entry`]: the root of the hot path. It leads to the pool's core or, before the first use, to an empty
+//! header (`raw/root.rs`, with the orderings).
 
 use crate::object::guard::Pooled;
 use crate::object::shell::Node;
 use crate::raw::cache::Cache;
-use crate::raw::header::Header;
 use crate::raw::node::Link;
 use crate::raw::pool::Core;
-use crate::sync::{AtomicPtr, Ordering};
+use crate::raw::root::Root;
 use crate::sys::fence;
 use crate::sys::thread_id::current;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// The head of a pool that has no core yet: every lookup finds nothing.
-static EMPTY: Header = Header::EMPTY;
-
-fn empty() -> *mut Core {
-    (&raw const EMPTY).cast::<Core>().cast_mut()
-}
-
 /// The way to the core of a `Pool<T>`.
 pub(crate) struct Entry<T> {
-    /// A core whose objects are `T`, or [`EMPTY`].
-    core: AtomicPtr<Core>,
+    /// To a core whose objects are `T`.
+    root: Root,
     object: PhantomData<fn() -> T>,
 }
 
 impl<T> Entry<T> {
     pub(crate) const fn new() -> Self {
         Self {
-            core: AtomicPtr::new((&raw const EMPTY).cast::<Core>().cast_mut()),
+            root: Root::new(),
             object: PhantomData,
         }
     }
 
     /// The core, if there is one yet.
+    #[inline]
     pub(crate) fn core(&self) -> Option<&Core> {
-        // Acquire: pairs with the Release in `init` and `set`.
-        let core = self.core.load(Ordering::Acquire);
-        // SAFETY: not `EMPTY`, so a core, which the caller of `init` or `set` keeps alive.
-        (core != empty()).then(|| unsafe { &*core })
+        self.root.core()
     }
 
-    /// Leads to this core from now on; to the one that it leads to already, if it does.
+    /// Leads to this core from now on; to the one that it leads to already, if it does, and then `fresh` was released.
     ///
     /// # Safety
-    /// `core` is of a `Pool<T>`, and outlives all use of the entry.
-    pub(crate) unsafe fn init(&self, core: *const Core) -> Result<(), &Core> {
-        let core = core.cast_mut();
-        // Release: pairs with the Acquire wherever the pointer is read. Acquire: the other's core.
-        match self
-            .core
-            .compare_exchange(empty(), core, Ordering::AcqRel, Ordering::Acquire)
-        {
-            Ok(_) => Ok(()),
-            // SAFETY: as in `core`.
-            Err(first) => Err(unsafe { &*first }),
-        }
+    /// As [`Root::init`], and the core is of a `Pool<T>`.
+    pub(crate) unsafe fn init(&self, fresh: *const Core) -> Result<&Core, &Core> {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.root.init(fresh) }
     }
 
     /// Leads to this core from now on.
     ///
     /// # Safety
-    /// As [`Entry::init`]; and it leads nowhere, or there already.
+    /// As [`Root::set`], and the core is of a `Pool<T>`.
     pub(crate) unsafe fn set(&self, core: &Core) {
-        // With the provenance of the whole core, not only of what is borrowed here.
-        let core = core.address().cast_mut();
-        // Release: pairs with the Acquire wherever the pointer is read.
-        self.core.store(core, Ordering::Release);
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.root.set(core) };
     }
 }
 
@@ -91,10 +67,7 @@ impl<T: Send + 'static> Entry<T> {
     /// This thread's cache, if it has one.
     #[inline(always)]
     fn my_cache(&self) -> Option<&Cache> {
-        // Acquire: pairs with the Release in `init` and `set`.
-        let core = self.core.load(Ordering::Acquire);
-        // SAFETY: `EMPTY`, or a core, which starts with its head; the caller of `init` or `set` keeps it alive.
-        let header = unsafe { &*core.cast::<Header>() };
+        let header = self.root.header();
         let cache = current(|thread| header.cache_table.cache_at(thread));
         // SAFETY: caches live as long as their core.
         unsafe { cache.as_ref() }

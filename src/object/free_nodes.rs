@@ -15,17 +15,14 @@
 //! free nodes.
 //!
 //! # Who may touch what
-//! A thread's own free nodes: that thread. The allocator is never called while they are half moved. The store is a
-//! stack of batches for each kind, linked by their first nodes' `home`. It is taken as a whole, so there is no
-//! ABA; a batch is put on by its holder.
-//!
-//! # Orderings
-//! - a kind's store: put on with Release, taken with Acquire: the taker sees the links of the batch.
+//! A thread's own free nodes: that thread. The allocator is never called while they are half moved. The store of each
+//! kind is in `raw/store.rs`, with its orderings.
 
 use crate::raw::node::Link;
 use crate::raw::off_counter::OffCounter;
 use crate::raw::pool::Core;
-use crate::sync::{AtomicPtr, AtomicU8, Ordering, StatUsize};
+use crate::raw::store::Store;
+use crate::sync::AtomicU8;
 use crate::sys::thread_id::{CurrentThread, current};
 use crate::thread::local;
 use std::alloc::{self, Layout};
@@ -342,7 +339,7 @@ unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
         return unsafe { free(link, layout) };
     };
     // SAFETY: a whole batch, taken out of the thread's own.
-    if !batch.is_null() && !unsafe { SHARED[kind].put(kind, batch) } {
+    if !batch.is_null() && !unsafe { SHARED[kind].put(most(kind), batch) } {
         // SAFETY: as above; not taken.
         unsafe { free_list(batch, layout) };
     }
@@ -368,102 +365,11 @@ impl Drop for Full {
 /// The store holds this many bytes of a kind at most, about.
 const SHARED_BYTES: usize = 256 << 10;
 
-/// Batches of one kind that no thread has.
-#[derive(Debug)]
-struct Shared {
-    /// The top one's first node.
-    first: AtomicPtr<Link>,
-    /// About how many there are.
-    batches: StatUsize,
-}
+static SHARED: [Store; KINDS] = [const { Store::new() }; KINDS];
 
-static SHARED: [Shared; KINDS] = [const {
-    Shared {
-        first: AtomicPtr::new(ptr::null_mut()),
-        batches: StatUsize::new(0),
-    }
-}; KINDS];
-
-/// The batch below this one.
-///
-/// # Safety
-/// The caller owns the nodes of the batch that `first` starts.
-unsafe fn below(first: *mut Link) -> *mut Link {
-    // SAFETY: the caller's.
-    unsafe { Link::last_cache(first) }.cast_mut().cast()
-}
-
-/// # Safety
-/// As [`below`].
-unsafe fn set_below(first: *mut Link, batch: *mut Link) {
-    // SAFETY: the caller's.
-    unsafe { Link::set_last_cache(first, batch.cast_const().cast()) };
-}
-
-impl Shared {
-    /// Takes a batch out; null if there is none.
-    fn take(&self) -> *mut Link {
-        // Relaxed: a look that costs nothing.
-        if self.first.load(Ordering::Relaxed).is_null() {
-            return ptr::null_mut();
-        }
-        // Acquire: pairs with the Release in `put_all`.
-        let top = self.first.swap(ptr::null_mut(), Ordering::Acquire);
-        if top.is_null() {
-            return top;
-        }
-        self.batches.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: all that was there is owned here.
-        let rest = unsafe { below(top) };
-        if !rest.is_null() {
-            // SAFETY: as above.
-            unsafe { self.put_all(rest) };
-        }
-        top
-    }
-
-    /// Puts a batch in; `false` if there are enough.
-    ///
-    /// # Safety
-    /// The caller owns the batch, which is of this kind, and on `true` gives it up.
-    unsafe fn put(&self, kind: usize, first: *mut Link) -> bool {
-        let most = SHARED_BYTES / (batch(kind) as usize * size_of_kind(kind));
-        if self.batches.fetch_add(1, Ordering::Relaxed) >= most {
-            self.batches.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        // SAFETY: the caller gives the batch up.
-        unsafe { set_below(first, ptr::null_mut()) };
-        // SAFETY: as above.
-        unsafe { self.put_all(first) };
-        true
-    }
-
-    /// Puts batches on top.
-    ///
-    /// # Safety
-    /// As [`Shared::put`], of the batch that `top` starts and those below it.
-    unsafe fn put_all(&self, top: *mut Link) {
-        let mut last = top;
-        loop {
-            // SAFETY: owned by the caller.
-            let next = unsafe { below(last) };
-            if next.is_null() {
-                break;
-            }
-            last = next;
-        }
-        let mut found = ptr::null_mut();
-        // Release: pairs with the Acquire in `take`. Relaxed: what is found is only linked to.
-        while let Err(now) =
-            self.first
-                .compare_exchange_weak(found, top, Ordering::Release, Ordering::Relaxed)
-        {
-            found = now;
-            // SAFETY: owned by the caller, since they are not in the store yet.
-            unsafe { set_below(last, found) };
-        }
-    }
+/// How many batches of a kind the store holds at most.
+const fn most(kind: usize) -> usize {
+    SHARED_BYTES / (batch(kind) as usize * size_of_kind(kind))
 }
 
 /// Frees the free nodes that no thread has.

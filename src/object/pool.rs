@@ -501,17 +501,15 @@ impl<T: Send + 'static> Pool<T> {
     fn core_slow(&self) -> &Core {
         let recipe = self.source.recipe();
         let fresh = Shell::allocate(Arc::clone(&recipe));
-        // SAFETY: a core, which this keeps until it releases it.
-        let core = unsafe { &*fresh };
         if recipe.settings.is_off() {
-            core.set_enabled(false);
+            // SAFETY: a core, by the only reference to it.
+            unsafe { &*fresh }.set_enabled(false);
         }
-        // SAFETY: the pool's reference keeps it for as long as there is a pool.
-        if let Err(first) = unsafe { self.entry.init(fresh) } {
-            // SAFETY: fresh, so this is its only reference.
-            unsafe { Core::release(fresh) };
-            return first;
-        }
+        // SAFETY: the pool's reference, which `Drop` gives up.
+        let core = match unsafe { self.entry.init(fresh) } {
+            Ok(core) => core,
+            Err(first) => return first,
+        };
         if let Some(name) = recipe.settings.listed_name() {
             let member = Box::new(WeakCore::new(core));
             roster::enter(fresh.addr(), PoolKind::Objects, name, member);

@@ -1,20 +1,26 @@
-//! The header of a pool that has no core yet, as a constant: in it, no thread has a cache. loom's atomics have no
-//! constant values, so the models do without.
-
-#![cfg(not(repool_loom))]
+//! The header of a pool that has no core yet: in it, no thread has a cache. loom's atomics have no constant values, so
+//! the models have `empty_loom.rs` in its place.
 
 use super::cache_table::CacheTable;
 use super::header::Header;
+use super::pool::Core;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU8};
 use crate::sys::thread_id::BUCKETS;
 use std::ptr;
+
+static EMPTY: Header = Header::EMPTY;
+
+/// A header in which no thread has a cache. It is no core beyond its header.
+pub(super) const fn empty() -> *mut Core {
+    (&raw const EMPTY).cast::<Core>().cast_mut()
+}
 
 impl Header {
     #[expect(
         clippy::declare_interior_mutable_const,
         reason = "only ever used to make a static"
     )]
-    pub(crate) const EMPTY: Self = Self {
+    const EMPTY: Self = Self {
         of_type: [ptr::null_mut(); 2],
         state: AtomicU8::new(0),
         slow_returns: false,

@@ -7,6 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod cache_table;
 mod charge;
 pub(crate) mod depot;
+#[cfg_attr(repool_loom, path = "empty_loom.rs")]
 mod empty;
 mod gate;
 pub(crate) mod header;
@@ -19,7 +20,9 @@ mod page;
 mod peaks;
 pub(crate) mod pool;
 pub(crate) mod refs;
+pub(crate) mod root;
 pub(crate) mod stats;
+pub(crate) mod store;
 #[cfg(all(test, not(repool_loom)))]
 mod tests;
 pub(crate) mod visit;
