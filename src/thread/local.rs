@@ -1,21 +1,19 @@
 //! The thread-local part of registration: a thread's ID, and the pools in which it has a cache.
 //!
 //! When the thread ends, [`EXIT`] is dropped, a second thread-local that the hit path never touches. It hands the
-//! thread's idle objects over to their pools, and then frees the ID. The lock of [`IDS`] orders what the old owner of
-//! an ID did to its caches before what the next owner does (I3). Because IDs are reused, no reference to what an ID
-//! stands for outlives an operation (I4).
+//! thread's idle objects over to their pools, and then frees the ID (`ids.rs`). Because IDs are reused, no reference to
+//! what an ID stands for outlives an operation (I4).
 
+use super::ids::Ids;
 use crate::raw::cache::Cache;
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
-use crate::sync::{Mutex, Timeout};
 use crate::sys::fence;
-use crate::sys::panics::swallow;
 use crate::sys::process::caches_are_possible;
-use crate::sys::thread_id::{BUCKETS, CurrentThread, State, ThreadId, current};
+use crate::sys::thread_id::{CurrentThread, State, ThreadId, current};
 use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+
+static IDS: Ids = Ids::new();
 
 thread_local! {
     static EXIT: Exit = const { Exit { id: Cell::new(None), cores: RefCell::new(Vec::new()) } };
@@ -69,7 +67,7 @@ pub(crate) fn unremember(core: &Core) {
 #[cold]
 fn register_slow() -> Option<ThreadId> {
     let id = EXIT.try_with(|exit| {
-        let id = IDS.lock_bounded(Timeout::Short)?.take()?;
+        let id = IDS.take()?;
         exit.id.set(Some(id));
         Some(id)
     });
@@ -101,53 +99,6 @@ impl Drop for Exit {
         let Some(id) = self.id.take() else {
             return;
         };
-        let mut vacated = true;
-        for core in self.cores.take() {
-            // A panic must not escape from the destructor of a thread-local: it would abort the process.
-            let one = std::panic::AssertUnwindSafe(|| {
-                vacated &= super::exit::vacate(&core, id);
-                drop(core);
-            });
-            if let Err(panic) = std::panic::catch_unwind(one) {
-                swallow(panic);
-            }
-        }
-        // If a cache could not be vacated, because its visitor was lost in a fork, its ID is not reused.
-        if !vacated {
-            return;
-        }
-        if let Some(mut ids) = IDS.lock_bounded(Timeout::Long) {
-            ids.give_back(id);
-        }
-    }
-}
-
-static IDS: Mutex<FreeIds> = Mutex::new(FreeIds {
-    next: 0,
-    free: BinaryHeap::new(),
-});
-
-/// The free IDs. The lowest is taken first, so that cache tables stay small.
-#[derive(Debug)]
-struct FreeIds {
-    next: usize,
-    free: BinaryHeap<Reverse<usize>>,
-}
-
-impl FreeIds {
-    fn take(&mut self) -> Option<ThreadId> {
-        if let Some(Reverse(id)) = self.free.pop() {
-            return Some(ThreadId(id));
-        }
-        let id = ThreadId(self.next);
-        if id.locate().0 >= BUCKETS {
-            return None;
-        }
-        self.next += 1;
-        Some(id)
-    }
-
-    fn give_back(&mut self, id: ThreadId) {
-        self.free.push(Reverse(id.0));
+        IDS.exit(id, self.cores.take());
     }
 }
