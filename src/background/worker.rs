@@ -30,7 +30,7 @@ static START_FAILED: Timer = Timer::new();
 
 /// The watch list of this process.
 pub(super) fn watch_list() -> &'static Mutex<WatchList> {
-    // Acquire: pairs with the Release in `replace`.
+    // Acquire: pairs with the Release in `replace`. No mutant: no model forks.
     let replacement = REPLACEMENT.load(Ordering::Acquire);
     if replacement.is_null() {
         &FIRST
@@ -48,7 +48,7 @@ fn replace(dead: &'static Mutex<WatchList>) {
         return; // another thread has replaced it
     }
     let fresh = Box::into_raw(Box::new(Mutex::new(WatchList::new())));
-    // Release: pairs with the Acquire in `watch_list`.
+    // Release: pairs with the Acquire in `watch_list`. No mutant: as there.
     let set = REPLACEMENT.compare_exchange(before, fresh, Ordering::Release, Ordering::Relaxed);
     if set.is_err() {
         // SAFETY: from `into_raw` above, and not shared.

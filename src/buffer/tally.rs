@@ -6,7 +6,7 @@
 //!
 //! # Orderings
 //! Figures are Relaxed: they publish nothing. `taken`: Release when a ring gives its tally up, Acquire
-//! when the next one takes it, which then goes on from the last value.
+//! when the next one takes it, which then goes on from the last value. No mutants: loom leaves statistics to std.
 
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;

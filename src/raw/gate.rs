@@ -95,14 +95,15 @@ impl Gate {
     /// the lists.
     pub(super) fn change(&self) {
         let changes = self.changes.load(Ordering::Relaxed);
-        // Release: pairs with the Acquire in `changes`.
+        // Release: pairs with the Acquire in `changes`. No mutant: loom leaves statistics to std; Miri runs the test in
+        // `cache.rs` that needs it.
         self.changes
             .store(changes.wrapping_add(1), Ordering::Release);
     }
 
     /// How often [`Gate::change`] was called; odd during a change.
     pub(super) fn changes(&self) -> u32 {
-        // Acquire: pairs with the Release in `change`.
+        // Acquire: pairs with the Release in `change`. No mutant: as there.
         self.changes.load(Ordering::Acquire)
     }
 

@@ -388,7 +388,7 @@ impl Limits {
         for (taken, (quota, reason)) in self.quotas().enumerate() {
             if !quota.reserve(more) {
                 for (quota, _) in self.quotas().take(taken) {
-                    quota.release(more);
+                    quota.release(more); // mutant: drop-take-charge-back
                 }
                 return Err(reason);
             }

@@ -11,7 +11,7 @@
 //! never as in use.
 //!
 //! # Orderings
-//! There are no models for these: the atomics of statistics stay on std under loom.
+//! No mutants: the atomics of statistics stay on std under loom.
 //! - The Release fence of [`Core::announce_exit`] pairs with the Acquire fence of [`Core::outside_caches`]: a reader
 //!   that has seen the emptied cache sees the announcement.
 //! - The Release of [`Core::finish_exit`] pairs with the Acquire load there: a reader that sees the announcement

@@ -272,7 +272,7 @@ impl Core {
         if let Some(_visits) = self.lock_visits(Timeout::Long) {
             // Read again: another thread may have switched the pool since.
             let inactive = self.is_inactive();
-            self.each_cache(|cache| cache.gate.set(INACTIVE, inactive));
+            self.each_cache(|cache| cache.gate.set(INACTIVE, inactive)); // mutant: drop-inactive
         }
     }
 

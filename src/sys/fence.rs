@@ -51,12 +51,14 @@ pub(crate) fn slow() {
 /// A real fence, for systems without a process-wide barrier. Pairs with [`heavy`].
 #[inline]
 pub(crate) fn symmetric() {
+    // No mutant: the models have `fence_loom.rs`, with a mutant of each half.
     fence(Ordering::SeqCst);
 }
 
 /// The visitor's half. `false`: the system refused the barrier, so the visitor must not touch any cache.
 #[must_use]
 pub(crate) fn heavy() -> bool {
+    // No mutant: as in `symmetric`.
     fence(Ordering::SeqCst);
     !asymmetric() || system::barrier()
 }

@@ -23,7 +23,7 @@ static LAST: AtomicUsize = AtomicUsize::new(1);
 /// Differs between a process and its forked children. Never zero.
 #[inline]
 pub(crate) fn generation() -> usize {
-    // Acquire: pairs with the Release in `set_up`.
+    // Acquire: pairs with the Release in `set_up`. No mutant: no model forks.
     let current = CURRENT.load(Ordering::Acquire);
     if !current.is_null() {
         // SAFETY: a static, or a page that is never unmapped.
@@ -59,7 +59,7 @@ fn set_up() -> usize {
         unsafe { (*page).store(first, Ordering::Relaxed) };
         page
     };
-    // Release: pairs with the Acquire in `generation`. Relaxed: this call does not read the page of another thread.
+    // Release: pairs with the Acquire in `generation`. No mutant: as there. Relaxed: this call does not read the page of another thread.
     let published = CURRENT.compare_exchange(
         ptr::null_mut(),
         current,

@@ -157,7 +157,7 @@ pub(crate) unsafe fn set_last_cache_of_new(core: &Core, id: Option<ThreadId>, li
 pub(crate) fn handed_out(core: &Core, link: *mut Link) {
     // SAFETY: I1: the node was taken from the depot.
     let bytes = unsafe { Link::weight(link) };
-    core.limits.release(Charge { objects: 1, bytes });
+    core.limits.release(Charge { objects: 1, bytes }); // mutant: drop-charge-of-taken
     core.counters.reused(1);
 }
 
