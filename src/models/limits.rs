@@ -3,15 +3,21 @@
 
 use super::{Pool, run_model};
 use crate::background::manual;
+use crate::raw::limits::{Limit, Limits, Quota};
 use crate::sys::memory::Level;
 use loom::thread;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// The number of objects that guards of the model hold, in the present iteration.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 fn hold() {
-    HELD.fetch_add(1, SeqCst);
+    hold_many(1);
+}
+
+fn hold_many(objects: usize) {
+    HELD.fetch_add(objects, SeqCst);
 }
 
 fn idle_at_rest() -> usize {
@@ -117,5 +123,61 @@ fn a_foreign_return_against_a_visitor() {
         let _ = pool.core().clear();
         other.join().unwrap();
         pool.close();
+    });
+}
+
+/// Two threads reserve and release parts of a limit, which has no room for both at once.
+#[test]
+fn a_limit_is_never_exceeded() {
+    run_model("a_limit_is_never_exceeded", || {
+        HELD.store(0, SeqCst);
+        let limit = Arc::new(Limit::new(3));
+        let others = limit.clone();
+        let take = |limit: &Limit, amount: usize| {
+            if limit.reserve(amount) {
+                hold_many(amount);
+                assert!(HELD.load(SeqCst) <= 3, "exceeded");
+                HELD.fetch_sub(amount, SeqCst);
+                limit.release(amount);
+            }
+        };
+        let other = thread::spawn(move || take(&others, 2));
+        take(&limit, 2);
+        take(&limit, 1);
+        other.join().unwrap();
+        assert_eq!(limit.used(), 0);
+        assert!(limit.reserve(3));
+    });
+}
+
+/// The owners of two pools with a common budget of one object never keep two, and each charge is released. Fails if a
+/// charge that the budget refuses stays with the pool's own limit.
+#[test]
+fn two_pools_never_keep_more_than_their_budget() {
+    run_model("two_pools_never_keep_more_than_their_budget", || {
+        HELD.store(0, SeqCst);
+        let budget = Arc::new(Quota::new(usize::MAX, 1));
+        let pool = || {
+            let limits = Limits::new(usize::MAX, usize::MAX, usize::MAX);
+            Pool::with(limits.with_budget(Some(budget.clone())))
+        };
+        let (one, other) = (pool().register(0), pool().register(1));
+        let (first, second) = (one.create(), other.create());
+        let owner = thread::spawn(move || first.give_back(Some(0)));
+        second.give_back(Some(1));
+        owner.join().unwrap();
+        assert!(idle_at_rest() <= 1, "more than the budget");
+        assert!(budget.bytes().used() <= 1);
+        let _ = (one.core().clear(), other.core().clear());
+        assert_eq!(budget.bytes().used(), 0, "a charge has leaked");
+        assert_eq!(
+            one.core().limits.charged() + other.core().limits.charged(),
+            0
+        );
+        other.create().give_back(Some(1));
+        assert_eq!(idle_at_rest(), 1, "there is room for one");
+        one.close();
+        other.close();
+        assert_eq!(budget.bytes().used(), 0, "a charge has leaked");
     });
 }

@@ -16,8 +16,14 @@ mod cache;
 mod close;
 mod depot;
 mod exit;
+mod ids;
 pub(crate) mod janitor;
+mod lazy;
 mod limits;
+mod locks;
+mod root;
+mod store;
+mod switch;
 pub(crate) mod time;
 mod trim;
 
@@ -137,7 +143,9 @@ fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static)
             unsafe { typed.core.free_caches() };
         }
     });
-    println!("{name}: {} interleavings", runs.load(SeqCst));
+    let runs = runs.load(SeqCst);
+    println!("{name}: {runs} interleavings");
+    assert!(runs > 1, "a single interleaving proves nothing");
 }
 
 /// With `REPOOL_MODELS=first` in the environment, the first model that fails ends the process, because
@@ -253,11 +261,17 @@ impl Pool {
     }
 
     fn with(limits: Limits) -> Self {
-        let core = Core::new(&VTABLE, limits, false, Some(std::time::Duration::MAX));
+        Self::of(&VTABLE, limits)
+    }
+
+    fn of(vtable: &'static VTable, limits: Limits) -> Self {
+        let core = Core::new(vtable, limits, false, Some(std::time::Duration::MAX));
         let typed = Box::into_raw(Box::new(TypedCore {
             core,
             payload: UnsafeCell::new(0),
         }));
+        // SAFETY: just allocated, and no other thread knows it.
+        unsafe { (*typed).payload.with_mut(|payload| *payload = 1) };
         PAYLOADS.fetch_add(1, SeqCst);
         CORES.fetch_add(1, SeqCst);
         let core = typed.cast::<Core>().cast_const();
@@ -322,6 +336,16 @@ impl Pool {
         unsafe { cache.with_top(fence::light, touch) }.is_some()
     }
 
+    /// Calls the user's closures. If the thread saw the core before it was complete, loom reports a race here.
+    fn call(&self) {
+        // SAFETY: a `TypedCore`, which the caller's reference keeps. Loom checks that no thread writes the payload.
+        unsafe {
+            (*self.0.cast::<TypedCore>())
+                .payload
+                .with(|payload| *payload)
+        };
+    }
+
     /// The pool's handle is dropped.
     fn close(self) {
         slow::close(self.core());
@@ -349,7 +373,7 @@ impl Guard {
         unsafe {
             let core = Core::of(link);
             // The reset is the user's closure.
-            (*core.cast::<TypedCore>()).payload.with(|payload| *payload);
+            Pool(core).call();
             if let Some(id) = id.map(ThreadId) {
                 let look = |all: &CacheTable| all.cache_of(id);
                 let cache = Core::cache_for_return(core, link, id.as_owner(), look);
