@@ -9,7 +9,7 @@ use crate::object::diagnosed::settings::{Choice, Diagnostics};
 use crate::raw::limits::{Limits, Quota};
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
-use crate::sys::switch;
+use crate::sys::env;
 use std::any::type_name;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) enum Role {
 impl Role {
     /// Whether the environment switches a pool of this name off.
     pub(crate) fn is_off(self, name: Option<&str>) -> bool {
-        self != Self::Part && switch::is_off(name)
+        self != Self::Part && env::is_off(name)
     }
 }
 

@@ -10,6 +10,6 @@ pub(crate) mod memory;
 pub(crate) mod panics;
 pub(crate) mod process;
 pub(crate) mod spawn;
-pub(crate) mod switch;
+pub(crate) mod env;
 pub(crate) mod thread_id;
 pub(crate) mod timer;
