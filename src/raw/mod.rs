@@ -6,6 +6,7 @@
 pub(crate) mod cache;
 pub(crate) mod cache_table;
 mod charge;
+mod crossings;
 pub(crate) mod depot;
 #[cfg_attr(repool_loom, path = "empty_loom.rs")]
 mod empty;

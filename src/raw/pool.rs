@@ -20,8 +20,7 @@
 //! (I10).
 //!
 //! # Orderings
-//! - `state`, `crossings_use_depot`, `crossing_seen`, `drain_requested`, `visit_timed_out`: Relaxed hints on slow
-//!   paths. The gate and the depot's lock decide.
+//! - `state`, `drain_requested`, `visit_timed_out`: Relaxed hints on slow paths. The gate and the depot's lock decide.
 //! - `newest`: publish Release, read Acquire: the reader sees the rest of the list.
 //! - `off_counter`, `made_off_counter`: publish Release, read Acquire: the reader sees its zeros.
 //! - `watched`: ordered as `background/watch_list.rs` describes.
@@ -91,7 +90,7 @@ const DIAGNOSTICS: u8 = 8;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Core {
-    header: Header,
+    pub(super) header: Header,
     pub(super) vtable: &'static VTable,
     /// The core's own address, with the provenance of its whole allocation.
     address: AtomicPtr<Core>,
@@ -460,46 +459,6 @@ impl Core {
             // Release: pairs with the Acquire in `off_counter`. No mutant: as there.
             self.off_counter.store(off, Ordering::Release);
         });
-    }
-
-    // ---------------------------------------------------------------- objects that cross threads
-    // In a bounded pool, a thread that drops what other threads get would soon hold everything that the limit allows.
-
-    /// Whether an object that comes back on a thread other than the one that got it goes to the depot.
-    #[inline]
-    pub(crate) fn crossings_use_depot(&self) -> bool {
-        self.header.crossings_use_depot.load(Ordering::Relaxed)
-    }
-
-    /// Notes that an object has come back on a thread other than the one that got it.
-    #[inline]
-    pub(crate) fn note_crossing(&self) {
-        if self.header.bounded && !self.header.crossing_seen.load(Ordering::Relaxed) {
-            self.header.crossing_seen.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that a get has found nothing idle. After a crossing, and with a limit that is half used, the reason may be
-    /// that the threads that drop objects hold what the limit allows: from now on crossings go to the depot.
-    pub(crate) fn note_miss(&self) {
-        if self.header.crossing_seen.load(Ordering::Relaxed)
-            && !self.crossings_use_depot()
-            && self.limits.is_tight()
-        {
-            self.header
-                .crossings_use_depot
-                .store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Forgets the crossings of the last interval. For passes.
-    pub(crate) fn forget_crossings(&self) {
-        if self.header.bounded {
-            self.header.crossing_seen.store(false, Ordering::Relaxed);
-            self.header
-                .crossings_use_depot
-                .store(false, Ordering::Relaxed);
-        }
     }
 
     // ---------------------------------------------------------------- the janitor

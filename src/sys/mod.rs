@@ -1,6 +1,7 @@
 //! The layer that asks the system: barriers, clocks, processes, memory. It knows nothing of pools.
 
 mod cgroup;
+pub(crate) mod env;
 #[cfg_attr(repool_loom, path = "fence_loom.rs")]
 pub(crate) mod fence;
 #[cfg_attr(any(not(unix), miri, repool_loom), path = "generation_fixed.rs")]
@@ -10,6 +11,5 @@ pub(crate) mod memory;
 pub(crate) mod panics;
 pub(crate) mod process;
 pub(crate) mod spawn;
-pub(crate) mod env;
 pub(crate) mod thread_id;
 pub(crate) mod timer;
