@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Weakens every ordering and fence of the protocol, one at a time, and expects a loom model to fail.
 #
-# Each line of src/ with `// mutant: NAME` is one mutant. Acquire, Release and AcqRel become Relaxed, and a SeqCst fence is
-# removed. If the name starts with drop-, the whole line is removed. A mutant that survives is an ordering without a
-# model, or one that is not needed. Both are errors, and so is a mutant whose models do not end in time
+# Each line of src/ with `// mutant: NAME` is one mutant. Acquire, Release and AcqRel become Relaxed, and a SeqCst
+# fence is removed. If the name starts with drop-, the whole line is removed. A mutant that survives is an ordering
+# without a model, or one that is not needed. Both are errors, and so is a mutant whose models do not end in time
 # (LOOM_MUTANT_SECONDS), because that proves nothing.
 #
 # ci/loom-mutants.txt names the models to run first for each mutant. If they pass, all models run.

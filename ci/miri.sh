@@ -76,8 +76,8 @@ targets() {
     done
 }
 
-# The crate's own tests, a file at a time, each with a limit of time. What cannot run is left out in the files, with
-# its reason: children, signals, the janitor's thread, allocations that fail, loads of megabytes.
+# The crate's own tests, one file at a time, each with a time limit. The files leave out what cannot run, with a reason:
+# child processes, signals, the janitor's thread, failing allocations, loads of megabytes.
 tests() {
     local model limit="${REPOOL_MIRI_LIMIT:-1800}" file name start failed=0
     local what=(--quiet --locked --all-features)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# cargo-mutants on what is arithmetic or only moves pointers: a mutant that no test finds is an error, unless
-# ci/mutants.txt has it with a reason.
+# Runs cargo-mutants on files of arithmetic and of pointer moves. A mutant that no test finds is an error, unless
+# ci/mutants.txt lists it with a reason.
 #
-# In two rounds: the unit tests, which take a second, and for what they leave the slower tests as well. The loom build is
-# not one of them: orderings are ci/loom-mutants.sh's. Prints the score of each file.
+# The first round runs the unit tests, which take a second. The second round runs the slower tests for the mutants that
+# survive. The loom models do not run; ci/loom-mutants.sh tests the orderings. Prints the score of each file.
 # Usage: ci/mutants.sh [--shard K/N] [FILE ...]   (files of src/; without any, those below)
-#   MUTANTS_ROUND=1 or 2: that round only, the second one going on from the first.
+#   MUTANTS_ROUND=1 or 2: that round only. The second one continues the first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! cargo mutants --version >/dev/null 2>&1; then
@@ -19,7 +19,7 @@ if [ "${1:-}" = --shard ]; then
 fi
 if [ $# -eq 0 ]; then
     set -- src/background/trim.rs src/raw/limits.rs src/arena/sizes.rs src/buffer/policy.rs src/buffer/class.rs \
-        src/buffer/queue.rs src/buffer/ring.rs src/raw/node.rs src/raw/grant.rs src/raw/depot.rs src/raw/lists.rs \
+        src/buffer/queue.rs src/buffer/ring.rs src/raw/node.rs src/raw/charge.rs src/raw/depot.rs src/raw/lists.rs \
         src/raw/store.rs src/sync/mod.rs
 fi
 files=()
@@ -28,7 +28,7 @@ for file in "$@"; do
 done
 out="${CARGO_TARGET_DIR:-$PWD/target}/mutants-run"
 mkdir -p "$out"
-# Each mutant is built in one copy of the tree, with the dependencies of the one before.
+# All mutants are built in one copy of the tree, so the dependencies are built once.
 export CARGO_TARGET_DIR="$out/target" CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
 export CARGO_PROFILE_DEV_INCREMENTAL=true PROPTEST_CASES="${PROPTEST_CASES:-64}"
 export REPOOL_TEST_SCALE="${REPOOL_TEST_SCALE:-1}"
@@ -50,7 +50,7 @@ if [ "${MUTANTS_ROUND:-2}" = 2 ]; then
     run --iterate --baseline skip -- --lib --test it --test buffers --test arenas
 fi
 
-# A line is FILE:LINE:COLUMN: WHAT; lines move, so a reason is given for FILE: WHAT.
+# The output has FILE:LINE:COLUMN: WHAT. Lines move, so ci/mutants.txt has FILE: WHAT.
 python3 - "$out/mutants.out" ci/mutants.txt <<'PYTHON'
 import collections, pathlib, re, sys
 

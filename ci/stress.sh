@@ -10,7 +10,7 @@ if [ "$(nproc)" -gt 1 ] && [ "$(uname -s)" = Linux ]; then
     package=$(ci/programs.sh heavy-fence "$tree" gate)
     planted=(cargo test --quiet --release --manifest-path "$package/Cargo.toml" --test gate)
     "${planted[@]}" --no-run
-    # They have met, or what came of it has ended the process.
+    # They have met, or the process has crashed because they did.
     if REPOOL_GATE_SECONDS=60 "${planted[@]}" >"$package/log" 2>&1; then
         echo "FAILED: a missing heavy fence was not found"
         exit 1

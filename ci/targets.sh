@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Other systems and processors: that the library builds for them, and the tests under emulation where that can be.
+# Builds the library for other systems and processors, and runs the tests under emulation where possible.
 #
-# What each falls back to is in docs/verification.md. A target whose standard library, linker or emulator is missing is
-# skipped, and says so (rustup target add TARGET; apt-get install qemu-user gcc-aarch64-linux-gnu gcc-s390x-linux-gnu
-# gcc-multilib). Emulation on x86-64 shows layouts, sizes of words, byte order, system calls: not Arm's weak order of memory,
-# which is for the loom models and Miri.
+# docs/verification.md says what each target falls back to. A target whose standard library, linker or emulator is
+# missing is skipped with a message (rustup target add TARGET; apt-get install qemu-user gcc-aarch64-linux-gnu
+# gcc-s390x-linux-gnu gcc-multilib). Emulation on x86-64 shows layouts, word sizes, byte order and system calls. It does
+# not show Arm's weak memory order, which the loom models and Miri cover.
 # Usage: ci/targets.sh [check | emulate [TARGET]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ base="${CARGO_TARGET_DIR:-$PWD/target}"
 installed=$(rustup target list --installed 2>/dev/null || true)
 failed=0 ran=0
 
-# has TARGET: its standard library is here.
+# has TARGET: whether its standard library is installed.
 has() {
     grep -qx "$1" <<<"$installed" && return
     echo "== $1: SKIPPED, no standard library"
@@ -36,7 +36,7 @@ check() {
     done
 }
 
-# one TARGET LINKER RUNNER: the tests that need no program beside them.
+# one TARGET LINKER RUNNER: runs the tests that need no other program.
 one() {
     local target=$1 linker=$2 runner=$3 name start=$SECONDS
     has "$target" || return 0

@@ -21,8 +21,8 @@ fn is_vacant(pool: Pool, id: ThreadId) -> bool {
     unsafe { cache.as_ref() }.is_none_or(|cache| !cache.is_occupied() && cache.is_empty())
 }
 
-/// A thread exits while another one takes an ID. If that gets the same ID, it finds the cache vacant. Fails if the ID is
-/// free before its caches are vacant.
+/// A thread exits while another one takes an ID. If that gets the same ID, it finds the cache vacant. Fails if the ID
+/// is free before its caches are vacant.
 #[test]
 fn an_id_is_reused_with_its_caches_vacant() {
     run_model("an_id_is_reused_with_its_caches_vacant", || {

@@ -39,8 +39,8 @@ impl Guarded {
     }
 }
 
-/// A thread times out while another one holds the lock, which unlocks it later. No count is lost, and later waits are as
-/// long as before. Fails if a thread that gets the lock leaves the timeouts as they are.
+/// A thread times out while another one holds the lock, which unlocks it later. No count is lost, and later waits are
+/// as long as before. Fails if a thread that gets the lock leaves the timeouts as they are.
 #[test]
 fn a_lock_that_timed_out_serves_the_next_thread() {
     run_model("a_lock_that_timed_out_serves_the_next_thread", || {

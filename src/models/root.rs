@@ -1,5 +1,5 @@
-//! A pool's first use: `raw/root.rs`, as `object/pool.rs` and the entries of a buffer pool use it. The maker of a core writes
-//! its payload, which is a tracked cell, so loom reports a thread that sees the core too early.
+//! A pool's first use: `raw/root.rs`, as `object/pool.rs` and the entries of a buffer pool use it. The maker of a
+//! core writes its payload, which is a tracked cell, so loom reports a thread that sees the core too early.
 
 use super::{Pool, run_model};
 use crate::raw::header::Header;
@@ -67,8 +67,8 @@ fn a_first_use_against_close() {
     });
 }
 
-/// An entry is set to a pool in use. A thread that reads it finds nothing or a complete core, by `core` and by the hit path's
-/// `header`. Fails if the pointer is set without Release, or read without Acquire.
+/// An entry is set to a pool in use. A thread that reads it finds nothing or a complete core, by `core` and by the
+/// hit path's `header`. Fails if the pointer is set without Release, or read without Acquire.
 #[test]
 fn an_entry_leads_nowhere_or_to_a_complete_core() {
     for by_header in [false, true] {

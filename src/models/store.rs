@@ -78,9 +78,9 @@ fn empty(store: &Store) -> usize {
     std::iter::from_fn(|| Batch::take_from(store)).count()
 }
 
-/// Two threads take a batch, use it and put it back. Each node has one holder, and none is lost, also if a batch returns to
-/// the top while another thread is between two steps (ABA). Fails if a batch is put without Release, or taken without
-/// Acquire.
+/// Two threads take a batch, use it and put it back. Each node has one holder, and none is lost, also if a batch
+/// returns to the top while another thread is between two steps (ABA). Fails if a batch is put without Release, or
+/// taken without Acquire.
 #[test]
 fn takes_and_puts_lose_no_batch() {
     run_model("takes_and_puts_lose_no_batch", || {

@@ -24,8 +24,8 @@ fn assert_switched(pool: Pool, on: bool) {
     }
 }
 
-/// A pool is switched off while its owner gets and returns an object. Afterwards it keeps no more, and `clear` drops what it
-/// has. Fails if a gate stays open.
+/// A pool is switched off while its owner gets and returns an object. Afterwards it keeps no more, and `clear` drops
+/// what it has. Fails if a gate stays open.
 #[test]
 fn switching_off_against_get_and_return() {
     run_model("switching_off_against_get_and_return", || {
@@ -144,7 +144,8 @@ impl Classes {
     }
 }
 
-/// A class is made while its pool is switched off, and ends up off. Fails if a thread applies the switch without AcqRel.
+/// A class is made while its pool is switched off, and ends up off. Fails if a thread applies the switch without
+/// AcqRel.
 #[test]
 fn a_class_made_during_a_switch_is_switched() {
     run_model("a_class_made_during_a_switch_is_switched", || {
@@ -158,8 +159,8 @@ fn a_class_made_during_a_switch_is_switched() {
     });
 }
 
-/// Two threads switch a pool at the same time. What gets read agrees with the switch in the end. Fails if the switch is set
-/// without Release.
+/// Two threads switch a pool at the same time. What gets read agrees with the switch in the end. Fails if the switch
+/// is set without Release.
 #[test]
 fn gets_agree_with_the_last_switch() {
     run_model("gets_agree_with_the_last_switch", || {

@@ -1,5 +1,5 @@
-//! The header of a pool that has no core yet: in it, no thread has a cache. loom's atomics have no constant values, so
-//! the models have `empty_loom.rs` in its place.
+//! The empty header of a pool that has no core yet, in which no thread has a cache. `empty_loom.rs` stands in for it in
+//! the models, since loom's atomics have no constant values.
 
 use super::cache_table::CacheTable;
 use super::header::Header;
@@ -10,7 +10,7 @@ use std::ptr;
 
 static EMPTY: Header = Header::EMPTY;
 
-/// A header in which no thread has a cache. It is no core beyond its header.
+/// A pointer to the empty header. It points to no more of a core than that.
 pub(super) const fn empty() -> *mut Core {
     (&raw const EMPTY).cast::<Core>().cast_mut()
 }

@@ -1,11 +1,10 @@
-//! [`Root`]: the pointer from a pool to its core. Until the first use it leads to an empty header.
+//! [`Root`]: the pointer from a pool to its core. Before the first use it points to an empty header.
 //!
-//! The first use of a pool makes its core. Threads that race for it make one core each: all use the first that is ready,
-//! and the others are released.
+//! The first use of a pool creates its core. Threads that race for it create one core each. All use the first that is
+//! ready, and the others are released.
 //!
 //! # Orderings
-//! - the pointer: Release when it is set (`init`, `set`), Acquire when it is read: the reader sees a
-//!   whole core.
+//! - the pointer: Release when it is set (`init`, `set`), Acquire when it is read: the reader sees a complete core.
 
 use super::empty::empty;
 use super::header::Header;
@@ -28,7 +27,7 @@ impl Root {
     pub(crate) fn core(&self) -> Option<&Core> {
         // Acquire: pairs with the Release in `init` and `set`.
         let core = self.0.load(Ordering::Acquire); // mutant: read-root
-        // SAFETY: not `EMPTY`, so a core, which the caller of `init` or `set` keeps alive.
+        // SAFETY: not the empty header, so a core, which the caller of `init` or `set` keeps alive.
         (core != empty()).then(|| unsafe { &*core })
     }
 
@@ -37,11 +36,12 @@ impl Root {
     pub(crate) fn header(&self) -> &Header {
         // Acquire: pairs with the Release in `init` and `set`.
         let core = self.0.load(Ordering::Acquire); // mutant: read-root-on-hits
-        // SAFETY: `EMPTY`, or a core, which starts with its header; the caller of `init` or `set` keeps it alive.
+        // SAFETY: the empty header, or a core, which starts with its header. The caller of `init` or `set` keeps it
+        // alive.
         unsafe { &*core.cast::<Header>() }
     }
 
-    /// Leads to this core from now on. `Err` has the core of the thread that was first, and `fresh` was released.
+    /// Points to `fresh` from now on. `Err` has the core of the thread that was first, and `fresh` is released.
     ///
     /// # Safety
     /// `fresh` is a core that no other thread knows. The caller passes its only strong reference on to this root, and
@@ -56,10 +56,10 @@ impl Root {
             Ordering::Acquire, // mutant: lead-to-core-lost
         );
         match led {
-            // SAFETY: alive by the reference that the root has now.
+            // SAFETY: kept alive by the reference that the root holds now.
             Ok(_) => Ok(unsafe { &*fresh }),
             Err(first) => {
-                // SAFETY: no other thread knows it, so this is its only reference.
+                // SAFETY: no other thread knows the core, so this is its only reference.
                 unsafe { Core::release(fresh) };
                 // SAFETY: as in `core`.
                 Err(unsafe { &*first })
@@ -67,12 +67,12 @@ impl Root {
         }
     }
 
-    /// Leads to this core from now on.
+    /// Points to this core from now on.
     ///
     /// # Safety
-    /// The core outlives each use of the root, which leads to no other core.
+    /// The core outlives each use of the root, and the root never points to another core.
     pub(crate) unsafe fn set(&self, core: &Core) {
-        // With the provenance of the whole core, not only of what is borrowed here.
+        // With the provenance of the whole core, and not only of the borrow.
         let core = core.address().cast_mut();
         // Release: pairs with the Acquire of each reader.
         self.0.store(core, Ordering::Release); // mutant: lead-to-core-by-entry

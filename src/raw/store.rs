@@ -1,31 +1,31 @@
-//! [`Store`]: batches of nodes that no thread has, without a lock.
+//! [`Store`]: a lock-free stack of batches of unpooled nodes (`object/free_nodes.rs`), which all threads share.
 //!
-//! A stack of batches, linked by their first nodes' `last_cache`: those of nodes of no pool (`object/free_nodes.rs`), which have
-//! none. It is only ever taken as a whole, and what a taker does not want is put back, so there is no ABA: no thread
-//! reads a node that another one may have.
+//! The batches are linked by the `last_cache` of their first nodes, a field that unpooled nodes do not use. A thread
+//! always takes the whole stack, and puts back what it does not need. So no thread reads a node that another thread may
+//! hold, and there is no ABA problem.
 //!
 //! # Who may touch what
-//! The nodes of a batch, its link to the next one included, belong to the thread that holds it, and to no thread while
-//! it is in the store.
+//! The nodes of a batch, including its link to the next batch, belong to the thread that holds the batch, and to no
+//! thread while it is in the store.
 //!
 //! # Orderings
-//! - `first`: put on with Release, taken with Acquire: the taker sees the links of the batches. What is put on top of
-//!   others goes on with their releases, since it is a read-modify-write.
+//! - `first`: put with Release, taken with Acquire: the taker sees the links of the batches. A put is a
+//!   read-modify-write, so it continues the release sequences of the earlier puts.
 
 use super::node::Link;
 use crate::sync::{AtomicPtr, Ordering, StatUsize, const_fn};
 use std::ptr;
 
-/// Batches of one kind that no thread has.
+/// The batches of one size class of nodes.
 #[derive(Debug)]
 pub(crate) struct Store {
-    /// The top one's first node.
+    /// The first node of the top batch.
     first: AtomicPtr<Link>,
-    /// About how many there are: no fewer than are to be found.
+    /// An upper bound of the number of batches in the store.
     batches: StatUsize,
 }
 
-/// The batch below this one.
+/// The next batch, below this one.
 ///
 /// # Safety
 /// The caller owns the nodes of the batch that `first` starts.
@@ -34,6 +34,8 @@ unsafe fn below(first: *mut Link) -> *mut Link {
     unsafe { Link::last_cache(first) }.cast_mut().cast()
 }
 
+/// Sets the next batch.
+///
 /// # Safety
 /// As [`below`].
 unsafe fn set_below(first: *mut Link, batch: *mut Link) {
@@ -51,10 +53,10 @@ impl Store {
         }
     }
 
-    /// Takes a batch out; null if there is none, or another thread has all of them in hand. The caller owns its nodes
-    /// from then on.
+    /// Takes a batch, whose nodes the caller owns then. Null if there is none, or if another thread has taken the
+    /// stack at the moment.
     pub(crate) fn take(&self) -> *mut Link {
-        // Relaxed: a look that costs nothing.
+        // Relaxed: a cheap test before the exchange.
         if self.first.load(Ordering::Relaxed).is_null() {
             return ptr::null_mut();
         }
@@ -64,7 +66,7 @@ impl Store {
             return top;
         }
         self.batches.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: all that was there is owned here.
+        // SAFETY: this thread owns the whole stack now.
         let rest = unsafe { below(top) };
         if !rest.is_null() {
             // SAFETY: as above.
@@ -73,10 +75,10 @@ impl Store {
         top
     }
 
-    /// Puts a batch in; `false` if there are `most` of them, or nearly so many.
+    /// Puts a batch. `false` if there are `most` batches; threads that race may see a few more than there are.
     ///
     /// # Safety
-    /// The caller owns the batch, and on `true` gives it up.
+    /// The caller owns the batch, and gives it up if this returns `true`.
     pub(crate) unsafe fn put(&self, most: usize, first: *mut Link) -> bool {
         if self.batches.fetch_add(1, Ordering::Relaxed) >= most {
             self.batches.fetch_sub(1, Ordering::Relaxed); // mutant: drop-uncount-refused
@@ -109,11 +111,11 @@ impl Store {
             top,
             // Release: pairs with the Acquire in `take`.
             Ordering::Release, // mutant: put-batches
-            // Relaxed: what is found is only linked to.
+            // Relaxed: this thread links to the batch that it finds, but does not read it.
             Ordering::Relaxed,
         ) {
             found = now;
-            // SAFETY: owned by the caller, since they are not in the store yet.
+            // SAFETY: owned by the caller, since the batches are not in the store yet.
             unsafe { set_below(last, found) };
         }
     }

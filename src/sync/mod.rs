@@ -207,7 +207,7 @@ mod real {
         std::hint::spin_loop();
     }
 
-    /// Makes a function `const`. std's primitives have constant values, and loom's have not.
+    /// Makes a function `const`. The primitives of std have constant values, but those of loom do not.
     macro_rules! const_fn {
         ($(#[$about:meta])* $visible:vis fn $($rest:tt)*) => {
             $(#[$about])*
@@ -249,7 +249,7 @@ mod model {
     };
 
     #[cfg(not(debug_assertions))]
-    compile_error!("loom models want debug assertions: RUSTFLAGS='-C debug-assertions=on'");
+    compile_error!("the loom models need debug assertions: RUSTFLAGS='-C debug-assertions=on'");
 
     // Small bounds keep the number of states low. The logic does not depend on them.
     pub(super) const SHORT_TRIES: u32 = 1;
@@ -296,7 +296,7 @@ mod model {
         }
     }
 
-    /// Leaves a function as it is: loom's primitives have no constant values.
+    /// Leaves a function as it is, since the primitives of loom have no constant values.
     macro_rules! const_fn {
         ($(#[$about:meta])* $visible:vis fn $($rest:tt)*) => {
             $(#[$about])*

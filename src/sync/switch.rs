@@ -1,9 +1,10 @@
-//! [`Switch`]: a flag that any thread sets at any time, with work that depends on it.
+//! [`Switch`]: a flag that any thread may set at any time, and whose value threads apply to other state.
 //!
 //! # Orderings
-//! - the flag: each thread that sets it, or reads it to apply it, does so by a read-modify-write with AcqRel. These are in one
-//!   order, and each sees what happened before the earlier ones. When one thread makes an item and applies the switch to it
-//!   while another thread sets the switch, either the maker reads the new value, or the other thread finds the item.
+//! - the flag: a thread sets it, and reads it to apply it, by a read-modify-write with AcqRel. All of these have one
+//!   order, and each sees what happened before the earlier ones. Suppose that one thread makes an item and applies
+//!   the switch to it while another thread sets the switch. Then the maker reads the new value, or the other thread
+//!   finds the item.
 
 use super::{AtomicBool, Ordering};
 
@@ -16,14 +17,14 @@ impl Switch {
         Self(AtomicBool::new(on))
     }
 
-    /// A hint: another thread may be setting it.
+    /// The present value. A hint: another thread may set it at the same time.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         // Relaxed: it publishes nothing.
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Sets it. The caller then [applies](Switch::apply) it.
+    /// Sets the value. The caller then has to [apply](Switch::apply) it.
     pub(crate) fn set(&self, on: bool) {
         // AcqRel: pairs with itself, and with the look in `apply`.
         self.0.swap(on, Ordering::AcqRel); // mutant: switch-sets
@@ -37,8 +38,8 @@ impl Switch {
     }
 }
 
-/// Calls `apply` with what `look` returns, and again until that has not changed meanwhile. So of several threads, the last
-/// one to apply a value has found it unchanged afterwards, and each later change comes with a call of its own.
+/// Calls `apply` with the result of `look`, and repeats that until `look` returns the same result afterwards. So the
+/// last of several threads that apply a value has seen the latest one. Each later change comes with its own call.
 pub(crate) fn apply_latest(look: impl Fn() -> bool, apply: impl Fn(bool)) {
     let mut on = look();
     loop {

@@ -59,7 +59,8 @@ fn set_up() -> usize {
         unsafe { (*page).store(first, Ordering::Relaxed) };
         page
     };
-    // Release: pairs with the Acquire in `generation`. No mutant: as there. Relaxed: this call does not read the page of another thread.
+    // Release: pairs with the Acquire in `generation`. No mutant: as there. Relaxed: this call does not read the page
+    // of another thread.
     let published = CURRENT.compare_exchange(
         ptr::null_mut(),
         current,

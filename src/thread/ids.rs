@@ -1,7 +1,7 @@
 //! [`Ids`]: which thread IDs are free, and the exit of a thread, which frees its own.
 //!
-//! The lock orders what the old owner of an ID did to its caches before what the next owner does (I3). A thread that exits
-//! frees its ID when all its caches are vacant. If one could not be vacated, the ID is not reused.
+//! The lock orders what the old owner of an ID did to its caches before what the next owner does (I3). A thread that
+//! exits frees its ID once all its caches are vacant. If one cannot be vacated, the ID is not reused.
 
 use super::exit::vacate;
 use crate::raw::refs::WeakCore;
@@ -30,7 +30,7 @@ impl Ids {
         self.0.lock_bounded(Timeout::Short)?.take()
     }
 
-    /// Vacates the caches of a thread that exits, in each of `cores`, and then frees its ID.
+    /// Vacates the caches of an exiting thread in each of `cores`, and then frees its ID.
     pub(crate) fn exit(&self, id: ThreadId, cores: Vec<WeakCore>) {
         let mut vacated = true;
         for core in cores {
