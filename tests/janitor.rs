@@ -89,6 +89,27 @@ fn it_starts_with_the_first_idle_object_and_ends_with_the_last_pool() {
     assert!(!janitor_stats().running);
 }
 
+/// A pool that becomes watched wakes the janitor only if its pass is due before the janitor wakes up by itself.
+#[test]
+fn short_lived_pools_do_not_wake_it_each_time() {
+    const POOLS: u32 = 2000;
+    let _turn = alone();
+    let watched = pool();
+    drop(watched.get());
+    eventually("it starts", || janitor_threads() == 1);
+    let (before, start) = (janitor_stats().wake_ups, Instant::now());
+    for _ in 0..POOLS {
+        drop(pool().get());
+    }
+    let wake_ups = janitor_stats().wake_ups - before;
+    let passes = start.elapsed().as_millis() / FAST.as_millis();
+    // One for the pass over `watched` in each interval, and some for what the other tests have left.
+    assert!(
+        u128::from(wake_ups) <= 2 * passes + 10,
+        "{wake_ups} for {POOLS} pools in {passes} intervals"
+    );
+}
+
 /// `trim_manually` is no business of the janitor's.
 #[test]
 fn manual_pools_have_no_janitor() {

@@ -52,6 +52,9 @@ pub(crate) struct WatchList {
     /// The pools that are gone and could not be emptied yet.
     closing: Vec<Closing>,
     thread: Option<Thread>,
+    /// When the sleeping janitor wakes up by itself, at the latest; `None`: not before it is woken. It looks at the
+    /// list then, so a pool whose pass is due no sooner does not have to wake it.
+    wakes_at: Option<Instant>,
     /// The fork generation that `thread` belongs to.
     generation: usize,
 }
@@ -102,6 +105,7 @@ impl WatchList {
             pools: BTreeMap::new(),
             closing: Vec::new(),
             thread: None,
+            wakes_at: None,
             generation: 0,
         }
     }
@@ -153,6 +157,7 @@ pub(crate) fn watch(
             return Watch::NoThread;
         };
         entered.thread = Some(thread);
+        entered.wakes_at = None;
         entered.generation = generation();
     }
     let due = Instant::now() + interval;
@@ -165,7 +170,8 @@ pub(crate) fn watch(
     });
     entry.due = Some(due); // mutant: drop-due-again
     core.set_watched(true); // mutant: drop-watched-again
-    let thread = entered.thread();
+    let sleeps_on = entered.wakes_at.is_some_and(|at| at <= due);
+    let thread = entered.thread().filter(|_| !sleeps_on);
     drop(entered);
     if let Some(thread) = thread {
         thread.unpark(); // mutant: drop-wake-for-pool
@@ -426,7 +432,14 @@ fn next_step(watch_list: &Mutex<WatchList>, level: Level) -> Next {
         .filter_map(|entry| entry.due_at(level, now));
     let closing = watch_list.closing.iter().map(|closing| closing.due);
     match passes.chain(closing).min() {
-        None => Next::Sleep,
-        Some(due) => Next::SleepUntil(due.min(now + PRESSURE_POLL)),
+        None => {
+            watch_list.wakes_at = None; // mutant: drop-sleeps-until-woken
+            Next::Sleep
+        }
+        Some(due) => {
+            let due = due.min(now + PRESSURE_POLL);
+            watch_list.wakes_at = Some(due);
+            Next::SleepUntil(due)
+        }
     }
 }
