@@ -58,13 +58,15 @@ struct Tenant {
     /// What is alive in it: where, and the mark that fills it.
     alive: Vec<(*mut u8, usize, u8)>,
     limit: Option<usize>,
+    /// Not handed out while the pool was off: those belong to no pool.
+    belongs: bool,
 }
 
 // SAFETY: the pointers are into the tenant's own arena, which goes with them.
 unsafe impl Send for Tenant {}
 
 impl Tenant {
-    fn new(pool: &ArenaPool) -> Self {
+    fn new(pool: &ArenaPool, belongs: bool) -> Self {
         let arena = pool.get();
         assert_eq!(arena.chunk_capacity(), arena.allocated_bytes(), "not empty");
         assert_eq!(arena.allocation_limit(), None);
@@ -72,6 +74,7 @@ impl Tenant {
             arena,
             alive: Vec::new(),
             limit: None,
+            belongs,
         }
     }
 
@@ -138,6 +141,7 @@ pub(crate) fn run(program: Program) {
     let pool = Arc::new(builder.build());
     let mut slots: Vec<Option<Tenant>> = (0..SLOTS).map(|_| None).collect();
     let mut workers = Workers::new(THREADS);
+    let mut is_on = true;
 
     for (step, (thread, op)) in program.ops.0.into_iter().enumerate() {
         let thread = usize::from(thread);
@@ -146,7 +150,7 @@ pub(crate) fn run(program: Program) {
         match op {
             Op::Get { slot } => {
                 let slot = &mut slots[usize::from(slot) % SLOTS];
-                let new = workers.run(thread, move || Tenant::new(&pool));
+                let new = workers.run(thread, move || Tenant::new(&pool, is_on));
                 let old = slot.replace(new);
                 workers.run(thread, move || drop(old));
             }
@@ -187,11 +191,15 @@ pub(crate) fn run(program: Program) {
             Op::Clear => {
                 workers.run(thread, move || pool.clear());
             }
-            Op::Enable { on } => workers.run(thread, move || pool.set_enabled(on)),
+            Op::Enable { on } => {
+                workers.run(thread, move || pool.set_enabled(on));
+                is_on = on;
+            }
             Op::Check => {
                 check(&slots);
                 let stats = workers.run(thread, move || pool.stats());
-                assert_eq!(stats.in_use, slots.iter().flatten().count() as u64);
+                let out = slots.iter().flatten().filter(|tenant| tenant.belongs);
+                assert_eq!(stats.in_use, out.count() as u64);
                 if let Some(budget) = &budget {
                     assert!(stats.idle_bytes <= budget.used() as u64);
                     assert!(budget.used() <= budget.limit());
