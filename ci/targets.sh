@@ -3,8 +3,8 @@
 #
 # docs/verification.md says what each target falls back to. A target whose standard library, linker or emulator is
 # missing is skipped with a message (rustup target add TARGET; apt-get install qemu-user gcc-aarch64-linux-gnu
-# gcc-s390x-linux-gnu gcc-multilib). Emulation on x86-64 shows layouts, word sizes, byte order and system calls. It does
-# not show Arm's weak memory order, which the loom models and Miri cover.
+# gcc-s390x-linux-gnu gcc-i686-linux-gnu libc6-i386 lib32gcc-s1). Emulation on x86-64 shows layouts, word sizes, byte
+# order and system calls. It does not show Arm's weak memory order, which the loom models and Miri cover.
 # Usage: ci/targets.sh [check | emulate [TARGET]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
