@@ -9,24 +9,24 @@ use syn::{
     WherePredicate, parse_macro_input, parse_quote, parse_quote_spanned,
 };
 
-/// Implements `Recycle` for a struct: each field is recycled in order, and their retained bytes are
-/// added up.
+/// Implements `Recycle` for a struct. It recycles the fields in order and adds up their retained
+/// bytes.
 ///
-/// Every field has to be `Recycle`, unless an attribute says what to do with it instead:
+/// Every field must implement `Recycle`, unless an attribute says what to do with it:
 ///
-/// - `#[recycle(skip)]`: nothing. The next user finds what the last one left, and the field weighs
-///   nothing.
-/// - `#[recycle(with = path)]`: calls `path(&mut field)`. The field weighs nothing.
-/// - `#[recycle(keep)]`, for an `Option`, `Vec`, `VecDeque` or array of something that is
-///   `Recycle`, or a box of one of these: keeps the values inside, and recycles each. An `Option`
-///   would become `None` otherwise, and a vector empty, which gives up what the values have
+/// - `#[recycle(skip)]` leaves the field alone. The next user finds what the last one left, and the
+///   field weighs nothing.
+/// - `#[recycle(with = path)]` calls `path(&mut field)`. The field weighs nothing.
+/// - `#[recycle(keep)]`, for an `Option`, `Vec`, `VecDeque` or array of a type that implements
+///   `Recycle`, or for a box of one of these, keeps the values inside and recycles each. Without it
+///   an `Option` becomes `None` and a vector becomes empty, which gives up what the values have
 ///   allocated. **The trap**: the next user finds a value that is there but empty, `Some("")` where
-///   a new struct has `None`, and a vector of as many empty values as were in it. Code that asks
-///   `is_some()` or `len()` takes them for real.
-/// - `#[recycle(bytes = path)]`, with `skip` or `with`: the field weighs `path(&field)` bytes, a
-///   `usize`.
+///   a new struct has `None`, or a vector with as many empty values as it had. Code that asks
+///   `is_some()` or `len()` takes them for real values.
+/// - `#[recycle(bytes = path)]`, together with `skip` or `with`: the field weighs `path(&field)`
+///   bytes, a `usize`.
 ///
-/// `#[recycle(crate = path)]` on the struct says where `repool` is, if it has another name.
+/// `#[recycle(crate = path)]` on the struct names the path of `repool`, if it has another name.
 ///
 /// ```text
 /// #[derive(Default, Recycle)]
@@ -49,7 +49,7 @@ pub fn derive_recycle(input: TokenStream) -> TokenStream {
         .into()
 }
 
-/// What is done with a field.
+/// What to do with a field.
 enum Way {
     Recycle,
     Keep,
@@ -57,7 +57,7 @@ enum Way {
     With(Path),
 }
 
-/// A field's attributes.
+/// The attributes of a field.
 struct Wishes {
     way: Way,
     bytes: Option<Path>,
@@ -81,11 +81,11 @@ impl Wishes {
                     return Ok(());
                 } else {
                     return Err(meta.error(
-                        "not an attribute of a field: `skip`, `keep`, `with = path` or `bytes = path`",
+                        "unknown attribute of a field; expected `skip`, `keep`, `with = path` or `bytes = path`",
                     ));
                 };
                 if way.replace((this, span)).is_some() {
-                    return Err(meta.error("only one of `skip`, `keep` and `with` can hold"));
+                    return Err(meta.error("`skip`, `keep` and `with` exclude each other"));
                 }
                 Ok(())
             })?;
@@ -94,7 +94,7 @@ impl Wishes {
         match (&way, &bytes) {
             (Way::Recycle | Way::Keep, Some((_, span))) => Err(Error::new(
                 *span,
-                "`bytes` is for fields with `skip` or `with`: others say themselves what they hold",
+                "`bytes` needs `skip` or `with`: any other field reports itself what it holds",
             )),
             _ => Ok(Self {
                 way,
@@ -104,7 +104,7 @@ impl Wishes {
     }
 }
 
-/// The pieces of an implementation that one field makes.
+/// The parts of an implementation that one field contributes.
 struct Piece {
     recycle: Tokens,
     retained: Option<Tokens>,
@@ -112,7 +112,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// Spans are the field's, so that an error points at the field and not at the derive.
+    /// Uses the spans of the field, so an error points at the field and not at the derive.
     fn of(repool: &Path, member: &Member, field: &Field, wishes: &Wishes) -> Self {
         let (ty, span) = (&field.ty, field.ty.span());
         match &wishes.way {
@@ -144,7 +144,7 @@ impl Piece {
                     recycle,
                     retained: bytes
                         .map(|path| quote_spanned!(path.span()=> ::core::convert::identity::<usize>(#path(&self.#member)))),
-                    // Not known, so the object is never taken for a large one with little in it.
+                    // Unknown, so the object never counts as a large one with little in it.
                     used: bytes.map(|_| quote!(usize::MAX)),
                 }
             }
@@ -162,14 +162,13 @@ fn expand(mut input: DeriveInput) -> syn::Result<Tokens> {
         return Err(Error::new_spanned(
             &input.ident,
             format!(
-                "`Recycle` can be derived for structs only: which variant the next user should find \
-                 in {kind} is for you to say, in an `impl Recycle`, or by `#[recycle(with = ..)]` on the \
-                 field that holds it"
+                "`Recycle` can be derived for structs only: for {kind}, implement `Recycle` and choose what the \
+                 next user finds, or use `#[recycle(with = ..)]` on the field that holds it"
             ),
         ));
     }
     let Data::Struct(data) = &input.data else {
-        unreachable!("looked at above")
+        unreachable!("enums and unions are rejected above")
     };
     let repool = crate_path(&input.attrs)?;
     let mut pieces = Vec::new();
@@ -221,8 +220,8 @@ fn expand(mut input: DeriveInput) -> syn::Result<Tokens> {
     })
 }
 
-/// The bounds that a generic struct needs for a field. Fields of other types are looked at where they
-/// are used, which gives better errors.
+/// Returns the bounds that a generic struct needs for a field. Fields of other types are checked
+/// where they are used, which gives better errors.
 fn bounds_for(input: &DeriveInput, repool: &Path, ty: &Type, way: &Way) -> Vec<WherePredicate> {
     if matches!(way, Way::Skip | Way::With(_)) {
         return Vec::new();
@@ -245,7 +244,7 @@ fn bounds_for(input: &DeriveInput, repool: &Path, ty: &Type, way: &Way) -> Vec<W
         ident == &input.ident || ident == "Self"
     });
     if recursive {
-        // A bound on the type itself would never come to an end.
+        // A bound on the type itself would be infinitely recursive.
         return parameters
             .into_iter()
             .map(|parameter| parse_quote_spanned!(span=> #parameter: #repool::Recycle))
@@ -265,14 +264,14 @@ fn mentions(tokens: Tokens, wanted: &impl Fn(&Ident) -> bool) -> bool {
     })
 }
 
-/// Where `repool` is.
+/// Returns the path of `repool`.
 fn crate_path(attributes: &[Attribute]) -> syn::Result<Path> {
     let mut found = parse_quote!(::repool);
     for attribute in ours(attributes) {
         attribute.parse_nested_meta(|meta| {
             if !meta.path.is_ident("crate") {
                 return Err(meta.error(
-                    "not an attribute of a struct: `crate = path`; others belong to its fields",
+                    "unknown attribute of a struct; expected `crate = path` (other attributes belong on fields)",
                 ));
             }
             found = meta.value()?.parse()?;

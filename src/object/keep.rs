@@ -1,12 +1,12 @@
-//! What `#[recycle(keep)]` does to a field.
+//! [`Keep`]: what `#[recycle(keep)]` does to a field.
 
 use crate::object::recycle::{Recycle, sum};
 use std::collections::VecDeque;
 
-/// For `#[derive(Recycle)]` alone: recycles what is inside a field and keeps it there.
+/// For `#[derive(Recycle)]` only: recycles what is inside a field and keeps it there.
 #[diagnostic::on_unimplemented(
     message = "`#[recycle(keep)]` cannot keep what is in a `{Self}`",
-    label = "only an `Option`, `Vec`, `VecDeque`, array or `Box` of something that is `Recycle` has values to keep"
+    label = "only an `Option`, `Vec`, `VecDeque`, array or `Box` of a `Recycle` type has values to keep"
 )]
 pub trait Keep {
     /// As [`Recycle::recycle`].
@@ -17,7 +17,7 @@ pub trait Keep {
     fn used_bytes(&self) -> usize;
 }
 
-/// The values inside, and what holds them.
+/// Forwards to the values inside, and counts what holds them.
 macro_rules! keep {
     ($([$($generics:tt)*] $Type:ty, $this:ident => $holds:expr;)*) => {$(
         impl<T: Recycle, $($generics)*> Keep for $Type {

@@ -1,4 +1,4 @@
-//! Attributes that cannot be, all of them in one go.
+//! Invalid attributes; the derive reports all of them.
 use repool::Recycle;
 
 fn weigh(_: &Vec<u8>) -> usize {

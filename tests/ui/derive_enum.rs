@@ -1,4 +1,4 @@
-//! Enums are not derived, and the error says what to do instead.
+//! Enums cannot be derived; the error says what to do instead.
 use repool::Recycle;
 
 #[derive(Recycle)]

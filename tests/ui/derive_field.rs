@@ -1,4 +1,4 @@
-//! A field that is not `Recycle` is pointed at where it stands.
+//! The error points at the field that does not implement `Recycle`.
 use repool::Recycle;
 
 struct Foreign;

@@ -1,4 +1,4 @@
-//! A pool of a foreign type by a builder without a reset.
+//! A builder of a foreign type, without a reset.
 use repool::Pool;
 
 struct Foreign;

@@ -1,4 +1,4 @@
-//! A pool of a foreign type by `Pool::new`.
+//! `Pool::new` with a foreign type.
 use repool::Pool;
 
 struct Foreign;
