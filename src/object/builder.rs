@@ -1,4 +1,4 @@
-//! [`Builder`]: a pool's settings.
+//! [`Builder`]: the settings of a pool.
 
 use crate::budget::Budget;
 use crate::object::diagnosed::settings::Choice;
@@ -12,36 +12,40 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// The reset is `T`'s own, by [`Recycle`].
+/// Type parameter of a [`Builder`]: the pool resets objects with [`Recycle`].
 #[derive(Debug, Clone, Copy)]
 pub struct OwnReset;
 
-/// The reset is a closure, set by [`Builder::reset`].
+/// Type parameter of a [`Builder`]: the pool resets objects with a closure, set by
+/// [`Builder::reset`].
 #[derive(Debug, Clone, Copy)]
 pub struct CustomReset<T>(PhantomData<fn(&mut T)>);
 
 /// Settings for a [`Pool`], from [`Pool::builder`].
 ///
-/// `R` says whose reset the pool uses; only [`build`](Builder::build) looks at it.
+/// `R` says which reset the pool uses, [`OwnReset`] or [`CustomReset`]. Only
+/// [`build`](Builder::build) depends on it.
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<T: Send + 'static, R = OwnReset> {
     unweighed: Unweighed<T>,
     reset: PhantomData<fn() -> R>,
 }
 
-/// A [`Builder`] with a reset of its own, for objects that are not [`Recycle`]: only the user can
-/// say what they weigh.
+/// A [`Builder`] with a custom reset for a type that may not implement [`Recycle`], so that only
+/// the user can say what an object weighs.
 ///
-/// `build` is the only thing to do with it, and a builder leads here by itself: where `T` is
-/// `Recycle`, `builder.build()` is [`Builder::build`], and this one otherwise. So a pool of
-/// `HashMap`s with a reset of its own still weighs them as [`Recycle`] does.
+/// You need not name this type: a [`Builder`] dereferences to it. Where `T` implements [`Recycle`],
+/// `builder.build()` is [`Builder::build`]; otherwise it is [`Unweighed::build`], the only method
+/// here. So a pool of `HashMap`s with a custom reset still weighs them as [`Recycle`] does.
 pub struct Unweighed<T: Send + 'static> {
-    /// Shared with the pools that are built from it.
+    /// Shared with the pools that this builder has built.
     recipe: Arc<Recipe<T>>,
 }
 
 impl<T: Send + 'static> Pool<T> {
-    /// A pool with settings: limits, a reset of its own, a name.
+    /// Returns a builder, for limits, a custom reset, or a name.
+    ///
+    /// `create` makes a new object when no idle one is in reach.
     ///
     /// # Examples
     /// ```
@@ -78,16 +82,18 @@ impl<T: Send + 'static> fmt::Debug for Unweighed<T> {
 }
 
 impl<T: Send + 'static, R> Builder<T, R> {
-    /// A name for logs and statistics.
+    /// Names the pool, for [`pools`](crate::pools), metrics, logs, and `REPOOL=off:name`.
     pub fn name(self, name: impl Into<String>) -> Self {
         self.set(|settings| settings.set_name(name))
     }
 
-    /// Resets objects with `reset` instead of [`Recycle`], for any `T: Send`. It runs when a guard
-    /// is dropped; `false` drops the object.
+    /// Resets objects with `reset` instead of [`Recycle`]. Works for any `T: Send`.
     ///
-    /// Costs two indirect calls on each return; for the types whose own reset is inlined (see
-    /// [`Recycle`]), the slow path on each return as well.
+    /// The pool calls `reset` when a guard is dropped; if it returns `false`, the pool drops the
+    /// object.
+    ///
+    /// A custom reset costs two indirect calls per return. For the types whose own reset is inlined
+    /// (see [`Recycle`]), every return takes the slow path as well.
     ///
     /// # Examples
     /// ```
@@ -113,10 +119,11 @@ impl<T: Send + 'static, R> Builder<T, R> {
         }
     }
 
-    /// What an object holds on the heap, in bytes, for limits and statistics: instead of
-    /// [`Recycle::retained_bytes`], and for types that are not [`Recycle`]. Called after each reset.
+    /// Sets how many bytes an object holds on the heap, for limits and statistics.
     ///
-    /// Costs as much as a [`reset`](Builder::reset) does.
+    /// Replaces [`Recycle::retained_bytes`], and provides it for types that do not implement
+    /// [`Recycle`]. The pool calls `weigh` after each reset. It costs as much as a
+    /// [`reset`](Builder::reset) does.
     ///
     /// # Examples
     /// ```
@@ -139,7 +146,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
 
     fn change(mut self, change: impl FnOnce(&mut Recipe<T>)) -> Self {
         let recipe = Arc::get_mut(&mut self.unweighed.recipe);
-        change(recipe.expect("a builder is set up before it builds"));
+        change(recipe.expect("a builder does not change after it has built a pool"));
         self
     }
 
@@ -147,19 +154,19 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self.change(|recipe| set(&mut recipe.settings))
     }
 
-    /// For pools made of pools: see [`OnPass`](crate::object::recipe::OnPass).
+    /// For pools made of pools; see [`OnPass`](crate::object::recipe::OnPass).
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn on_pass(self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.change(|recipe| recipe.set_on_pass(on_pass))
     }
 
-    /// For parts of a pool that users never see.
+    /// Excludes the pool from diagnostics, for parts of a pool that users never see.
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn undiagnosed(self) -> Self {
         self.set(|settings| settings.set_diagnostics(Choice::NEVER))
     }
 
-    /// How objects are made while the pool is switched off.
+    /// Sets how objects are created while the pool is switched off.
     #[allow(dead_code, reason = "for arenas, which are a feature")]
     pub(crate) fn create_off(self, create: Fill<T>) -> Self {
         self.change(|recipe| recipe.set_create_off(create))
@@ -171,27 +178,27 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self.change(Recipe::set_heap_only)
     }
 
-    /// Another builder's settings.
+    /// Replaces all settings by another builder's.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn settings(self, settings: Settings) -> Self {
         self.set(|own| *own = settings)
     }
 
-    /// How many objects the pool keeps idle at most, in all threads together. Default: no limit.
+    /// Limits how many objects the pool keeps idle, in all threads together. Default: no limit.
     ///
-    /// Never exceeded. Threads take their share of it in advance, one object at first and at most
-    /// two lists of 64, so a small limit and many threads may keep fewer than the limit. 0 means
-    /// no pooling.
+    /// The limit is never exceeded. Each thread reserves its share in advance, first one object and
+    /// at most two lists of 64, so with a small limit and many threads the pool may keep fewer
+    /// objects than the limit. 0 disables pooling.
     pub fn max_idle(self, objects: usize) -> Self {
         self.set(|settings| settings.set_max_idle(objects))
     }
 
-    /// How many idle objects passes leave, at any level of memory pressure. Default: 0.
+    /// Sets how many idle objects trim passes leave, at any level of memory pressure. Default: 0.
     ///
-    /// For objects that are expensive to make, so that the first request after a quiet time finds one.
-    /// It makes none by itself: see [`Pool::prefill`]. [`Pool::clear`] and limits ignore it.
-    /// Objects that passes leave are in reach of every thread, as a rule; those in the cache of a
-    /// thread that is at work count as well.
+    /// Use it for objects that are expensive to create, so that the first request after a quiet
+    /// period finds one. It creates none by itself; [`Pool::prefill`] does. [`Pool::clear`] and
+    /// limits ignore it. Any thread can usually get the objects that passes leave, but objects in
+    /// the cache of an active thread count as well.
     ///
     /// # Examples
     /// ```
@@ -207,28 +214,31 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self.set(|settings| settings.set_min_idle(objects))
     }
 
-    /// How many bytes the idle objects may take together: `size_of::<T>()` for each, and what it holds
-    /// on the heap ([`Recycle::retained_bytes`]). Default: no limit.
+    /// Limits the bytes of all idle objects together. Default: no limit.
     ///
-    /// Never exceeded. A thread's share counts each object at the weight of the heaviest that it
-    /// has lately returned, so mixed sizes may keep less than the limit. 0 keeps nothing,
-    /// unless objects have no size.
+    /// An object counts `size_of::<T>()` plus what it holds on the heap
+    /// ([`Recycle::retained_bytes`]).
+    ///
+    /// The limit is never exceeded. A thread's share counts each object at the weight of the
+    /// heaviest object that the thread has recently returned, so with mixed sizes the pool may keep
+    /// less than the limit. 0 keeps nothing, unless objects have size zero.
     pub fn max_idle_bytes(self, bytes: usize) -> Self {
         self.set(|settings| settings.set_max_idle_bytes(bytes))
     }
 
-    /// Whether large objects of which little is used are dropped, so that one large use does not keep
-    /// its memory for ever, and does not slow down each reset that goes by capacity, as a map's.
-    /// Default: yes.
+    /// Sets whether the pool drops large objects of which little is used. Default: yes.
     ///
-    /// An object is dropped when it comes back the fifth time in a row with less than a quarter of
-    /// its heap bytes used, if these are more than 64 KiB and more than `create` gives a new object.
-    /// [`Recycle::used_bytes`] says how much is used: std's collections know, derived types of such
-    /// as well, others are left alone. The statistics count the object in
+    /// Without it, one large use would keep its memory for ever, and would slow down every reset
+    /// whose cost depends on capacity, as a map's does.
+    ///
+    /// The pool drops an object that comes back the fifth time in a row with less than a quarter of
+    /// its heap bytes used, if it holds more than 64 KiB and more than `create` gives a new object.
+    /// [`Recycle::used_bytes`] says how much is used. Std's collections report it, and so do
+    /// derived types made of them; other types are left alone. Dropped objects count in
     /// [`Discarded::underused`](crate::Discarded::underused).
     ///
-    /// Costs nothing for smaller objects. Larger ones return by the slow path if they are larger than
-    /// a new one.
+    /// This costs nothing for objects up to 64 KiB. Larger ones return by the slow path if they
+    /// hold more than a new one.
     ///
     /// # Examples
     /// ```
@@ -245,15 +255,16 @@ impl<T: Send + 'static, R> Builder<T, R> {
     }
 
     /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
-    /// process-wide one, if there is one ([`Budget::set_default`]).
+    /// process-wide budget, if there is one ([`Budget::set_default`]).
     pub fn budget(self, budget: Budget) -> Self {
         self.set(|settings| settings.set_budget(budget))
     }
 
-    /// Lets the janitor, a background thread, run a pass every `interval`. Default: every 5 s.
+    /// Lets the janitor, a background thread, run a pass every `interval`. Default: 5 s.
     ///
-    /// Idle objects are gone after three passes: 15 s by default. Down to 10 ms is sensible; the
-    /// thread wakes up that often while anything is idle, and not at all while nothing is.
+    /// Idle objects are gone after three passes, so after 15 s by default. Intervals down to 10 ms
+    /// are sensible. The janitor wakes up once per interval while anything is idle, and never while
+    /// nothing is.
     ///
     /// # Panics
     /// If `interval` is zero.
@@ -261,23 +272,24 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self.set(|settings| settings.trim_every(interval))
     }
 
-    /// Leaves passes to you: call [`Pool::trim`] from a timer, a frame loop, an idle hook.
+    /// Leaves trim passes to you: call [`Pool::trim`] from a timer, a frame loop, or an idle hook.
     pub fn trim_manually(self) -> Self {
         self.set(Settings::trim_manually)
     }
 
-    /// How many heap bytes one object may hold and still be kept. Default: no limit.
+    /// Limits how many heap bytes one object may hold and still be kept. Default: no limit.
     ///
-    /// This is what keeps one huge request from pinning its memory while small ones go on. The
-    /// object's own size, which no request can change, does not count here.
+    /// This keeps one huge request from pinning its memory while small requests go on. The size of
+    /// `T` itself does not count here, because no request can change it.
     pub fn max_object_bytes(self, bytes: usize) -> Self {
         self.set(|settings| settings.set_max_object_bytes(bytes))
     }
 }
 
 impl<T: Send + 'static> Builder<T, OwnReset> {
-    /// Makes the pool.
-    // The bound is here and not at the `impl`: the compiler then says what `Recycle` asks for.
+    /// Builds the pool.
+    // The bound is on the method, not on the `impl`, so that the compiler reports what `Recycle`
+    // asks for.
     pub fn build(self) -> Pool<T>
     where
         T: Recycle,
@@ -294,17 +306,17 @@ impl<T: Send + 'static> Builder<T, OwnReset> {
 }
 
 impl<T: Recycle + Send + 'static> Builder<T, CustomReset<T>> {
-    /// Makes the pool. Objects weigh what [`Recycle::retained_bytes`] says, unless
+    /// Builds the pool. Objects weigh what [`Recycle::retained_bytes`] says, unless
     /// [`retained_bytes`](Builder::retained_bytes) was called.
     ///
-    /// For other types this is [`Unweighed::build`].
+    /// For types that do not implement [`Recycle`] this is [`Unweighed::build`].
     pub fn build(self) -> Pool<T> {
         let recipe = self.change(Recipe::set_recycles_weights).unweighed.recipe;
         Pool::from_recipe(recipe)
     }
 }
 
-/// Leads to [`Unweighed::build`] where `T` is not [`Recycle`].
+/// Provides [`Unweighed::build`] where `T` does not implement [`Recycle`].
 impl<T: Send + 'static> Deref for Builder<T, CustomReset<T>> {
     type Target = Unweighed<T>;
 
@@ -314,16 +326,17 @@ impl<T: Send + 'static> Deref for Builder<T, CustomReset<T>> {
 }
 
 impl<T: Send + 'static> Unweighed<T> {
-    /// Makes a pool; a further call makes another one, with the same closures.
+    /// Builds a pool. Each further call builds another pool with the same closures.
     ///
-    /// Without [`retained_bytes`](Builder::retained_bytes), an object weighs `size_of::<T>()` and
-    /// what is known of its type: `String` and the vectors of numbers, also where `T` is generic.
+    /// Without [`retained_bytes`](Builder::retained_bytes), an object weighs `size_of::<T>()` plus
+    /// what the pool knows of its type: it knows `String` and the vectors of numbers, also where
+    /// `T` is generic.
     ///
     /// # Panics
-    /// If there is a limit in bytes (`max_idle_bytes`, `max_object_bytes`, `budget`) and it is not known
-    /// what an object holds on the heap: `T` is not `Recycle` as far as the caller's code can tell,
-    /// it has a destructor, and `retained_bytes` was not called. (The process-wide budget counts
-    /// such objects by their size alone.)
+    /// If a limit in bytes is set (`max_idle_bytes`, `max_object_bytes`, or `budget`) and the pool
+    /// cannot tell what an object holds on the heap. That is the case if `T` is not `Recycle` as
+    /// far as the calling code can tell, `T` has a destructor, and `retained_bytes` was not called.
+    /// (The process-wide budget counts such objects by `size_of::<T>()` alone.)
     ///
     /// ```should_panic
     /// use repool::Pool;

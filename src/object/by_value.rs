@@ -1,12 +1,12 @@
-//! [`ByValue`]: a destructor that gets its value, and not only a reference to it.
+//! [`ByValue`]: a destructor that gets its value by value instead of by reference.
 //!
-//! `Drop::drop` has to leave something behind that the fields' own destructors then find. Where a
-//! drop is the hit path of a return, writing that and reading it back is a fifth of the cost.
+//! `Drop::drop` must leave a value behind for the fields' own destructors. Where a drop is the hot
+//! path of a return, writing that value and reading it back is a fifth of the cost.
 
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
-/// What is done with a value in place of dropping it.
+/// What is done with a value instead of dropping it.
 pub(crate) trait Leave {
     fn leave(self);
 }
@@ -20,11 +20,11 @@ impl<T: Leave> ByValue<T> {
         Self(ManuallyDrop::new(value))
     }
 
-    /// The value, which does not leave.
+    /// Returns the value, which then does not leave.
     #[inline(always)]
     pub(crate) fn into_inner(self) -> T {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once: `this` is ours, and neither dropped nor looked at again.
+        // SAFETY: taken once: `this` is owned here, and neither dropped nor read again.
         unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
@@ -32,7 +32,8 @@ impl<T: Leave> ByValue<T> {
 impl<T: Leave> Drop for ByValue<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: taken once: nothing reads a field of what is being dropped, and the field has no destructor.
+        // SAFETY: taken once: nothing reads a field of a value that is being dropped, and the field
+        // has no destructor.
         let value = unsafe { ManuallyDrop::take(&mut self.0) };
         value.leave();
     }
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    /// Counts how often it has left, and been dropped.
+    /// Counts how often it has left and has been dropped.
     struct Guest<'a>(&'a Cell<(usize, usize)>);
 
     impl Leave for Guest<'_> {

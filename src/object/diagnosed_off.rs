@@ -1,4 +1,4 @@
-//! What stands in for `diagnosed/` without the feature `diagnostics`: nothing, at no cost.
+//! Stands in for `diagnosed/` without the feature `diagnostics`: does nothing, at no cost.
 
 pub(crate) mod poison {
     use std::mem::MaybeUninit;
@@ -57,7 +57,7 @@ pub(crate) mod slot {
 
 #[allow(
     clippy::extra_unused_type_parameters,
-    reason = "what is stood in for uses them"
+    reason = "the real module uses them"
 )]
 pub(crate) mod steps {
     use crate::raw::node::Link;

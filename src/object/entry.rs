@@ -13,7 +13,14 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// The way to the core of a `Pool<T>`.
+/// The head of a pool that has no core yet: every lookup finds nothing.
+static EMPTY: Header = Header::EMPTY;
+
+fn empty() -> *mut Core {
+    (&raw const EMPTY).cast::<Core>().cast_mut()
+}
+
+/// The root of the hot path: points to the core of a `Pool<T>`.
 pub(crate) struct Entry<T> {
     /// To a core whose objects are `T`.
     root: Root,
@@ -28,43 +35,53 @@ impl<T> Entry<T> {
         }
     }
 
-    /// The core, if there is one yet.
-    #[inline]
+    /// Returns the core if there is one yet.
     pub(crate) fn core(&self) -> Option<&Core> {
         self.root.core()
     }
 
-    /// Leads to this core from now on; to the one that it leads to already, if it does, and then `fresh` was released.
+    /// Sets the core. If another thread has already set one, returns that one as the error.
     ///
     /// # Safety
-    /// As [`Root::init`], and the core is of a `Pool<T>`.
-    pub(crate) unsafe fn init(&self, fresh: *const Core) -> Result<&Core, &Core> {
-        // SAFETY: guaranteed by the caller.
-        unsafe { self.root.init(fresh) }
+    /// `core` belongs to a `Pool<T>` and outlives all use of the entry.
+    pub(crate) unsafe fn init(&self, core: *const Core) -> Result<(), &Core> {
+        let core = core.cast_mut();
+        // Release: pairs with the Acquire wherever the pointer is read. Acquire: the other thread's
+        // core.
+        match self
+            .core
+            .compare_exchange(empty(), core, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => Ok(()),
+            // SAFETY: as in `core`.
+            Err(first) => Err(unsafe { &*first }),
+        }
     }
 
-    /// Leads to this core from now on.
+    /// Sets the core.
     ///
     /// # Safety
-    /// As [`Root::set`], and the core is of a `Pool<T>`.
+    /// As [`Entry::init`]; and the entry has no core yet, or has this one.
     pub(crate) unsafe fn set(&self, core: &Core) {
-        // SAFETY: guaranteed by the caller.
-        unsafe { self.root.set(core) };
+        // With provenance over the whole core, not only over what is borrowed here.
+        let core = core.address().cast_mut();
+        // Release: pairs with the Acquire wherever the pointer is read.
+        self.core.store(core, Ordering::Release);
     }
 }
 
 impl<T: Send + 'static> Entry<T> {
-    /// The hit path of a get: this thread's place, its cache, the top object.
+    /// The hot path of a get: this thread's place, its cache, its top object.
     #[inline(always)]
     pub(crate) fn hit(&self) -> Option<Pooled<T>> {
-        // SAFETY: I3: the cache of this thread's place; threads with a place have the barrier
-        // that makes `light` their half of the fence.
+        // SAFETY: I3: the cache of this thread's place. Threads with a place have the barrier that
+        // makes `light` their half of the fence.
         let link = unsafe { self.my_cache()?.pop(fence::light) };
-        // SAFETY: a node of the pool that this leads to, taken from this thread's cache.
+        // SAFETY: a node of the pool that this points to, taken from this thread's cache.
         NonNull::new(link).map(|link| unsafe { Pooled::from_link(link) })
     }
 
-    /// This thread's cache, if it has one.
+    /// Returns this thread's cache, if it has one.
     #[inline(always)]
     fn my_cache(&self) -> Option<&Cache> {
         let header = self.root.header();
@@ -73,7 +90,7 @@ impl<T: Send + 'static> Entry<T> {
         unsafe { cache.as_ref() }
     }
 
-    /// Where this thread's next hit would take its object from.
+    /// Returns the place from which this thread's next hit would take its object.
     #[inline(always)]
     pub(crate) fn top(&self) -> Option<Top<T>> {
         Some(Top {
@@ -91,34 +108,35 @@ impl<T> fmt::Debug for Entry<T> {
     }
 }
 
-/// The top of this thread's cache, for work on an object that stays where it is. It borrows nothing:
-/// the pool may go while the work is done.
+/// The top of this thread's cache, for work on an object that stays there. It borrows nothing:
+/// another thread may drop the pool while the work is done.
 pub(crate) struct Top<T> {
     cache: *const Cache,
     object: PhantomData<fn(T) -> T>,
 }
 
 impl<T: Send + 'static> Top<T> {
-    /// Shows the top object to `work`; `None` when there is none, or a visitor is at the cache.
+    /// Calls `work` with the top object. Returns `None` if there is none, or if a visitor is at the
+    /// cache.
     ///
     /// # Safety
-    /// Nothing has happened since [`Entry::top`], and until `work` runs the caller has something that
-    /// keeps the core's memory. `work` runs inside the critical section: it may
-    /// change the object, but calls no user code, allocates and frees nothing, uses no pool,
-    /// and does not panic (I5).
+    /// Nothing has happened since [`Entry::top`], and until `work` runs the caller has something
+    /// that keeps the core's memory. `work` runs inside the critical section: it may change the
+    /// object, but must not call user code, allocate, free, use a pool, or panic (I5).
     #[inline(always)]
     pub(crate) unsafe fn with<R>(self, work: impl FnOnce(&mut T) -> R) -> Option<R> {
         let on_link = |link: *mut Link| {
             let node = link.cast::<Node<T>>();
-            // SAFETY: I1: a node of this pool, in a list that this thread alone may touch (I2); its
+            // SAFETY: I1: a node of this pool, in a list that only this thread may touch (I2); its
             // value is there.
             work(unsafe { &mut (*node).value })
         };
-        // SAFETY: the caller keeps the memory until `work` runs; and that runs only in a cache that
-        // this thread has, whose core it remembers until it ends, which keeps the memory as well.
+        // SAFETY: the caller keeps the memory until `work` runs. `work` runs only in a cache that
+        // this thread has; the thread remembers the cache's core until it ends, which keeps the
+        // memory as well.
         let cache = unsafe { &*self.cache };
-        // SAFETY: I3: the cache of this thread's place; threads with a place have the barrier that
-        // makes `light` their half of the fence. The rest is the caller's.
+        // SAFETY: I3: the cache of this thread's place. Threads with a place have the barrier that
+        // makes `light` their half of the fence. The caller guarantees the rest.
         unsafe { cache.with_top(fence::light, on_link) }
     }
 }

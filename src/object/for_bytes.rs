@@ -1,13 +1,13 @@
-//! [`Recycle`] for `BytesMut`, whose memory may be larger than what it shows, and shared.
+//! [`Recycle`] for `BytesMut`, whose allocation may be larger than its view, and shared.
 
 #![cfg(feature = "bytes")]
 
 use crate::object::recycle::Recycle;
 use bytes::{Buf, BufMut, BytesMut};
 
-/// Keeps the whole allocation, also what `split_to` or `advance` have taken off the view; if other
-/// views of it are still around, it becomes theirs, and this one starts afresh. For buffers by size
-/// class use `BufferPool`.
+/// Keeps the whole allocation, including what `split_to` or `advance` have removed from the view.
+/// If other handles to it are alive, they keep it, and this one starts without memory. For buffers
+/// by size class use `BufferPool`.
 impl Recycle for BytesMut {
     fn recycle(&mut self) {
         if !regain(self) {
@@ -26,10 +26,12 @@ impl Recycle for BytesMut {
     }
 }
 
-/// Empties `buffer` and makes it show all of its allocation; `false` if that has other views.
+/// Clears `buffer` and makes it cover its whole allocation; returns `false` if that has other
+/// handles.
 ///
-/// `try_reclaim` looks at the allocation only when the view is too small for what is asked. So the
-/// view is made smaller by one byte first: then it succeeds for a sole owner, and for no one else.
+/// `try_reclaim` examines the allocation only if the view is too small for the request. So the view
+/// is made smaller by one byte first: then `try_reclaim` succeeds exactly if this is the only
+/// handle.
 fn regain(buffer: &mut BytesMut) -> bool {
     buffer.clear();
     let seen = buffer.capacity();
@@ -44,8 +46,8 @@ fn regain(buffer: &mut BytesMut) -> bool {
             return false;
         }
     }
-    // A sole owner may still see only a part. Larger and larger steps find the rest, then smaller and
-    // smaller ones. As a rule there is none, and the first step says so.
+    // The only handle may still cover only a part. Steps of growing, then shrinking size find the
+    // rest. Usually there is none, and the first step shows that.
     let mut step = 1;
     while grow(buffer, step) {
         step *= 2;
@@ -57,7 +59,7 @@ fn regain(buffer: &mut BytesMut) -> bool {
     true
 }
 
-/// Makes an empty view larger by this many bytes at least, without the allocator.
+/// Enlarges an empty view by at least this many bytes, without calling the allocator.
 fn grow(buffer: &mut BytesMut, by: usize) -> bool {
     let more = buffer.capacity().checked_add(by);
     more.is_some_and(|more| buffer.try_reclaim(more))

@@ -6,7 +6,7 @@ use crate::object::recycle::Recycle;
 use crate::object::tables::{self, table_bytes};
 use indexmap::{IndexMap, IndexSet};
 
-/// An entry is kept with its hash, in a vector; a table has its index.
+/// A vector holds the entries with their hashes; a table holds their indices.
 macro_rules! indexed {
     ($([$($generics:ident),*] $Type:ty, $Entry:ty;)*) => {$(
         impl<$($generics),*> Recycle for $Type {

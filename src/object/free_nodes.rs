@@ -1,22 +1,28 @@
 //! Nodes of no pool, in which pools that are switched off hand out their objects.
 //!
-//! Such a pool makes an object for each get and drops it with its guard, and this is to cost what it costs code
-//! without a pool. So a guard's node then belongs to no core ([`NO_CORE`] stands in for one): no reference is
-//! counted, and nothing is found out about the pool when the guard goes. And the memory of nodes is not
-//! allocated and freed each time: empty ones, the *free nodes*, wait for the next object of about their size, of
-//! whatever pool and type.
+//! A pool that is off creates an object for each get and drops it with its guard, and this has to
+//! cost what plain code costs. So the guard's node belongs to no core ([`NO_CORE`] stands in for
+//! one): no reference is counted, and dropping the guard reads nothing of the pool. The memory of
+//! these nodes is not allocated and freed each time either: empty nodes, the *free nodes*, wait on
+//! free lists for the next object of about their size, of any pool and type.
 //!
-//! # Free nodes
-//! By size ([`KINDS`]). Each thread has two stacks of a kind of at most a *batch* each ([`batch`]: 8 KiB). What
-//! is too much for those goes, by the batch, to a store of all threads, from where a thread without a free node
-//! takes a batch: objects that one thread gets and another drops call the allocator no more often either. The
-//! store holds [`SHARED_BYTES`] of a kind at most, and is emptied when any pool is switched on; a thread's
-//! own free nodes are freed when it ends. Larger objects than the largest kind, and those of a larger alignment, have no
-//! free nodes.
+//! # Free lists
+//! One per size class ([`KINDS`]). Each thread has two stacks per class, with at most one *batch*
+//! each ([`batch`]: 8 KiB). What does not fit goes, in batches, to a store shared by all threads,
+//! from which a thread without a free node takes a batch. So objects that one thread gets and
+//! another drops make no more allocator calls either. The store holds at most [`SHARED_BYTES`] per
+//! class, and is emptied when any pool is switched on. A thread's own free nodes are freed when it
+//! ends. Objects above the largest class, and those with a larger alignment, have no free nodes.
 //!
 //! # Who may touch what
-//! A thread's own free nodes: that thread. The allocator is never called while they are half moved. The store of each
-//! kind is in `raw/store.rs`, with its orderings.
+//! A thread's free nodes: that thread only. It never calls the allocator while they are half moved.
+//! The store is a stack of batches per class, linked through the `home` of their first nodes. A
+//! thread always takes the whole stack, so there is no ABA problem; the holder of a batch pushes
+//! it.
+//!
+//! # Orderings
+//! - the store of a class: pushed with Release, taken with Acquire: the taker sees the links of the
+//!   batch.
 
 use crate::raw::node::Link;
 use crate::raw::off_counter::OffCounter;
@@ -31,12 +37,12 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
-/// What the nodes of no pool have for a core: as much of one as a return looks at.
+/// Stands in for the core of a node of no pool, as far as a return looks at it.
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct NoCore {
     before: [u8; Core::STATE_AT],
-    /// Not 0, so that each return to it is [rare](Core::has_state_bits).
+    /// Not 0, so each return to it is [special](Core::has_state_bits).
     state: AtomicU8,
 }
 
@@ -49,13 +55,14 @@ fn no_core() -> *const Core {
     (&raw const NO_CORE).cast()
 }
 
-/// Whether this is the core of a node of no pool, of which nothing but [`Core::has_state_bits`] may be asked.
+/// Returns whether this is the core of a node of no pool. Nothing but [`Core::has_state_bits`] may be
+/// called on it.
 #[inline(always)]
 pub(in crate::object) fn is_no_core(core: *const Core) -> bool {
     ptr::eq(core, no_core())
 }
 
-/// Counts an object that is handed out while its pool is switched off.
+/// Counts an object handed out while its pool is switched off.
 #[inline(always)]
 pub(crate) fn count_off(off: &OffCounter) {
     if !off.count(current(CurrentThread::owner)) {
@@ -63,7 +70,7 @@ pub(crate) fn count_off(off: &OffCounter) {
     }
 }
 
-/// A thread whose number is too high, or which has none yet: the next time it does.
+/// For a thread whose number is too high, or that has none yet; it gets one for the next time.
 #[cold]
 #[inline(never)]
 fn count_off_slow(off: &OffCounter) {
@@ -73,16 +80,16 @@ fn count_off_slow(off: &OffCounter) {
 
 // -------------------------------------------------------------------- sizes
 
-/// Sizes of free nodes: 128, 192, … 512 bytes, then 1 to 64 KiB by powers of two. (glibc joins blocks that are smaller
-/// than the first with nothing around them; see `memory.rs`.)
+/// Size classes of free nodes: 128, 192, … 512 bytes, then 1 to 64 KiB by powers of two. (glibc
+/// does not merge smaller blocks than the first with their neighbours; see `memory.rs`.)
 const KINDS: usize = 14;
-/// Up to here sizes are [`STEP`] bytes apart.
+/// Up to this size, classes are [`STEP`] bytes apart.
 const SMALL: usize = 512;
 const STEP: usize = 64;
 const SMALLEST: usize = 128;
 const ALIGN: usize = 16;
 
-/// The kind that holds this; [`KINDS`] if none does.
+/// Returns the class that holds this layout; [`KINDS`] if none does.
 const fn kind_of(layout: Layout) -> usize {
     if layout.align() > ALIGN {
         return KINDS;
@@ -115,7 +122,7 @@ const fn layout_of_kind(kind: usize) -> Layout {
     }
 }
 
-/// Spares in a batch, and in each of a thread's stacks.
+/// Free nodes per batch, and per stack of a thread.
 const fn batch(kind: usize) -> u32 {
     let many = (8 << 10) / size_of_kind(kind);
     if many == 0 { 1 } else { many as u32 }
@@ -123,7 +130,7 @@ const fn batch(kind: usize) -> u32 {
 
 // -------------------------------------------------------------------- a node of no pool
 
-/// A node of no pool, empty or full. Its memory is given back on drop; what is in it is not dropped.
+/// Owns a node of no pool, empty or full. Dropping it frees the node but not the value in it.
 ///
 /// `N` starts with a [`Link`].
 pub(crate) struct FreeNode<N> {
@@ -139,7 +146,7 @@ impl<N> FreeNode<N> {
         Layout::new::<N>()
     };
 
-    /// An empty one.
+    /// Takes an empty node.
     #[inline(always)]
     pub(crate) fn take() -> Self {
         let kept = match Self::KIND {
@@ -157,7 +164,7 @@ impl<N> FreeNode<N> {
     }
 
     /// # Safety
-    /// From [`FreeNode::into_raw`] of a `FreeNode<N>`; the caller gives it up.
+    /// `link` is from [`FreeNode::into_raw`] of a `FreeNode<N>`; the caller gives it up.
     #[inline(always)]
     pub(crate) unsafe fn from_raw(link: NonNull<Link>) -> Self {
         Self {
@@ -166,13 +173,13 @@ impl<N> FreeNode<N> {
         }
     }
 
-    /// The caller owns the node from then on.
+    /// Releases the node to the caller.
     #[inline(always)]
     pub(crate) fn into_raw(self) -> NonNull<Link> {
         ManuallyDrop::new(self).link
     }
 
-    /// The node, in which only the link is there.
+    /// Returns the node, in which only the link is initialised.
     #[inline(always)]
     pub(crate) fn node(&self) -> *mut N {
         self.link.as_ptr().cast()
@@ -196,21 +203,21 @@ impl<N> Drop for FreeNode<N> {
 
 // -------------------------------------------------------------------- a thread's own
 
-/// A thread's own free nodes of one kind.
+/// A thread's stack of free nodes of one class.
 struct Stack {
     first: Cell<*mut Link>,
-    /// How many more it takes.
+    /// How many more nodes fit.
     room: Cell<u32>,
 }
 
 struct FreeNodes([Stack; KINDS]);
 
-/// A thread's second stacks, each null or a whole batch. Its destructor ends both.
+/// A thread's second stacks, each null or a whole batch. Its destructor frees both stacks.
 struct Full([Cell<*mut Link>; KINDS]);
 
 thread_local! {
-    /// Without a destructor, so that a use is a single access. It takes nothing before the first [`keep_slow`], nor
-    /// after [`Full`] has gone.
+    /// Has no destructor, so a use is a single access. It accepts no node before the first
+    /// [`keep_slow`], nor after [`Full`] is gone.
     static FREE: FreeNodes = const {
         FreeNodes([const {
             Stack {
@@ -232,7 +239,7 @@ impl Stack {
         Some(first)
     }
 
-    /// `false`: it is full, and the node is still the caller's.
+    /// Returns `false` if the stack is full; the caller then still owns the node.
     ///
     /// # Safety
     /// The caller owns the node, which is of this kind, and on `true` gives it up.
@@ -250,7 +257,7 @@ impl Stack {
     }
 }
 
-/// Makes a node with nothing in it.
+/// Allocates a node with nothing in it.
 fn make(layout: Layout) -> NonNull<Link> {
     // SAFETY: a node starts with a link, so its layout is not empty.
     let block = unsafe { alloc::alloc(layout) };
@@ -271,24 +278,24 @@ unsafe fn free(link: NonNull<Link>, layout: Layout) {
 /// Frees the nodes of a list.
 ///
 /// # Safety
-/// As [`free`], of each of them.
+/// As [`free`], for each of them.
 unsafe fn free_list(mut first: *mut Link, layout: Layout) {
     while let Some(link) = NonNull::new(first) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         first = unsafe { Link::next(first) };
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { free(link, layout) };
     }
 }
 
-/// The thread's stack of this kind is empty.
+/// Finds a node when the thread's stack of this class is empty.
 #[cold]
 #[inline(never)]
 fn find_slow(kind: usize, layout: Layout) -> NonNull<Link> {
     if kind == KINDS {
         return make(layout);
     }
-    // At the thread's end there is none, and no place for the rest of a batch.
+    // While the thread ends it has none, and no place for the rest of a batch.
     let whole = FULL.try_with(|full| {
         let whole = full.0[kind].replace(ptr::null_mut());
         if whole.is_null() {
@@ -309,7 +316,7 @@ fn find_slow(kind: usize, layout: Layout) -> NonNull<Link> {
     link
 }
 
-/// The thread's stack of this kind is full, or takes nothing yet or any more.
+/// Keeps or frees a node when the thread's stack of this class is full, or does not accept nodes.
 ///
 /// # Safety
 /// The caller owns the node, which has this layout, that of the kind, and gives it up.
@@ -317,7 +324,7 @@ fn find_slow(kind: usize, layout: Layout) -> NonNull<Link> {
 #[inline(never)]
 unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
     if kind == KINDS {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         return unsafe { free(link, layout) };
     }
     // SAFETY: the caller owns the node.
@@ -328,19 +335,19 @@ unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
             stack.room.set(batch(kind) - 1);
             stack.first.replace(link.as_ptr())
         });
-        // Full without a node: it has not taken any yet.
+        // It was full without a node: it has not accepted any yet.
         match stack.is_null() {
             true => ptr::null_mut(),
             false => full.0[kind].replace(stack),
         }
     });
     let Ok(batch) = left else {
-        // SAFETY: the thread is ending, and the node is the caller's still.
+        // SAFETY: the thread is ending, and the caller still owns the node.
         return unsafe { free(link, layout) };
     };
-    // SAFETY: a whole batch, taken out of the thread's own.
-    if !batch.is_null() && !unsafe { SHARED[kind].put(most(kind), batch) } {
-        // SAFETY: as above; not taken.
+    // SAFETY: a whole batch, taken out of the thread's stack.
+    if !batch.is_null() && !unsafe { SHARED[kind].put(kind, batch) } {
+        // SAFETY: as above; the store has not accepted it.
         unsafe { free_list(batch, layout) };
     }
 }
@@ -362,17 +369,109 @@ impl Drop for Full {
 
 // -------------------------------------------------------------------- those of all threads
 
-/// The store holds this many bytes of a kind at most, about.
+/// The most bytes per class in the store, approximately.
 const SHARED_BYTES: usize = 256 << 10;
 
-static SHARED: [Store; KINDS] = [const { Store::new() }; KINDS];
-
-/// How many batches of a kind the store holds at most.
-const fn most(kind: usize) -> usize {
-    SHARED_BYTES / (batch(kind) as usize * size_of_kind(kind))
+/// Batches of one class that no thread has.
+#[derive(Debug)]
+struct Shared {
+    /// The first node of the top batch.
+    first: AtomicPtr<Link>,
+    /// The approximate number of batches.
+    batches: StatUsize,
 }
 
-/// Frees the free nodes that no thread has.
+static SHARED: [Shared; KINDS] = [const {
+    Shared {
+        first: AtomicPtr::new(ptr::null_mut()),
+        batches: StatUsize::new(0),
+    }
+}; KINDS];
+
+/// Returns the batch below this one.
+///
+/// # Safety
+/// The caller owns the nodes of the batch that starts at `first`.
+unsafe fn below(first: *mut Link) -> *mut Link {
+    // SAFETY: guaranteed by the caller.
+    unsafe { Link::last_cache(first) }.cast_mut().cast()
+}
+
+/// # Safety
+/// As [`below`].
+unsafe fn set_below(first: *mut Link, batch: *mut Link) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { Link::set_last_cache(first, batch.cast_const().cast()) };
+}
+
+impl Shared {
+    /// Takes a batch; null if there is none.
+    fn take(&self) -> *mut Link {
+        // Relaxed: a cheap first check.
+        if self.first.load(Ordering::Relaxed).is_null() {
+            return ptr::null_mut();
+        }
+        // Acquire: pairs with the Release in `put_all`.
+        let top = self.first.swap(ptr::null_mut(), Ordering::Acquire);
+        if top.is_null() {
+            return top;
+        }
+        self.batches.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: everything that was there is owned here.
+        let rest = unsafe { below(top) };
+        if !rest.is_null() {
+            // SAFETY: as above.
+            unsafe { self.put_all(rest) };
+        }
+        top
+    }
+
+    /// Pushes a batch; returns `false` if there are enough.
+    ///
+    /// # Safety
+    /// The caller owns the batch, which is of this kind, and on `true` gives it up.
+    unsafe fn put(&self, kind: usize, first: *mut Link) -> bool {
+        let most = SHARED_BYTES / (batch(kind) as usize * size_of_kind(kind));
+        if self.batches.fetch_add(1, Ordering::Relaxed) >= most {
+            self.batches.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        // SAFETY: the caller gives the batch up.
+        unsafe { set_below(first, ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { self.put_all(first) };
+        true
+    }
+
+    /// Pushes a stack of batches.
+    ///
+    /// # Safety
+    /// As [`Shared::put`], for the batch that starts at `top` and those below it.
+    unsafe fn put_all(&self, top: *mut Link) {
+        let mut last = top;
+        loop {
+            // SAFETY: owned by the caller.
+            let next = unsafe { below(last) };
+            if next.is_null() {
+                break;
+            }
+            last = next;
+        }
+        let mut found = ptr::null_mut();
+        // Release: pairs with the Acquire in `take`. Relaxed: the found batch is only linked to,
+        // not read.
+        while let Err(now) =
+            self.first
+                .compare_exchange_weak(found, top, Ordering::Release, Ordering::Relaxed)
+        {
+            found = now;
+            // SAFETY: owned by the caller: they are not in the store yet.
+            unsafe { set_below(last, found) };
+        }
+    }
+}
+
+/// Frees the free nodes in the store.
 pub(crate) fn free_shared() {
     for (kind, shared) in SHARED.iter().enumerate() {
         loop {
@@ -414,11 +513,11 @@ mod tests {
         _value: [u8; 200],
     }
 
-    /// Each thread owns what it takes, and gives it to another one that drops it.
+    /// Each thread owns what it takes, and gives it to another thread, which drops it.
     #[test]
     fn no_two_threads_have_one_spare() {
         struct Sent(FreeNode<Node>);
-        // SAFETY: a free node owns its node, in which there is nothing.
+        // SAFETY: a free node owns its node, which holds no value.
         unsafe impl Send for Sent {}
         let (rounds, threads) = if cfg!(miri) { (5, 2) } else { (2_000, 4) };
         let out = Mutex::new(HashSet::new());

@@ -1,8 +1,8 @@
-//! [`Pooled`]: the user's handle to an object, and the way back.
+//! [`Pooled`]: the user's handle to an object, and the return of that object.
 //!
-//! A guard is the pointer to its node and nothing else. The node knows where it was last idle
-//! (`home`), so a guard that is dropped by the thread that got it finds that thread's cache with
-//! one comparison; dropped anywhere else, it goes to the dropping thread's own cache.
+//! A guard is the pointer to its node and nothing else. The node points to the cache where it was
+//! last idle (`home`), so the thread that got an object finds its own cache with one comparison
+//! when it drops the guard. Dropped on any other thread, the object goes to that thread's cache.
 
 use crate::object::diagnosed::steps;
 use crate::object::free_nodes::is_no_core;
@@ -26,15 +26,15 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
-/// An object on loan from a [`Pool`](crate::Pool); goes back when dropped.
+/// An object on loan from a [`Pool`](crate::Pool); dropping the guard returns it.
 ///
-/// It is one pointer wide and `'static`: it needs no lifetime and may outlive its thread and its
-/// pool. It may be dropped on any thread: the object then serves that thread next. A guard that is
-/// dropped while its thread panics drops the object instead, because its state is not
-/// known; so does one whose pool is gone.
+/// A guard is one pointer wide and `'static`: it has no lifetime parameter, and may outlive its
+/// thread and its pool. Any thread may drop it; the object then serves that thread next. The object
+/// is dropped instead of returned if the guard is dropped while its thread panics, because its
+/// state is then unknown, or if the pool is gone.
 ///
-/// [`std::mem::forget`] on a guard leaks its object, and never more than that. If a reset and the
-/// object's destructor both panic, the process aborts, as for any two panics at once.
+/// [`std::mem::forget`] on a guard leaks its object and nothing else. If a reset and the object's
+/// destructor both panic, the process aborts, as it does for any panic during a panic.
 ///
 /// # Examples
 /// ```
@@ -46,8 +46,8 @@ use std::ptr::NonNull;
 /// std::thread::spawn(move || assert_eq!(names.len(), 1)).join().unwrap();
 /// ```
 ///
-/// It compares, hashes, iterates, reads and writes as its object does. To borrow two fields of the
-/// object at once, borrow the object first, because each use of the guard borrows all of it:
+/// A guard compares, hashes, iterates, reads and writes as its object does. Each use of a guard
+/// borrows all of the object. To borrow two fields at once, borrow the object first:
 /// ```
 /// use repool::Pool;
 /// #[derive(Default)]
@@ -59,7 +59,7 @@ use std::ptr::NonNull;
 /// parser.ends.extend(parser.text.split(' ').map(str::len));
 /// ```
 ///
-/// A guard is exactly of its object's type, so that what goes back fits what comes out:
+/// A guard is invariant in its object's type, so what goes back to the pool fits what comes out:
 /// ```
 /// use repool::{Pool, Pooled};
 /// type Show = for<'a> fn(&'a str) -> usize;
@@ -77,7 +77,7 @@ pub struct Pooled<T: Send + 'static> {
     link: NonNull<Link>,
     /// Owns a `T`, as `Box<T>` does.
     object: PhantomData<T>,
-    /// The object goes back to a pool that hands it out as exactly this type: no subtyping.
+    /// Invariant: the object goes back to a pool that hands it out as exactly this type.
     exactly: PhantomData<fn(T) -> T>,
 }
 
@@ -104,41 +104,41 @@ impl<T: Send> Pooled<T> {
         }
     }
 
-    /// A guard of a new object, by the pool's `create`, which may panic.
+    /// Creates a guard with a new object from the pool's `create`, which may panic.
     ///
     /// # Safety
     /// `core` is the head of a live `Shell<T>` of which a strong reference is held.
     pub(crate) unsafe fn create(core: &Core) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let link = unsafe { Shell::<T>::create(core) };
         // SAFETY: the head of a node that no other thread knows.
         unsafe { Self::from_link(link) }
     }
 
-    /// The same of a value that the pool has not made; `value` may panic.
+    /// Creates a guard with a value that the pool did not make; `value` may panic.
     ///
     /// # Safety
     /// As [`Pooled::create`].
     pub(crate) unsafe fn hold(core: &Core, value: impl FnOnce() -> T) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let link = unsafe { Shell::<T>::node(core, |slot| _ = slot.write(value())) };
         // SAFETY: the head of a node that no other thread knows.
         unsafe { Self::from_link(link) }
     }
 
-    /// A guard of an object of no pool, for one that is switched off.
+    /// Creates a guard whose object belongs to no pool, for a pool that is switched off.
     ///
     /// # Safety
     /// `fill` writes a value, or panics.
     #[inline(always)]
     pub(crate) unsafe fn of_no_pool(fill: impl FnOnce(&mut MaybeUninit<T>)) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let link = unsafe { Node::of_no_pool(fill) };
         // SAFETY: the head of a node that no other thread knows.
         unsafe { Self::from_link(link) }
     }
 
-    /// It goes out to the caller, by a slow path.
+    /// Tells a diagnosed pool that the object goes out to the caller. Slow path only.
     #[track_caller]
     #[inline]
     pub(crate) fn note_out(&self) {
@@ -151,12 +151,14 @@ impl<T: Send> Pooled<T> {
         self.link.as_ptr().cast()
     }
 
-    /// The hit path of a return: two flag stores, four tests; no read-modify-write, no fence instruction, no
-    /// call. `false`: nothing is done, and the return has to take the slow path.
+    /// Returns the object by the hot path: two flag stores and four tests, without a
+    /// read-modify-write, a fence instruction or a call. `false` means that nothing was done and
+    /// the return has to take the slow path.
     ///
     /// # Safety
-    /// On `true` the node is given up: the guard must not be used, or dropped, again. `weight` is what the
-    /// object holds. `reset` changes the object and nothing else, does not panic, and calls no user code (I5).
+    /// If it returns `true`, the node is given up: the guard must not be used or dropped again.
+    /// `weight` is what the object holds. `reset` only changes the object, does not panic, and
+    /// calls no user code (I5).
     #[inline(always)]
     unsafe fn push(&mut self, weight: usize, reset: impl FnOnce(&mut T)) -> bool {
         let link = self.link.as_ptr();
@@ -174,13 +176,13 @@ impl<T: Send> Pooled<T> {
         // SAFETY: I1: the guard holds the node; the value is there.
         let reset = || reset(unsafe { &mut (*node).value });
         // SAFETY: I3: this thread has the owner's number, and a place, so `light` is its half of the
-        // fence. The rest is the caller's.
+        // fence. The caller guarantees the rest.
         unsafe { cache.push(link, weight, fence::light, reset) }
     }
 
-    /// Takes the object out for good; it does not go back.
+    /// Takes the object out of the pool for good.
     ///
-    /// An associated function, so that it cannot hide a method of `T`.
+    /// This is an associated function, so that it cannot hide a method of `T`.
     ///
     /// # Examples
     /// ```
@@ -203,10 +205,10 @@ impl<T: Send> Pooled<T> {
 }
 
 impl<T: Send> Pooled<T> {
-    /// Drops the object instead of giving it back: it is broken, or too large to be worth keeping.
-    /// The statistics count it as discarded.
+    /// Drops the object instead of returning it, for one that is broken or too large to be worth
+    /// keeping. It counts as discarded ([`Discarded::user`](crate::Discarded::user)).
     ///
-    /// An associated function, so that it cannot hide a method of `T`.
+    /// This is an associated function, so that it cannot hide a method of `T`.
     ///
     /// # Examples
     /// ```
@@ -222,20 +224,20 @@ impl<T: Send> Pooled<T> {
         Self::discard_for(this, Reason::User);
     }
 
-    /// The node, which the guard goes on to hold.
+    /// Returns the node; the guard still holds it.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(super) fn as_link(&self) -> *mut Link {
         self.link.as_ptr()
     }
 
-    /// The node, which the caller holds from then on.
+    /// Returns the node, which the caller holds from then on.
     pub(crate) fn into_link(this: Self) -> NonNull<Link> {
         let link = this.link;
         std::mem::forget(this);
         link
     }
 
-    /// Drops the object instead of giving it back, for a reason.
+    /// Drops the object instead of returning it, and counts the reason.
     pub(crate) fn discard_for(this: Self, reason: Reason) {
         let link = Self::into_link(this).as_ptr();
         // SAFETY: I1: the guard held the node.
@@ -248,13 +250,13 @@ impl<T: Send> Pooled<T> {
     }
 }
 
-/// For pools that are made of pools.
+/// For pools made of pools.
 #[allow(dead_code, reason = "for buffers and arenas, which are features")]
 impl<T: Send> Pooled<T> {
-    /// The object goes back by the hit path, or nothing is done.
+    /// Returns the object by the hot path, or does nothing and gives the guard back as the error.
     ///
-    /// `weight` is what the object holds; `reset` changes the object and nothing else, does not panic, and calls
-    /// no user code: it runs inside the critical section (I5).
+    /// `weight` is what the object holds. `reset` only changes the object, does not panic, and
+    /// calls no user code: it runs inside the critical section (I5).
     #[inline(always)]
     pub(crate) fn give_back_fast(
         this: Self,
@@ -262,8 +264,8 @@ impl<T: Send> Pooled<T> {
         reset: impl FnOnce(&mut T),
     ) -> Result<(), Self> {
         let mut this = ManuallyDrop::new(this);
-        // SAFETY: on `true` the guard is not used again, and what is in a `ManuallyDrop` is not dropped. The
-        // rest is asked of the callers, all in this crate.
+        // SAFETY: on `true` the guard is not used again, and a `ManuallyDrop` does not drop it. The
+        // callers, all in this crate, ensure the rest.
         if unsafe { this.push(weight, reset) } {
             Ok(())
         } else {
@@ -271,7 +273,8 @@ impl<T: Send> Pooled<T> {
         }
     }
 
-    /// An object that is reset already goes back, by the slow path if need be. `weight` is what it holds.
+    /// Returns an object that has already been reset, by the slow path if necessary. `weight` is
+    /// what it holds.
     #[inline(always)]
     pub(crate) fn give_back_clean(this: Self, weight: usize) {
         if let Err(this) = Self::give_back_fast(this, weight, |_| ()) {
@@ -281,8 +284,8 @@ impl<T: Send> Pooled<T> {
         }
     }
 
-    /// Gives an object that is ready for its next user to the depot, where every thread finds it, and
-    /// not to the calling thread's cache.
+    /// Gives an object that is ready for its next user to the depot instead of the calling thread's
+    /// cache, so that every thread can get it.
     pub(crate) fn give_to_all(this: Self)
     where
         T: crate::object::recycle::Recycle,
@@ -338,7 +341,7 @@ impl<T: Send> Drop for Pooled<T> {
     }
 }
 
-/// A return that the hit path could not take, of an object with an inlined reset.
+/// Returns an object with an inlined reset after the hot path could not.
 ///
 /// # Safety
 /// As [`give_back`].
@@ -346,16 +349,16 @@ impl<T: Send> Drop for Pooled<T> {
 unsafe fn give_back_missed<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     if is_no_core(unsafe { Core::of(link) }) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { Node::<T>::drop_of_no_pool(link) };
     } else {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { give_back::<T>(link) };
     }
 }
 
-/// Every return whose reset takes a call, and those that the hit path could not take: from another thread than
-/// the one that got the object, among others.
+/// Returns an object whose reset is a call, or one that the hot path could not return: among
+/// others, one that a different thread got.
 ///
 /// # Safety
 /// `link` is the head of a `Node<T>` that the caller holds and gives up.
@@ -367,14 +370,15 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the node keeps its core alive (I6), or is of no pool.
     let special = unsafe { Core::has_state_bits(core) };
     if special || std::thread::panicking() {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         return unsafe { give_back_special::<T>(link) };
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { reset_and_keep::<T>(core, link) };
 }
 
-/// The same of an object that is reset already and weighs `weight`: one from another thread, for the most part.
+/// Like [`give_back`], for an object that has already been reset and weighs `weight`: usually one
+/// that a different thread got.
 ///
 /// # Safety
 /// As [`give_back`].
@@ -385,15 +389,15 @@ unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
     // SAFETY: the node keeps its core alive (I6), or is of no pool.
     let special = unsafe { Core::has_state_bits(core) };
     if special || std::thread::panicking() {
-        // Which resets it once more.
-        // SAFETY: the caller's.
+        // This resets it once more.
+        // SAFETY: guaranteed by the caller.
         return unsafe { give_back_special::<T>(link) };
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { keep::<T>(core, link, weight) };
 }
 
-/// A return to no pool, or one for [`give_back_rarely`].
+/// Drops an object of no pool, or continues with [`give_back_rarely`].
 ///
 /// # Safety
 /// As [`give_back`].
@@ -402,15 +406,16 @@ unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
 unsafe fn give_back_special<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     if is_no_core(unsafe { Core::of(link) }) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { Node::<T>::drop_of_no_pool(link) };
     } else {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { give_back_rarely::<T>(link) };
     }
 }
 
-/// A return to a pool that keeps nothing at the moment or has large objects, or while the thread panics.
+/// Returns an object to a pool that keeps nothing at the moment or has large objects, or while the
+/// thread panics.
 ///
 /// # Safety
 /// As [`give_back`].
@@ -422,10 +427,10 @@ unsafe fn give_back_rarely<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the node keeps its core alive (I6).
     let barred = unsafe { (*core).is_inactive() };
     if barred || std::thread::panicking() {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         return unsafe { refuse_slow(link) };
     }
-    // It is the user's code that says what is used.
+    // `used_bytes` is user code and may panic.
     let bomb = DiscardOnDrop {
         link,
         reason: Reason::Panic,
@@ -436,14 +441,14 @@ unsafe fn give_back_rarely<T: Send + 'static>(link: *mut Link) {
     let underused = unsafe { Shell::is_underused(core, link, object) };
     std::mem::forget(bomb);
     if underused {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         return unsafe { Core::discard(link, Reason::Underused) };
     }
     // SAFETY: the caller holds the node, which is of this core, and gives it up.
     if unsafe { steps::gives_back::<T>(core, link) } {
         return;
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { reset_and_keep::<T>(core, link) };
 }
 
@@ -451,7 +456,7 @@ unsafe fn give_back_rarely<T: Send + 'static>(link: *mut Link) {
 /// As [`give_back`], and the core is the node's.
 #[inline(always)]
 unsafe fn reset_and_keep<T: Send + 'static>(core: *const Core, link: *mut Link) {
-    // The reset is the user's code: if it panics, the node must go.
+    // The reset is user code: if it panics, the node must go.
     let bomb = DiscardOnDrop {
         link,
         reason: Reason::Panic,
@@ -461,7 +466,7 @@ unsafe fn reset_and_keep<T: Send + 'static>(core: *const Core, link: *mut Link) 
     // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
     let weight = unsafe { Shell::<T>::reset(core, object) };
     std::mem::forget(bomb);
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { keep::<T>(core, link, weight) };
 }
 
@@ -487,14 +492,14 @@ unsafe fn keep<T: Send + 'static>(core: *const Core, link: *mut Link, weight: us
     if weight == DROP_IT {
         // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, and the node keeps it.
         let reason = unsafe { Shell::<T>::recipe(core) }.why_dropped();
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         return unsafe { Core::discard(link, reason) };
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { keep_slow(link, weight) };
 }
 
-/// Nothing is kept at the moment: the pool is closed or switched off, or the thread panics.
+/// Drops the object: the pool is closed or switched off, or the thread panics.
 ///
 /// # Safety
 /// The node is of this core; the caller holds it and gives it up.
@@ -504,17 +509,18 @@ unsafe fn refuse_slow(link: *mut Link) {
     let core = unsafe { Core::of(link) };
     // SAFETY: the node keeps its core alive.
     let barred = unsafe { (*core).inactive_reason() };
-    // Not barred any more: it was when that was decided, and a pool that is closed stays so.
+    // If the pool is no longer barred, it was when the caller decided: a closed pool stays closed,
+    // so it was switched off.
     let reason = if std::thread::panicking() {
         Reason::Panic
     } else {
         barred.unwrap_or(Reason::SwitchedOff)
     };
     if reason == Reason::Closed {
-        // SAFETY: the caller's. What a visitor has left to this thread goes as well.
+        // SAFETY: guaranteed by the caller. This also empties a cache that a visitor left to this thread.
         return unsafe { slow::give(core, local::thread_id(), link, 0) };
     }
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { Core::discard(link, reason) };
 }
 
@@ -528,7 +534,7 @@ unsafe fn keep_slow(link: *mut Link, weight: usize) {
     let core = unsafe { Core::of(link) };
     // SAFETY: the node keeps its core alive.
     unsafe { (*core).note_weight(weight) };
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { slow::give(core, local::thread_id(), link, weight) };
 }
 

@@ -1,4 +1,4 @@
-//! `Buf` and `BufMut` for guards whose objects have them.
+//! `Buf` and `BufMut` for guards whose objects implement them.
 
 #![cfg(feature = "bytes")]
 
@@ -29,14 +29,15 @@ impl<T: Send + Buf> Buf for Pooled<T> {
     }
 }
 
-// SAFETY: every call goes to the object's own implementation, which a guard leads to always.
+// SAFETY: every call is forwarded to the object's own implementation, and a guard always
+// dereferences to the same object.
 unsafe impl<T: Send + BufMut> BufMut for Pooled<T> {
     fn remaining_mut(&self) -> usize {
         (**self).remaining_mut()
     }
 
     unsafe fn advance_mut(&mut self, count: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { (**self).advance_mut(count) };
     }
 

@@ -1,4 +1,4 @@
-//! A guard is serialized as its object is.
+//! A guard serialises as its object does.
 
 #![cfg(feature = "serde")]
 

@@ -1,4 +1,4 @@
-//! What a guard does as its object does: comparing, hashing, iterating, reading, writing.
+//! Traits of a guard that forward to its object: comparing, hashing, iterating, reading, writing.
 //!
 //! (`Deref`, `Debug`, `Display`, `AsRef` and `AsMut` are in `guard.rs`.)
 
@@ -43,7 +43,7 @@ impl<T: Send + Ord> Ord for Pooled<T> {
     }
 }
 
-/// With what strings and vectors compare with, either way round.
+/// Compares with everything that strings and vectors compare with, on either side.
 macro_rules! comparable {
     ($([$($generics:tt)*] $Type:ty, $Other:ty;)*) => {$(
         impl<$($generics)*> PartialEq<$Other> for Pooled<$Type> {

@@ -1,4 +1,4 @@
-//! What pools that are made of pools ask of them.
+//! What pools that are made of pools need from a [`Pool`].
 
 #![allow(dead_code, reason = "for buffers and arenas, which are features")]
 
@@ -16,43 +16,43 @@ use crate::thread::slow;
 use std::ptr::NonNull;
 
 impl<T: Send + 'static> Pool<T> {
-    /// An idle object of this thread's cache: [`Pool::try_get`] without the slow path.
+    /// Returns an idle object from this thread's cache: [`Pool::try_get`] without the slow path.
     #[inline(always)]
     pub(crate) fn try_get_fast(&self) -> Option<Pooled<T>> {
         self.entry.hit()
     }
 
-    /// Points `entry` at this pool's caches. A caller with many pools saves one load by it.
+    /// Points `entry` at this pool's caches. This saves one load for a caller with many pools.
     ///
     /// # Safety
-    /// The pool has to outlive all use of it.
+    /// The pool must outlive all use of the entry.
     pub(crate) unsafe fn enter_by(&self, entry: &Entry<T>) {
         // SAFETY: the pool keeps its core, and outlives the entry.
         unsafe { entry.set(self.core()) };
     }
 
-    /// Whether threads have no caches in it, because it is diagnosed.
+    /// Returns whether the pool is diagnosed, so threads have no caches in it.
     pub(crate) fn has_diagnostics(&self) -> bool {
         steps::has_diagnostics(self.core())
     }
 
-    /// Whether the pool has been used.
+    /// Returns whether the pool has been used.
     pub(crate) fn is_used(&self) -> bool {
         self.core_if_used().is_some()
     }
 
-    /// Where this thread's next hit would take its object from.
+    /// Returns the place from which this thread's next hit would take its object.
     #[inline(always)]
     pub(crate) fn top(&self) -> Option<Top<T>> {
         self.entry.top()
     }
 
-    /// The core, for those that have to tell it something when the pool may be gone.
+    /// Returns the core, for callers that may outlive the pool.
     pub(crate) fn weak_core(&self) -> WeakCore {
         WeakCore::new(self.core())
     }
 
-    /// A pool whose settings are made by its first use as well.
+    /// Creates a pool whose settings are made by its first use as well.
     pub(crate) const fn deferred(
         name: Option<&'static str>,
         role: Role,
@@ -64,11 +64,12 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// Looks at everything idle, wherever it is: out of every thread's cache, and then in the depot.
-    /// What `keep` does not want is dropped. `false` if something was missed: a guard is out, or some
-    /// cache was not reached within `patience` (`None`: with one look at each).
+    /// Calls `keep` for every idle object: takes each out of every thread's cache, then out of the
+    /// depot, and drops those for which `keep` returns `false`. Returns `false` if it missed
+    /// something: a guard is out, or it did not reach some cache within `patience` (`None` means
+    /// one look at each).
     ///
-    /// `keep` runs with nothing held; if it panics, what it has not seen leaks.
+    /// `keep` runs with nothing locked. If it panics, the objects not yet seen leak.
     pub(crate) fn sift(
         &self,
         patience: Option<Timeout>,
@@ -93,16 +94,16 @@ impl<T: Send + 'static> Pool<T> {
         all
     }
 
-    /// Ends the pool before it is dropped: no more idle objects, now or later.
+    /// Closes the pool before it is dropped: it keeps no idle objects from now on.
     pub(crate) fn close(&self) {
-        // Made, if need be: one that is made later would be open.
+        // Creates the core if there is none: one created later would be open.
         slow::close(self.core());
     }
 }
 
 impl<T: Send + 'static> Pooled<T> {
-    /// It goes out to the caller of a pool that is made of pools, by a slow path. Whether its spare memory is to
-    /// be filled, because the pool is diagnosed.
+    /// Called by a pool made of pools when the object goes out to its user. Slow path only. Returns
+    /// whether to fill the object's spare memory, because the pool is diagnosed.
     #[track_caller]
     #[inline]
     pub(crate) fn went_out(&self) -> bool {

@@ -1,4 +1,4 @@
-//! [`Pool`]: what users call.
+//! [`Pool`]: the typed pool that users call.
 
 use crate::background::manual;
 use crate::object::diagnosed::steps;
@@ -22,18 +22,20 @@ use std::ptr::NonNull;
 
 /// Reusable objects of one type, with a cache per thread.
 ///
-/// [`get`](Pool::get) hands out an idle object, or makes one; dropping the [`Pooled`] guard resets
-/// the object and gives it back. A hit touches only the calling thread's cache: no lock, no atomic
+/// [`get`](Pool::get) hands out an idle object or creates one. Dropping the [`Pooled`] guard resets
+/// the object and returns it. A hit touches only the calling thread's cache: no lock, no atomic
 /// read-modify-write, no fence instruction, no allocation.
 ///
-/// Pools work in a `static`, in a struct, in an `Arc`. They are not `Clone`, as a clone could mean a
-/// new pool or the same one: to share one that is no `static`, put it in an `Arc`. A pool that has not been
-/// used holds no memory outside itself. Dropping a pool drops its idle objects; guards that are still out drop theirs
-/// when they go, and a pass of the janitor that is under way drops what it has taken.
+/// A pool can live in a `static`, in a struct, or in an `Arc`. It is not `Clone`, because a clone
+/// could mean either a new pool or the same one; to share a pool that is not a `static`, put it in
+/// an `Arc`. A pool that has not been used yet owns no heap memory.
+///
+/// Dropping a pool drops its idle objects. Guards that are still out drop their objects when they
+/// are dropped, and a janitor pass that is under way drops what it has already taken.
 ///
 /// # When not to pool
-/// An object that is cheap to make (a small `Vec` that a modern allocator hands out in some
-/// nanoseconds), or one that can simply stay in a local variable, is better left alone. Measure:
+/// Leave alone an object that is cheap to create (a small `Vec`, which a modern allocator hands out
+/// in a few nanoseconds) or one that can stay in a local variable. Measure before you decide:
 /// [`set_enabled`](Pool::set_enabled) switches pooling off at run time.
 ///
 /// # Examples
@@ -49,7 +51,7 @@ use std::ptr::NonNull;
 /// assert!(BUFS.get().is_empty());
 /// ```
 ///
-/// `T` has to be `Send`, because an object may serve any thread next; it need not be `Sync`:
+/// `T` must be `Send`, because any thread may be the next to use an object. It need not be `Sync`:
 /// ```
 /// use repool::Pool;
 /// use std::cell::Cell;
@@ -62,9 +64,9 @@ use std::ptr::NonNull;
 /// let pool = Pool::<Rc<u8>>::builder(|| Rc::new(0)).reset(|_| true).build();
 /// ```
 pub struct Pool<T: Send + 'static> {
-    /// The way to the core, and from there to the caches.
+    /// The root of the hot path: points to the core, and from there to the caches.
     pub(super) entry: Entry<T>,
-    /// What the core is made from.
+    /// How to create the core.
     pub(super) source: Source<T>,
 }
 
@@ -72,10 +74,10 @@ impl<T: Send> UnwindSafe for Pool<T> {}
 impl<T: Send> RefUnwindSafe for Pool<T> {}
 
 impl<T: Recycle + Send + 'static> Pool<T> {
-    /// A pool that makes objects with `create` and resets them with [`Recycle`].
+    /// Creates a pool that makes objects with `create` and resets them with [`Recycle`].
     ///
-    /// `const`, so it works in a `static`. Nothing is allocated before the first use. For limits,
-    /// or a `create` that captures something, use [`Pool::builder`].
+    /// This is a `const fn`, so it works in a `static`. It allocates nothing; the first use does.
+    /// For limits, or for a `create` that captures its environment, use [`Pool::builder`].
     ///
     /// # Examples
     /// ```
@@ -87,8 +89,10 @@ impl<T: Recycle + Send + 'static> Pool<T> {
         Self::of_functions(None, create, ConstReset::Own(Recipe::set_recycle))
     }
 
-    /// A pool as by [`Pool::new`] that has a name: for [`pools`](crate::pools), metrics, and `REPOOL=off:name`
-    /// in the environment.
+    /// Like [`Pool::new`], with a name.
+    ///
+    /// The name identifies the pool in [`pools`](crate::pools), in metrics, and in
+    /// `REPOOL=off:name` in the environment.
     ///
     /// # Examples
     /// ```
@@ -104,11 +108,15 @@ impl<T: Recycle + Send + 'static> Pool<T> {
 }
 
 impl<T: Send + 'static> Pool<T> {
-    /// A pool that makes objects with `create` and resets them with `reset`, for types that are not
-    /// [`Recycle`]. `reset` runs when a guard is dropped; `false` drops the object.
+    /// Creates a pool that makes objects with `create` and resets them with `reset`, for types that
+    /// do not implement [`Recycle`].
     ///
-    /// `const`, so it works in a `static`. Nothing is allocated before the first use. For limits,
-    /// or functions that capture something, use [`Builder::reset`](crate::Builder::reset).
+    /// The pool calls `reset` when a guard is dropped; if it returns `false`, the pool drops the
+    /// object.
+    ///
+    /// This is a `const fn`, so it works in a `static`. It allocates nothing; the first use does.
+    /// For limits, or for closures that capture their environment, use
+    /// [`Builder::reset`](crate::Builder::reset).
     ///
     /// # Examples
     /// ```
@@ -133,7 +141,7 @@ impl<T: Send + 'static> Pool<T> {
         Self::of_functions(None, create, ConstReset::Custom(reset))
     }
 
-    /// A pool as by [`Pool::with_reset`] that has a name; see [`Pool::named`].
+    /// Like [`Pool::with_reset`], with a name; see [`Pool::named`].
     ///
     /// # Examples
     /// ```
@@ -172,13 +180,13 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// An idle object, or a new one.
+    /// Returns an idle object, or a new one.
     ///
-    /// A hit costs some nanoseconds and touches nothing shared. A miss looks at the depot, which
-    /// is one lock per batch of objects, and then calls `create`.
+    /// A hit costs a few nanoseconds and touches no shared memory. A miss looks in the depot, which
+    /// takes one lock per batch of objects, and then calls `create`.
     ///
     /// # Panics
-    /// When `create` does; the pool goes on.
+    /// If `create` panics. The pool remains usable.
     #[inline]
     #[track_caller]
     pub fn get(&self) -> Pooled<T> {
@@ -188,8 +196,10 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// An idle object, if there is one in reach: in this thread's cache or in the depot. Never makes
-    /// one. (For a get that reports why no object could be made: [`try_get_with`](Pool::try_get_with).)
+    /// Returns an idle object from this thread's cache or from the depot, or `None`. Never creates
+    /// one.
+    ///
+    /// To create an object and report why that failed, use [`try_get_with`](Pool::try_get_with).
     ///
     /// # Examples
     /// ```
@@ -208,12 +218,13 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// An idle object, or what `create` makes this time instead of the pool's own.
+    /// Returns an idle object, or one made by this `create` instead of the pool's own.
     ///
-    /// Both serve any later request, so what `create` makes has to be as good as any other object.
+    /// The pool keeps the new object like any other, and it may serve any later request. So it must
+    /// be as good as what the pool's own `create` makes.
     ///
     /// # Panics
-    /// When `create` does; the pool goes on.
+    /// If `create` panics. The pool remains usable.
     ///
     /// # Examples
     /// ```
@@ -232,15 +243,15 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// An idle object, or what `create` makes, which may fail.
+    /// Returns an idle object, or one made by a `create` that may fail.
     ///
-    /// As [`get_or_else`](Pool::get_or_else) otherwise.
+    /// Otherwise like [`get_or_else`](Pool::get_or_else).
     ///
     /// # Errors
-    /// What `create` returns; nothing has changed then.
+    /// Returns the error of `create`. The pool and its figures are unchanged.
     ///
     /// # Panics
-    /// When `create` does; the pool goes on.
+    /// If `create` panics. The pool remains usable.
     ///
     /// # Examples
     /// ```
@@ -267,7 +278,9 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// A guard for a value that was made elsewhere: it goes to the pool when it is dropped.
+    /// Wraps a value that was made elsewhere in a guard; dropping the guard gives it to the pool.
+    ///
+    /// The value counts as [`adopted`](crate::Stats::adopted), not as created.
     ///
     /// # Examples
     /// ```
@@ -294,22 +307,22 @@ impl<T: Send + 'static> Pool<T> {
         guard
     }
 
-    /// Gives the pool a value that was made elsewhere. It is reset first, as if a guard had been
-    /// dropped.
+    /// Gives the pool a value that was made elsewhere. The pool resets it first, as it does when a
+    /// guard is dropped.
     #[track_caller]
     pub fn put(&self, value: T) {
         drop(self.attach(value));
     }
 
-    /// Runs one trim pass, and says what it dropped.
+    /// Runs one trim pass and returns what it dropped.
     ///
-    /// A pass moves the objects of threads that did not use the pool since the last pass to where
-    /// other threads can get them, and drops what was not needed during the last two intervals,
-    /// coldest first. So the first pass after a burst drops nothing, a steady load never has to
-    /// make anything again, and an idle pool is empty after three.
+    /// A pass moves the objects of threads that have not used the pool since the last pass to the
+    /// depot, where other threads can get them. It drops objects that were not needed during the
+    /// last two intervals, coldest first. So the first pass after a burst drops nothing, a steady
+    /// load never has to create an object again, and an idle pool is empty after three passes.
     ///
-    /// Destructors run on the calling thread, with nothing locked; if one panics, the panic goes on
-    /// when all are gone.
+    /// Destructors run on the calling thread with no lock held. If one panics, the pass drops the
+    /// remaining objects and then resumes the panic.
     ///
     /// # Examples
     /// ```
@@ -324,18 +337,21 @@ impl<T: Send + 'static> Pool<T> {
         self.trim_under(Level::Normal)
     }
 
-    /// Runs one trim pass by the rule for this level of memory pressure: at [`Level::Elevated`] what
-    /// was not needed for one interval goes, at [`Level::Critical`] everything idle goes at once.
+    /// Runs one trim pass under the rule for this level of memory pressure.
+    ///
+    /// At [`Level::Elevated`] the pass drops what was not needed for one interval; at
+    /// [`Level::Critical`] it drops everything idle.
     pub fn trim_under(&self, level: Level) -> Trimmed {
         self.core_if_used()
             .map(|core| manual::pass(core, level))
             .unwrap_or_default()
     }
 
-    /// Drops every idle object, in every thread's cache and in the depot, and says what it was.
+    /// Drops every idle object, in every thread's cache and in the depot, and returns what it
+    /// dropped.
     ///
-    /// Objects that are in use stay so. Destructors run on the calling thread; if one panics, the
-    /// panic goes on when all are gone.
+    /// Objects in use are not affected. Destructors run on the calling thread. If one panics, the
+    /// call drops the remaining objects and then resumes the panic.
     pub fn clear(&self) -> Trimmed {
         let Some(core) = self.core_if_used() else {
             return Trimmed::default();
@@ -346,21 +362,27 @@ impl<T: Send + 'static> Pool<T> {
         core.clear()
     }
 
-    /// What the pool has done and holds. Cheap enough for once a second: it adds up the figures
-    /// of each thread's cache.
+    /// Returns what the pool has done and what it holds.
+    ///
+    /// The call adds up the figures of each thread's cache. That is cheap enough for once a second.
     pub fn stats(&self) -> Stats {
         self.core_if_used().map(roster::stats).unwrap_or_default()
     }
 
-    /// Switches pooling off and on. Off, every get creates and every drop drops, by the same
-    /// calls, for comparing runs with and without. What is idle stays until `clear`.
+    /// Switches pooling off or on, to compare runs with and without it.
     ///
-    /// What is handed out while the pool is off belongs to no pool: it counts as created and discarded at once, is never
-    /// `in_use`, and is dropped with its guard even if the pool is on again by then. The allocator is called as often as by code
-    /// without a pool, also where one thread gets and another drops; a get and drop takes some 6 ns longer.
+    /// While the pool is off, the same calls work, but every get creates an object and every drop
+    /// drops it. What was idle stays until [`clear`](Pool::clear).
     ///
-    /// Without a change of the program, `REPOOL=off` in the environment switches all pools off at their
-    /// first use, and `REPOOL=off:frames,lines` those with these names; a later call here decides.
+    /// An object handed out while the pool is off belongs to no pool. It counts as created and
+    /// discarded at once, is never `in_use`, and is dropped with its guard even if the pool is on
+    /// again by then. The allocator is called exactly as often as by code without a pool, also
+    /// where one thread gets and another drops. A get and drop takes about 6 ns longer than such
+    /// code.
+    ///
+    /// `REPOOL=off` in the environment does the same without changing the program: it switches
+    /// every pool off at its first use, and `REPOOL=off:frames,lines` switches off the pools with
+    /// these names. A later call of this function overrides it.
     ///
     /// # Examples
     /// ```
@@ -378,8 +400,8 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// Whether the pool keeps objects: `false` once it was switched off, by
-    /// [`set_enabled`](Pool::set_enabled) or by `REPOOL` in the environment.
+    /// Returns whether the pool keeps objects: `false` if [`set_enabled`](Pool::set_enabled) or
+    /// `REPOOL` in the environment has switched it off.
     ///
     /// # Examples
     /// ```
@@ -395,14 +417,14 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// The name given to the builder or to [`named`](Pool::named).
+    /// Returns the name given to the builder or to [`named`](Pool::named).
     pub fn name(&self) -> Option<&str> {
         self.source.name()
     }
 
     // ---------------------------------------------------------------- inside
 
-    /// A pool whose core is made by its first use.
+    /// Creates a pool whose core is created by its first use.
     pub(crate) fn from_recipe(recipe: Arc<Recipe<T>>) -> Self {
         Self {
             entry: Entry::new(),
@@ -426,8 +448,8 @@ impl<T: Send + 'static> Pool<T> {
         self.get_from(core)
     }
 
-    /// As [`Pool::get`], but also while the pool is off the object is one of the pool's: counted, and asked at its end
-    /// whether the pool is on again.
+    /// Like [`Pool::get`], but the object belongs to the pool even while the pool is off: it is
+    /// counted, and its return checks whether the pool is on again.
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     #[track_caller]
     pub(crate) fn get_pooled(&self) -> Pooled<T> {
@@ -448,7 +470,7 @@ impl<T: Send + 'static> Pool<T> {
         object
     }
 
-    /// An idle object, by the slow path.
+    /// Returns an idle object by the slow path.
     fn take(&self, core: &Core) -> Option<Pooled<T>> {
         // SAFETY: the core of this pool is the head of a `Shell<T>`, and the pool keeps it.
         let link = match unsafe { steps::take::<T>(core) } {
@@ -518,7 +540,7 @@ impl<T: Send + 'static> Pool<T> {
     }
 }
 
-/// What counts the objects of a pool that is switched off; `None`: they are the pool's.
+/// Returns the counter for objects handed out while the pool is off; `None` if the pool is on.
 #[inline]
 fn off(core: &Core) -> Option<&OffCounter> {
     let off = core
@@ -552,7 +574,7 @@ impl<T: Recycle + Default + Send + 'static> Default for Pool<T> {
     }
 }
 
-/// Says the name and whether pooling is on. For figures, ask for the [`Stats`].
+/// Shows the name and whether pooling is on. For figures, call [`Pool::stats`].
 impl<T: Send> fmt::Debug for Pool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")

@@ -1,4 +1,4 @@
-//! [`Pool::prefill`]: objects that are idle before their first use.
+//! [`Pool::prefill`]: creates idle objects before their first use.
 
 use crate::background::manual;
 use crate::object::guard::Pooled;
@@ -11,16 +11,18 @@ use crate::raw::pool::Core;
 use crate::raw::stats::Reason;
 
 impl<T: Send + 'static> Pool<T> {
-    /// Makes `objects` more objects, and keeps them idle where every thread finds them; says how many
-    /// were kept. It stops at the first that a limit or the reset refuses, and does nothing while the
-    /// pool is switched off.
+    /// Creates `objects` more objects and keeps them idle in the depot, where every thread can get
+    /// them. Returns how many were kept.
     ///
-    /// They are reset first, as is any object that comes back. Passes drop what is not needed for
-    /// three intervals, so call it shortly before the load comes, or set
-    /// [`min_idle`](crate::Builder::min_idle) as well.
+    /// The call stops at the first object that a limit or the reset refuses, and does nothing while
+    /// the pool is switched off.
+    ///
+    /// The pool resets the objects first, as it does with any object that comes back. Passes drop
+    /// what is not needed for three intervals, so call this shortly before the load begins, or also
+    /// set [`min_idle`](crate::Builder::min_idle).
     ///
     /// # Panics
-    /// When `create` or the reset does; what was made before is kept.
+    /// If `create` or the reset panics. Objects created before that are kept.
     ///
     /// # Examples
     /// ```
@@ -48,7 +50,7 @@ impl<T: Send + 'static> Pool<T> {
     }
 }
 
-/// Tells the janitor when dropped that something is idle.
+/// When dropped, ensures that the janitor watches the pool.
 struct Watched<'a>(&'a Core);
 
 impl Drop for Watched<'_> {
@@ -57,7 +59,7 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// Resets an object that was never on a cache, and puts it where every thread finds it.
+/// Resets an object that was never in a cache, and puts it into the depot.
 fn keep_in_depot<T: Send + 'static>(
     core: &Core,
     mut object: Pooled<T>,

@@ -1,7 +1,8 @@
-//! [`Recipe`]: how a pool's objects are made, reset and weighed, and the settings they live under.
+//! [`Recipe`]: how a pool creates, resets and weighs its objects, and the settings for them.
 //!
-//! Builders make one; a `const` pool keeps a [`Source`], from which its first use makes it. A pool
-//! and its core share the recipe, which is never changed: closures are called through `&Recipe`.
+//! A builder makes a recipe; a `const` pool keeps a [`Source`], from which its first use makes one.
+//! A pool and its core share the recipe, which never changes: closures are called through
+//! `&Recipe`.
 
 use crate::object::recycle::{Recycle, is_inlined, known_use, known_weight};
 use crate::object::settings::{Role, Settings};
@@ -12,58 +13,59 @@ use crate::sync::rare::Arc;
 use std::any::type_name;
 use std::mem::{MaybeUninit, needs_drop};
 
-/// Resets an object; its weight then, or [`DROP_IT`]. User code: may panic.
+/// Resets an object and returns its weight, or [`DROP_IT`]. User code: may panic.
 pub(crate) type Reset<T> = fn(&Recipe<T>, &mut T) -> usize;
 
-/// What a reset says of an object that is not to be kept.
+/// Returned by a reset if the object must not be kept.
 pub(crate) const DROP_IT: usize = usize::MAX;
 
-/// Runs at the start of each pass, with nothing held; `true` if it wants to see the next pass even
-/// if nothing is idle.
+/// Called at the start of each pass, with nothing locked. Returns `true` if it needs the next pass
+/// even if nothing is idle.
 pub(crate) type OnPass = Box<dyn Fn() -> bool + Send + Sync>;
 
 type Closure<T> = Box<dyn Fn(&mut T) -> bool + Send + Sync>;
 
 /// What an object holds on the heap.
 enum Weigh<T> {
-    /// By the reset's own figure, or not known.
+    /// The figure that the reset returns, or unknown.
     Unsaid,
     Type(fn(&T) -> usize),
     Closure(Box<dyn Fn(&T) -> usize + Send + Sync>),
 }
 
-/// Makes an object in its place, where what a closure returns would have to be copied: writes a value, or panics.
+/// Creates an object in place, because the result of a closure would have to be copied. Writes a
+/// value, or panics.
 pub(crate) type Fill<T> = Box<dyn Fn(&mut MaybeUninit<T>) + Send + Sync>;
 
 fn in_place<T>(create: impl Fn() -> T + Send + Sync + 'static) -> Fill<T> {
     Box::new(move |slot| _ = slot.write(create()))
 }
 
-/// How objects are made, reset and weighed.
+/// How a pool creates, resets and weighs its objects.
 pub(crate) struct Recipe<T> {
     create: Fill<T>,
     reset: Reset<T>,
-    /// What [`by_closure`] calls.
+    /// The closure called by [`by_closure`].
     closure: Option<Closure<T>>,
     weigh: Weigh<T>,
-    /// How much of an object is used; by [`known_use`] if this is `None`.
+    /// How much of an object is used; [`known_use`] if this is `None`.
     used: Option<fn(&T) -> usize>,
-    /// Of the few pools that have some.
+    /// Present in few pools only.
     extras: Option<Box<Extras<T>>>,
-    /// What an object takes besides what it holds on the heap.
+    /// What an object takes besides what it holds on the heap, in bytes.
     object_bytes: usize,
     pub(crate) settings: Settings,
 }
 
-/// What pools that are made of pools have besides.
+/// What pools made of pools have in addition.
 struct Extras<T> {
     on_pass: Option<OnPass>,
-    /// Makes an object while the pool is switched off, if not `create`.
+    /// Creates an object while the pool is switched off; `create` if this is `None`.
     create_off: Option<Fill<T>>,
 }
 
 impl<T: 'static> Recipe<T> {
-    /// Objects made by `create`. The caller then sets how they are reset.
+    /// Objects are created by `create`. The caller then sets how they are reset.
     pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
         Self::of(in_place(create))
     }
@@ -81,7 +83,7 @@ impl<T: 'static> Recipe<T> {
         }
     }
 
-    /// Objects are reset by [`Recycle`], and weighed by it unless the user has said how.
+    /// Objects are reset by [`Recycle`], and weighed by it unless the user has set a closure.
     pub(crate) fn set_recycle(&mut self)
     where
         T: Recycle,
@@ -94,7 +96,7 @@ impl<T: 'static> Recipe<T> {
         self.set_recycles_weights();
     }
 
-    /// Objects are weighed by [`Recycle`] unless the user has said how.
+    /// Objects are weighed by [`Recycle`] unless the user has set a closure.
     pub(crate) fn set_recycles_weights(&mut self)
     where
         T: Recycle,
@@ -106,14 +108,14 @@ impl<T: 'static> Recipe<T> {
     }
 
     /// # Panics
-    /// If a limit in bytes asks for weights and it is not known what objects weigh.
+    /// If there is a limit in bytes and the weight of objects is unknown.
     pub(crate) fn check_weights(&self) {
         // A type without a destructor owns nothing on the heap.
         let known = !matches!(self.weigh, Weigh::Unsaid) || is_inlined::<T>() || !needs_drop::<T>();
         assert!(
             known || !self.settings.limits_bytes(),
-            "a limit in bytes (`max_idle_bytes`, `max_object_bytes`, `budget`) cannot see what a `{}` \
-             holds on the heap: say so with `.retained_bytes(|object| ..)`",
+            "a limit in bytes (`max_idle_bytes`, `max_object_bytes`, `budget`) needs the heap bytes of a \
+             `{}`: return them from `.retained_bytes(|object| ..)`",
             type_name::<T>()
         );
     }
@@ -146,8 +148,8 @@ impl<T: 'static> Recipe<T> {
         self.extras().create_off = Some(create);
     }
 
-    /// For pools made of pools, which manage sizes themselves: objects weigh what they hold on
-    /// the heap and no more, and how much of that is used is not asked.
+    /// For pools made of pools, which manage sizes themselves: objects weigh what they hold on the
+    /// heap and no more, and their use is not asked for.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn set_heap_only(&mut self) {
         self.object_bytes = 0;
@@ -163,13 +165,13 @@ impl<T: 'static> Recipe<T> {
         }
     }
 
-    /// Makes an object. User code: writes a value, or panics.
+    /// Creates an object. User code: writes a value, or panics.
     #[inline]
     pub(crate) fn create(&self, slot: &mut MaybeUninit<T>) {
         (self.create)(slot);
     }
 
-    /// Makes an object that the pool does not keep. As [`Recipe::create`].
+    /// Creates an object that the pool does not keep. Like [`Recipe::create`].
     #[inline]
     pub(crate) fn create_off(&self, slot: &mut MaybeUninit<T>) {
         match self
@@ -189,7 +191,7 @@ impl<T: 'static> Recipe<T> {
     fn weight(&self, object: &T) -> usize {
         let weight = match &self.weigh {
             Weigh::Closure(weigh) => weigh(object),
-            // As below, without the call.
+            // Like the case below, without the call.
             _ if is_inlined::<T>() => known_weight(object),
             Weigh::Type(weigh) => weigh(object),
             Weigh::Unsaid => 0,
@@ -197,17 +199,17 @@ impl<T: 'static> Recipe<T> {
         weight.min(DROP_IT - 1)
     }
 
-    /// Whether it matters how much of an object is used, and is known.
+    /// Returns whether the use of an object matters and is known.
     fn watches_use(&self) -> bool {
         self.settings.drops_underused() && (self.used.is_some() || is_inlined::<T>())
     }
 
-    /// What a new object holds on the heap, if that matters. User code.
+    /// Returns what a new object holds on the heap, if that matters. User code.
     pub(crate) fn weight_of_new(&self, object: &T) -> Option<usize> {
         self.watches_use().then(|| self.weight(object))
     }
 
-    /// Heap bytes of what the user has left in an object; `usize::MAX` if that is not known. User code.
+    /// Returns the heap bytes of an object's content; `usize::MAX` if unknown. User code.
     pub(crate) fn used_bytes(&self, object: &T) -> usize {
         match self.used {
             Some(used) => used(object),
@@ -215,13 +217,12 @@ impl<T: 'static> Recipe<T> {
         }
     }
 
-    /// Whether the user says how objects are reset or weighed, so that no return may do it as the
-    /// type does.
+    /// Returns whether the user has set a reset or a weight, so no return may use the type's own.
     pub(crate) fn is_foreign(&self) -> bool {
         self.closure.is_some() || matches!(self.weigh, Weigh::Closure(_))
     }
 
-    /// Why a reset has said [`DROP_IT`].
+    /// Returns why a reset returned [`DROP_IT`].
     pub(crate) fn why_dropped(&self) -> Reason {
         if self.closure.is_some() {
             Reason::Reset
@@ -230,7 +231,7 @@ impl<T: 'static> Recipe<T> {
         }
     }
 
-    /// What a pass has to do besides. User code.
+    /// Runs the pool's own work at the start of a pass. User code.
     pub(crate) fn on_pass(&self) -> bool {
         let on_pass = self
             .extras
@@ -240,20 +241,20 @@ impl<T: 'static> Recipe<T> {
     }
 }
 
-/// By [`Recycle`].
+/// Resets and weighs with [`Recycle`].
 fn by_recycle<T: Recycle>(_: &Recipe<T>, object: &mut T) -> usize {
     object.recycle();
-    // `usize::MAX` has two meanings then: see `why_dropped`.
+    // `usize::MAX` has two meanings here; see `why_dropped`.
     object.retained_bytes()
 }
 
-/// By [`Recycle`], and weighed by the user's closure.
+/// Resets with [`Recycle`] and weighs with the user's closure.
 fn by_recycle_weighed<T: Recycle + 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
     object.recycle();
     recipe.weight(object)
 }
 
-/// By the user's closures. Without a reset nothing is kept.
+/// Resets and weighs with the user's closures. Without a reset nothing is kept.
 fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
     if !recipe.closure.as_ref().is_some_and(|reset| reset(object)) {
         return DROP_IT;
@@ -269,8 +270,8 @@ pub(crate) enum Source<T> {
         create: fn() -> T,
         reset: ConstReset<T>,
     },
-    /// For pools that are `const` and still have something of their own to make. Threads that race
-    /// for the first use make one each, and all but one are dropped.
+    /// For `const` pools that still have to create something. Threads that race for the first use
+    /// make one each, and all but one are dropped.
     #[allow(dead_code, reason = "for arenas, which are a feature")]
     Deferred {
         name: Option<&'static str>,
@@ -282,14 +283,14 @@ pub(crate) enum Source<T> {
 
 /// How the objects of a `const` pool are reset.
 pub(crate) enum ConstReset<T> {
-    /// By [`Recycle`], as this function sets.
+    /// By [`Recycle`], as set by this function.
     Own(fn(&mut Recipe<T>)),
     /// By the user's function.
     Custom(fn(&mut T) -> bool),
 }
 
 impl<T: 'static> Source<T> {
-    /// The pool's name.
+    /// Returns the pool's name.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Functions { name, .. } => *name,
@@ -298,13 +299,13 @@ impl<T: 'static> Source<T> {
         }
     }
 
-    /// Whether the pool enters the roster, or its whole does so for it.
+    /// Returns whether the pool, or the whole it belongs to, is in the list of named pools.
     pub(crate) fn is_listed(&self) -> bool {
         let is_part = matches!(self, Self::Built(recipe) if recipe.settings.is_part());
         !is_part && self.name().is_some()
     }
 
-    /// Whether the environment switches the pool off.
+    /// Returns whether the environment switches the pool off.
     pub(crate) fn is_off(&self) -> bool {
         match self {
             Self::Functions { name, .. } => Role::Whole.is_off(*name),
@@ -313,7 +314,7 @@ impl<T: 'static> Source<T> {
         }
     }
 
-    /// The recipe, made now if it has to be.
+    /// Returns the recipe, and makes it if necessary.
     pub(crate) fn recipe(&self) -> Arc<Recipe<T>> {
         match self {
             Self::Functions {

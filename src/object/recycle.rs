@@ -1,5 +1,5 @@
-//! What makes an object ready for its next user: [`Recycle`], and its implementations for std's types.
-//! (Those for other crates' types are in `for_*.rs`.)
+//! [`Recycle`], which makes an object ready for its next user, and its implementations for std's
+//! types. Those for types of other crates are in `for_*.rs`.
 
 use crate::object::tables::{self, table_bytes};
 use std::any::{Any, TypeId};
@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 /// Types that can be made ready for the next user without giving up their allocation.
 ///
-/// [`Pool::new`](crate::Pool::new) uses it: `recycle` runs on each object when its guard is
-/// dropped, so that no user sees what another one left behind, and what the object referred to is
-/// released at once. For a foreign type, or for another idea of "ready", use
+/// [`Pool::new`](crate::Pool::new) uses this trait. The pool calls `recycle` on each object when
+/// its guard is dropped, so no user sees what another one left behind, and whatever the object
+/// owned is released at once. For a type of another crate, or for a different idea of "ready", use
 /// [`Builder::reset`](crate::Builder::reset) or [`Pool::with_reset`](crate::Pool::with_reset).
 ///
 /// It is implemented for
@@ -25,9 +25,9 @@ use std::path::PathBuf;
 /// With the feature `derive`, `#[derive(Recycle)]` implements it for structs.
 ///
 /// # Collections of collections
-/// Clearing a `Vec<Vec<T>>` drops the inner vectors: the outer one keeps its capacity, and the inner
-/// allocations are lost, as they are for `HashMap<K, String>`, `Vec<Box<T>>` and the like. To keep
-/// them, keep the rows and clear each one, and let something else say how many are in use:
+/// Clearing a `Vec<Vec<T>>` drops the inner vectors: the outer one keeps its capacity, but the
+/// inner allocations are lost. The same holds for `HashMap<K, String>`, `Vec<Box<T>>` and the like.
+/// To keep the inner allocations, keep the rows, clear each one, and count how many are in use:
 /// ```
 /// use repool::{Pool, Recycle};
 ///
@@ -62,12 +62,12 @@ use std::path::PathBuf;
 /// let row = rows.next();
 /// assert!(row.is_empty() && row.capacity() >= 3);
 /// ```
-/// A flat `Vec<T>` with a `Vec<usize>` of row ends does without inner allocations altogether.
+/// A flat `Vec<T>` with a `Vec<usize>` of row ends needs no inner allocations at all.
 ///
 /// # Cost
-/// For `String` and for vectors of bytes and of the common number types, a hit contains the reset
-/// itself. For any other type it is one indirect call, since a pool's type does not say which
-/// reset it has.
+/// For `String` and for vectors of bytes and of the common number types, the reset is inlined into
+/// the hit. For any other type the reset is one indirect call, because a pool's type does not say
+/// which reset it has.
 ///
 /// # Examples
 /// ```
@@ -93,7 +93,7 @@ use std::path::PathBuf;
 /// ```
 ///
 /// # Panics
-/// An implementation may panic: the object is then dropped, and the pool goes on.
+/// An implementation may panic. The pool then drops the object and remains usable.
 #[diagnostic::on_unimplemented(
     message = "a pool does not know how to reset a `{Self}`",
     label = "`Recycle` is not implemented for `{Self}`",
@@ -102,24 +102,25 @@ use std::path::PathBuf;
     note = "for a struct of your own: `#[derive(Recycle)]` (feature `derive`), or implement `repool::Recycle`"
 )]
 pub trait Recycle {
-    /// Makes `self` ready for the next user, and keeps its allocation.
+    /// Makes `self` ready for the next user and keeps its allocation.
     fn recycle(&mut self);
 
-    /// Heap bytes that `self` holds while it is idle, for limits and statistics; called after
-    /// [`recycle`](Recycle::recycle). Without it, they see no more than `size_of::<Self>()` of the
-    /// type.
+    /// Returns the heap bytes that `self` holds while it is idle, for limits and statistics.
+    /// Default: 0.
     ///
-    /// `size_of::<Self>()` is not part of it: a pool adds that itself.
+    /// The pool calls it after [`recycle`](Recycle::recycle) and adds `size_of::<Self>()`, which is
+    /// not part of the result. A type that keeps the default counts as `size_of::<Self>()` bytes.
     fn retained_bytes(&self) -> usize {
         0
     }
 
-    /// Heap bytes of what the user left in `self`, called before [`recycle`](Recycle::recycle) and
-    /// for large objects only. Default: `usize::MAX`, not known.
+    /// Returns the heap bytes that the user's content takes. Default: `usize::MAX`, which means
+    /// unknown.
     ///
-    /// An object of more than 64 KiB that comes back five times in a row with less than a quarter
-    /// of its [`retained_bytes`](Recycle::retained_bytes) used is dropped, so that one large use
-    /// does not keep its memory for ever: see [`Builder::drop_underused`](crate::Builder::drop_underused).
+    /// The pool calls it before [`recycle`](Recycle::recycle), and for large objects only. It drops
+    /// an object of more than 64 KiB that comes back five times in a row with less than a quarter
+    /// of its [`retained_bytes`](Recycle::retained_bytes) used, so that one large use does not keep
+    /// its memory for ever; see [`Builder::drop_underused`](crate::Builder::drop_underused).
     fn used_bytes(&self) -> usize {
         usize::MAX
     }
@@ -127,9 +128,10 @@ pub trait Recycle {
 
 /// The types whose reset is worth inlining.
 ///
-/// A pool may have a reset of its own, so `Pooled<T>` asks for no `T: Recycle`, and without
-/// specialisation the compiler cannot be told to inline the trait where it is there. Comparing
-/// types can, for a closed list: after monomorphisation one arm is left, or none.
+/// A pool may have a custom reset, so `Pooled<T>` cannot require `T: Recycle`, and without
+/// specialisation the compiler cannot be told to inline the trait's method where `T` has it.
+/// Comparing type ids can do that for a closed list of types: after monomorphisation one arm is
+/// left, or none.
 macro_rules! for_inlined_types {
     ($arm:ident) => {
         $arm!(
@@ -150,7 +152,7 @@ macro_rules! for_inlined_types {
 #[allow(unused_imports, reason = "for diagnosed pools, which are a feature")]
 pub(crate) use for_inlined_types;
 
-/// The weight of a value of one of the inlined types; `None` for any other.
+/// Returns the weight of a value of one of the inlined types; `None` for any other type.
 #[inline(always)]
 pub(crate) fn inlined_weight<T: 'static>(value: &T) -> Option<usize> {
     macro_rules! arms {
@@ -164,7 +166,7 @@ pub(crate) fn inlined_weight<T: 'static>(value: &T) -> Option<usize> {
     None
 }
 
-/// Resets a value of one of the inlined types: sets its length, and nothing else.
+/// Resets a value of one of the inlined types: sets its length and nothing else.
 #[inline(always)]
 pub(crate) fn inlined_reset<T: 'static>(value: &mut T) {
     macro_rules! arms {
@@ -187,12 +189,13 @@ pub(crate) fn is_inlined<T: 'static>() -> bool {
     for_inlined_types!(arms)
 }
 
-/// The weight of a value of one of the inlined types; 0 for any other.
+/// Returns the weight of a value of one of the inlined types; 0 for any other type.
 pub(crate) fn known_weight<T: 'static>(value: &T) -> usize {
     inlined_weight(value).unwrap_or(0)
 }
 
-/// How much of a value of one of the inlined types is used; `usize::MAX` for any other.
+/// Returns how many bytes of a value of one of the inlined types are used; `usize::MAX` for any
+/// other type.
 pub(crate) fn known_use<T: 'static>(value: &T) -> usize {
     macro_rules! arms {
         ($($Type:ty),*) => {$(
@@ -205,7 +208,7 @@ pub(crate) fn known_use<T: 'static>(value: &T) -> usize {
     usize::MAX
 }
 
-/// Collections with a length and a capacity: what each of the two takes, in bytes.
+/// Collections with a length and a capacity, and the bytes that each of the two takes.
 macro_rules! collections {
     ($([$($generics:tt)*] $Type:ty, $this:ident => $capacity:expr, $len:expr;)*) => {$(
         impl<$($generics)*> Recycle for $Type {
@@ -241,14 +244,14 @@ collections! {
     [T, S] HashSet<T, S>, s => table_bytes::<T>(s.capacity()), tables::used_bytes::<T>(s.len());
 }
 
-/// This many values one after the other.
+/// The size of `count` values in an array.
 #[inline]
 fn of<T>(count: usize) -> usize {
     count.saturating_mul(size_of::<T>())
 }
 
-/// A cleared B-tree keeps nothing: pooling one saves no allocation, but it may be a field of
-/// something that does.
+/// A cleared B-tree keeps nothing, so pooling one saves no allocation. It may be a field of a type
+/// that does keep something.
 impl<K, V> Recycle for BTreeMap<K, V> {
     #[inline]
     fn recycle(&mut self) {
@@ -261,7 +264,7 @@ impl<K, V> Recycle for BTreeMap<K, V> {
     }
 }
 
-/// As for `BTreeMap`: keeps nothing.
+/// Like `BTreeMap`, keeps nothing.
 impl<T> Recycle for BTreeSet<T> {
     #[inline]
     fn recycle(&mut self) {
@@ -274,7 +277,7 @@ impl<T> Recycle for BTreeSet<T> {
     }
 }
 
-/// Recycles what is in the box, and keeps the box.
+/// Recycles the content and keeps the box.
 impl<T: Recycle + ?Sized> Recycle for Box<T> {
     #[inline]
     fn recycle(&mut self) {
@@ -292,7 +295,7 @@ impl<T: Recycle + ?Sized> Recycle for Box<T> {
     }
 }
 
-/// Becomes `None`, as a new one is. In a derived struct, `#[recycle(keep)]` keeps the value and
+/// Becomes `None`, as in a new value. In a derived struct, `#[recycle(keep)]` keeps the value and
 /// recycles it instead.
 impl<T> Recycle for Option<T> {
     #[inline]
@@ -325,12 +328,12 @@ impl<T: Recycle, const N: usize> Recycle for [T; N] {
     }
 }
 
-/// As many bytes as there can be, if it is more.
+/// Adds up bytes; saturates.
 pub(crate) fn sum(bytes: impl Iterator<Item = usize>) -> usize {
     bytes.fold(0, usize::saturating_add)
 }
 
-/// Plain values become what `Default` says, so that they may be fields of a derived struct.
+/// Plain values become their `Default`, so that they may be fields of a derived struct.
 macro_rules! plain {
     ([$($generics:tt)*] $Type:ty, $Default:expr) => {
         impl<$($generics)*> Recycle for $Type {

@@ -1,11 +1,12 @@
-//! The roster: the named pools of the process, of every kind. `observe/` lists them.
+//! The list of the named pools of the process, of every kind. `observe/` shows it.
 //!
-//! A pool enters when it is first used, if it has a name, and leaves when it is dropped. The roster
-//! keeps no pool alive. No hit, no return and no pass comes here.
+//! A pool with a name is added when it is first used and removed when it is dropped. The list keeps
+//! no pool alive. No hit, return or pass touches it.
 //!
-//! The list is in parts with a lock each, so that a thread that is lost in a fork while it changes one does
-//! not take all of them along: a child that cannot lock a part goes on without the pools in it, and pools
-//! that enter later go to another part. The locks are only ever tried, and nothing is dropped under them.
+//! The list is split into parts with a lock each, so that a thread lost in a fork while it changed
+//! one part does not take all of them along: a child that cannot lock a part goes on without the
+//! pools in it, and pools added later go to another part. Locks are only tried, and nothing is
+//! dropped while one is held.
 
 use crate::background::manual::ensure_watched;
 use crate::raw::pool::Core;
@@ -39,37 +40,37 @@ impl fmt::Display for PoolKind {
     }
 }
 
-/// A pool without its user's handle.
+/// A pool as the list sees it, without its user's handle.
 pub(crate) trait Member: Send + Sync {
-    /// What it has done and holds; `None` when the pool is gone.
+    /// Returns what the pool has done and holds; `None` if the pool is gone.
     fn stats(&self) -> Option<Stats>;
 
-    /// Whether it keeps objects.
+    /// Returns whether the pool keeps objects.
     fn is_enabled(&self) -> bool;
 }
 
-/// An entry of the roster.
+/// An entry of the list.
 pub(crate) struct Entry {
     pub(crate) kind: PoolKind,
     pub(crate) name: Box<str>,
     pub(crate) member: Box<dyn Member>,
 }
 
-/// By the address that the pool enters and leaves under.
+/// Maps the address under which a pool is added and removed.
 type Part = Mutex<BTreeMap<usize, Arc<Entry>>>;
 
 const PARTS: usize = 16;
 
 static ROSTER: [Part; PARTS] = [const { Mutex::new(BTreeMap::new()) }; PARTS];
 
-/// The parts in the order in which a pool at this address tries them.
+/// The parts, in the order in which a pool at this address tries them.
 fn parts(address: usize) -> impl Iterator<Item = &'static Part> {
-    // What is allocated for a pool is larger than a cache line.
+    // Anything allocated for a pool is larger than a cache line.
     let first = address / 64;
     (first..).take(PARTS).map(|part| &ROSTER[part % PARTS])
 }
 
-/// Enters a pool.
+/// Adds a pool.
 pub(crate) fn enter(address: usize, kind: PoolKind, name: &str, member: Box<dyn Member>) {
     let entry = Arc::new(Entry {
         kind,
@@ -81,7 +82,7 @@ pub(crate) fn enter(address: usize, kind: PoolKind, name: &str, member: Box<dyn 
     drop(before); // after the lock
 }
 
-/// A pool that has entered is gone.
+/// Removes a pool.
 pub(crate) fn leave(address: usize) {
     let gone = parts(address).find_map(|part| {
         let mut part = part.lock_bounded(Timeout::Long)?;
@@ -90,7 +91,7 @@ pub(crate) fn leave(address: usize) {
     drop(gone); // after the lock
 }
 
-/// The named pools.
+/// Returns the named pools.
 pub(crate) fn entries() -> Vec<Arc<Entry>> {
     let mut all = Vec::new();
     for part in &ROSTER {
@@ -111,11 +112,12 @@ impl Member for WeakCore {
     }
 }
 
-/// What a pool has done and holds.
+/// Returns what a pool has done and holds.
 pub(crate) fn stats(core: &Core) -> Stats {
     let stats = core.stats();
     if stats.idle > 0 {
-        // It is, but in a forked child that has had no return on a slow path.
+        // It is watched already, except in a forked child that has had no return on a slow path
+        // yet.
         ensure_watched(core);
     }
     stats
@@ -147,7 +149,7 @@ mod tests {
         names
     }
 
-    /// As after a fork in which the holder of a lock was lost.
+    /// Simulates a fork in which the holder of a lock was lost.
     #[test]
     fn a_part_that_stays_locked_keeps_no_pool_out_and_none_in() {
         let address = 64 * PARTS * 1_000;

@@ -1,7 +1,8 @@
-//! [`Settings`]: what a user sets for a pool of any kind. All builders hold one and delegate to it.
+//! [`Settings`]: what a user sets for a pool of any kind. Every builder holds one and delegates to
+//! it.
 //!
-//! A pool made of pools gives each of them its settings by [`Settings::for_member`]: the limits on
-//! what is idle then hold for all members together.
+//! A pool made of pools derives the settings of its members with [`Settings::for_member`]: limits
+//! on idle objects then apply to all members together.
 
 use crate::background::worker;
 use crate::budget::Budget;
@@ -13,26 +14,26 @@ use crate::sys::env;
 use std::any::type_name;
 use std::time::Duration;
 
-/// Longer intervals are as good as this one, and clocks can add it up.
+/// Any longer interval is as good as this one, and adding this one to a time does not overflow.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// What a pool is to its user.
+/// What a pool is from its user's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The user's own pool: it enters the roster, and the environment switches it off.
+    /// The user's own pool: it is listed by name, and the environment can switch it off.
     Whole,
     #[cfg_attr(
         not(feature = "bumpalo"),
         expect(dead_code, reason = "for arenas, which are a feature")
     )]
-    /// The arenas of an arena pool: the environment switches them off, and the arena pool enters the roster.
+    /// The arenas of an arena pool: the environment can switch them off; the arena pool is listed.
     Regions,
-    /// A part, which the whole takes care of.
+    /// A part of another pool, which does all that.
     Part,
 }
 
 impl Role {
-    /// Whether the environment switches a pool of this name off.
+    /// Returns whether the environment switches off a pool of this name.
     pub(crate) fn is_off(self, name: Option<&str>) -> bool {
         self != Self::Part && env::is_off(name)
     }
@@ -71,7 +72,7 @@ impl Default for Settings {
     }
 }
 
-/// What builders set.
+/// The setters of builders.
 impl Settings {
     pub(crate) fn set_name(&mut self, name: impl Into<String>) {
         self.name = Some(name.into().into_boxed_str());
@@ -106,7 +107,7 @@ impl Settings {
     pub(crate) fn trim_every(&mut self, interval: Duration) {
         assert!(
             !interval.is_zero(),
-            "the time between two trim passes must not be zero"
+            "the interval between trim passes must not be zero"
         );
         self.interval = Some(interval.min(NEVER));
     }
@@ -116,13 +117,13 @@ impl Settings {
     }
 }
 
-/// What pools read.
+/// The getters of pools.
 impl Settings {
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The name under which the pool enters the roster and is switched off, if it does so itself.
+    /// Returns the name under which the pool is listed and switched off, if it is listed itself.
     pub(crate) fn listed_name(&self) -> Option<&str> {
         self.name().filter(|_| self.role == Role::Whole)
     }
@@ -131,17 +132,17 @@ impl Settings {
         self.role == Role::Part
     }
 
-    /// Whether the environment switches the pool off.
+    /// Returns whether the environment switches the pool off.
     pub(crate) fn is_off(&self) -> bool {
         self.role.is_off(self.name())
     }
 
-    /// What the pool is diagnosed for.
+    /// Returns the pool's diagnostics.
     pub(crate) fn diagnostics(&self) -> Diagnostics {
         self.diagnostics.resolve(self.name())
     }
 
-    /// What reports call the pool.
+    /// Returns what reports call the pool.
     pub(crate) fn label<T>(&self) -> &str {
         self.name().unwrap_or(match self.role {
             Role::Whole => type_name::<T>(),
@@ -150,7 +151,7 @@ impl Settings {
         })
     }
 
-    /// Decides now, for all pools that get these settings.
+    /// Resolves the diagnostics now, for all pools that get these settings.
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn settle_diagnostics(&mut self) {
         self.diagnostics = self.diagnostics.settled(self.name());
@@ -164,7 +165,7 @@ impl Settings {
         self.diagnostics = choice;
     }
 
-    /// `None`: the user runs the passes.
+    /// Returns the interval between passes; `None` if the user runs them.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.interval
     }
@@ -176,17 +177,18 @@ impl Settings {
             .with_budget(self.effective_budget().map(|budget| budget.quota()))
     }
 
-    /// Whether large objects of which little is used are dropped.
+    /// Returns whether the pool drops large objects of which little is used.
     pub(crate) fn drops_underused(&self) -> bool {
         self.drops_underused
     }
 
-    /// Whether a limit that the user has set is in bytes.
+    /// Returns whether the user has set a limit in bytes.
     pub(crate) fn limits_bytes(&self) -> bool {
         self.largest_kept() != usize::MAX || self.budget.is_some()
     }
 
-    /// The most bytes that one object may have and still be kept, by the limits of this pool alone.
+    /// Returns the most bytes that one object may have and still be kept, considering this pool's
+    /// limits only.
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn largest_kept(&self) -> usize {
         self.max_object_bytes.min(self.max_idle_bytes)
@@ -211,8 +213,8 @@ impl Settings {
 /// For a pool made of pools.
 #[allow(dead_code, reason = "for buffers, which are a feature")]
 impl Settings {
-    /// Makes the limits on what is idle those of all members together. For builders, once, at the
-    /// end.
+    /// Makes the limits on idle objects those of all members together. A builder calls this once,
+    /// at the end.
     pub(crate) fn share_limits(&mut self) {
         if self.max_idle != usize::MAX || self.max_idle_bytes != usize::MAX {
             self.group = Some(Arc::new(Quota::new(self.max_idle, self.max_idle_bytes)));
@@ -223,7 +225,7 @@ impl Settings {
         self.group = group;
     }
 
-    /// The settings of one member; `max_object_bytes` is its own limit on an object.
+    /// Returns the settings of one member with its own `max_object_bytes`.
     pub(crate) fn for_member(&self, max_object_bytes: usize) -> Self {
         Self {
             role: Role::Part,
@@ -234,12 +236,12 @@ impl Settings {
         }
     }
 
-    /// The most objects and bytes that are kept idle.
+    /// Returns the limits on idle objects and bytes.
     pub(crate) fn most(&self) -> (usize, usize) {
         (self.max_idle, self.max_idle_bytes)
     }
 
-    /// The most bytes that objects of at least `least` bytes may have together while they are idle.
+    /// Returns the limit on the bytes of idle objects that have at least `least` bytes each.
     pub(crate) fn most_bytes(&self, least: usize) -> usize {
         let objects = match self.max_idle {
             usize::MAX => usize::MAX,
@@ -251,7 +253,8 @@ impl Settings {
             .min(budget.map_or(usize::MAX, |budget| budget.limit()))
     }
 
-    /// Why an object of this many bytes would never be kept, however little is idle.
+    /// Returns why an object of this many bytes would never be kept, however little is idle; `None`
+    /// if it may be kept.
     pub(crate) fn refuses(&self, bytes: usize) -> Option<Reason> {
         if bytes > self.max_object_bytes {
             return Some(Reason::Oversize);

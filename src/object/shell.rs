@@ -1,8 +1,8 @@
 //! The typed part of a core: what a node holds, and how a core reaches its [`Recipe`].
 //!
-//! A [`Shell`] is a core with its recipe behind it, in one allocation; the untyped core
-//! reaches the typed part through its vtable. A [`Node`] is a `Link` with an object behind it, in a
-//! [`Block`] of its own, or of no pool: see `free_nodes.rs`.
+//! A [`Shell`] is one allocation: a core, followed by what depends on `T`. The untyped core reaches
+//! the typed part through its vtable. A [`Node`] is a `Link` followed by an object. A pool's node
+//! lives in its own [`Block`]; `free_nodes.rs` has the nodes of no pool.
 
 use crate::object::diagnosed::slot::Slot;
 use crate::object::free_nodes::{FreeNode, is_no_core};
@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
-/// The heap cell of an object. The untyped part is its head.
+/// The heap cell of an object. The untyped [`Link`] is its head.
 #[repr(C)]
 pub(crate) struct Node<T> {
     link: Link,
@@ -29,7 +29,7 @@ pub(crate) struct Node<T> {
 impl<T: Send + 'static> Node<T> {
     const ROOM: Room = Room::of::<Self, T>();
 
-    /// Takes the value out and frees the node.
+    /// Moves the value out and frees the node.
     ///
     /// # Safety
     /// The caller holds the node and gives it up.
@@ -54,7 +54,7 @@ impl<T: Send + 'static> Node<T> {
         value
     }
 
-    /// A node of no pool that holds what `fill` writes.
+    /// Creates a node of no pool with the value that `fill` writes.
     ///
     /// # Safety
     /// `fill` writes a value, or panics.
@@ -63,19 +63,19 @@ impl<T: Send + 'static> Node<T> {
         let free = FreeNode::<Self>::take();
         // SAFETY: in bounds of the node.
         let slot = unsafe { &raw mut (*free.node()).value };
-        // SAFETY: as above; nothing is there yet, and no other thread has the node.
+        // SAFETY: as above; the slot is empty, and no other thread has the node.
         fill(unsafe { &mut *slot.cast::<MaybeUninit<T>>() });
         free.into_raw()
     }
 
-    /// Drops the value of a node of no pool, which is a free node then.
+    /// Drops the value of a node of no pool and frees the node.
     ///
     /// # Safety
     /// As [`Node::free_node_of`].
     #[inline(always)]
     pub(crate) unsafe fn drop_of_no_pool(link: *mut Link) {
-        // Kept also when the destructor panics.
-        // SAFETY: the caller's.
+        // Freed even if the destructor panics.
+        // SAFETY: guaranteed by the caller.
         let free = unsafe { Self::free_node_of(link) };
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw mut (*free.node()).value };
@@ -88,7 +88,7 @@ impl<T: Send + 'static> Node<T> {
     unsafe fn free_node_of(link: *mut Link) -> FreeNode<Self> {
         // SAFETY: a node is not at null.
         let link = unsafe { NonNull::new_unchecked(link) };
-        // SAFETY: from `of_no_pool`; the caller's.
+        // SAFETY: from `of_no_pool`; the caller gives it up.
         unsafe { FreeNode::from_raw(link) }
     }
 
@@ -98,7 +98,7 @@ impl<T: Send + 'static> Node<T> {
     /// As [`Node::into_value`].
     unsafe fn drop_node(core: *const Core, link: *mut Link) {
         let node = link.cast::<Node<T>>();
-        // Also when the destructor panics.
+        // Frees the memory even if the destructor panics.
         let _memory = NodeMemory { node, core };
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw mut (*node).value };
@@ -119,20 +119,20 @@ impl<T: Send + 'static> Drop for NodeMemory<T> {
         unsafe { Shell::<T>::slot(self.core) }.freed(self.node.addr());
         // SAFETY: a node is not at null.
         let start = unsafe { NonNull::new_unchecked(self.node.cast()) };
-        // SAFETY: from the block that `Shell::node` made, value gone.
+        // SAFETY: from the block that `Shell::node` made; its value is gone.
         drop(unsafe { Block::from_raw(start, Node::<T>::ROOM) });
-        // SAFETY: the node's reference, given up with it.
+        // SAFETY: the node's reference, released with it.
         unsafe { Core::release(self.core) };
     }
 }
 
-/// So many returns in a row with little used drop a large object.
+/// The number of underused returns in a row after which a large object is dropped.
 const STRIKES: u32 = 5;
 
-/// A core with what it needs of its type; the core is its head.
+/// A core with what it needs for its type; the core is its head.
 #[repr(C)]
 pub(crate) struct Shell<T: Send + 'static> {
-    /// What it has for the type: the recipe's [`Reset<T>`], and the recipe itself, from `Arc::into_raw`.
+    /// Its typed data are the recipe's [`Reset<T>`], and the recipe itself from `Arc::into_raw`.
     core: Core,
     slot: Slot,
     object: PhantomData<Arc<Recipe<T>>>,
@@ -148,7 +148,7 @@ impl<T: Send + 'static> Shell<T> {
     };
 
     pub(crate) fn allocate(recipe: Arc<Recipe<T>>) -> *mut Core {
-        // The hit path of a return would use the inlined reset.
+        // The hot path of a return would use the inlined reset.
         let slow_returns = recipe.is_foreign() && is_inlined::<T>();
         let settings = &recipe.settings;
         let diagnostics = settings.diagnostics();
@@ -168,7 +168,7 @@ impl<T: Send + 'static> Shell<T> {
             object: PhantomData,
         });
         let core = Box::into_raw(shell).cast::<Core>();
-        // SAFETY: fresh, and no other thread knows it.
+        // SAFETY: fresh, and unknown to any other thread.
         unsafe { Core::set_address(core) };
         core
     }
@@ -176,33 +176,33 @@ impl<T: Send + 'static> Shell<T> {
     /// # Safety
     /// `core` is the head of a live `Shell<T>` whose recipe is there: a strong reference is held.
     pub(crate) unsafe fn recipe<'a>(core: *const Core) -> &'a Recipe<T> {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let [_, recipe] = unsafe { (*core).of_type() };
-        // SAFETY: from `allocate`, and kept by the reference that `drop_recipe` gives up.
+        // SAFETY: from `allocate`; the reference that `drop_recipe` releases keeps it.
         unsafe { &*recipe.cast::<Recipe<T>>() }
     }
 
-    /// What the core has of its diagnosis.
+    /// Returns the core's diagnostics.
     ///
     /// # Safety
     /// `core` is the head of a live `Shell<T>`.
     #[inline]
     pub(crate) unsafe fn slot<'a>(core: *const Core) -> &'a Slot {
-        // SAFETY: the caller's; the slot is never changed.
+        // SAFETY: guaranteed by the caller; the slot never changes.
         unsafe { &(*core.cast::<Self>()).slot }
     }
 
-    /// Makes an object.
+    /// Creates an object.
     ///
     /// # Safety
     /// As [`Shell::recipe`].
     pub(crate) unsafe fn create(core: &Core) -> NonNull<Link> {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let recipe = unsafe { Self::recipe(core.address()) };
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let link = unsafe { Self::node(core, |slot| recipe.create(slot)) };
         core.count_created();
-        // The user's code weighs it: if it panics, the node must go.
+        // Weighing it is user code: if that panics, the node must go.
         let bomb = DiscardOnDrop {
             link: link.as_ptr(),
             reason: Reason::Panic,
@@ -217,7 +217,7 @@ impl<T: Send + 'static> Shell<T> {
         link
     }
 
-    /// A new node, which the caller holds, with what `fill` writes.
+    /// Creates a node with the value that `fill` writes. The caller holds it.
     ///
     /// # Safety
     /// As [`Shell::recipe`], and `fill` writes a value, or panics.
@@ -229,7 +229,7 @@ impl<T: Send + 'static> Shell<T> {
         let node = block.node().cast::<Node<T>>();
         // SAFETY: in bounds of the block, whose layout holds a node.
         let slot = unsafe { &raw mut (*node).value };
-        // SAFETY: as above; nothing is there yet, and no other thread has the block.
+        // SAFETY: as above; the slot is empty, and no other thread has the block.
         fill(unsafe { &mut *slot.cast::<MaybeUninit<T>>() });
         // SAFETY: in bounds of the block.
         let head = unsafe { &raw mut (*node).link };
@@ -242,40 +242,40 @@ impl<T: Send + 'static> Shell<T> {
         link
     }
 
-    /// Whether an object that holds `weight` bytes is to be dropped because little of it was used once
-    /// too often. User code: may panic.
+    /// Returns whether an object that holds `weight` bytes has been underused once too often, and
+    /// has to be dropped. User code: may panic.
     ///
     /// # Safety
     /// As [`Shell::recipe`]; `link` is the head of the object's node, which the caller holds.
     #[cold]
     pub(crate) unsafe fn is_underused(core: *const Core, link: *mut Link, object: &T) -> bool {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let weight = unsafe { Link::weight(link) };
         // SAFETY: a strong reference is held.
         if weight <= unsafe { (*core).limits.usual_weight() } {
             return false;
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let used = unsafe { Self::recipe(core) }.used_bytes(object);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let before = unsafe { Link::underuse_count(link) };
         let strikes = if used < weight / 4 { before + 1 } else { 0 };
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { Link::set_underuse_count(link, strikes) };
         strikes >= STRIKES
     }
 
-    /// Resets an object; its weight, or [`DROP_IT`]. User code: may panic.
+    /// Resets an object and returns its weight, or [`DROP_IT`]. User code: may panic.
     ///
     /// # Safety
     /// As [`Shell::recipe`].
     #[inline(always)]
     pub(crate) unsafe fn reset(core: *const Core, object: &mut T) -> usize {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let [reset, _] = unsafe { (*core).of_type() };
-        // SAFETY: from `allocate`, which had it of this type.
+        // SAFETY: from `allocate`, which stored it with this type.
         let reset = unsafe { std::mem::transmute::<*mut (), Reset<T>>(reset) };
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         reset(unsafe { Self::recipe(core) }, object)
     }
 
@@ -284,7 +284,7 @@ impl<T: Send + 'static> Shell<T> {
     /// # Safety
     /// As [`Shell::recipe`].
     unsafe fn on_pass(core: *const Core) -> bool {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { Self::recipe(core) }.on_pass()
     }
 
@@ -293,7 +293,7 @@ impl<T: Send + 'static> Shell<T> {
     /// # Safety
     /// As [`Shell::recipe`].
     unsafe fn name(core: *const Core) -> Option<String> {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let recipe = unsafe { Self::recipe(core) };
         recipe.settings.name().map(String::from)
     }
@@ -303,16 +303,16 @@ impl<T: Send + 'static> Shell<T> {
     /// # Safety
     /// The last strong reference is gone.
     unsafe fn drop_recipe(core: *const Core) {
-        // SAFETY: alive, since the weak reference of the strong ones is held.
+        // SAFETY: alive: the weak reference that the strong ones share is still held.
         let [_, recipe] = unsafe { (*core).of_type() };
-        // SAFETY: I8: from `Arc::into_raw` in `allocate`; given up once, and not used again.
+        // SAFETY: I8: from `Arc::into_raw` in `allocate`; released once, and not used again.
         drop(unsafe { Arc::from_raw(recipe.cast_const().cast::<Recipe<T>>()) });
     }
 
     /// For the vtable.
     ///
     /// # Safety
-    /// The last reference is gone, and the recipe.
+    /// The last reference is gone, and so is the recipe.
     unsafe fn free(core: *const Core) {
         // SAFETY: allocated as a box in `allocate`; the last reference is gone.
         let mut shell = unsafe { Box::from_raw(core.cast_mut().cast::<Self>()) };

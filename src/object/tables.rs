@@ -1,10 +1,10 @@
-//! What a hash table holds, for tables of the kind that std and `hashbrown` have.
+//! The memory of a hash table as implemented by std and `hashbrown`.
 //!
-//! Such a table is one allocation: a power of two of buckets, filled to seven eighths (four buckets
-//! hold three entries, eight hold seven), then a control byte for each, and as many more as are
-//! looked at together.
+//! Such a table is one allocation: a power of two of buckets, filled up to seven eighths (four
+//! buckets hold three entries, eight hold seven), then one control byte per bucket, and as many
+//! more as are probed together.
 
-/// Control bytes that are looked at together.
+/// Control bytes that are probed together.
 const GROUP: usize = if cfg!(all(
     any(target_arch = "x86", target_arch = "x86_64"),
     target_feature = "sse2"
@@ -20,8 +20,8 @@ const GROUP: usize = if cfg!(all(
     4
 };
 
-/// Bytes of a table of `Entry`s that has this `capacity()`. Exact for one that is empty: in others,
-/// removed entries may hide some of the capacity.
+/// Returns the bytes of a table of `Entry`s with this `capacity()`. Exact for an empty table; in
+/// others, removed entries may hide part of the capacity.
 pub(crate) fn table_bytes<Entry>(capacity: usize) -> usize {
     let buckets = match capacity {
         0 => return 0,
@@ -44,7 +44,7 @@ pub(crate) fn table_bytes<Entry>(capacity: usize) -> usize {
         .saturating_add(buckets + GROUP)
 }
 
-/// What `len` entries take of a table's bytes.
+/// Returns the bytes that `len` entries take in a table.
 pub(crate) fn used_bytes<Entry>(len: usize) -> usize {
     len.saturating_mul(size_of::<Entry>() + 1)
 }

@@ -1,26 +1,27 @@
-//! Moving small values word by word.
+//! Copies small values one machine word at a time.
 //!
-//! What has just been written in single words is slow to read by a wider load: it waits until the words have left the
-//! store buffer, which takes longer than a get and a drop. The compiler makes such loads where it moves a value.
+//! If a value has just been written in single words, a wider load of it has to wait until the words
+//! have left the store buffer, which takes longer than a get and a drop. The compiler uses such
+//! loads to move a value.
 
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Values of up to this many words are moved word by word.
+/// Values of up to this many words are copied word by word.
 const FEW: usize = 8;
 
 type Word = MaybeUninit<*mut ()>;
 
-/// As [`ptr::copy_nonoverlapping`] of one value: afterwards it is at both places.
+/// Like [`ptr::copy_nonoverlapping`] of one value: afterwards the value is at both places.
 ///
 /// # Safety
-/// As that function's.
+/// As for that function.
 #[inline(always)]
 pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
     let words = size_of::<T>() / size_of::<Word>();
     let fits = size_of::<T>() % size_of::<Word>() == 0 && align_of::<T>() >= align_of::<Word>();
     if !fits || words > FEW {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         return unsafe { ptr::copy_nonoverlapping(from, to, 1) };
     }
     for at in 0..words {
@@ -28,14 +29,15 @@ pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
         let from = unsafe { from.cast::<Word>().add(at) };
         // SAFETY: in bounds of what is written.
         let to = unsafe { to.cast::<Word>().add(at) };
-        // SAFETY: the caller's. Volatile, or the words become one load. They keep their provenance, and may be padding.
+        // SAFETY: the caller guarantees it. Volatile, because the words would become one load
+        // otherwise. Words keep their provenance and may be padding.
         let word = unsafe { from.read_volatile() };
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { to.write(word) };
     }
 }
 
-/// Moves a value to its place.
+/// Moves a value into a slot.
 #[inline(always)]
 pub(crate) fn write<T>(slot: &mut MaybeUninit<T>, value: T) {
     let value = MaybeUninit::new(value);
@@ -50,7 +52,7 @@ pub(crate) fn write<T>(slot: &mut MaybeUninit<T>, value: T) {
 #[inline(always)]
 pub(crate) unsafe fn read<T>(from: *const T) -> T {
     let mut value = MaybeUninit::uninit();
-    // SAFETY: the caller's; the two do not overlap.
+    // SAFETY: the caller guarantees that the value is there; the two places do not overlap.
     unsafe { copy(from, value.as_mut_ptr()) };
     // SAFETY: all of it is there.
     unsafe { value.assume_init() }

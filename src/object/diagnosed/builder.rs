@@ -4,7 +4,8 @@ use super::settings::{Choice, Diagnostics};
 use crate::object::builder::Builder;
 
 impl<T: Send + 'static, R> Builder<T, R> {
-    /// What the pool is watched for, whatever the process and the environment say (feature `diagnostics`).
+    /// Sets the pool's diagnostics, regardless of what is set for the process or in the environment
+    /// (feature `diagnostics`).
     pub fn diagnostics(self, diagnostics: Diagnostics) -> Self {
         self.set(|settings| settings.set_diagnostics(Choice::of(diagnostics)))
     }

@@ -1,21 +1,21 @@
-//! Fills the spare memory of objects, so that code which reads what it has not written does not find what the last
-//! user left there.
+//! Fills the spare memory of objects, so that code which reads what it has not written does not
+//! find what the last user left there.
 
 use crate::object::recycle::for_inlined_types;
 use std::any::Any;
 use std::mem::MaybeUninit;
 
-/// No valid UTF-8 begins with it, and as a length or a pointer it is out of range.
+/// No valid UTF-8 starts with this byte; as part of a length or a pointer it makes it out of range.
 pub(crate) const POISON: u8 = 0xA5;
 
-/// Fills memory that nothing is in.
+/// Fills uninitialised memory.
 pub(crate) fn fill<T>(spare: &mut [MaybeUninit<T>]) {
     let (start, bytes) = (spare.as_mut_ptr().cast::<u8>(), size_of_val(spare));
-    // SAFETY: exactly the slice, which is borrowed here; whatever is written, `MaybeUninit` admits it.
+    // SAFETY: exactly the slice, which is borrowed here; `MaybeUninit` may hold any bytes.
     unsafe { start.write_bytes(POISON, bytes) };
 }
 
-/// What a type has of spare memory that this can see.
+/// A type whose spare memory can be filled.
 trait SpareMemory {
     fn poison(&mut self);
 }
@@ -28,7 +28,7 @@ impl<T> SpareMemory for Vec<T> {
 
 impl SpareMemory for String {
     fn poison(&mut self) {
-        // SAFETY: what is written is behind the content, which stays as it is.
+        // SAFETY: writes only behind the content, which stays as it is.
         unsafe { self.as_mut_vec() }.poison();
     }
 }

@@ -1,9 +1,10 @@
-//! Records of the objects of diagnosed pools, by the address of their node: which guards are out and where they
-//! were got, and which thread an idle object belongs to.
+//! Records of the objects of diagnosed pools, by the address of their node: which guards are out,
+//! where they were got, and which thread an idle object belongs to.
 //!
-//! A record ends when its object becomes idle or its node is freed. The list is in parts with a lock each. A
-//! thread that cannot lock its part within the bound leaves no record, so a forked child goes on. What a record
-//! allocates is allocated under the lock, which no pool without diagnostics waits for.
+//! A record ends when its object becomes idle or its node is freed. The list is split into parts
+//! with a lock each. A thread that cannot lock its part within the bound leaves no record, so a
+//! forked child does not hang. A record allocates under the lock, which pools without diagnostics
+//! never wait for.
 
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicUsize, Instant, Mutex, MutexGuard, Ordering, Timeout};
@@ -12,24 +13,24 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-/// The guards that one place in the code has got and that are still out, from [`leaks`].
+/// The guards from one place in the code that are still out, from [`leaks`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leak {
-    /// The pool's name; without one the type of its objects, `buffers` or `arenas`.
+    /// The pool's name; without one, the type of its objects, `buffers` or `arenas`.
     pub pool: Arc<str>,
-    /// Where they were got: the caller of `get` and its like. For a buffer without a size: where it was first
-    /// written to.
+    /// Where the guards were got: the caller of `get` or a similar method. For a buffer requested
+    /// with capacity 0: where it was first written to.
     pub site: &'static Location<'static>,
-    /// How many of the recorded guards are out: with [`leaks(100)`](super::settings::Diagnostics::leaks) each stands for
-    /// about a hundred.
+    /// How many recorded guards are out. With [`leaks(100)`](super::settings::Diagnostics::leaks),
+    /// each stands for about a hundred.
     pub guards: u64,
-    /// How long the oldest one is out.
+    /// How long the oldest of them has been out.
     pub oldest: Duration,
 }
 
 impl fmt::Display for Leak {
-    /// One line: `frames: 3 guards from src/main.rs:20:31, the oldest for 4.2 s`.
+    /// Prints one line: `frames: 3 guards from src/main.rs:20:31, the oldest for 4.2 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             pool,
@@ -46,10 +47,12 @@ impl fmt::Display for Leak {
     }
 }
 
-/// The recorded guards that are out at this moment, of all diagnosed pools, by the place that got them; most first.
+/// Returns the recorded guards that are out at this moment, of all diagnosed pools, grouped by the
+/// place that got them, most guards first.
 ///
-/// Call it where all should be back: at the end of a test, after a drain. A buffer that is frozen is out until the
-/// last view of it is gone and the pool has noticed, by a get or a pass. Costs some microseconds for each thousand records.
+/// Call it where all guards should be back: at the end of a test, or after a drain. A frozen buffer
+/// is out until its last view is gone and a get or a pass of the pool has noticed. The call costs
+/// some microseconds per thousand records.
 ///
 /// # Examples
 /// ```
@@ -100,13 +103,13 @@ pub fn leaks() -> Vec<Leak> {
 }
 
 enum Record {
-    /// A guard has it.
+    /// A guard has the object.
     Out {
         pool: Arc<str>,
         site: &'static Location<'static>,
         since: Instant,
     },
-    /// It is idle, for this thread.
+    /// The object is idle and belongs to this thread.
     Idle { thread: usize },
 }
 
@@ -115,12 +118,12 @@ const COUNT: usize = 16;
 static PARTS: [Mutex<BTreeMap<usize, Record>>; COUNT] =
     [const { Mutex::new(BTreeMap::new()) }; COUNT];
 
-/// The part with the record of the node at this address.
+/// Locks the part with the record of the node at this address.
 fn part(node: usize) -> Option<MutexGuard<'static, BTreeMap<usize, Record>>> {
     PARTS[node / 64 % COUNT].lock_bounded(Timeout::Long)
 }
 
-/// A guard has it from now on.
+/// Records that a guard has the object.
 pub(super) fn out(node: usize, pool: &Arc<str>, site: &'static Location<'static>) {
     let record = Record::Out {
         pool: Arc::clone(pool),
@@ -130,7 +133,7 @@ pub(super) fn out(node: usize, pool: &Arc<str>, site: &'static Location<'static>
     put(node, record);
 }
 
-/// It is idle, for the calling thread, from now on.
+/// Records that the object is idle and belongs to the calling thread.
 pub(super) fn idle(node: usize) {
     put(node, Record::Idle { thread: me() });
 }
@@ -140,13 +143,13 @@ fn put(node: usize, record: Record) {
     drop(before); // after the lock
 }
 
-/// Nothing is known of it from now on.
+/// Ends the record.
 pub(super) fn end(node: usize) {
     let before = part(node).and_then(|mut part| part.remove(&node));
     drop(before); // after the lock
 }
 
-/// The guard was really got here, if there is a record of it.
+/// Corrects the place where a guard was got, if there is a record of it.
 pub(super) fn moved(node: usize, now_at: &'static Location<'static>) {
     if let Some(Record::Out { site, since, .. }) =
         part(node).as_mut().and_then(|part| part.get_mut(&node))
@@ -155,7 +158,8 @@ pub(super) fn moved(node: usize, now_at: &'static Location<'static>) {
     }
 }
 
-/// Whether the idle object of this node may go to the calling thread, where each has its own.
+/// Returns whether the calling thread may get this idle object, in a pool where each thread has its
+/// own objects.
 pub(super) fn is_mine(node: usize) -> bool {
     part(node).is_some_and(|part| match part.get(&node) {
         Some(Record::Idle { thread }) => *thread == me(),
@@ -163,11 +167,11 @@ pub(super) fn is_mine(node: usize) -> bool {
     })
 }
 
-/// The calling thread, by a number that no other thread ever has.
+/// Returns a number for the calling thread that no other thread ever has.
 fn me() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        // Relaxed: the numbers differ, and that is all.
+        // Relaxed: the numbers only have to differ.
         static ME: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     ME.with(|me| *me)

@@ -1,24 +1,28 @@
-//! [`Diagnostics`]: what a pool is to be watched for; and [`Choice`], which pool gets which.
+//! [`Diagnostics`]: what a pool is checked for. [`Choice`]: which pool gets which.
 //!
-//! A pool looks at its first use, in this order: what its builder said, what [`Diagnostics::set_for`] says of
-//! its name, [`Diagnostics::set_default`], `REPOOL_DIAGNOSTICS` in the environment. The lock is only ever tried.
+//! A pool decides at its first use. The first of these that says something applies: its builder,
+//! [`Diagnostics::set_for`] for its name, [`Diagnostics::set_default`], `REPOOL_DIAGNOSTICS` in the
+//! environment. The lock is only tried.
 
 use crate::sync::rare::OnceLock;
 use crate::sync::{Mutex, Timeout};
 use std::collections::BTreeMap;
 
-/// What a pool is watched for, in tests and in staging (feature `diagnostics`).
+/// What a pool is checked for, in tests and in staging (feature `diagnostics`).
 ///
-/// Nothing is on to begin with. Pools get it from their builder, by name, or for the whole process, and keep
-/// what they had at their first use (a [`BufferPool`](crate::BufferPool) with settings at `build`).
+/// Everything is off at first. A pool gets its diagnostics from its builder, by name, or from the
+/// process-wide default, and keeps those that it had at its first use (a
+/// [`BufferPool`](crate::BufferPool) with settings: at `build`).
 ///
 /// # Cost
-/// A pool that is not diagnosed pays nothing on a hit: with the feature compiled in, a get and drop of a vector, an arena
-/// or an object with a reset of its own executes the same instructions as without it, and one of a buffer, of which there
-/// are 133, one more (`ci/hit-path.sh`). Freeing an object takes a look as well, and a core is 64 bytes larger.
+/// A pool without diagnostics pays nothing on a hit: with the feature compiled in, a get and drop
+/// of a vector, an arena, or an object with a custom reset executes the same instructions as
+/// without it. One of a buffer, which executes 133, takes one more (`ci/hit-path.sh`). Freeing an
+/// object takes one more check, and a core is 64 bytes larger.
 ///
-/// A diagnosed pool has no caches per thread: each get and each return takes a lock of the pool, and another of
-/// the process where there are records. It is right for tests and for a share of staging, and not for figures of speed.
+/// A pool with diagnostics has no caches per thread: each get and each return takes a lock of the
+/// pool, and one of the process if there are records. Use it in tests and in a part of staging, and
+/// measure no speed with it.
 ///
 /// # Examples
 /// ```
@@ -38,7 +42,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "diagnostics do nothing until a pool has them"]
 pub struct Diagnostics {
-    /// Of so many gets one is recorded; 0: none.
+    /// One in this many gets is recorded; 0: none.
     pub(super) one_in: u32,
     /// The seed.
     pub(super) chaos: Option<u64>,
@@ -46,8 +50,8 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Nothing is on. A pool whose builder gets this is not diagnosed, whatever the process or the environment
-    /// say.
+    /// Everything is off. A pool whose builder gets this has no diagnostics, regardless of the
+    /// process and the environment.
     pub const fn new() -> Self {
         Self {
             one_in: 0,
@@ -56,25 +60,28 @@ impl Diagnostics {
         }
     }
 
-    /// Records of one in so many gets where it was called, for [`leaks`](super::records::leaks). 1: of each.
+    /// Records where one in `one_in` gets was called, for [`leaks`](super::records::leaks). 1
+    /// records every get.
     ///
     /// # Panics
     /// If `one_in` is 0.
     pub const fn leaks(mut self, one_in: u32) -> Self {
-        assert!(one_in > 0, "one in no gets cannot be recorded");
+        assert!(one_in > 0, "`leaks(0)`: `one_in` must be at least 1");
         self.one_in = one_in;
         self
     }
 
-    /// Does what a pool may do and rarely does, to find code that relies on more than a pool promises:
+    /// Does what a pool may do but rarely does, to find code that relies on more than a pool
+    /// promises:
     ///
-    /// - a quarter of the objects that come back are dropped (they count as
-    ///   [`Discarded::reset`](crate::Discarded::reset)), and a quarter of the gets find nothing;
-    /// - a get hands out any of the 64 objects that came back last, on whichever thread;
-    /// - the spare memory of what goes out is filled with the byte 0xA5: of buffers, arenas, strings, and vectors
-    ///   of numbers.
+    /// - it drops a quarter of the objects that come back (they count in
+    ///   [`Discarded::reset`](crate::Discarded::reset)), and finds nothing in a quarter of the
+    ///   gets;
+    /// - it hands out any of the 64 objects that came back last, on whichever thread;
+    /// - it fills the spare memory of buffers, arenas, strings and vectors of numbers with the byte
+    ///   0xA5 before it hands them out.
     ///
-    /// The choices follow from `seed`. With one thread at the pool a run can be repeated.
+    /// The choices follow from `seed`. If a single thread uses the pool, a run can be repeated.
     ///
     /// # Examples
     /// ```
@@ -91,26 +98,27 @@ impl Diagnostics {
         self
     }
 
-    /// For unit tests: what a thread gives back it gets next, and no other thread gets it.
+    /// For unit tests: a thread gets next what it returned last, and no other thread gets it.
     ///
-    /// Each thread sees a pool of its own, last in, first out, whatever other tests do with the same `static`.
-    /// Limits hold for all of them together, and make room for what comes back by dropping what is idle longest. Passes
-    /// run when [`trim`](crate::Pool::trim) is called, and at no other time. What a thread leaves behind when it ends
-    /// stays until a pass or `clear` drops it.
+    /// Each thread sees a pool of its own, last in, first out, whatever other tests do with the
+    /// same `static`. Limits apply to all threads together, and make room for what comes back by
+    /// dropping what has been idle longest. Passes run only when [`trim`](crate::Pool::trim) is
+    /// called. What a thread leaves behind when it ends stays until a pass or `clear` drops it.
     ///
-    /// With [`chaos`](Diagnostics::chaos) as well, objects are dropped and chosen as the seed says, each thread
-    /// among its own.
+    /// Together with [`chaos`](Diagnostics::chaos), the seed decides which objects are dropped and
+    /// handed out; each thread still gets only its own.
     pub const fn deterministic(mut self) -> Self {
         self.deterministic = true;
         self
     }
 
-    /// Gives this to all pools of the process that are not used yet and have none of their own.
+    /// Sets this as the default for all pools of the process that have not been used yet and have
+    /// no diagnostics of their own.
     pub fn set_default(self) {
         set(None, self);
     }
 
-    /// The same for pools of this name.
+    /// Sets this for pools of this name that have not been used yet.
     ///
     /// # Examples
     /// ```
@@ -127,7 +135,7 @@ impl Diagnostics {
         set(Some(name.into()), self);
     }
 
-    /// Whether anything is on.
+    /// Returns whether anything is on.
     pub(super) fn is_on(self) -> bool {
         self != Self::new()
     }
@@ -137,7 +145,7 @@ impl Diagnostics {
     }
 }
 
-/// By name; `None`: the process's.
+/// By name; `None` is the process-wide default.
 type Set = BTreeMap<Option<String>, Diagnostics>;
 
 static SET: Mutex<Set> = Mutex::new(BTreeMap::new());
@@ -148,27 +156,27 @@ fn set(name: Option<String>, diagnostics: Diagnostics) {
     }
 }
 
-/// What the settings of a pool say; `None`: what the process says.
+/// The diagnostics that a pool's settings choose; `None` leaves the choice to the process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice(Option<Diagnostics>);
 
 impl Choice {
     pub(crate) const UNSAID: Self = Self(None);
 
-    /// For the parts that pools are made of and users never see.
+    /// For the parts of pools that users never see.
     pub(crate) const NEVER: Self = Self(Some(Diagnostics::new()));
 
     pub(crate) fn of(diagnostics: Diagnostics) -> Self {
         Self(Some(diagnostics))
     }
 
-    /// What a pool of this name gets, for all its parts.
+    /// Resolves the choice now, for all parts of a pool of this name.
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn settled(self, name: Option<&str>) -> Self {
         Self::of(self.resolve(name))
     }
 
-    /// What a pool of this name gets.
+    /// Returns the diagnostics of a pool of this name.
     pub(crate) fn resolve(self, name: Option<&str>) -> Diagnostics {
         self.0
             .or_else(|| set_for(name))
@@ -186,7 +194,7 @@ fn set_for(name: Option<&str>) -> Option<Diagnostics> {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
     diagnostics: Diagnostics,
-    /// Of these pools; empty: of all.
+    /// For pools of these names; empty: for all pools.
     names: Vec<String>,
 }
 
@@ -202,13 +210,14 @@ impl Said {
 }
 
 fn said() -> &'static Said {
-    // Read first and then set: a child forked while a `OnceLock` initialises would wait for ever.
+    // Read first and set afterwards: a child forked while a `OnceLock` initialises would wait for
+    // ever.
     static SAID: OnceLock<Said> = OnceLock::new();
     SAID.get().unwrap_or_else(|| {
         let text = std::env::var_os("REPOOL_DIAGNOSTICS").unwrap_or_default();
         let parsed = text.to_str().and_then(parse);
         let understood = parsed.is_some();
-        // Of threads that race, one says so.
+        // Only one of the threads that race prints it.
         if SAID.set(parsed.unwrap_or_default()).is_ok() && !understood {
             eprintln!(
                 "repool: REPOOL_DIAGNOSTICS={text:?} is not understood; no pool is diagnosed. Say some of \
@@ -219,7 +228,8 @@ fn said() -> &'static Said {
     })
 }
 
-/// `leaks=100,chaos=7,deterministic:name,name`, each part of it optional; `leaks` alone is `leaks=1`.
+/// Parses `leaks=100,chaos=7,deterministic:name,name`, each part of which is optional; `leaks`
+/// alone means `leaks=1`.
 fn parse(text: &str) -> Option<Said> {
     let (words, names) = match text.split_once(':') {
         Some((words, names)) => (words, Some(names)),

@@ -1,7 +1,7 @@
-//! [`Slot`]: what a core has of its diagnosis.
+//! [`Slot`]: a core's diagnostics.
 //!
 //! # Orderings
-//! The counters are Relaxed: they only have to differ.
+//! The counters are Relaxed: their values only have to differ.
 
 use super::records;
 use super::settings::Diagnostics;
@@ -10,12 +10,12 @@ use crate::sync::rare::Arc;
 use crate::sync::{Ordering, StatUsize};
 use std::panic::Location;
 
-/// One in so many objects that come back is dropped, and one in so many gets finds nothing.
+/// Chaos drops one in this many returned objects, and finds nothing in one of this many gets.
 const ONE_IN: u64 = 4;
-/// From so many of the objects that came back last, one is handed out.
+/// Chaos hands out one of this many most recently returned objects.
 const AMONG: u64 = 64;
 
-/// A core's diagnosis, if it has one.
+/// A core's diagnostics, if it has any.
 pub(crate) struct Slot(Option<Diagnosis>);
 
 pub(crate) struct Diagnosis {
@@ -44,7 +44,7 @@ impl Slot {
         self.0.is_some()
     }
 
-    /// The node at this address is about to be freed.
+    /// Called before the node at this address is freed.
     #[inline]
     pub(crate) fn freed(&self, node: usize) {
         if self.is_on() {
@@ -58,7 +58,7 @@ impl Diagnosis {
         self.settings.chaos.is_some()
     }
 
-    /// A guard of this object goes out.
+    /// Called when the object goes out with a guard.
     pub(super) fn goes_out(&self, link: *mut Link, site: &'static Location<'static>) {
         let one_in = self.settings.one_in as usize;
         if one_in > 0 && self.gets.fetch_add(1, Ordering::Relaxed) % one_in == 0 {
@@ -68,7 +68,7 @@ impl Diagnosis {
         }
     }
 
-    /// This object becomes idle.
+    /// Called when the object becomes idle.
     pub(super) fn becomes_idle(&self, link: *mut Link) {
         if self.settings.deterministic {
             records::idle(link.addr());
@@ -77,12 +77,13 @@ impl Diagnosis {
         }
     }
 
-    /// Whether a get is to find nothing, or a return to be dropped.
+    /// Returns whether a get has to find nothing, or a returned object has to be dropped.
     pub(super) fn refuses(&self) -> bool {
         self.roll().is_some_and(|roll| roll % ONE_IN == 0)
     }
 
-    /// Which of so many idle objects a get is to have: the first for which this is true, from the hot end on.
+    /// Returns a predicate that chooses one of this many idle objects for a get: the first one,
+    /// from the hot end on, for which it returns `true`.
     pub(super) fn chooser(&self, idle: usize) -> impl FnMut(*mut Link) -> bool + use<'_> {
         let among = AMONG.min(idle as u64).max(1);
         let mut skip = self.roll().map_or(0, |roll| roll % among);
@@ -96,7 +97,7 @@ impl Diagnosis {
         }
     }
 
-    /// A number that follows from the seed, if there is one.
+    /// Returns the next pseudo-random number of the seed, if there is one.
     fn roll(&self) -> Option<u64> {
         let seed = self.settings.chaos?;
         let count = self.rolls.fetch_add(1, Ordering::Relaxed) as u64;

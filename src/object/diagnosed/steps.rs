@@ -1,4 +1,4 @@
-//! What a diagnosed pool does in place of a hit, and of a return.
+//! The get and the return of a diagnosed pool.
 
 use super::poison::poison;
 use super::records;
@@ -17,7 +17,7 @@ use crate::thread::slow;
 use std::panic::Location;
 use std::ptr;
 
-/// Whether the pool has no caches, because it is diagnosed.
+/// Returns whether the pool has no caches, because it is diagnosed.
 #[inline]
 pub(crate) fn has_diagnostics(core: &Core) -> bool {
     core.has_diagnostics()
@@ -26,16 +26,16 @@ pub(crate) fn has_diagnostics(core: &Core) -> bool {
 /// # Safety
 /// `core` is the head of a live `Shell<T>`.
 unsafe fn diagnosis<'a, T: Send + 'static>(core: *const Core) -> Option<&'a Diagnosis> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { Shell::<T>::slot(core) }.diagnosis()
 }
 
-/// An idle object of a diagnosed pool, or null; `None`: the pool is none.
+/// Returns an idle object of a diagnosed pool, or null; `None` if the pool is not diagnosed.
 ///
 /// # Safety
 /// `core` is the head of a live `Shell<T>` of which a strong reference is held.
 pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     let diagnosis = unsafe { diagnosis::<T>(core.address()) }?;
     if core.is_inactive() || diagnosis.refuses() {
         return Some(ptr::null_mut());
@@ -43,7 +43,7 @@ pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
     let idle = core.depot.objects();
     let mut link = core.depot.take_where(diagnosis.chooser(idle));
     if link.is_null() {
-        // The dice meant more objects than the thread may have.
+        // The random choice was beyond the thread's own objects.
         link = core.depot.take_where(diagnosis.chooser(1));
     }
     if link.is_null() {
@@ -54,7 +54,7 @@ pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
     Some(link)
 }
 
-/// An object goes out of a slow path, to the caller.
+/// Called when an object goes out to the caller of a slow path.
 ///
 /// # Safety
 /// `link` is the head of a `Node<T>` that the caller holds.
@@ -73,7 +73,8 @@ pub(crate) unsafe fn goes_out<T: Send + 'static>(link: *mut Link) {
     }
 }
 
-/// Where an object was really got, for pools made of pools; whether its spare memory is to be filled.
+/// Corrects where an object was got, for pools made of pools; returns whether its spare memory has
+/// to be filled.
 ///
 /// # Safety
 /// As [`goes_out`].
@@ -92,7 +93,7 @@ pub(crate) unsafe fn went_out<T: Send + 'static>(link: *mut Link) -> bool {
     diagnosis.is_chaotic()
 }
 
-/// Takes an object back, if the pool is diagnosed; `false`: nothing is done.
+/// Returns an object if the pool is diagnosed; `false` means that nothing was done.
 ///
 /// # Safety
 /// `link` is the head of a `Node<T>` of this core. The caller holds it, and on `true` gives it up.
@@ -101,7 +102,7 @@ pub(crate) unsafe fn gives_back<T: Send + 'static>(core: *const Core, link: *mut
     let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
         return false;
     };
-    // The reset is the user's code: if it panics, the node must go.
+    // The reset is user code: if it panics, the node must go.
     let mut bomb = DiscardOnDrop {
         link,
         reason: Reason::Panic,
@@ -121,19 +122,20 @@ pub(crate) unsafe fn gives_back<T: Send + 'static>(core: *const Core, link: *mut
     }
     diagnosis.becomes_idle(link);
     std::mem::forget(bomb);
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { keep(core, link, weight) };
     true
 }
 
-/// Puts an object that has been reset into the depot, where a limit lets it.
+/// Puts an object that has been reset into the depot, if limits allow.
 ///
 /// # Safety
 /// The node is of this core; the caller holds it and gives it up.
 unsafe fn keep(core: *const Core, link: *mut Link, weight: usize) {
     // SAFETY: the node keeps its core alive (I6).
     let this = unsafe { &*core };
-    // Once the node is in the depot another thread may free the core; destructors may do anything.
+    // Once the node is in the depot, another thread may free the core; and destructors may do
+    // anything.
     let _keep = WeakCore::new(this);
     this.note_weight(weight);
     let mut bomb = DiscardOnDrop {
