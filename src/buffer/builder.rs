@@ -15,7 +15,7 @@ pub struct BufferPoolBuilder {
 }
 
 impl BufferPool {
-    /// A pool with settings.
+    /// Returns a builder, for limits, a name, or a different largest class.
     ///
     /// # Examples
     /// ```
@@ -34,39 +34,40 @@ impl BufferPool {
 }
 
 impl BufferPoolBuilder {
-    /// A name for logs and statistics.
+    /// Names the pool, for [`pools`](crate::pools), metrics, logs, and `REPOOL=off:name`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.common.set_name(name);
         self
     }
 
-    /// The capacity of the largest buffers that are kept, in bytes, rounded up to a class. Default:
-    /// 4 MiB; at least 64 bytes, at most 1 GiB.
+    /// Sets the largest capacity, in bytes, of buffers that are kept; it is rounded up to a size
+    /// class. Default: 4 MiB. At least 64 bytes, at most 1 GiB.
     pub fn max_class(mut self, bytes: usize) -> Self {
         self.settings.top = class::holding(bytes.clamp(class::SMALLEST, class::LARGEST));
         self
     }
 
-    /// How many buffers the pool keeps idle at most, in all classes and threads together. Default:
+    /// Limits how many buffers the pool keeps idle, in all classes and threads together. Default:
     /// no limit.
     ///
-    /// Never exceeded. Threads take their share of it in advance, for each class, so a small limit
-    /// may keep fewer.
+    /// The limit is never exceeded. Each thread reserves its share in advance, per class, so with a
+    /// small limit the pool may keep fewer buffers than the limit.
     pub fn max_idle(mut self, buffers: usize) -> Self {
         self.settings.common.set_max_idle(buffers);
         self
     }
 
-    /// How many bytes the idle buffers may have together. Default: no limit. Never exceeded.
+    /// Limits the bytes of all idle buffers together. Default: no limit. The limit is never
+    /// exceeded.
     ///
-    /// Frozen buffers whose views are gone are found by and by; while there is traffic in their class,
-    /// they and the idle ones together hold at most twice the limit.
+    /// Frozen buffers whose views are gone count only once the pool has found them. While there is
+    /// traffic in their class, they and the idle buffers together hold at most twice the limit.
     pub fn max_idle_bytes(mut self, bytes: usize) -> Self {
         self.settings.common.set_max_idle_bytes(bytes);
         self
     }
 
-    /// How many bytes one buffer may have and still be kept, where that is to be less than
+    /// Limits how many bytes one buffer may have and still be kept, if that is to be less than
     /// [`max_class`](BufferPoolBuilder::max_class). Default: no limit.
     pub fn max_object_bytes(mut self, bytes: usize) -> Self {
         self.settings.common.set_max_object_bytes(bytes);
@@ -74,13 +75,14 @@ impl BufferPoolBuilder {
     }
 
     /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
-    /// process-wide one, if there is one ([`Budget::set_default`]).
+    /// process-wide budget, if there is one ([`Budget::set_default`]).
     pub fn budget(mut self, budget: Budget) -> Self {
         self.settings.common.set_budget(budget);
         self
     }
 
-    /// Lets the janitor run a pass every `interval`. Default: every 5 s.
+    /// Lets the janitor run a pass every `interval`. Default: 5 s. See
+    /// [`Builder::trim_every`](crate::Builder::trim_every).
     ///
     /// # Panics
     /// If `interval` is zero.
@@ -89,30 +91,32 @@ impl BufferPoolBuilder {
         self
     }
 
-    /// Leaves passes to you: call [`BufferPool::trim`] from a timer, a frame loop, an idle hook.
+    /// Leaves trim passes to you: call [`BufferPool::trim`] from a timer, a frame loop, or an idle
+    /// hook.
     pub fn trim_manually(mut self) -> Self {
         self.settings.common.trim_manually();
         self
     }
 
-    /// Whether buffers are overwritten with zeros, all of their capacity, before they are kept or
-    /// freed. Default, with the feature `zeroize`: yes.
+    /// Sets whether the pool overwrites the whole capacity of a buffer with zeros before it keeps
+    /// or frees the memory. Default with the feature `zeroize`: yes.
     ///
-    /// That holds for each memory that the pool has in its hands: a buffer that is dropped, whether the
-    /// pool keeps it or not, is switched off, or the thread panics; and a frozen or split one when its
-    /// last view is gone before the pool is. It cannot hold for
-    /// - frozen ones with views that outlive the pool that waits for them, or a
-    ///   [`clear`](BufferPool::clear) or [`set_enabled(false)`](BufferPool::set_enabled): the memory goes with
-    ///   the last view;
-    /// - what a buffer leaves behind when it grows and its allocator moves it: ask for enough;
-    /// - what its user took out, by [`into_inner`](crate::Buffer::into_inner) and the like.
+    /// The pool wipes all memory that it still controls: a buffer that is dropped, whether the pool
+    /// keeps it, is switched off, or the thread panics; and a frozen or split buffer if its last
+    /// view is gone before the pool is. It cannot wipe
+    ///
+    /// - a frozen buffer with views that outlive the pool, or a [`clear`](BufferPool::clear) or
+    ///   [`set_enabled(false)`](BufferPool::set_enabled): its last view frees the memory;
+    /// - the old block that a buffer leaves behind when it grows and the allocator moves it:
+    ///   request enough capacity to avoid that;
+    /// - memory that the user took out, by [`into_inner`](crate::Buffer::into_inner) and the like.
     #[cfg(feature = "zeroize")]
     pub fn zeroize(mut self, on: bool) -> Self {
         self.settings.wipes = on;
         self
     }
 
-    /// Makes the pool.
+    /// Builds the pool.
     #[must_use]
     pub fn build(self) -> BufferPool {
         let mut settings = self.settings;

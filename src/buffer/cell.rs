@@ -1,16 +1,18 @@
-//! [`Cell`]: a buffer and what the pool knows of it; [`Class`]: what the buffers of one class share.
+//! [`Cell`]: a buffer with the pool's bookkeeping. [`Class`]: what the buffers of one class share.
 //!
-//! The user may do to a `BytesMut` what `bytes` allows: grow it, advance it, split it, put another
-//! one in its place. So nothing is believed of one that comes back except what it says itself. A
-//! *plain* return, which needs no look, is one whose start and capacity are what it went out with. That
-//! can still be said of a buffer that grew in place and was cut back to what it was (`split_off`). So the
-//! first return of a buffer is not plain, nor is one that comes back empty or full: what is left after that
-//! is a buffer in its second use that was made to grow without being filled, cut back, and then filled in
-//! part. In a pool with limits, which have to hold for such a buffer too, no return is plain.
+//! A user may do to a `BytesMut` whatever `bytes` allows: grow it, advance it, split it, or put
+//! another one in its place. So a return trusts nothing but what the returned `BytesMut` itself
+//! reports. A *plain* return needs no check: the buffer has the start and the capacity that it went
+//! out with. A buffer that grew in place and was cut back by `split_off` passes that test as well.
+//! Therefore the first return of a buffer is not plain, nor is one that comes back empty or full.
+//! What remains is a buffer in its second use that was made to grow without being filled, was cut
+//! back, and was then partly filled. In a pool with limits, which must hold for such a buffer too,
+//! no return is plain.
 //!
-//! `cell.rs`, `lent.rs` and `comeback.rs` import each other. A cell knows its class, a class has its
-//! rings of lent cells, and both a ring and a dropped buffer hand what has come back to the same steps:
-//! the types are recursive, and a trait to part them would have one implementor.
+//! `cell.rs`, `lent.rs` and `comeback.rs` import each other. A cell knows its class, a class has
+//! the rings of its lent cells, and both a ring and a dropped buffer take the same steps to return
+//! a buffer. The types are recursive, and a trait that separated them would have a single
+//! implementor.
 
 use super::lent::Lent;
 use super::memory;
@@ -28,43 +30,44 @@ use crate::sync::{Ordering, StatUsize};
 use bytes::BytesMut;
 use std::fmt;
 
-/// What one class's cells, rings and closures share.
+/// What the cells, rings and closures of one class share.
 pub(crate) struct Class {
     pub(super) index: usize,
-    /// What its buffers hold at least.
+    /// The least capacity of its buffers, in bytes.
     pub(super) size: usize,
-    /// Buffers above this capacity are not kept.
+    /// The largest capacity, in bytes, at which a buffer is kept.
     pub(super) most: usize,
-    /// Why nothing of this class is ever kept, if so.
+    /// Why the pool never keeps a buffer of this class; `None` if it does keep them.
     pub(super) refuses: Option<Reason>,
-    /// What the pool keeps idle at most, in bytes of buffers of this class; `usize::MAX`: no limit.
+    /// The limit on idle buffers, in bytes of this class; `usize::MAX` means no limit.
     pub(super) limit: usize,
     pub(super) wipes: bool,
     pub(super) lent: Lent,
     /// Trim passes so far.
     pub(super) passes: StatUsize,
     pub(super) origin: Weak<dyn Origin>,
-    /// Of the pool that was made with this class, before anything else saw either of them.
+    /// The core of the class's pool, set before any other thread sees the class or the pool.
     pub(super) core: Lazy<WeakCore>,
 }
 
-/// The buffer pool, as its buffers see it.
+/// The buffer pool as its buffers see it.
 pub(crate) trait Origin: Send + Sync {
-    /// The class has rings from now on: gets may look there.
+    /// Called when the class gets its first ring: from then on gets may look there.
     fn has_lent(&self, class: usize);
 
-    /// A buffer with at least this capacity.
+    /// Returns a buffer with at least this capacity.
     fn get(&self, capacity: usize) -> Option<Pooled<Cell>>;
 }
 
 impl Class {
-    /// Why nothing is kept at the moment, if so.
+    /// Returns why nothing is kept at the moment; `None` if buffers are kept.
     pub(super) fn barred(&self) -> Option<Reason> {
         let core = self.core.get();
         core.map_or(Some(Reason::Closed), |core| core.inactive_reason())
     }
 
-    /// Why nothing of this class is kept, now or ever, if so: then nothing waits for its views.
+    /// Returns why nothing of this class is kept, now or ever; `None` if buffers are kept. If there
+    /// is a reason, nothing waits for views.
     pub(super) fn keeps_nothing(&self) -> Option<Reason> {
         self.barred().or(self.refuses)
     }
@@ -73,7 +76,7 @@ impl Class {
         self.limit != usize::MAX
     }
 
-    /// A handle waits: a pass has to look at it, even if nothing is idle.
+    /// Ensures that a pass looks at waiting handles, even if nothing is idle.
     pub(super) fn tell_janitor(&self) {
         if let Some(core) = self.core.get() {
             ensure_watched(core);
@@ -89,43 +92,43 @@ impl fmt::Debug for Class {
     }
 }
 
-/// How long a buffer waits for its views.
+/// How long a lent buffer waits for its views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
-    /// For ever, and what it was used for need not be looked at.
+    /// For ever. How much of it was used does not matter.
     Plainly,
     /// For ever.
     ForEver,
-    /// For this many passes. A buffer that was split, grown or exchanged does not wait for ever: its user
-    /// may have put a part of one buffer into another, and then each would wait for the other.
+    /// For this many passes. A buffer that was split, grown or replaced does not wait for ever: its
+    /// user may have put a part of one buffer into another, and then each would wait for the other.
     Passes(u8),
 }
 
-/// In this order: what each return looks at comes first.
+/// Fields in this order: what every return reads comes first.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Cell {
     pub(super) bytes: BytesMut,
-    /// The capacity of the whole allocation, as far as it is known.
+    /// The capacity of the whole allocation in bytes, as far as it is known.
     full: usize,
-    /// Where it starts.
+    /// The address where the allocation starts.
     start: usize,
-    /// A plain return has at least this many bytes in it,
+    /// A plain return has at least this many bytes of content,
     least: usize,
-    /// and fewer than this many more. 0: no return is plain.
+    /// and less than this many more. 0: no return is plain.
     span: usize,
-    /// Whether a freeze has more to do than to put the cell into a ring.
+    /// Whether a freeze has to do more than push the cell onto a ring.
     freezes_slowly: bool,
-    /// Whether what comes back from a ring has to be looked at.
+    /// Whether a buffer that comes back from a ring has to be checked.
     looked_at: bool,
-    /// Whether nothing of a user's is in it.
+    /// Whether the memory holds no user data.
     clean: bool,
-    /// Whether it has not been looked at yet: its first return is.
+    /// Whether it has not been returned yet: the first return is always checked.
     fresh: bool,
     waits: Waits,
     pub(super) class: Arc<Class>,
     record: Record,
-    /// What its user filled of it, while it is lent and is to be looked at.
+    /// How much of it was in use, in bytes, while it is lent and has to be checked.
     used: usize,
 }
 
@@ -142,10 +145,10 @@ impl Recycle for Cell {
 }
 
 impl Drop for Cell {
-    /// What holds user data is overwritten before it is freed, wherever that happens.
+    /// Overwrites user data before the memory is freed, on every path.
     fn drop(&mut self) {
         if wipe::ON && self.class.wipes && !self.clean {
-            // What is this handle's alone, and then all of it, if there are no others.
+            // First what this handle owns, then the whole allocation if there are no other handles.
             wipe::wipe(&mut self.bytes);
             if memory::regain(&mut self.bytes) {
                 wipe::wipe(&mut self.bytes);
@@ -155,12 +158,12 @@ impl Drop for Cell {
 }
 
 impl Cell {
-    /// One without memory.
+    /// Creates a cell without memory.
     pub(super) fn empty(class: &Arc<Class>) -> Self {
         Self::with(BytesMut::new(), class)
     }
 
-    /// A buffer that covers all of its allocation.
+    /// Creates a cell for a buffer that covers its whole allocation.
     pub(super) fn with(bytes: BytesMut, class: &Arc<Class>) -> Self {
         let mut cell = Self {
             full: 0,
@@ -181,14 +184,14 @@ impl Cell {
         cell
     }
 
-    /// Gives the cell its memory: a buffer that covers all of its allocation.
+    /// Gives the cell its memory: a buffer that covers its whole allocation.
     pub(super) fn fill(&mut self, bytes: BytesMut) {
         self.bytes = bytes;
         self.note();
         self.settle();
     }
 
-    /// It goes out to a user.
+    /// Called when the buffer goes out to a user.
     #[inline(always)]
     pub(super) fn goes_out(&mut self) {
         if wipe::ON {
@@ -196,7 +199,7 @@ impl Cell {
         }
     }
 
-    /// Fills the spare memory.
+    /// Fills the spare memory with the poison byte.
     pub(super) fn poison(&mut self) {
         poison::fill(self.bytes.spare_capacity_mut());
     }
@@ -205,7 +208,7 @@ impl Cell {
         self.full
     }
 
-    /// Takes note of the memory, all of which the handle covers.
+    /// Records the memory, all of which the handle covers.
     fn note(&mut self) {
         self.full = self.bytes.capacity();
         self.start = self.bytes.as_ptr().addr();
@@ -217,7 +220,7 @@ impl Cell {
         let bounded = self.class.is_bounded();
         self.looked_at = match enough {
             Some(0) => self.class.wipes || self.waits != Waits::Plainly,
-            // A grown one that is in good use. Limits have to know what it weighs.
+            // It has grown and is well used. Limits have to know what it weighs.
             Some(_) => self.class.wipes || self.waits != Waits::Plainly || bounded,
             None => true,
         };
@@ -231,46 +234,47 @@ impl Cell {
         };
     }
 
-    /// Whether the handle covers what it went out with.
+    /// Returns whether the handle covers exactly what it went out with.
     #[inline(always)]
     fn is_whole(&self) -> bool {
         self.bytes.capacity() == self.full && self.bytes.as_ptr().addr() == self.start
     }
 
-    /// Whether the buffer goes back as it came, well used. If not, `comeback::give_back_slow` has to
-    /// look at it.
+    /// Returns whether the buffer goes back unchanged and well used. If not,
+    /// `comeback::give_back_slow` has to check it.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
         self.is_whole() && self.bytes.len().wrapping_sub(self.least) < self.span
     }
 
-    /// Whether a freeze has no more to do than to put it into a ring.
+    /// Returns whether a freeze only has to push the cell onto a ring.
     #[inline(always)]
     pub(super) fn freezes_plainly(&self) -> bool {
         !self.freezes_slowly && self.is_whole()
     }
 
-    /// Whether one that was lent and is back needs no look. (What grew in place and was cut back to
-    /// what it was is not whole any more: it has got back more than it had.)
+    /// Returns whether a lent buffer without views needs no check. (One that grew in place and was
+    /// cut back is not whole any more: it has regained more than it had.)
     #[inline(always)]
     pub(super) fn is_plain_again(&self) -> bool {
         debug_assert!(self.bytes.is_empty());
         !self.looked_at && self.is_whole()
     }
 
-    /// Whether a lent buffer has no views any more; it then has its memory again. Must not be asked
-    /// once more after that.
+    /// Returns whether a lent buffer has no views left. If so, it has its memory again, and this
+    /// must not be called again.
     #[inline(always)]
     pub(super) fn is_back(&mut self) -> bool {
         memory::is_back(&mut self.bytes)
     }
 
-    /// What its user filled, as far as that is seen: also what was consumed or split off.
+    /// Returns how many bytes the user filled, as far as the pool can see, including what was
+    /// consumed or split off.
     pub(super) fn used_now(&self) -> usize {
         self.full.saturating_sub(self.bytes.capacity()) + self.bytes.len()
     }
 
-    /// What its user filled before it was lent.
+    /// Returns how many bytes the user had filled when the buffer was lent.
     pub(super) fn used_before(&self) -> usize {
         match self.waits {
             Waits::Plainly => self.full,
@@ -278,7 +282,7 @@ impl Cell {
         }
     }
 
-    /// It is to wait for its views, and then to be looked at.
+    /// Makes the buffer wait for its views; it has to be checked when they are gone.
     pub(super) fn wait(&mut self, used: usize) {
         self.class.lent.add_extra(self.extra());
         self.used = used;
@@ -290,7 +294,7 @@ impl Cell {
         self.settle();
     }
 
-    /// It was told to [wait](Cell::wait), and does not any more.
+    /// Ends what [`Cell::wait`] began.
     pub(super) fn has_waited(&mut self) {
         if self.waits != Waits::Plainly {
             self.class.lent.add_extra(self.extra().wrapping_neg());
@@ -298,25 +302,27 @@ impl Cell {
         }
     }
 
-    /// What the class's figures do not know of its capacity.
+    /// The part of the capacity that the class's figures do not include.
     fn extra(&self) -> usize {
         self.full.wrapping_sub(self.class.size)
     }
 
-    /// Whether there is so little in it that a freeze has to look at that: nothing, as a rule.
+    /// Returns whether a freeze has to check the buffer because it has little content: usually
+    /// none.
     #[inline(always)]
     pub(super) fn is_little_used(&self) -> bool {
         self.bytes.len() < self.least
     }
 
-    /// The same, where it is frozen: if it has to be looked at at all.
+    /// Makes the buffer [wait](Cell::wait) before a freeze, if it has to be checked at all.
     pub(super) fn prepare_to_wait(&mut self) {
         if self.looked_at || !self.is_whole() || self.is_little_used() {
             self.wait(self.used_now());
         }
     }
 
-    /// A pass has found it lent; `false` if that is enough.
+    /// Called when a pass finds the buffer still lent. Returns `false` if it has waited long
+    /// enough.
     pub(super) fn goes_on_waiting(&mut self) -> bool {
         if let Waits::Passes(left) = &mut self.waits {
             *left = left.saturating_sub(1);
@@ -328,10 +334,10 @@ impl Cell {
         self.waits == Waits::Passes(0)
     }
 
-    /// Takes the whole allocation back; `false` while there are other handles to it.
+    /// Regains the whole allocation; returns `false` if there are other handles to it.
     pub(super) fn regain(&mut self) -> bool {
         self.bytes.clear();
-        // Consumed, or split and the other part is gone: one call.
+        // Consumed, or split and the other part is gone: one call suffices.
         if self.bytes.capacity() < self.full {
             let _ = self.bytes.try_reclaim(self.full);
         }
@@ -342,7 +348,8 @@ impl Cell {
         alone
     }
 
-    /// Whether it is as it was, and the policy has nothing to say of it: cleared then.
+    /// Returns whether the buffer is unchanged and the policy has nothing to decide. If so, it is
+    /// cleared.
     pub(super) fn is_plain_after_all(&mut self) -> bool {
         let calm = self.record.least(self.class.size, self.full) == Some(0);
         let whole = calm && !self.looked_at && !self.fresh && self.is_whole();
@@ -352,7 +359,7 @@ impl Cell {
         whole && memory::is_alone(&mut self.bytes)
     }
 
-    /// Overwrites everything, where that is wanted.
+    /// Overwrites the whole buffer if the pool wipes its buffers.
     pub(super) fn wipe(&mut self) {
         if wipe::ON && self.class.wipes {
             wipe::wipe(&mut self.bytes);
@@ -360,7 +367,8 @@ impl Cell {
         }
     }
 
-    /// Counts what was used of it, if that is to be seen: it may have been consumed.
+    /// Counts how much of the buffer was used. 0 is not counted: the content may have been
+    /// consumed.
     pub(super) fn note_use(&self, used: usize) {
         if used > 0 {
             if let Some(core) = self.class.core.get() {
@@ -369,7 +377,8 @@ impl Cell {
         }
     }
 
-    /// What becomes of a buffer that has its whole allocation. If it is kept, it is as if new.
+    /// Decides what happens to a buffer that has its whole allocation. If it is kept, it is as good
+    /// as new.
     pub(super) fn judge(&mut self, used: usize) -> Verdict {
         let verdict = self.record.judge(Seen {
             class: self.class.size,
@@ -383,7 +392,7 @@ impl Cell {
         verdict
     }
 
-    /// Cuts it back to its class; `false` if there is no memory for that.
+    /// Cuts the buffer back to its class; returns `false` if there is no memory for that.
     pub(super) fn cut(&mut self) -> bool {
         drop(std::mem::take(&mut self.bytes));
         let memory = memory::allocate(self.class.size, true);
@@ -392,7 +401,7 @@ impl Cell {
         cut
     }
 
-    /// The memory, for good.
+    /// Takes the memory out for good.
     pub(super) fn into_bytes(cell: Pooled<Self>) -> BytesMut {
         let mut cell = Pooled::into_inner(cell);
         std::mem::take(&mut cell.bytes)

@@ -1,48 +1,50 @@
-//! Size classes: powers of two with three steps between, so that a buffer is made at most a quarter
+//! Size classes: powers of two with three steps in between, so a new buffer is at most a quarter
 //! larger than its request.
 //!
-//! 64, 80, 96, 112, 128, 160, 192, 224, 256, … Both ways are a leading-zero count and a shift.
+//! 64, 80, 96, 112, 128, 160, 192, 224, 256, … Conversion in either direction is a leading-zero
+//! count and a shift.
 
-/// Classes from 64 B to [`LARGEST`].
+/// The number of classes from 64 B to [`LARGEST`].
 pub(super) const COUNT: usize = holding(LARGEST) + 1;
-/// The class of what is above the largest one: served, not kept.
+/// The class of requests above the largest class: served, not kept.
 pub(super) const OUTSIDE: usize = COUNT;
-/// The class of requests without a size: a new buffer has no memory, one that grew comes back here.
+/// The class of requests for 0 bytes: a new buffer has no memory; one that grew comes back here.
 pub(super) const UNSIZED: usize = COUNT + 1;
-/// All of them.
+/// The number of all classes.
 pub(super) const ALL: usize = COUNT + 2;
-/// The capacity of the first class.
+/// The capacity of the first class, in bytes.
 pub(super) const SMALLEST: usize = 64;
-/// The capacity of the last class that there can be.
+/// The largest capacity that the last class can have, in bytes.
 pub(super) const LARGEST: usize = 1 << 30;
 
-/// Slots before that of class 0, for requests that are smaller still.
+/// The number of slots before that of class 0, for requests below the first class.
 pub(super) const SMALLER: usize = 15;
-/// Slots of requests that a class serves.
+/// The number of slots for requests that a class serves.
 pub(super) const SLOTS: usize = COUNT + SMALLER;
 
-/// Where a request of `capacity` bytes looks first: as many steps further as the class is, and with
-/// steps of its own below the first class, which leaves a get with a few instructions, none of them
-/// a test. Not a slot at all ([`SLOTS`] or more) for 0 and for what is larger than [`LARGEST`].
+/// Returns the slot of a request of `capacity` bytes: an index into the entry tables.
+///
+/// Slots follow the steps of the classes and continue below the first class, so a get computes its
+/// slot without a branch. Returns [`SLOTS`] or more for 0 and for anything larger than [`LARGEST`].
 #[inline(always)]
 pub(super) const fn slot(capacity: usize) -> usize {
-    // 0 wraps around to where no slot is. The smallest slots have no steps between.
+    // 0 wraps around to a number above all slots. The smallest slots have no steps in between.
     let last = capacity.wrapping_sub(1) | 4;
     let zeros = last.leading_zeros();
-    // The three highest bits, from 4 to 7: the steps between two powers.
+    // The three highest bits, from 4 to 7: the steps between two powers of two.
     let step = (last << zeros) >> (usize::BITS - 3);
     step + 4 * (usize::BITS as usize - 4) - 4 * zeros as usize
 }
 
-/// The smallest class whose buffers hold `capacity` bytes; not a class at all ([`COUNT`] or more)
-/// for 0 and for what is larger than [`LARGEST`].
+/// Returns the smallest class whose buffers hold `capacity` bytes; [`COUNT`] or more for 0 and for
+/// anything larger than [`LARGEST`].
 #[inline(always)]
 pub(super) const fn holding(capacity: usize) -> usize {
     slot(capacity).saturating_sub(SMALLER)
 }
 
-/// The class that a buffer of `capacity` bytes can serve; `None` if it is too small for any. For
-/// up to [`LARGEST`].
+/// Returns the class that a buffer of `capacity` bytes can serve; `None` if it is too small for
+/// any. `capacity` is at most [`LARGEST`].
 pub(super) const fn filing(capacity: usize) -> Option<usize> {
     if capacity < SMALLEST {
         return None;
@@ -51,8 +53,8 @@ pub(super) const fn filing(capacity: usize) -> Option<usize> {
     Some(4 * (log - 6) + ((capacity >> (log - 2)) & 3))
 }
 
-/// The capacity that a class promises and that its buffers are made with; 0 for the two classes that
-/// promise nothing.
+/// Returns the capacity that a class promises and creates buffers with, in bytes; 0 for the two
+/// classes that promise nothing.
 pub(super) const fn size(class: usize) -> usize {
     if class >= COUNT {
         return 0;
@@ -70,11 +72,12 @@ mod tests {
         for class in 0..COUNT {
             let size = size(class);
             assert!(size > before);
-            // From one above the class below to exactly this.
+            // From one above the previous class to exactly this one.
             assert_eq!(holding(before + 1), class);
             assert_eq!(holding(size), class);
             assert_eq!(holding(size + 1), class + 1);
-            // What is made for a class is filed there, and so is all below the next one.
+            // A buffer created for a class belongs to it; a smaller one belongs to the previous
+            // class.
             assert_eq!(filing(size), Some(class));
             assert_eq!(filing(size - 1), class.checked_sub(1));
             before = size;

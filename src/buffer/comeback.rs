@@ -1,15 +1,17 @@
-//! How a buffer comes back: dropped or frozen by its user, or found in a ring when its views are gone.
+//! Returns of buffers: dropped or frozen by the user, or found in a ring after their views are
+//! gone.
 //!
 //! ```text
 //! dropped, plain ---------------------------------------------------------> the class's pool
 //! dropped, not plain -> regain the allocation -> finish: wipe, judge ------> the same, or freed
-//!                                | parts are around
-//! frozen ------------------------+--> a ring --> back, plain --> handed out from there
-//!                                                back, not plain --> regain, finish
+//!                                | parts are alive
+//! frozen ------------------------+--> a ring --> no views, plain --> handed out from there
+//!                                                no views, not plain --> regain, finish
 //!                                                waited long enough --> left to its last part
 //! ```
 //!
-//! Nothing here runs inside a critical section. See `cell.rs` for the three files that import each other.
+//! Nothing here runs inside a critical section. See `cell.rs` for the three files that import each
+//! other.
 
 use super::cell::Cell;
 use super::class::UNSIZED;
@@ -22,7 +24,7 @@ use bytes::Bytes;
 use std::mem;
 use std::thread::panicking;
 
-/// A buffer comes back that is not as it was, or has to be looked at.
+/// Returns a buffer that has changed or has to be checked.
 #[cold]
 #[inline(never)]
 pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
@@ -40,14 +42,14 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
     }
 }
 
-/// A buffer comes back that is as it was, and not by the hit path.
+/// Returns an unchanged buffer that the hot path could not take.
 #[cold]
 #[inline(never)]
 pub(super) fn give_back_plain(cell: Pooled<Cell>) {
     drop(cell);
 }
 
-/// A lent buffer is back, for a visitor: it goes where every thread finds it.
+/// Returns a lent buffer without views for a visitor: to the depot, where every thread can get it.
 pub(super) fn came_back_for_all(cell: Pooled<Cell>) {
     if cell.is_plain_again() {
         Pooled::give_to_all(cell);
@@ -56,7 +58,7 @@ pub(super) fn came_back_for_all(cell: Pooled<Cell>) {
     }
 }
 
-/// A lent buffer is back, or has waited long enough.
+/// Returns a lent buffer that has no views left or has waited long enough.
 pub(super) fn came_back(cell: Pooled<Cell>) {
     if cell.is_plain_again() {
         drop(cell);
@@ -65,7 +67,7 @@ pub(super) fn came_back(cell: Pooled<Cell>) {
     }
 }
 
-/// The same, of one that has to be looked at.
+/// Like [`came_back`], for a buffer that has to be checked.
 #[cold]
 #[inline(never)]
 pub(super) fn came_back_slow(mut cell: Pooled<Cell>) {
@@ -74,12 +76,12 @@ pub(super) fn came_back_slow(mut cell: Pooled<Cell>) {
     if !enough && cell.regain() {
         finish(cell, used);
     } else {
-        // The memory goes with the last part.
+        // The last part frees the memory.
         drop(Cell::into_bytes(cell));
     }
 }
 
-/// A buffer that has the whole of its allocation goes back to its class, or is freed.
+/// Returns a buffer that has its whole allocation to its class, or frees it.
 fn finish(mut cell: Pooled<Cell>, used: usize) {
     cell.wipe();
     if panicking() {
@@ -89,7 +91,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
         return Pooled::discard_for(cell, Reason::Oversize);
     }
     if cell.full() == 0 && cell.class.index != UNSIZED {
-        // Its user has taken the memory.
+        // The user has taken the memory.
         return drop(Cell::into_bytes(cell));
     }
     cell.note_use(used);
@@ -105,7 +107,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
     }
 }
 
-/// Gives the bytes away, and keeps a handle to the memory.
+/// Hands out the content as `Bytes` and keeps a handle to the memory.
 #[inline]
 pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
     if cell.is_little_used() || !cell.freezes_plainly() || panicking() {
@@ -116,7 +118,7 @@ pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
     view
 }
 
-/// The same, of a buffer that has to be looked at, or is empty, or while the thread panics.
+/// Like [`freeze`], for a buffer that has to be checked or is empty, or while the thread panics.
 #[cold]
 #[inline(never)]
 fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
@@ -124,7 +126,8 @@ fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
         return freeze_at_once(cell);
     }
     if let Some((view, reason)) = prepare(&mut cell) {
-        // Its memory is gone: it must not be kept, also if the pool was switched on meanwhile.
+        // Its memory is gone, so the cell must not be kept, even if the pool has been switched on
+        // meanwhile.
         Pooled::discard_for(cell, reason);
         return view;
     }
@@ -133,8 +136,8 @@ fn freeze_slow(mut cell: Pooled<Cell>) -> Bytes {
     view
 }
 
-/// Makes a buffer ready to wait and to be looked at when it is back; the whole of it, if nothing will wait
-/// for it and the memory has to be overwritten all the same.
+/// Prepares a buffer to wait for its views and to be checked afterwards. If nothing will wait for
+/// it but its memory has to be overwritten, returns all of it as a view that wipes itself.
 fn prepare(cell: &mut Pooled<Cell>) -> Option<(Bytes, Reason)> {
     if let Some(reason) = cell.class.keeps_nothing().filter(|_| cell.class.wipes) {
         return Some((wipe::freeze_wiped(mem::take(&mut cell.bytes)), reason));
@@ -146,12 +149,12 @@ fn prepare(cell: &mut Pooled<Cell>) -> Option<(Bytes, Reason)> {
     None
 }
 
-/// A freeze of one that is empty, or while the thread panics.
+/// Freezes an empty buffer, or any buffer while the thread panics.
 fn freeze_at_once(mut cell: Pooled<Cell>) -> Bytes {
     let view = if cell.bytes.is_empty() {
         Bytes::new()
     } else {
-        // The memory goes with the last view.
+        // The last view frees the memory.
         let bytes = mem::take(&mut cell.bytes);
         match cell.class.wipes {
             true => wipe::freeze_wiped(bytes),
@@ -162,7 +165,7 @@ fn freeze_at_once(mut cell: Pooled<Cell>) -> Bytes {
     view
 }
 
-/// Lets a handle wait until it is the only one.
+/// Puts a handle into a ring, where it waits until it is the only one.
 #[inline(always)]
 fn lend(cell: Pooled<Cell>) {
     if let Err(cell) = Lent::push(cell) {

@@ -1,16 +1,16 @@
-//! [`CapacityError`]: a buffer that cannot be had.
+//! [`CapacityError`]: no buffer of the requested capacity.
 
 use std::{error, fmt};
 
-/// No buffer of that capacity can be had; from
-/// [`BufferPool::try_with_capacity`](crate::BufferPool::try_with_capacity).
+/// Error of [`BufferPool::try_with_capacity`](crate::BufferPool::try_with_capacity): there is no
+/// buffer of the requested capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CapacityError {
     /// The capacity that was requested, in bytes.
     pub requested: usize,
-    /// The most bytes that any buffer can have. A request for less fails when the allocator has no
-    /// memory.
+    /// The largest capacity that any buffer can have, in bytes. If `requested` is not larger, the
+    /// allocator had no memory.
     pub max: usize,
 }
 

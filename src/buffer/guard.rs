@@ -13,21 +13,21 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// A byte buffer on loan from a [`BufferPool`](crate::BufferPool); goes back when dropped.
+/// A byte buffer on loan from a [`BufferPool`](crate::BufferPool); dropping it returns it.
 ///
-/// It is a [`BytesMut`] by `Deref`, with all that `bytes` offers: `put_u32`, `extend_from_slice`,
-/// `split_to`, [`BufMut`](bytes::BufMut) for `read_buf` and friends. It is `'static`, may be dropped
-/// on any thread, and may outlive its pool. One that is dropped while its thread panics is dropped
-/// and not used again.
+/// A buffer dereferences to [`BytesMut`], with everything that `bytes` offers: `put_u32`,
+/// `extend_from_slice`, `split_to`, [`BufMut`](bytes::BufMut) for `read_buf`. It is `'static`, any
+/// thread may drop it, and it may outlive its pool. If it is dropped while its thread panics, its
+/// memory is freed and not reused.
 ///
-/// It may grow like any `BytesMut`, and goes back to the class of the request it was made for all the
-/// same: requests like that one find it again. One that grew and is then little used, five times in a
-/// row, is cut back; see [`BufferPool`](crate::BufferPool#sizes). Parts that are split off keep the memory
-/// in use until they are gone; then it goes back to the pool as well.
+/// A buffer may grow like any `BytesMut`. It still goes back to the class it was created for, where
+/// requests like that one find it again. The pool cuts a buffer that grew back to its class once
+/// five uses in a row were small; see [`BufferPool`](crate::BufferPool#sizes). Parts that were
+/// split off keep the memory in use; when the last one is gone, the memory goes back to the pool.
 ///
-/// [`clone`](Clone::clone) copies the content into another buffer of the same pool. `Buffer::default()` and
-/// `Buffer::from(BytesMut)` are buffers of no pool: they are a `BytesMut` in a buffer's clothes, and freed
-/// when dropped.
+/// [`clone`](Clone::clone) copies the content into another buffer of the same pool.
+/// `Buffer::default()` and `Buffer::from(BytesMut)` create buffers of no pool; dropping them frees
+/// their memory.
 ///
 /// # Examples
 /// ```
@@ -47,20 +47,21 @@ pub struct Buffer {
     held: ByValue<Held>,
 }
 
-/// The cell knows its pool by locks and flags that a panic leaves as they should be.
+/// A panic leaves the locks and flags of the pool consistent.
 impl UnwindSafe for Buffer {}
 impl RefUnwindSafe for Buffer {}
 
 /// Two words, so that a buffer travels in registers.
 enum Held {
     Pooled(Pooled<Cell>),
-    /// Requested without a size and not written to yet: it has no memory, and no place in the pool.
+    /// Requested with capacity 0 and not written to yet: has no memory, and does not count in the
+    /// pool.
     Empty(Option<Weak<Inner>>),
-    /// Of no pool, or of one that is switched off.
+    /// Of no pool, or of a pool that is switched off.
     Plain(Plain),
 }
 
-/// What is in an empty one.
+/// The content of an empty buffer.
 static NOTHING: LazyStatic<BytesMut> = LazyStatic::new();
 
 impl Buffer {
@@ -85,7 +86,7 @@ impl Buffer {
         }
     }
 
-    /// It goes out by a slow path: a diagnosed pool takes note.
+    /// Tells a diagnosed pool that the buffer goes out. Slow path only.
     #[track_caller]
     pub(super) fn went_out(mut self) -> Self {
         if let Held::Pooled(cell) = &mut *self.held {
@@ -96,29 +97,35 @@ impl Buffer {
         self
     }
 
-    /// Turns the content into a [`Bytes`], without a copy.
+    /// Turns the content into a [`Bytes`] without a copy.
     ///
-    /// The pool keeps a handle to the memory, and takes it back once the last view of it (clones,
-    /// slices) is gone; see [`BufferPool`](crate::BufferPool#frozen-buffers) for when that is. Warm,
-    /// freezing allocates nothing, and neither does cloning or dropping views; the first freeze of
-    /// a buffer allocates its reference count, which stays with it.
+    /// The pool keeps a handle to the memory and takes it back once the last view of it (clones and
+    /// slices included) is gone; [`BufferPool`](crate::BufferPool#frozen-buffers) says when. In the
+    /// steady state neither freezing nor cloning or dropping views allocates. The first freeze of a
+    /// buffer allocates its reference count, which stays with the buffer.
     ///
-    /// What the views refer to stays theirs, whatever happens to the pool, to the thread, or to
-    /// the capacity behind the content. The price: they keep the whole buffer in use, so to keep a
-    /// little of a lot, copy it.
+    /// The views stay valid whatever happens to the pool, to the thread, or to the capacity behind
+    /// the content. In return they keep the whole buffer in use: to keep a small part of a large
+    /// buffer, copy it.
     ///
     /// # A view is never the only handle
-    /// While the pool waits for it, the pool has a handle too. So [`Bytes::try_into_mut`] fails and
-    /// [`Bytes::is_unique`] is `false`, and `Vec::from(view)` and `BytesMut::from(view)` copy the content.
-    /// To give memory away for good, so that its next owner can make it mutable without a copy, take it out
-    /// of the pool first: [`into_inner`](Buffer::into_inner), and then `BytesMut::freeze`.
+    /// While the pool waits for a buffer, it holds a handle itself. So [`Bytes::is_unique`] returns
+    /// `false`, [`Bytes::try_into_mut`] fails, and `Vec::from(view)` and `BytesMut::from(view)`
+    /// copy the content. To give memory away for good, so that its next owner can make it mutable
+    /// without a copy, take it out of the pool first: call [`into_inner`](Buffer::into_inner), then
+    /// `BytesMut::freeze`.
     ///
     /// # Wiping
-    /// With the feature `zeroize` the memory is overwritten when the pool takes it back; when the pool goes,
-    /// is cleared or switched off, if the last view is gone by then; and with the last view, if the pool does
-    /// not wait for it to begin with (above the largest class, refused by a limit, switched off, gone, or in
-    /// a panic: such a freeze costs an allocation). It is not if the pool waited and goes, is cleared or is
-    /// switched off before the last view does; nor is what the buffer left behind when it grew.
+    /// With the feature `zeroize`, frozen memory is overwritten
+    ///
+    /// - when the pool takes it back;
+    /// - when the pool is dropped, cleared or switched off, if the last view is gone by then;
+    /// - with the last view, if the pool does not wait for the memory at all: above the largest
+    ///   class, refused by a limit, while the pool is switched off or gone, or during a panic. Such
+    ///   a freeze costs an allocation.
+    ///
+    /// It is not overwritten if the pool was waiting for it and is dropped, cleared or switched off
+    /// before the last view is gone. Nor is the old block that a buffer left behind when it grew.
     ///
     /// # Examples
     /// ```
@@ -132,7 +139,7 @@ impl Buffer {
     /// assert_eq!(hello, "hello");
     /// ```
     ///
-    /// For good:
+    /// To give the memory away for good:
     /// ```
     /// # use repool::BufferPool;
     /// let pool = BufferPool::new();
@@ -150,8 +157,9 @@ impl Buffer {
         }
     }
 
-    /// Takes the `BytesMut` out for good; it does not go back, and is not overwritten by `zeroize`.
-    /// [`BufferPool::put`](crate::BufferPool::put) gives it back later.
+    /// Takes the `BytesMut` out of the pool for good. The feature `zeroize` does not overwrite it.
+    ///
+    /// [`BufferPool::put`](crate::BufferPool::put) can give it back later.
     ///
     /// # Examples
     /// ```
@@ -171,22 +179,23 @@ impl Buffer {
     }
 }
 
-/// A buffer of no pool, without memory.
+/// Creates a buffer of no pool, without memory.
 impl Default for Buffer {
     fn default() -> Self {
         Self::empty(None)
     }
 }
 
-/// A buffer of no pool. ([`BufferPool::put`](crate::BufferPool::put) gives a `BytesMut` to a pool.)
+/// Wraps a `BytesMut` in a buffer of no pool. To give it to a pool, use
+/// [`BufferPool::put`](crate::BufferPool::put).
 impl From<BytesMut> for Buffer {
     fn from(bytes: BytesMut) -> Self {
         Self::plain(bytes)
     }
 }
 
-/// A copy of the content in another buffer of the same pool; of no pool, if that is gone, switched off,
-/// or there never was one.
+/// Copies the content into another buffer of the same pool. The copy belongs to no pool if the pool
+/// is gone or switched off, or if there never was one.
 impl Clone for Buffer {
     #[track_caller]
     fn clone(&self) -> Self {
@@ -208,7 +217,7 @@ impl Clone for Buffer {
 }
 
 impl Held {
-    /// The content of one without a cell.
+    /// The content of a buffer without a cell.
     #[inline(always)]
     fn into_plain(self) -> BytesMut {
         match self {
@@ -217,8 +226,8 @@ impl Held {
         }
     }
 
-    /// What an empty one becomes when it is written to. By value, so that a buffer need not be in
-    /// memory itself.
+    /// Gives an empty buffer memory when it is written to. Takes it by value, so that a buffer need
+    /// not live in memory itself.
     #[track_caller]
     #[cold]
     #[inline(never)]
@@ -261,16 +270,16 @@ impl DerefMut for Buffer {
                 match held {
                     Held::Pooled(cell) => &mut cell.bytes,
                     Held::Plain(plain) => plain,
-                    Held::Empty(_) => unreachable!("just made one that is not"),
+                    Held::Empty(_) => unreachable!("`open` never returns an empty one"),
                 }
             }
         }
     }
 }
 
-/// What the drop of a [`Buffer`] does.
+/// What dropping a [`Buffer`] does.
 impl Leave for Held {
-    /// As it came and well used, it goes back by the hit path of its class's pool.
+    /// A buffer that is as it went out, and well used, goes back to its class by the hot path.
     #[inline(always)]
     fn leave(self) {
         match self {
@@ -291,7 +300,7 @@ fn leave(cell: Pooled<Cell>) {
     }
 }
 
-/// One without a cell.
+/// Drops a buffer without a cell.
 #[inline(never)]
 fn leave_slow(held: Held) {
     if let Held::Plain(plain) = held {

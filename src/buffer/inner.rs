@@ -1,15 +1,15 @@
-//! One buffer pool's inside: a pool of cells for each class, and how a request finds its buffer.
+//! [`Inner`]: the inside of a buffer pool: a pool of cells per class, and the search for a buffer.
 //!
-//! A class's pool is a [`Pool`] like any other: caches per thread, depot, limits, passes, figures
-//! are its business. It is made when the class is first used. What is here is the choice between
-//! classes: a request looks at its own, then one class up, and then makes a buffer. What it finds one
-//! class up goes back there.
+//! The pool of a class is a [`Pool`] like any other, with its own caches, depot, limits, passes and
+//! figures. It is created by the first use of its class. This file chooses between classes: a
+//! request looks in its own class, then in the next larger one, and then creates a buffer. A buffer
+//! found in the larger class goes back there.
 //!
-//! # What keeps what
-//! The user's handle keeps [`Inner`], which keeps the classes' pools. A cell and a pool's closures
-//! keep their [`Class`], which knows `Inner` by a weak reference only, so that a buffer that is out
-//! does not keep its pool. A class's rings of lent cells keep those cells, and through them the
-//! class: dropping `Inner` closes the pool of rings, which breaks the circle.
+//! # Ownership
+//! The user's handle owns [`Inner`], which owns the pools of the classes. A cell and the closures
+//! of a pool own their [`Class`], which has only a weak reference to `Inner`, so a buffer that is
+//! out does not keep its pool alive. The rings of a class own the lent cells, and through them the
+//! class: dropping `Inner` closes the pool of rings, which breaks the cycle.
 //!
 //! # Orderings
 //! `open`: Relaxed, a hint. `enabled`: see `sync/switch.rs`.
@@ -33,27 +33,27 @@ use bytes::BytesMut;
 use std::ops::Range;
 use std::ptr;
 
-/// The entry tables come last to avoid 4 KiB aliasing: a load whose low 12 address bits match a recent
-/// store's has to wait for it. An allocator that puts this at the start of a page does so with large
-/// buffers too, and most writes go to a buffer's start.
+/// The entry tables come last to avoid 4 KiB aliasing: a load whose low 12 address bits match those
+/// of a recent store has to wait for it. An allocator that puts this struct at the start of a page
+/// does the same with large buffers, and most writes go to the start of a buffer.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Inner {
     settings: Settings,
     enabled: Switch,
     me: Weak<Inner>,
-    /// Whether the pool has entered the roster, if it has a name.
+    /// Whether the pool is in the list of named pools, if it has a name.
     pub(super) entered: AtomicBool,
-    /// Once it was switched off.
+    /// Counts unpooled buffers; made when the pool is first switched off.
     off: Lazy<OffCounter>,
-    /// The same while buffers are plain ones; null while they are not.
+    /// `off` while buffers are unpooled; null otherwise.
     plain: StatPtr<OffCounter>,
-    /// By class. Made when first used.
+    /// By class. Each is created by its first use.
     classes: [Lazy<Used>; ALL],
-    /// Slots that gets may look at: all, or none while the pool is switched off.
+    /// The number of slots that gets may look at: all, or 0 while the pool is switched off.
     open: AtomicUsize,
-    /// By slot: past [`Used`], which keeps what they lead to, to a class's idle buffers and to its lent
-    /// ones. The root of the hot path.
+    /// By slot: pointers to the idle buffers and to the rings of a class, whose owner is `classes`.
+    /// The root of the hot path.
     idle: [Entry<Cell>; SLOTS],
     lent: [Entry<Ring>; SLOTS],
 }
@@ -86,11 +86,12 @@ impl Inner {
         inner
     }
 
-    /// A buffer for a request of this slot: an idle one in this thread's cache, or one that this thread
-    /// has lent out and that is back.
+    /// Returns a buffer for a request of this slot: an idle one from this thread's cache, or one
+    /// that this thread has lent and that has no views left.
     #[inline(always)]
     pub(super) fn hit(&self, slot: usize) -> Option<Pooled<Cell>> {
-        // Relaxed: switched off, gets find nothing by themselves; this saves them the way.
+        // Relaxed: while the pool is off, gets would find nothing anyway; this only saves them the
+        // work.
         if slot >= self.open.load(Ordering::Relaxed) {
             return None;
         }
@@ -99,7 +100,7 @@ impl Inner {
         let idle = unsafe { self.idle.get_unchecked(slot) };
         match idle.hit() {
             Some(cell) => Some(cell),
-            // What was frozen is there again, as a rule.
+            // A frozen buffer has usually come back.
             None => {
                 // SAFETY: as above.
                 let lent = unsafe { self.lent.get_unchecked(slot) };
@@ -108,12 +109,12 @@ impl Inner {
         }
     }
 
-    /// A class, if it has been used.
+    /// Returns a class if it has been used.
     pub(super) fn if_used(&self, class: usize) -> Option<&Used> {
         self.classes.get(class)?.get()
     }
 
-    /// An idle buffer of this class, or one that is back, by the slow path.
+    /// Returns an idle buffer of this class, or a lent one without views, by the slow path.
     fn idle(&self, class: usize) -> Option<Pooled<Cell>> {
         let Used { pool, class } = self.if_used(class)?;
         class
@@ -121,11 +122,12 @@ impl Inner {
             .look()
             .or_else(|| pool.try_get())
             .or_else(|| class.lent.look_elsewhere())
-            // One that was back and had to be looked at is idle now.
+            // A lent buffer that had to be checked is idle now.
             .or_else(|| pool.try_get())
     }
 
-    /// A buffer by the slow path: `capacity` is not 0, and this thread has nothing idle of its class.
+    /// Returns a buffer by the slow path. `capacity` is not 0, and this thread has no idle buffer
+    /// of its class.
     pub(super) fn get(
         &self,
         capacity: usize,
@@ -149,7 +151,7 @@ impl Inner {
         }
     }
 
-    /// A buffer of the next class. It goes back there.
+    /// Returns a buffer of the next larger class. It goes back to that class.
     fn one_up(&self, wanted: usize) -> Option<Pooled<Cell>> {
         let class = wanted + 1;
         if class > self.settings.top {
@@ -159,13 +161,13 @@ impl Inner {
         pool.try_get_fast().or_else(|| self.idle(class))
     }
 
-    /// A buffer that came back to the class of requests without a size.
+    /// Returns a buffer that came back to the class of requests for 0 bytes.
     pub(super) fn get_unsized(&self) -> Option<Pooled<Cell>> {
         let pool = &self.if_used(UNSIZED)?.pool;
         pool.try_get_fast().or_else(|| self.idle(UNSIZED))
     }
 
-    /// A buffer for a request without a size that wants memory now.
+    /// Returns a buffer for a request for 0 bytes that needs memory now.
     pub(super) fn create_unsized(&self) -> Pooled<Cell> {
         self.used(UNSIZED).pool.get_pooled()
     }
@@ -173,14 +175,14 @@ impl Inner {
     #[cold]
     fn create(&self, class: usize, memory: BytesMut) -> Pooled<Cell> {
         let mut cell = self.used(class).pool.get_pooled();
-        // Without memory, unless another thread has given one back in the meantime.
+        // It has no memory, unless another thread has returned one in the meantime.
         if cell.full() == 0 {
             cell.fill(memory);
         }
         cell
     }
 
-    /// A class, made if need be.
+    /// Returns a class, and creates it if necessary.
     fn used(&self, index: usize) -> &Used {
         match self.if_used(index) {
             Some(used) => used,
@@ -192,17 +194,17 @@ impl Inner {
     fn used_slow(&self, index: usize) -> &Used {
         let used = self.classes[index].get_or_make(|| Arc::new(self.unused(index)));
         for entry in &self.idle[slots(index)] {
-            // SAFETY: what is in `classes` stays there as long as the entries.
+            // SAFETY: what is in `classes` stays there for as long as the entries.
             unsafe { used.pool.enter_by(entry) };
         }
-        // A thread that switched while the class was made did not see it. Also if it is another
-        // thread's, which may not have come to this yet.
+        // A thread that switched the pool while this class was being created has not seen it. This
+        // holds even if another thread created the class and has not come this far yet.
         self.switch(used);
         used
     }
 
-    /// A class with a pool of its own. If another thread is quicker, both go as they came: no object
-    /// was in the pool, so nothing knows of it.
+    /// Creates a class with its own pool. If another thread is faster, this one is dropped: its
+    /// pool has never had an object, so nothing refers to it.
     fn unused(&self, index: usize) -> Used {
         let me: Weak<Inner> = Weak::clone(&self.me);
         let class = Arc::new(self.settings.class(index, me));
@@ -229,21 +231,22 @@ impl Inner {
         self.enabled.is_on()
     }
 
-    /// Whether buffers are pooled, or have to be overwritten at least; if not, they are plain ones.
+    /// Returns whether buffers are cells: they are pooled, or at least have to be overwritten. If
+    /// not, they are unpooled.
     pub(super) fn pools(&self) -> bool {
         self.is_enabled() || self.settings.wipes()
     }
 
-    /// What counts plain ones, if buffers are plain ones.
+    /// Returns the counter for unpooled buffers, if buffers are unpooled at the moment.
     #[inline(always)]
     pub(super) fn off(&self) -> Option<&OffCounter> {
         // Acquire: pairs with the Release in `set_enabled`. No mutant: loom leaves statistics to std.
         let plain = self.plain.load(Ordering::Acquire);
-        // SAFETY: null, or what `off` keeps.
+        // SAFETY: null, or what `off` owns.
         unsafe { plain.as_ref() }
     }
 
-    /// Plain buffers handed out.
+    /// The number of unpooled buffers handed out.
     pub(super) fn plain_ones(&self) -> u64 {
         self.off.get().map_or(0, OffCounter::sum)
     }
@@ -269,8 +272,11 @@ impl Inner {
 
     /// Switches a class as the pool is switched.
     ///
-    /// A thread that makes a class calls this once other threads can find the class, and one that switches the pool
-    /// calls it for each class that it finds (`sync/switch.rs`).
+    /// A thread that creates a class calls this once the class is visible; a thread that switches
+    /// the pool calls it for each visible class. Both have executed a read-modify-write on
+    /// `enabled` in between. Read-modify-writes have a total order, and each sees what happened
+    /// before the earlier ones. So either the creator sees the new value, or the switcher sees the
+    /// class.
     fn switch(&self, used: &Used) {
         self.enabled.apply(|on| {
             used.pool.set_enabled(on);
@@ -278,12 +284,29 @@ impl Inner {
         });
     }
 
-    /// For those that may outlive the pool.
+    /// Switches something as the pool is switched, and repeats that while `enabled` changes. So the
+    /// last thread to switch it has found `enabled` unchanged afterwards; a later change makes its
+    /// own call.
+    fn switch_with(&self, switch: impl Fn(bool)) {
+        // AcqRel: pairs with itself and with `set_enabled`'s, as above.
+        let look = || self.enabled.fetch_or(false, Ordering::AcqRel);
+        let mut on = look();
+        loop {
+            switch(on);
+            let now = look();
+            if now == on {
+                break;
+            }
+            on = now;
+        }
+    }
+
+    /// For cells, which may outlive the pool.
     pub(super) fn weak(&self) -> Weak<Self> {
         Weak::clone(&self.me)
     }
 
-    /// Takes in a buffer that no pool knew, if it can serve any request.
+    /// Takes a buffer made elsewhere into the pool, if it can serve any request.
     pub(super) fn adopt(&self, mut bytes: BytesMut) {
         if !memory::regain(&mut bytes) {
             return; // there are other handles to it
@@ -309,7 +332,7 @@ impl Origin for Inner {
             .filter(|used| !used.pool.has_diagnostics())
         {
             for entry in &self.lent[slots(class)] {
-                // SAFETY: what is in `classes` stays there as long as the entries.
+                // SAFETY: what is in `classes` stays there for as long as the entries.
                 unsafe { used.class.lent.enter_by(entry) };
             }
         }
@@ -324,7 +347,7 @@ impl Origin for Inner {
     }
 }
 
-/// The slots of requests that this class serves first.
+/// Returns the slots of the requests that look in this class first.
 fn slots(class: usize) -> Range<usize> {
     match class {
         OUTSIDE | UNSIZED => 0..0,

@@ -1,4 +1,4 @@
-//! What else a [`Buffer`] is: a `BufMut` and `Buf`, a writer, something to compare and to iterate over.
+//! The traits of a [`Buffer`]: `BufMut`, `Buf`, writers, comparisons, iteration.
 
 use super::guard::Buffer;
 use bytes::buf::UninitSlice;
@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::borrow::{Borrow, BorrowMut};
 use std::{cmp, fmt, io, slice};
 
-// SAFETY: everything is `BytesMut`'s own implementation.
+// SAFETY: every call is forwarded to `BytesMut`'s own implementation.
 unsafe impl BufMut for Buffer {
     #[inline]
     fn remaining_mut(&self) -> usize {
@@ -15,7 +15,7 @@ unsafe impl BufMut for Buffer {
 
     #[inline]
     unsafe fn advance_mut(&mut self, count: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { (**self).advance_mut(count) };
     }
 
@@ -206,21 +206,21 @@ impl std::hash::Hash for Buffer {
     }
 }
 
-/// By [`Buffer::freeze`].
+/// Calls [`Buffer::freeze`].
 impl From<Buffer> for Bytes {
     fn from(buffer: Buffer) -> Self {
         buffer.freeze()
     }
 }
 
-/// By [`Buffer::into_inner`].
+/// Calls [`Buffer::into_inner`].
 impl From<Buffer> for BytesMut {
     fn from(buffer: Buffer) -> Self {
         buffer.into_inner()
     }
 }
 
-/// By [`Buffer::into_inner`], and then without a copy unless a part of the buffer was split off.
+/// Calls [`Buffer::into_inner`]; copies only if a part of the buffer was split off.
 impl From<Buffer> for Vec<u8> {
     fn from(buffer: Buffer) -> Self {
         buffer.into_inner().into()

@@ -1,39 +1,41 @@
-//! Lent buffers: those whose bytes views still refer to.
+//! [`Lent`] and [`Ring`]: *lent* buffers, whose memory live `Bytes` views may still reference.
 //!
-//! `bytes` does not say when the last view of a buffer goes, so the pool keeps a handle to each and
-//! asks. Handles wait in [`Ring`]s, in the order in which they were lent. A *look* asks one handle.
+//! `bytes` does not report when the last view of a buffer goes, so the pool keeps a handle to each
+//! lent buffer and looks whether that handle is the only one left. Handles wait in [`Ring`]s, in
+//! the order in which they were lent. A *look* checks one handle.
 //!
 //! # Who looks, and how often
-//! - A get that finds nothing idle in its thread's cache looks at the oldest handle of its thread's ring.
-//!   If that is back, as a rule, the get is done.
-//! - If not, it looks at more, at one of the old part first, and goes on each time where it has ended. If
-//!   a young one is back, all before it have been lent for longer: they move to the *old* part of the ring,
-//!   out of the way of the others. So a view that is kept for long hides nothing, and what is in flight
-//!   does not become old by being looked at.
-//! - Where looks find something there are up to [`LOOKS`] of them, and where they do not, soon
-//!   [`LEAST_LOOKS`]; but all of a few are looked at before a buffer is made. So many that are kept cost each
-//!   buffer made a few looks. If those that are kept change, about as many again may be back and
-//!   not found yet.
-//! - A freeze puts its handle into the ring where there is room. If there is none it looks at all young
-//!   ones before the ring grows, so that a thread which freezes and never gets does not collect them.
-//! - A pass looks at all, of all threads. In a pool with limits so does a return or a freeze when more is
-//!   lent than may be idle, once for so many operations that a look at all costs each a few looks.
+//! - A get that finds nothing idle in its thread's cache looks at the oldest handle in its thread's
+//!   ring. Usually that buffer has no views left, and the get is done.
+//! - Otherwise the get looks at more handles: first at one of the old part, then at young ones,
+//!   continuing where the previous get stopped. If a young buffer has no views left, all before it
+//!   have been lent for longer: they move to the *old* part of the ring, out of the way of the
+//!   others. So a view that is kept for long hides nothing, and buffers in flight do not become old
+//!   by being looked at.
+//! - A get makes up to [`LOOKS`] looks where looks find buffers, and soon only [`LEAST_LOOKS`]
+//!   where they do not; but it looks at all handles of a short ring before it creates a buffer. So
+//!   many kept views cost each new buffer a few looks. If the set of kept views changes, about as
+//!   many buffers again may be without views and not found yet.
+//! - A freeze pushes its handle if the ring has room. Otherwise it looks at all young handles
+//!   before the ring grows, so a thread that freezes and never gets does not collect handles.
+//! - A pass looks at all handles of all threads. In a pool with limits, so does a return or a
+//!   freeze while more is lent than may be idle, so rarely that it adds a few looks per operation.
 //!
-//! # Where a ring is
-//! A ring is a pooled object of its own: each class has a private pool of them. A thread's ring is
-//! the idle object on top of its cache there, and there it stays: a handle is put in and taken out
-//! in place, inside the owner's critical section ([`Top::with`]), in which pointers are moved, the
-//! handle's count is read and nothing else is done: no allocation, no user code, no panic. All that is
-//! rare takes the ring out as one takes a buffer, and while it has the ring nothing else does. The ring
-//! of a thread that has ended is in that pool's depot, where others find it. A pass and `clear` take all
-//! rings out of all caches, as a visitor takes idle objects; `clear` looks again for those that were in
-//! hand (still, one may be missed then).
+//! # Where a ring lives
+//! A ring is a pooled object itself: each class has a private pool of rings. A thread's ring is the
+//! idle object on top of the thread's cache in that pool, and it stays there: a handle is pushed
+//! and removed in place, inside the owner's critical section ([`Top::with`]). That section moves
+//! pointers and reads the handle's reference count; it does not allocate, panic, or run user code.
+//! Everything rare takes the ring out as a get takes a buffer, and has it exclusively. The ring of
+//! an ended thread is in the depot, where other threads find it. A pass and `clear` take all rings
+//! out of all caches, as a visitor takes idle objects; `clear` looks again for rings that were in
+//! use (it may still miss one).
 //!
-//! # What keeps what
-//! A ring keeps the cells in it, and through them their class and its pool of rings: [`Lent::close`]
-//! breaks that circle, for good. As long as there is a ring the janitor watches its class: the thread
-//! that makes one tells it to, and a pass that has kept or missed one wants to see the next. So there is
-//! nothing to tell when a ring is used.
+//! # Ownership
+//! A ring owns its cells, and through them their class and the class's pool of rings.
+//! [`Lent::close`] breaks that cycle for good. While there is a ring, the janitor watches its
+//! class: the thread that creates a ring registers the class, and a pass that has kept or missed a
+//! ring asks for the next pass. So using a ring notifies no one.
 //!
 //! See `cell.rs` for the three files that import each other.
 
@@ -51,30 +53,30 @@ use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, Ordering, StatUsize, Timeout};
 use std::thread::panicking;
 
-/// What a get that found the oldest one lent looks at, of the young ones and again of the old ones,
-/// before it makes a buffer: so many, and half of it each time that it had to make one, down to the least.
+/// How many young handles, and then how many old ones, a get looks at before it creates a buffer.
+/// Halved each time that it had to create one, down to [`LEAST_LOOKS`].
 const LOOKS: usize = 32;
 const LEAST_LOOKS: usize = 4;
-/// All of so few are looked at.
+/// A get looks at all handles of a ring that has at most this many.
 const FEW: usize = 64;
-/// How many rings without an owner a get looks into.
+/// How many rings of ended threads a get looks into.
 const MERGED: usize = 4;
-/// This many operations, at least, from one look at all handles to the next.
+/// The least number of operations between two looks at all handles.
 const APART: u64 = 16;
 
-/// Some lent buffers: those of one thread, as a rule.
+/// Lent buffers: usually those of one thread.
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// In the order in which they were lent.
     young: Queue<Pooled<Cell>>,
-    /// Those that were looked at and still lent, in the order of the looks.
+    /// Handles that were looked at and still had views, in the order of the looks.
     old: Queue<Pooled<Cell>>,
     tally: Arc<Tally>,
-    /// The young one where a get goes on to look.
+    /// The index in `young` at which the next get continues to look.
     next: usize,
-    /// How many it looks at.
+    /// How many handles a get looks at.
     looks: usize,
-    /// What its tally had counted as come when the last pass looked.
+    /// How many pushes its tally had counted at the last pass.
     came: usize,
 }
 
@@ -82,8 +84,8 @@ impl Recycle for Ring {
     #[inline(always)]
     fn recycle(&mut self) {}
 
-    /// Not what it holds, but what makes a full list of one: rings do not travel in batches, or one
-    /// thread would find those of all.
+    /// Not what it holds, but the weight that makes one ring a full list: if rings travelled in
+    /// batches, one thread would get the rings of all.
     #[inline(always)]
     fn retained_bytes(&self) -> usize {
         LIST_BYTES
@@ -91,8 +93,8 @@ impl Recycle for Ring {
 }
 
 impl Drop for Ring {
-    /// Lets go of the handles: the memory goes with the last view. (A cell that is merely dropped
-    /// goes back to its pool.)
+    /// Lets go of the handles: the last view frees the memory. (A cell that is merely dropped would
+    /// go back to its pool.)
     fn drop(&mut self) {
         let handles = self.young.len() + self.old.len();
         while let Some(cell) = self.young.pop().or_else(|| self.old.pop()) {
@@ -103,9 +105,9 @@ impl Drop for Ring {
     }
 }
 
-/// In the critical section.
+/// Inside the critical section.
 impl Ring {
-    /// Puts a handle at the end, if there is room.
+    /// Pushes a handle if there is room.
     #[inline(always)]
     fn push_in_place(&mut self, cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
         self.young.push_in_place(cell)?;
@@ -113,7 +115,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Takes the oldest out, if it is back; and whether it can be handed out as it is.
+    /// Removes the oldest handle if it has no views left. The flag says whether the buffer can be
+    /// handed out as it is.
     #[inline(always)]
     fn take_in_place(&mut self) -> Option<(Pooled<Cell>, bool)> {
         let cell = self.young.pop_if(|cell| cell.is_back())?;
@@ -138,7 +141,8 @@ impl Ring {
         self.young.push(cell);
     }
 
-    /// Takes note of one that is back and out of the ring; and whether it can be handed out as it is.
+    /// Counts a handle that has left the ring. The flag says whether the buffer can be handed out
+    /// as it is.
     #[inline(always)]
     fn leaves(&self, cell: Pooled<Cell>) -> (Pooled<Cell>, bool) {
         let plain = cell.is_plain_again();
@@ -146,7 +150,7 @@ impl Ring {
         (cell, plain)
     }
 
-    /// Looks for one to be handed out, where the oldest is still lent.
+    /// Looks for a buffer to hand out, after the oldest one still had views.
     fn look(&mut self) -> Option<Pooled<Cell>> {
         let all = self.young.len() + self.old.len();
         let looks = if all <= FEW { all } else { self.looks };
@@ -161,7 +165,7 @@ impl Ring {
         found
     }
 
-    /// Looks at some young ones, behind those that were looked at last.
+    /// Looks at some young handles, starting behind the last ones looked at.
     fn look_at_young(&mut self, looks: usize) -> Option<Pooled<Cell>> {
         for _ in 0..looks.min(self.young.len()) {
             if self.next >= self.young.len() {
@@ -176,7 +180,7 @@ impl Ring {
         None
     }
 
-    /// Takes out one that is back; those before it are old.
+    /// Removes a handle without views; those before it become old.
     fn take_at(&mut self, at: usize) -> Option<(Pooled<Cell>, bool)> {
         self.next = 0;
         for _ in 0..at {
@@ -186,7 +190,8 @@ impl Ring {
         self.young.pop().map(|cell| self.leaves(cell))
     }
 
-    /// Looks at some of the old ones. What is back beside the first becomes idle.
+    /// Looks at some old handles. The first buffer without views is handed out; further ones become
+    /// idle.
     fn look_at_old(&mut self, looks: usize) -> Option<Pooled<Cell>> {
         let mut first = None;
         for _ in 0..looks.min(self.old.len()) {
@@ -208,7 +213,7 @@ impl Ring {
         first
     }
 
-    /// Makes room for one more: lets go of what is back, or grows.
+    /// Makes room for one more handle: removes those without views, or grows.
     fn make_room(&mut self) {
         let len = self.young.len();
         if len < self.young.capacity() {
@@ -225,15 +230,15 @@ impl Ring {
                 self.young.push(cell);
             }
         }
-        // So that the next look at all is after as many more.
+        // So that the next look at all handles comes only after as many pushes again.
         if self.young.len() > len / 2 || len == 0 {
             self.young.grow();
-            // So that what moves there finds room, as a rule.
+            // So that `old` usually has room for what moves there.
             self.old.grow();
         }
     }
 
-    /// Takes over what is in another one.
+    /// Takes over the handles of another ring.
     fn merge(&mut self, mut other: Self) {
         while let Some(cell) = other.young.pop().or_else(|| other.old.pop()) {
             other.tally.left(false);
@@ -241,7 +246,7 @@ impl Ring {
         }
     }
 
-    /// Takes out, for a pass, what is back or has waited long enough.
+    /// For a pass: removes the handles that have no views left or have waited long enough.
     fn sift(&mut self, found: &mut impl FnMut(Pooled<Cell>)) {
         for cells in [&mut self.young, &mut self.old] {
             for _ in 0..cells.len() {
@@ -260,7 +265,7 @@ impl Ring {
     }
 }
 
-/// One that is back, if it can be handed out as it is; if not, it becomes idle.
+/// Returns the buffer if it can be handed out as it is; otherwise makes it idle.
 fn ready((cell, plain): (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
     if plain {
         return Some(cell);
@@ -269,10 +274,10 @@ fn ready((cell, plain): (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
     None
 }
 
-/// The oldest of this thread's ring, if that is back and needs no look.
+/// Returns the oldest buffer of this thread's ring if it has no views left and needs no check.
 #[inline(always)]
 pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<Cell>> {
-    // SAFETY: reads a handle's count, and moves a pointer.
+    // SAFETY: reads a handle's reference count and moves a pointer.
     match unsafe { top.with(Ring::take_in_place) }?? {
         (cell, true) => Some(cell),
         found => ready_slow(found),
@@ -290,13 +295,14 @@ fn ready_slow(found: (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
 pub(super) struct Lent {
     rings: Pool<Ring>,
     tallies: Arc<Tallies>,
-    /// Whether the entries lead to the rings yet ([`Origin::has_lent`]).
+    /// Whether the entry tables point to the rings yet ([`Origin::has_lent`]).
     ///
     /// [`Origin::has_lent`]: super::cell::Origin::has_lent
     entered: AtomicBool,
-    /// Operations until one looks at all handles, in a pool with limits.
+    /// Operations until the next look at all handles, in a pool with limits.
     due: StatUsize,
-    /// The capacity of the lent ones beyond what the class promises; may wrap around for a moment.
+    /// The capacity of the lent buffers beyond what the class promises, in bytes. May wrap around
+    /// for a moment.
     extra: StatUsize,
 }
 
@@ -306,10 +312,10 @@ impl Lent {
         let rings = Arc::clone(&tallies);
         Self {
             rings: Pool::builder(move || Ring::new(rings.take()))
-                // Passes are the class's.
+                // The class runs the passes.
                 .trim_manually()
                 .undiagnosed()
-                // Of its own, and without end: rings are not idle memory.
+                // A private budget without a limit: rings are not idle memory.
                 .budget(Budget::new(usize::MAX))
                 .build(),
             tallies,
@@ -319,11 +325,11 @@ impl Lent {
         }
     }
 
-    /// Puts a cell at the end of this thread's ring. `Err`: the thread has none at hand, or none with
-    /// room.
+    /// Pushes a cell onto this thread's ring. Returns `Err` if the thread has no ring, or no room
+    /// in it.
     ///
-    /// What is borrowed here may be gone when this returns: once the cell is in the ring, the pool
-    /// may be dropped, and the ring with all that is in it.
+    /// What is borrowed here may be gone when this returns: once the cell is in the ring, another
+    /// thread may drop the pool, and the ring with everything in it.
     #[inline(always)]
     pub(super) fn push(cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
         let Some(top) = cell.class.lent.rings.top() else {
@@ -340,8 +346,8 @@ impl Lent {
         cell.map_or(Ok(()), Err)
     }
 
-    /// The same, with the ring in hand: it may need more room, and if there is none it is made. Not
-    /// while the thread panics: the ring would be dropped.
+    /// Like [`Lent::push`], but takes the ring out, to grow it or to create it. Not while the
+    /// thread panics: the ring would be dropped.
     #[cold]
     #[inline(never)]
     pub(super) fn push_slow(cell: Pooled<Cell>) {
@@ -350,7 +356,7 @@ impl Lent {
             return ring.push(cell);
         }
         if let Some(reason) = cell.class.keeps_nothing() {
-            // The memory goes with the last view.
+            // The last view frees the memory.
             return Pooled::discard_for(cell, reason);
         }
         let class = Arc::clone(&cell.class);
@@ -365,31 +371,32 @@ impl Lent {
                 class.lent.entered.store(true, Ordering::Relaxed);
             }
         }
-        // With the ring in its place: a pass that has not seen it there is over with its look, and
-        // has said so before.
+        // After the ring is back in its place: a pass that has not seen it there has finished its
+        // look, and has said so before.
         class.tell_janitor();
     }
 
-    /// Leads an entry to the rings.
+    /// Points an entry at the rings.
     ///
     /// # Safety
-    /// This has to outlive all use of it.
+    /// This must outlive all use of the entry.
     pub(super) unsafe fn enter_by(&self, entry: &Entry<Ring>) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.rings.enter_by(entry) };
     }
 
-    /// More looks at this thread's ring, where its oldest handle is still lent.
+    /// Looks further into this thread's ring, after its oldest handle still had views.
     pub(super) fn look(&self) -> Option<Pooled<Cell>> {
-        // While a thread panics a ring would not go back, but be dropped.
+        // While a thread panics, the ring would be dropped instead of returned.
         if panicking() {
             return None;
         }
         self.rings.try_get_fast()?.look()
     }
 
-    /// Looks at rings that no thread has: those of ended threads, and one that a pass had in hand when
-    /// its thread wanted it, which then took another. They become one with this thread's.
+    /// Looks into rings that no thread has: those of ended threads, and one that a pass was using
+    /// when its thread wanted it, so that the thread created another. They are merged into this
+    /// thread's ring.
     pub(super) fn look_elsewhere(&self) -> Option<Pooled<Cell>> {
         if panicking() {
             return None;
@@ -415,7 +422,8 @@ impl Lent {
         None
     }
 
-    /// Off, nothing waits: there is no ring, and what is in one is let go.
+    /// Switches lending. While it is off, nothing waits: there are no rings, and the handles of
+    /// existing ones are let go.
     pub(super) fn switch(&self, on: bool) {
         if on && !self.rings.is_used() {
             return;
@@ -426,13 +434,13 @@ impl Lent {
         }
     }
 
-    /// Looks at every handle once, for a pass. `found` gets what is back or has waited long
-    /// enough. Whether there may be something to look at next time.
+    /// For a pass: looks at every handle once. `found` gets the buffers that have no views left or
+    /// have waited long enough. Returns whether there may be something to look at next time.
     fn look_at_all(&self, mut found: impl FnMut(Pooled<Cell>)) -> bool {
         let mut more = false;
         let all = self.rings.sift(None, |ring| {
             ring.sift(&mut found);
-            // One that is in use is empty now and then.
+            // A ring that is in use is empty now and then.
             let empty = ring.young.len() + ring.old.len() == 0;
             let came = ring.tally.has_come();
             let keep = std::mem::replace(&mut ring.came, came) != came || !empty;
@@ -447,7 +455,7 @@ impl Lent {
         self.rings.sift(Some(Timeout::Long), |_| false);
     }
 
-    /// Lets go of all handles, and of those that are yet to come.
+    /// Lets go of all handles, now and in future.
     pub(super) fn close(&self) {
         self.rings.close();
     }
@@ -456,31 +464,31 @@ impl Lent {
         self.tallies.figures()
     }
 
-    /// One that is larger than its class waits from now on, or (`bytes` wrapped around) no longer.
+    /// Counts a cell larger than its class that starts to wait or (with wrapped `bytes`) stops.
     pub(super) fn add_extra(&self, bytes: usize) {
-        // Relaxed: a figure.
+        // Relaxed: a counter.
         self.extra.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
 impl Class {
-    /// The capacity of all that is lent, in bytes.
+    /// Returns the capacity of all lent buffers, in bytes.
     pub(super) fn lent_bytes(&self) -> u64 {
-        // Relaxed: a figure.
+        // Relaxed: a counter.
         let extra = self.lent.extra.load(Ordering::Relaxed) as isize;
         let handles = self.lent.figures().handles;
         handles * self.size as u64 + extra.max(0) as u64
     }
 
-    /// Looks at all that is lent; whether there may be something to look at next time.
+    /// Looks at all lent buffers; returns whether there may be something to look at next time.
     pub(super) fn look_at_all(&self) -> bool {
         self.lent.look_at_all(came_back_for_all)
     }
 
-    /// Looks at all that is lent if it is more than may be idle, now and then: where the last look
-    /// found little, once for each handle.
+    /// Looks at all lent buffers now and then, if there are more than may be idle: every [`APART`]
+    /// operations, or if the last look found little, once in as many operations as there are handles.
     pub(super) fn relieve_if_due(&self) {
-        // Relaxed, all of it: a lost count makes a look come later.
+        // Relaxed throughout: a lost count delays a look.
         let left = self.lent.due.load(Ordering::Relaxed);
         if left > 0 {
             return self.lent.due.store(left - 1, Ordering::Relaxed);

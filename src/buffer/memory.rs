@@ -1,16 +1,17 @@
-//! Memory for buffers: how it is allocated, and how a handle regains the whole of its allocation.
+//! Memory for buffers: allocating it, and regaining a whole allocation for one handle.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::mem;
 
-/// From this capacity on, a request that may fail asks the allocator whether there is memory.
+/// From this capacity on, in bytes, a fallible request asks the allocator whether it has the
+/// memory.
 const WORTH_ASKING: usize = 1 << 20;
 
-/// Where a handle without memory points: no allocation ends there.
+/// The address of a handle without memory: no allocation ends there.
 const NOWHERE: usize = 1;
 
-/// Memory for exactly this many bytes; `None` if there cannot be that many. With `fallible` also, from
-/// 1 MiB, if the allocator has none.
+/// Allocates exactly this many bytes; returns `None` if that many are impossible. With `fallible`,
+/// also returns `None` if the allocator has no memory for 1 MiB or more.
 pub(super) fn allocate(capacity: usize, fallible: bool) -> Option<BytesMut> {
     if capacity > isize::MAX as usize {
         return None;
@@ -20,15 +21,16 @@ pub(super) fn allocate(capacity: usize, fallible: bool) -> Option<BytesMut> {
     }
     let mut memory = Vec::new();
     memory.try_reserve_exact(capacity).ok()?;
-    // From a `Vec` to a `BytesMut` without a copy.
+    // Converts a `Vec` into a `BytesMut` without a copy.
     Some(BytesMut::from(Bytes::from(memory)))
 }
 
-/// Clears a handle and gives it the whole of its allocation; `false` while there are other handles to
-/// it. [`is_back`] says then when they are gone, and this has to be called again.
+/// Clears a handle and regains its whole allocation; returns `false` while there are other handles
+/// to it. In that case call this again once [`is_back`] returns `true`.
 pub(super) fn regain(bytes: &mut BytesMut) -> bool {
     bytes.clear();
-    // The first look may have moved it to the start, or back over what was consumed.
+    // The first call may have moved the handle to the start of the allocation, over what was
+    // consumed.
     if is_alone(bytes) || is_alone(bytes) {
         return true;
     }
@@ -40,11 +42,12 @@ pub(super) fn regain(bytes: &mut BytesMut) -> bool {
     alone
 }
 
-/// Whether an empty handle is the only one to its memory, and its allocation has just its capacity.
+/// Returns whether an empty handle is the only one to its memory and covers its whole allocation.
 /// If not, the handle may have been moved or enlarged. Neither allocates nor frees.
 ///
-/// A capacity says nothing of what lies behind it: a buffer can grow where it is and have just the new
-/// part split off. So the handle is moved forward by a byte, and asked to go back.
+/// The capacity does not tell what lies behind it: a buffer can grow in place and then have exactly
+/// the new part split off. So this function advances the handle by one byte and asks `bytes` to
+/// reclaim it.
 pub(super) fn is_alone(bytes: &mut BytesMut) -> bool {
     debug_assert!(bytes.is_empty());
     let (start, full) = (bytes.as_ptr().addr(), bytes.capacity());
@@ -56,20 +59,20 @@ pub(super) fn is_alone(bytes: &mut BytesMut) -> bool {
     bytes.try_reclaim(full) && bytes.capacity() == full && bytes.as_ptr().addr() == start
 }
 
-/// An empty buffer with the whole of its allocation; `Err` while there are other handles to it, with a
-/// handle that can be asked again by [`is_back`].
+/// Returns an empty buffer with its whole allocation; `Err` while there are other handles to it,
+/// with a handle for [`is_back`].
 fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
     if bytes.capacity() == 0 && bytes.as_ptr().addr() == NOWHERE {
         return Ok(bytes);
     }
-    // A handle at the end of our part. Splitting it off makes the memory a counted one, if it was
-    // not, so that a single handle can tell that it is the only one.
+    // A handle to the end of our part. Splitting it off makes the memory reference-counted if it
+    // was not, so that a single handle can tell whether it is the only one.
     let mut end = bytes.split_off(bytes.capacity());
     drop(bytes);
     if !end.try_reclaim(1) {
         return Err(end);
     }
-    // Ours alone: up to the end of the allocation, and then from its start.
+    // We own all of it: up to the end of the allocation, then from its start.
     let mut bytes = end
         .freeze()
         .try_into_mut()
@@ -79,11 +82,11 @@ fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
     Ok(bytes)
 }
 
-/// Whether an empty handle to the rest of a buffer is the only one to its memory; it has its memory
-/// again then, and must not be asked once more.
+/// Returns whether an empty handle to the rest of a buffer is the only one to its memory. If so, it
+/// has its memory again, and this must not be called again.
 #[inline(always)]
 pub(super) fn is_back(bytes: &mut BytesMut) -> bool {
-    // Not one byte more can be reclaimed unless the handle is the only one.
+    // `bytes` can reclaim one more byte only if the handle is the only one.
     let more = bytes.capacity() + 1;
     bytes.try_reclaim(more)
 }
@@ -108,7 +111,7 @@ mod tests {
         assert!(alone(BytesMut::new()));
         assert!(alone(filled(100, 0)));
         assert!(alone(filled(100, 100)));
-        // Also when it is a counted one.
+        // Also for reference-counted memory.
         let mut bytes = filled(100, 50);
         drop(bytes.split_off(100));
         assert!(alone(bytes));
@@ -147,12 +150,12 @@ mod tests {
         bytes.advance(120);
         assert!(regain(&mut bytes));
         assert_eq!(bytes.capacity(), 200);
-        // As one that grew in place and was cut back.
+        // Like a buffer that grew in place and was cut back.
         let mut bytes = filled(200, 150);
         drop(bytes.split_off(100));
         assert!(regain(&mut bytes));
         assert_eq!(bytes.capacity(), 200);
-        // Nothing left, and another handle to all of it.
+        // No content left, and another handle to all of it.
         let mut bytes = filled(200, 200);
         let all = bytes.split();
         assert!(!regain(&mut bytes));

@@ -1,29 +1,30 @@
-//! The size policy: what becomes of a buffer that comes back. Sizes in, a decision out.
+//! The size policy: decides from sizes alone what happens to a returned buffer.
 //!
-//! 1. A buffer is made as large as the class of its request and belongs to that class for as long as
-//!    it lives, however much it grows. Nothing is learned from one buffer for another.
-//! 2. A buffer of just its class is kept, however little of it was used.
-//! 3. One that has grown (above [`SMALL`]) is *struck* when less than a quarter of it was seen used. Some
-//!    strikes in a row ([`FEW`]) cut it back to its class.
-//! 4. If it grows again soon after a cut, the cut was a mistake, and the next one takes longer
-//!    ([`Record::regrown`]); but only for [`PASSES`] trim passes after it grew.
+//! 1. A buffer is created with the size of its request's class, and belongs to that class for as
+//!    long as it lives, however much it grows. Nothing is learned from one buffer for another.
+//! 2. A buffer of exactly its class size is kept, however little of it was used.
+//! 3. A buffer that has grown (above [`SMALL`]) gets a *strike* when less than a quarter of it was
+//!    seen used. A number of strikes in a row ([`FEW`] at first) cuts it back to its class.
+//! 4. If it grows again soon after a cut, the cut was a mistake, and the next one takes more
+//!    strikes ([`Record::regrown`]), but only for [`PASSES`] trim passes after it grew.
 //!
-//! So an idle buffer is larger than its class only if one of its last [`MOST`] uses filled a quarter of
-//! it or made it grow; and once it has not grown for three passes, one of its last five.
+//! So an idle buffer is larger than its class only if one of its last [`MOST`] uses filled a
+//! quarter of it or made it grow; and once it has not grown for three passes, only if one of its
+//! last five did.
 //!
-//! What the policy cannot see: a use that was consumed (`advance`, `split`) before `bytes` moved the
-//! content back to the front, or cleared before the buffer was dropped, looks like no use at all. That
-//! costs such a buffer a cut now and then, if it is larger than its class.
+//! The policy cannot see a use that was consumed (`advance`, `split`) before `bytes` moved the
+//! content back to the front, or that was cleared before the buffer was dropped. Both look like no
+//! use at all. If such a buffer is larger than its class, it is cut now and then.
 
-/// Up to this capacity a grown buffer is left alone.
+/// Up to this capacity, in bytes, a grown buffer is left alone.
 pub(super) const SMALL: usize = 1 << 10;
-/// Strikes in a row that cut a buffer back.
+/// The number of strikes in a row that cuts a buffer.
 pub(super) const FEW: u8 = 5;
-/// The most strikes that it takes after mistakes.
+/// The largest number of strikes that a cut takes after mistakes.
 pub(super) const MOST: u8 = 80;
-/// A buffer that grows again within this many returns should not have been cut.
+/// If a buffer grows again within this many returns, the cut was a mistake.
 const SOON: u8 = 10;
-/// Within this many, it is most likely to do so each time.
+/// If it grows again within this many returns, it will most likely do so every time.
 const AT_ONCE: u8 = 2;
 /// For this many passes after a buffer grew, earlier mistakes protect it.
 pub(super) const PASSES: usize = 3;
@@ -31,38 +32,38 @@ pub(super) const PASSES: usize = 3;
 /// What the pool remembers of one buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Whether it was larger than its class when it came back last.
+    /// Whether it was larger than its class at its last return.
     grown: bool,
     /// Uses in a row that were seen to fill less than a quarter.
     strikes: u8,
-    /// How many it takes to cut the buffer back.
+    /// The number of strikes that cuts the buffer.
     patience: u8,
-    /// Returns since it was cut back, at most [`SOON`].
+    /// Returns since the last cut, at most [`SOON`].
     since_cut: u8,
-    /// The pass after which it grew.
+    /// The number of passes when it last grew.
     grew_at: usize,
 }
 
-/// A buffer that comes back.
+/// A returned buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// What its class promises.
+    /// The capacity that its class promises, in bytes.
     pub(super) class: usize,
-    /// The capacity of its allocation.
+    /// The capacity of its allocation, in bytes.
     pub(super) full: usize,
-    /// As much of it as was seen used.
+    /// How many bytes of it were seen used.
     pub(super) used: usize,
     /// Trim passes so far.
     pub(super) passes: usize,
 }
 
-/// What becomes of it.
+/// The decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Keep,
-    /// It is kept with memory of the size of its class in place of its own.
+    /// Keep it, but replace its memory by memory of its class's size.
     Cut,
-    /// It cannot serve its class any more.
+    /// It can no longer serve its class.
     TooSmall,
 }
 
@@ -75,8 +76,8 @@ impl Record {
         grew_at: 0,
     };
 
-    /// The least use that says enough: a return that used less has to be [judged](Record::judge).
-    /// `None`: each has to be.
+    /// Returns the least use that needs no decision: a return that used less has to be
+    /// [judged](Record::judge). `None`: every return has to be.
     pub(super) fn least(&self, class: usize, full: usize) -> Option<usize> {
         match (is_grown(class, full), self.grown) {
             (false, false) if self.since_cut >= SOON => Some(0),
@@ -119,7 +120,7 @@ impl Record {
         Verdict::Keep
     }
 
-    /// The patience with a buffer that has grown.
+    /// Returns the number of strikes for a buffer that has grown again.
     fn regrown(&self) -> u8 {
         match self.since_cut {
             ..=AT_ONCE => self.patience.saturating_mul(4).min(MOST),
@@ -129,12 +130,12 @@ impl Record {
     }
 }
 
-/// Whether a buffer is larger than a request of its class made it, and than is worth no look.
+/// Returns whether a buffer is larger than its class, by enough to matter.
 fn is_grown(class: usize, full: usize) -> bool {
     full > SMALL && full / 5 > class / 4
 }
 
-// Arithmetic on a model: long under Miri, and nothing for it to find.
+// Arithmetic on a model: slow under Miri, which has nothing to find in it.
 #[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
@@ -144,11 +145,12 @@ mod tests {
     const CLASS: usize = 4096;
     const LARGE: usize = 1 << 20;
 
-    /// A buffer, as the pool sees it, and what its user did.
+    /// A buffer as the pool sees it, and what its user did.
     struct Buffer {
         full: usize,
         record: Record,
-        /// Its last uses, the oldest first: what was used, or what it was made to grow to.
+        /// Its last uses, oldest first: the bytes used, or the capacity that it was made to grow
+        /// to.
         uses: VecDeque<usize>,
     }
 
@@ -163,14 +165,15 @@ mod tests {
             }
         }
 
-        /// As `Vec` grows.
+        /// Grows as `Vec` does.
         fn grow(&mut self, to: usize) {
             if to > self.full {
                 self.full = to.max(2 * self.full);
             }
         }
 
-        /// A use that fills `filled`, of which `seen` is left to be seen; whether it was cut.
+        /// A use that fills `filled` bytes, of which the pool sees `seen`; returns whether the
+        /// buffer was cut.
         fn used(&mut self, class: usize, filled: usize, seen: usize, passes: usize) -> bool {
             let before = self.full;
             self.grow(filled);
@@ -189,7 +192,7 @@ mod tests {
                 passes,
             });
             if plain {
-                // What needs no look is kept as it is.
+                // What needs no decision is kept unchanged.
                 assert_eq!((verdict, self.record), (Verdict::Keep, record));
             }
             if verdict == Verdict::Cut {
@@ -199,7 +202,8 @@ mod tests {
         }
     }
 
-    /// `times` requests, one after the other, each of which fills what `fill` says; the cuts.
+    /// Returns the number of cuts in `times` requests, one after the other, each filling `fill(i)`
+    /// bytes.
     fn cuts(times: usize, fill: impl Fn(usize) -> usize) -> usize {
         let mut buffer = Buffer::new(CLASS);
         (0..times)
@@ -286,7 +290,7 @@ mod tests {
             }
             most = most.max(buffers.iter().map(|one| one.full).sum());
         }
-        // Ten grow in a burst: 2.5 MiB of 4.4 in all.
+        // Ten grow per burst: 2.5 MiB of 4.4 MiB.
         assert!(most < 30 << 20, "{} MiB", most >> 20);
     }
 
@@ -324,9 +328,9 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// The bounds that the docs state, for any program: idle buffers of a class are never more than
-        /// were in use at once; each is as large as its class, or at most four times what one of its last
-        /// uses filled; and so is the buffer that a request gets.
+        /// The bounds stated in the docs, for any sequence of requests: a class never has more idle
+        /// buffers than were in use at once; each is as large as its class, or at most four times
+        /// what one of its last uses filled; and so is the buffer that a request gets.
         #[test]
         fn what_is_idle_follows_use(steps in prop::collection::vec(step(), 1..600)) {
             let mut idle: Vec<(usize, Buffer)> = Vec::new();

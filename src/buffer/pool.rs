@@ -1,4 +1,4 @@
-//! [`BufferPool`]: what users call.
+//! [`BufferPool`]: the buffer pool that users call.
 
 use super::class;
 use super::error::CapacityError;
@@ -21,62 +21,79 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// Reusable byte buffers of any size, with a cache per thread.
 ///
-/// [`get`](BufferPool::get) hands out an empty [`Buffer`], a [`BytesMut`] with at least the capacity
-/// requested; dropping it gives it back. Warm, neither allocates.
+/// [`get`](BufferPool::get) hands out an empty [`Buffer`], a [`BytesMut`] with at least the
+/// requested capacity. Dropping the buffer returns it. In the steady state neither calls the
+/// allocator.
 ///
 /// # Sizes
-/// Buffers are made and kept by size class: 64, 80, 96, 112, 128, 160, … bytes up to 4 MiB (see
-/// [`max_class`](crate::BufferPoolBuilder::max_class)), so one is made at most a quarter larger than was requested.
-/// It belongs to that class for as long as it lives, however much it grows, so that the requests which made
-/// it grow find it again; no size is learned from one buffer for another. A request looks at its own class,
-/// then at the next one, and then makes a buffer. A request for 0 bytes is a class of its own: a new buffer
-/// has no memory, and one that grew serves the next request for 0 bytes.
+/// The pool creates and keeps buffers by size class: 64, 80, 96, 112, 128, 160, … bytes up to 4 MiB
+/// (see [`max_class`](crate::BufferPoolBuilder::max_class)). So a new buffer is at most a quarter
+/// larger than requested. A buffer belongs to the class it was created for as long as it lives,
+/// however much it grows, so the requests that made it grow find it again. The pool learns no size
+/// from one buffer for another. A request looks in its own class, then in the next larger one, and
+/// then creates a buffer. A request for 0 bytes is a class of its own: a new buffer there has no
+/// memory, and one that grew serves the next request for 0 bytes.
 ///
-/// - Idle buffers of a class are never more than were in use at once.
-/// - A buffer of just its class is kept, however little of it is used: a 64 KiB read window that sees 20
-///   bytes is still there for the next read.
-/// - A buffer that grew (to more than 1 KiB and a quarter more than its class) is cut back to its class by
-///   the fifth use in a row that was seen to fill less than a quarter of it. If it grows again within ten
-///   uses the cut was a mistake: the next one takes 20 such uses, and up to 80 after more mistakes, for three
-///   trim passes. So an idle buffer is at most as large as its class, or four times what one of its last 80
-///   uses filled; and three passes after it grew, one of its last five.
-/// - What comes back smaller than its class, larger than the largest class, or is refused by a limit is
-///   dropped. What is larger than the largest class is served and counted all the same.
+/// - Each class never has more idle buffers than were in use at once.
+/// - A buffer of exactly its class size is kept, however little of it is used: a 64 KiB read window
+///   that sees 20 bytes is still there for the next read.
+/// - A buffer that grew (to more than 1 KiB, and by more than a quarter of its class) is cut back
+///   to its class when the pool has seen five uses in a row fill less than a quarter of it. If it
+///   grows again within ten uses, the cut was a mistake: the next cut takes 20 such uses, then up
+///   to 80 after further mistakes. Mistakes are forgotten three trim passes after the buffer last
+///   grew. So an idle buffer is at most as large as its class, or four times what one of its last
+///   80 uses filled; and from three passes after it grew, four times what one of its last five
+///   filled.
+/// - A buffer is dropped if it comes back smaller than its class, comes back larger than the
+///   largest class, or is refused by a limit. Requests above the largest class are served and
+///   counted like any other.
 ///
-/// Where this is weak: use that `advance`, `split` or `clear` has hidden when the buffer comes back does not
-/// count, so a buffer that *grew* and is consumed before it is dropped is cut now and then (request what it
-/// grows to, and it is not); in bursts, where each of many buffers grows rarely, each that did stays large
-/// for some more bursts (500 at once, one in 50 of which grows: five to ten times what a burst needs);
-/// of more than 15 small uses for each large one, every large use grows the buffer anew; and one that
-/// is used by just a quarter stays four times too large. And unless the pool has a limit, a buffer that
-/// grew in place in its second use or later, was cut back to just its former capacity by `split_off`, and comes back filled in part
-/// is not seen to have more memory until it comes back empty, full or frozen.
+/// This policy has weak points:
 ///
-/// Each class is a [`Pool`](crate::Pool): idle buffers are gone after three trim passes, 15 s by default, also
-/// those in the caches of threads that never run again.
+/// - Content that `advance`, `split` or `clear` has removed before the buffer comes back does not
+///   count as use. So a buffer that *grew* and is consumed before it is dropped is cut now and
+///   then. Request the size it grows to, and it is not.
+/// - In bursts where each of many buffers grows rarely, each buffer that grew stays large for some
+///   more bursts. With 500 at once, of which one in 50 grows, the pool keeps five to ten times what
+///   a burst needs.
+/// - With more than 15 small uses for each large one, every large use grows the buffer again.
+/// - A buffer of which exactly a quarter is used stays four times too large.
+/// - Unless the pool has a limit, it cannot see the true size of a buffer that grew in place in its
+///   second use or later, was cut back to exactly its former capacity by `split_off`, and comes
+///   back partly filled. It sees the size when the buffer next comes back empty, full or frozen.
+///
+/// Each class is a [`Pool`](crate::Pool), so idle buffers are gone after three trim passes (15 s by
+/// default), also those in the caches of threads that never run again.
 ///
 /// # Frozen buffers
-/// [`Buffer::freeze`] gives a plain [`Bytes`](bytes::Bytes) without a copy and, once warm, without
-/// any call to the allocator. Nothing tells the pool when the last view of it goes, so it asks: each
-/// `get` that finds none in its thread's cache asks the oldest of the buffers that its thread has
-/// lent out in that class, then up to eight more, and now and then some of those that were asked before
-/// and still lent. A freeze asks all that its thread has lent before it makes room for more of them, and
-/// each pass asks all, of all threads. So after its last view is gone memory waits until one of these: with
-/// automatic trimming until the next pass, 5 s by default, at the most. A thread that keeps many views for
-/// long makes fewer than as many buffers more than it needs.
+/// [`Buffer::freeze`] returns a plain [`Bytes`](bytes::Bytes) without a copy and, in the steady
+/// state, without a call to the allocator. The buffer is then *lent*: the pool keeps a handle to it
+/// and takes the memory back when the last view is gone. `bytes` does not report when that happens,
+/// so the pool has to look:
 ///
-/// Buffers that are lent out or wait count as [in use](Stats::in_use), and not
-/// towards limits and budget; how many there are is in [`class_stats`](BufferPool::class_stats). In a pool
-/// with a limit, returns and freezes ask all of them as well, now and then, while they are more than the
-/// limit. The same goes for buffers that are dropped while parts of them, by `split_to` and the like, are
-/// still around; but the pool waits for those (and for frozen ones that had grown and were split) for three
-/// passes only, and then leaves their memory to the last part.
+/// - A `get` that finds no idle buffer in its thread's cache looks at the oldest buffer that its
+///   thread has lent in that class, then at up to eight more, and now and then at some that were
+///   still lent when last looked at.
+/// - A freeze looks at all buffers that its thread has lent before it makes room for more.
+/// - Each trim pass looks at all lent buffers of all threads.
+/// - In a pool with a limit, returns and freezes also look at all of them now and then, while more
+///   is lent than the limit allows to be idle.
+///
+/// So after its last view is gone, memory waits for one of these events: with automatic trimming at
+/// most until the next pass, 5 s by default. A thread that keeps many views for a long time creates
+/// fewer extra buffers than the number of views it keeps.
+///
+/// Lent buffers count as [in use](Stats::in_use), and not towards limits or a budget;
+/// [`class_stats`](BufferPool::class_stats) has their number. A buffer that is dropped while parts
+/// of it (from `split_to` and the like) are alive is lent, too. For those, and for frozen buffers
+/// that had grown or were split, the pool waits only three passes and then leaves the memory to its
+/// last view.
 ///
 /// # When a plain pool is better
-/// [`Pool<Vec<u8>>`](crate::Pool) or `Pool<String>` costs less on each get, and serves well where all
-/// buffers are of about one size, or where the API wants a `Vec` or a `String`. `BufferPool` pays
-/// where sizes differ, where `bytes` is the language, and where buffers end up as `Bytes`. And
-/// where a buffer can stay in a local variable or in the connection's state, it should: nothing is
+/// [`Pool<Vec<u8>>`](crate::Pool) or `Pool<String>` costs less per get. It is the better choice if
+/// all buffers have about the same size, or if an API wants a `Vec` or a `String`. `BufferPool`
+/// pays if sizes differ, if the code around it uses `bytes`, and if buffers end up as `Bytes`. If a
+/// buffer can stay in a local variable or in the connection's state, keep it there: nothing is
 /// faster than `clear`.
 ///
 /// # Examples
@@ -97,31 +114,34 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// ```
 pub struct BufferPool {
     inner: Lazy<Inner>,
-    /// Requests without a size before there was an inside.
+    /// Requests for 0 bytes before `inner` existed.
     early: AtomicU8,
-    /// Of a `const` pool.
+    /// The name given to a `const` constructor.
     name: Option<&'static str>,
 }
 
-/// A request without a size that makes the inside; those before it are not pooled, so that a program
-/// which asks for nothing has nothing allocated.
+/// The number of requests for 0 bytes after which the pool allocates `inner`. Earlier ones are not
+/// pooled, so a program that never writes to its buffers allocates nothing.
 const EARLY: u8 = 8;
 
-// A panic in between leaves locks and flags as they should be; no user code runs inside.
+// A panic leaves locks and flags consistent; no user code runs inside.
 impl UnwindSafe for BufferPool {}
 impl RefUnwindSafe for BufferPool {}
 
 static GLOBAL: BufferPool = BufferPool::named("global");
 
 impl BufferPool {
-    /// A pool with the default settings. `const`, so it works in a `static`; nothing is allocated
-    /// before the first use.
+    /// Creates a pool with the default settings.
+    ///
+    /// This is a `const fn`, so it works in a `static`. It allocates nothing; the first use does.
     #[must_use]
     pub const fn new() -> Self {
         Self::of_name(None)
     }
 
-    /// A pool as by [`BufferPool::new`] that has a name: for [`pools`](crate::pools), metrics, and
+    /// Like [`BufferPool::new`], with a name.
+    ///
+    /// The name identifies the pool in [`pools`](crate::pools), in metrics, and in
     /// `REPOOL=off:name` in the environment.
     ///
     /// # Examples
@@ -152,8 +172,10 @@ impl BufferPool {
         }
     }
 
-    /// The process's pool, named `global`, for libraries and for programs that need no pool of their own: what one part
-    /// of the program gives back, another can use.
+    /// Returns the process-wide pool, named `global`.
+    ///
+    /// It is for libraries and for programs that need no pool of their own: one part of the program
+    /// can reuse what another part has returned.
     ///
     /// # Examples
     /// ```
@@ -166,13 +188,14 @@ impl BufferPool {
         &GLOBAL
     }
 
-    /// An empty buffer with at least this capacity, in bytes.
+    /// Returns an empty buffer with at least this capacity, in bytes.
     ///
-    /// With a capacity of 0 it may have no memory yet, and then allocates when something is written.
+    /// A buffer requested with capacity 0 may have no memory yet; it then allocates when something
+    /// is written.
     ///
     /// # Panics
-    /// As `Vec`: if `min_capacity` exceeds `isize::MAX`.
-    /// [`try_with_capacity`](BufferPool::try_with_capacity) does not.
+    /// If `min_capacity` exceeds `isize::MAX`, as `Vec` does.
+    /// [`try_with_capacity`](BufferPool::try_with_capacity) returns an error instead.
     #[inline]
     #[track_caller]
     pub fn get(&self, min_capacity: usize) -> Buffer {
@@ -182,14 +205,14 @@ impl BufferPool {
         }
     }
 
-    /// As [`get`](BufferPool::get), with an error instead of a panic or an abort when there cannot
-    /// be so much memory, or (from 1 MiB) when the allocator has none.
+    /// Like [`get`](BufferPool::get), but returns an error if the capacity is impossible or, from 1
+    /// MiB on, if the allocator has no memory.
     ///
-    /// (It was called `try_get`, which for a [`Pool`](crate::Pool::try_get) means something else: an idle
-    /// object or none.)
+    /// (This function was called `try_get`, which means something else for a
+    /// [`Pool`](crate::Pool::try_get): an idle object or `None`.)
     ///
     /// # Errors
-    /// If the buffer cannot be had.
+    /// If there can be no buffer of that capacity.
     ///
     /// # Examples
     /// ```
@@ -214,10 +237,10 @@ impl BufferPool {
         self.try_with_capacity(min_capacity)
     }
 
-    /// A buffer with a copy of `content`.
+    /// Returns a buffer with a copy of `content`.
     ///
     /// # Panics
-    /// As [`get`](BufferPool::get).
+    /// If [`get`](BufferPool::get) panics.
     ///
     /// # Examples
     /// ```
@@ -231,12 +254,12 @@ impl BufferPool {
         buffer
     }
 
-    /// Gives the pool a `BytesMut` that was made elsewhere, or taken out by
-    /// [`Buffer::into_inner`]: the read buffer that a `Framed` had, for example.
+    /// Gives the pool a `BytesMut` that was made elsewhere, or taken out by [`Buffer::into_inner`]:
+    /// the read buffer of a `Framed`, for example.
     ///
-    /// It is cleared and belongs to the largest class that its capacity can serve from then on. It is
-    /// freed instead if it is too small for any class (64 bytes), too large for all, refused by a limit, or
-    /// if other parts of its memory are still around.
+    /// The pool clears it. It then belongs to the largest class that its capacity can serve. The
+    /// pool frees it instead if it is smaller than the smallest class (64 bytes), larger than the
+    /// largest class, refused by a limit, or if other handles to its memory are alive.
     ///
     /// # Examples
     /// ```
@@ -275,7 +298,7 @@ impl BufferPool {
         }
     }
 
-    /// A buffer by the slow path.
+    /// Returns a buffer by the slow path.
     fn find(&self, min_capacity: usize, fallible: bool) -> Result<Buffer, CapacityError> {
         if let Some(off) = self.inner.get().and_then(Inner::off) {
             let memory = memory::allocate(min_capacity, fallible);
@@ -292,7 +315,7 @@ impl BufferPool {
     #[cold]
     fn find_unsized(&self) -> Buffer {
         let Some(inner) = self.inner.get() else {
-            // Relaxed: that it is more than a few is enough.
+            // Relaxed: an approximate count is enough.
             let early = self.early.load(Ordering::Relaxed);
             if early < EARLY {
                 self.early.store(early + 1, Ordering::Relaxed);
@@ -306,21 +329,24 @@ impl BufferPool {
         }
     }
 
-    /// Runs one trim pass over all classes, and says what it dropped; see [`Pool::trim`](crate::Pool::trim). It asks
-    /// each lent-out buffer whether it is back as well.
+    /// Runs one trim pass over all classes and returns what it dropped; see
+    /// [`Pool::trim`](crate::Pool::trim).
+    ///
+    /// The pass also looks at each lent buffer, and takes back those whose views are gone.
     pub fn trim(&self) -> Trimmed {
         self.trim_under(Level::Normal)
     }
 
-    /// Runs one trim pass by the rule for this level of memory pressure; see
+    /// Runs one trim pass under the rule for this level of memory pressure; see
     /// [`Pool::trim_under`](crate::Pool::trim_under).
     pub fn trim_under(&self, level: Level) -> Trimmed {
         hook::once_for(|| self.each(|used| used.pool.trim_under(level)))
     }
 
-    /// Drops every idle buffer, and lets go of those that are lent out: their memory goes with
-    /// their last view. Says what was idle. (Those that another thread's pass has in hand at that
-    /// moment stay.)
+    /// Drops every idle buffer, lets go of lent ones, and returns what was idle.
+    ///
+    /// The memory of a lent buffer is freed with its last view. Buffers that a pass on another
+    /// thread is handling at that moment stay.
     pub fn clear(&self) -> Trimmed {
         self.each(|used| {
             used.class.look_at_all();
@@ -329,11 +355,11 @@ impl BufferPool {
         })
     }
 
-    /// What the pool has done and holds, all classes together.
+    /// Returns what the pool has done and what it holds, all classes together.
     ///
-    /// Its counters never go back, so a Prometheus counter may read them. A request without a size counts
-    /// when something is written. Buffers that are lent out, frozen or with parts split off, are `in_use`.
-    /// Buffers that were handed out while the pool was switched off count as created and discarded at once.
+    /// Counters never go back, so a Prometheus counter can read them. A request for 0 bytes counts
+    /// when something is written. Lent buffers (frozen, or with parts split off) are `in_use`.
+    /// Buffers handed out while the pool was switched off count as created and discarded at once.
     ///
     /// # Examples
     /// ```
@@ -348,7 +374,7 @@ impl BufferPool {
         self.inner.get().map(stats::of_all).unwrap_or_default()
     }
 
-    /// The figures of each class that has been used, smallest first.
+    /// Returns the figures of each class that has been used, smallest class first.
     ///
     /// # Examples
     /// ```
@@ -364,20 +390,22 @@ impl BufferPool {
         self.used().map(ClassStats::of).collect()
     }
 
-    /// Switches pooling off and on, for comparing runs with and without.
+    /// Switches pooling off or on, to compare runs with and without it.
     ///
-    /// Off, a buffer is a `BytesMut` of just the capacity requested and nothing else: `get`, drop and
-    /// freeze call the allocator as code without a pool does, and take about as long. It counts as
-    /// created and discarded at once, and is freed when dropped even if the pool is on again by then. What is idle stays until
-    /// [`clear`](BufferPool::clear); nothing waits for what was frozen before.
+    /// While the pool is off, a buffer is a `BytesMut` of exactly the requested capacity and
+    /// nothing else: `get`, drop and freeze call the allocator exactly as code without a pool does,
+    /// and take about as long. Such a buffer counts as created and discarded at once, and is freed
+    /// when dropped even if the pool is on again by then. What was idle stays until
+    /// [`clear`](BufferPool::clear). The pool stops waiting for buffers that were lent before.
     ///
-    /// (Pools that wipe, by the feature `zeroize`, go on to do so, and take longer than that.)
+    /// (A pool that wipes its buffers, with the feature `zeroize`, continues to do so, and takes
+    /// longer.)
     pub fn set_enabled(&self, on: bool) {
         self.inner().set_enabled(on);
     }
 
-    /// Whether pooling is switched on: by [`set_enabled`](BufferPool::set_enabled), or, before that,
-    /// by `REPOOL` in the environment.
+    /// Returns whether the pool keeps buffers: `false` if [`set_enabled`](BufferPool::set_enabled)
+    /// or `REPOOL` in the environment has switched it off.
     ///
     /// # Examples
     /// ```
@@ -395,7 +423,7 @@ impl BufferPool {
         }
     }
 
-    /// The name given to the builder or to [`named`](BufferPool::named).
+    /// Returns the name given to the builder or to [`named`](BufferPool::named).
     pub fn name(&self) -> Option<&str> {
         match self.inner.get() {
             Some(inner) => inner.settings().common.name(),

@@ -1,14 +1,15 @@
-//! [`Queue`]: first in, first out, in one block of memory that only [`Queue::grow`] and
-//! [`Queue::shrink`] exchange. Everything else neither allocates nor frees, and does not panic.
+//! [`Queue`]: a first-in first-out queue in one block of memory. Only [`Queue::grow`] and
+//! [`Queue::shrink`] replace the block. No other function allocates, frees or panics.
 
-/// Room for this many to begin with.
+/// The initial capacity.
 const ROOM: usize = 16;
 
-/// Entries from `first` to `last`, both of which count on for ever and wrap around. A slot outside is
-/// empty, so a look at a slot says as well whether the queue is empty, or full.
+/// Entries from index `first` up to `last`. Both count up for ever and wrap around. Every slot
+/// outside that range is empty, so one look at a slot also tells whether the queue is empty or
+/// full.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    /// None, or a power of two.
+    /// The number of slots is 0 or a power of two.
     slots: Box<[Option<T>]>,
     first: usize,
     last: usize,
@@ -27,7 +28,7 @@ impl<T> Queue<T> {
         self.last.wrapping_sub(self.first)
     }
 
-    /// Room for this many.
+    /// Returns how many entries fit.
     pub(super) fn capacity(&self) -> usize {
         self.slots.len()
     }
@@ -38,12 +39,12 @@ impl<T> Queue<T> {
         self.slots.get_mut(at & mask)
     }
 
-    /// Puts one at the end, if there is room.
+    /// Appends an entry if there is room.
     #[inline(always)]
     pub(super) fn push_in_place(&mut self, one: T) -> Result<(), T> {
         match self.slot(self.last) {
             Some(slot @ None) => {
-                // Nothing is there to be dropped.
+                // The slot is empty, so there is nothing to drop.
                 std::mem::forget(slot.replace(one));
                 self.last = self.last.wrapping_add(1);
                 Ok(())
@@ -52,7 +53,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts one at the end.
+    /// Appends an entry.
     pub(super) fn push(&mut self, one: T) {
         if let Err(one) = self.push_in_place(one) {
             self.grow();
@@ -61,13 +62,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes the oldest out.
+    /// Removes the oldest entry.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<T> {
         self.pop_if(|_| true)
     }
 
-    /// Takes the oldest out, if `wanted` says so.
+    /// Removes the oldest entry if `wanted` returns `true` for it.
     #[inline(always)]
     pub(super) fn pop_if(&mut self, wanted: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let first = self.first;
@@ -80,7 +81,7 @@ impl<T> Queue<T> {
         one
     }
 
-    /// The one that this many others come before.
+    /// Returns the entry with `at` older ones before it.
     pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         if at >= self.len() {
             return None;
@@ -88,7 +89,7 @@ impl<T> Queue<T> {
         self.slot(self.first.wrapping_add(at))?.as_mut()
     }
 
-    /// Makes room for as many again.
+    /// Doubles the capacity.
     pub(super) fn grow(&mut self) {
         self.resize((2 * self.slots.len()).max(ROOM));
     }
@@ -127,12 +128,12 @@ mod tests {
         #[test]
         fn as_a_deque(steps in prop::collection::vec(0..12_u8, 0..if cfg!(miri) { 60 } else { 400 })) {
             let (mut queue, mut deque) = (Queue::new(), VecDeque::new());
-            // As if it had been used for long.
+            // Start near the wrap-around of the indices.
             (queue.first, queue.last) = (usize::MAX - 20, usize::MAX - 20);
             for (n, step) in steps.into_iter().enumerate() {
                 match step {
                     0..=4 => {
-                        // What is dropped too often, or not at all, is a leak or worse.
+                        // Boxes, so that Miri and sanitizers see a double drop or a leak.
                         queue.push(Box::new(n));
                         deque.push_back(n);
                     }

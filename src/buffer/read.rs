@@ -1,30 +1,32 @@
 //! Reading into a [`Buffer`].
 //!
-//! A `Read` wants memory that is initialised. So what it is offered is zeroed first, but only once: what one
-//! read has left of it is offered to the next one.
+//! `Read` needs initialised memory, so the buffer zeroes the memory that it offers to a reader. It
+//! does so once: the next read is offered what the previous one left unused.
 
 use super::guard::Buffer;
 use bytes::BytesMut;
 use std::io::{self, ErrorKind, Read};
 
-/// A single read gets this much at most: what it leaves was zeroed for nothing.
+/// The most bytes offered to a single read: what the read leaves unused was zeroed for nothing.
 const ONE: usize = 16 << 10;
-/// Reads until the end get this much at a time to begin with, and twice as much with each that fills it.
+/// The first number of bytes offered by a read to the end. It doubles with each read that fills it,
+/// up to `MOST`.
 const FIRST: usize = 4 << 10;
 const MOST: usize = 128 << 10;
-/// Where the buffer is full, one read of this much says whether it has to grow at all.
+/// Bytes read on the stack when the buffer is full, to learn whether it has to grow at all.
 const PROBE: usize = 32;
 
 impl Buffer {
-    /// Reads once from `reader` and appends what came: the bytes read, 0 at the end.
+    /// Reads once from `reader`, appends what it returned, and returns the number of bytes; 0 at
+    /// the end.
     ///
-    /// It reads into the free capacity, and grows only when there is none. A `Read` wants memory
-    /// that is initialised, so each call zeroes what it offers, at most 16 KiB;
-    /// [`read_to_end_from`](Buffer::read_to_end_from) zeroes it once for all of its reads, and
-    /// `tokio`'s `read_buf` does without.
+    /// The call reads into the free capacity, and grows the buffer only if there is none. `Read`
+    /// needs initialised memory, so each call zeroes what it offers, at most 16 KiB.
+    /// [`read_to_end_from`](Buffer::read_to_end_from) zeroes memory once for all of its reads, and
+    /// `tokio`'s `read_buf` needs no zeroing.
     ///
     /// # Errors
-    /// What `reader` returns; the content is then as before.
+    /// Returns the error of `reader`. The content is unchanged.
     ///
     /// # Examples
     /// ```
@@ -44,11 +46,11 @@ impl Buffer {
         zeroed.read(reader)
     }
 
-    /// Reads until the end and appends everything: the bytes read.
+    /// Reads until the end, appends everything, and returns the number of bytes.
     ///
     /// # Errors
-    /// What `reader` returns, except [`Interrupted`](ErrorKind::Interrupted), which is tried
-    /// again; what was read before stays.
+    /// Returns the error of `reader`, except [`Interrupted`](ErrorKind::Interrupted), after which
+    /// it reads again. What was read before the error stays.
     ///
     /// # Examples
     /// ```
@@ -82,10 +84,10 @@ impl Buffer {
         }
     }
 
-    /// As [`read_from`](Buffer::read_from), from an async reader, and without zeroing.
+    /// Like [`read_from`](Buffer::read_from), from an async reader and without zeroing.
     ///
     /// # Errors
-    /// What `reader` returns.
+    /// Returns the error of `reader`.
     #[cfg(feature = "tokio")]
     pub async fn read_from_async(
         &mut self,
@@ -98,8 +100,8 @@ impl Buffer {
     }
 }
 
-/// A buffer whose content ends at `filled`; behind that come initialised bytes. It is cut back to the
-/// content in the end, also when a reader panics.
+/// A buffer whose content ends at `filled`, followed by initialised bytes. Dropping this truncates
+/// the buffer to its content, also when a reader panics.
 struct Zeroed<'a> {
     bytes: &'a mut BytesMut,
     filled: usize,
@@ -111,17 +113,17 @@ impl<'a> Zeroed<'a> {
         Self { bytes, filled }
     }
 
-    /// Initialised bytes behind the content.
+    /// The number of initialised bytes behind the content.
     fn offered(&self) -> usize {
         self.bytes.len() - self.filled
     }
 
-    /// The others.
+    /// The number of uninitialised bytes of the capacity.
     fn free(&self) -> usize {
         self.bytes.capacity() - self.bytes.len()
     }
 
-    /// Initialises some more; grows if there are fewer.
+    /// Initialises `more` bytes; grows the buffer if it has fewer left.
     fn offer(&mut self, more: usize) {
         let len = self.bytes.len() + more;
         self.bytes.resize(len, 0);
@@ -137,7 +139,7 @@ impl<'a> Zeroed<'a> {
         Ok(read)
     }
 
-    /// Reads a little into another place.
+    /// Reads a few bytes into a stack array.
     fn probe(&mut self, reader: &mut (impl Read + ?Sized)) -> io::Result<usize> {
         let mut probe = [0; PROBE];
         let read = reader.read(&mut probe)?;

@@ -1,4 +1,4 @@
-//! A buffer pool in the roster of named pools.
+//! The entry of a buffer pool in the list of named pools.
 
 use super::inner::Inner;
 use super::stats;
@@ -9,9 +9,9 @@ use crate::sync::rare::Weak;
 use std::ptr;
 
 impl Inner {
-    /// Enters the pool, once, if it has a name.
+    /// Adds the pool to the list, once, if it has a name.
     pub(super) fn enter(&self) {
-        // Relaxed: one thread enters it, and the roster has a lock.
+        // Relaxed: a single thread adds it, and the list has a lock.
         if self.entered.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -21,7 +21,7 @@ impl Inner {
         }
     }
 
-    /// The pool is gone.
+    /// Removes the pool, which is being dropped, from the list.
     pub(super) fn leave(&self) {
         if self.settings().common.name().is_some() {
             roster::leave(self.address());

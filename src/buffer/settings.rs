@@ -1,4 +1,4 @@
-//! What a user sets for a [`BufferPool`](crate::BufferPool), and what follows from it for each class.
+//! What a user sets for a [`BufferPool`](crate::BufferPool), and what follows for each class.
 
 use super::cell::{Cell, Class, Origin};
 use super::class;
@@ -10,15 +10,15 @@ use crate::sync::StatUsize;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
 
-/// The default largest class.
+/// The default size of the largest class, in bytes.
 const TOP: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) common: Common,
-    /// The largest class.
+    /// The index of the largest class.
     pub(super) top: usize,
-    /// Whether buffers are overwritten, where they can be.
+    /// Whether the user wants buffers overwritten.
     pub(super) wipes: bool,
 }
 
@@ -33,7 +33,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether buffers are really overwritten.
+    /// Whether buffers are overwritten: the user wants it, and the feature `zeroize` is on.
     pub(super) fn wipes(&self) -> bool {
         super::wipe::ON && self.wipes
     }
@@ -59,7 +59,7 @@ impl Settings {
         }
     }
 
-    /// The pool of a class.
+    /// Creates the pool of a class.
     pub(super) fn pool(&self, class: &Arc<Class>) -> Pool<Cell> {
         let (made, looked_at) = (Arc::clone(class), Arc::clone(class));
         let on_pass = move || {
@@ -74,7 +74,7 @@ impl Settings {
             .build()
     }
 
-    /// The most bytes that a buffer of a class may have and still be kept.
+    /// The largest capacity, in bytes, at which a buffer of this class is kept.
     fn largest(&self, index: usize) -> usize {
         match index {
             class::OUTSIDE => 0,

@@ -1,12 +1,13 @@
-//! [`Plain`]: a `BytesMut` that is no pool's, in one word.
+//! [`Plain`]: a one-word handle to a `BytesMut` that belongs to no pool.
 //!
-//! A pool that is switched off has to cost what plain code costs, so that a comparison is fair: the same
-//! calls of the allocator, and hardly more time. A [`Buffer`](super::Buffer) is two words so that pooled
-//! ones travel in registers, and a `BytesMut` is four. So it sits in a shell, and each thread keeps
-//! shells that are empty: warm, a plain buffer costs the allocator its own memory and nothing else.
+//! A pool that is switched off has to cost what plain code costs, so that a comparison is fair: the
+//! same allocator calls and nearly the same time. A [`Buffer`](super::Buffer) is two words wide, so
+//! that pooled buffers travel in registers, but a `BytesMut` is four words. So the `BytesMut` of an
+//! unpooled buffer lives in a [node of no pool](crate::object::free_nodes). Each thread keeps empty
+//! nodes, so in the steady state an unpooled buffer calls the allocator for its own memory and
+//! nothing else.
 //!
-//! A shell is a node of no pool (`object/free_nodes.rs`) with a `BytesMut` in it. Its [`Plain`] owns it, and no other thread
-//! touches it.
+//! A [`Plain`] owns its node; no other thread touches it.
 
 use crate::object::free_nodes::FreeNode;
 use crate::object::words;
@@ -16,20 +17,21 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// Laid out as the node of a cell is, so that a [`Buffer`](super::Buffer) finds its bytes by the same
-/// instruction whether it is pooled or not. (Nothing else depends on that.)
+/// A node with a `BytesMut`. It has the layout of a pooled buffer's node, so a
+/// [`Buffer`](super::Buffer) finds its bytes by the same instruction whether it is pooled or not.
+/// (Nothing else depends on that.)
 #[repr(C)]
 struct Shell {
     link: Link,
     bytes: BytesMut,
 }
 
-/// A `BytesMut` in a shell.
+/// Owns a node with a `BytesMut`.
 pub(super) struct Plain(NonNull<Link>);
 
-// SAFETY: it owns its shell, in which there is a `BytesMut`, which is `Send`.
+// SAFETY: it owns its node, which holds a `BytesMut`, which is `Send`.
 unsafe impl Send for Plain {}
-// SAFETY: `&Plain` gives `&BytesMut` and nothing else, and that is `Sync`.
+// SAFETY: `&Plain` gives `&BytesMut` and nothing else, which is `Sync`.
 unsafe impl Sync for Plain {}
 
 impl Plain {
@@ -38,33 +40,33 @@ impl Plain {
         let shell = FreeNode::<Shell>::take();
         let plain = Self(shell.into_raw());
         let content = plain.content().cast::<MaybeUninit<BytesMut>>();
-        // SAFETY: the shell is ours, and there is nothing in it.
+        // SAFETY: the node is owned here and holds no value.
         words::write(unsafe { &mut *content }, bytes);
         plain
     }
 
-    /// Where the content is.
+    /// Returns a pointer to the content.
     #[inline(always)]
     fn content(&self) -> *mut BytesMut {
         let shell = self.0.as_ptr().cast::<Shell>();
-        // SAFETY: in bounds of the shell.
+        // SAFETY: in bounds of the node.
         unsafe { &raw mut (*shell).bytes }
     }
 
-    /// Gives the shell back. There is nothing in it any more, or nothing that is looked at.
+    /// Frees the node without dropping its content.
     ///
     /// # Safety
     /// `self` is not used again.
     #[inline(always)]
     unsafe fn leave_shell(&self) {
-        // SAFETY: from `new`; the caller's.
+        // SAFETY: from `new`; the caller does not use it again.
         drop(unsafe { FreeNode::<Shell>::from_raw(self.0) });
     }
 
     #[inline(always)]
     pub(super) fn into_inner(self) -> BytesMut {
         let this = ManuallyDrop::new(self);
-        // SAFETY: taken once: there is something in a `Plain`, and it is neither dropped nor used again.
+        // SAFETY: taken once: a `Plain` holds a value, and is neither dropped nor used again.
         let bytes = unsafe { words::read(this.content()) };
         // SAFETY: as above.
         unsafe { this.leave_shell() };
@@ -77,7 +79,7 @@ impl Deref for Plain {
 
     #[inline(always)]
     fn deref(&self) -> &BytesMut {
-        // SAFETY: it owns the shell, and there is something in it.
+        // SAFETY: it owns the node, which holds a value.
         unsafe { &*self.content() }
     }
 }

@@ -1,4 +1,4 @@
-//! The figures of a buffer pool: of one class, and of all of them together.
+//! The figures of a buffer pool: of one class, and of all classes together.
 
 use super::class;
 use super::inner::{Inner, Used};
@@ -6,34 +6,34 @@ use crate::raw::stats::Stats;
 
 /// The figures of one size class, from [`BufferPool::class_stats`](crate::BufferPool::class_stats).
 ///
-/// `requests`, `created`, `reused` and `oversize` count from the pool's first use and never go back. The
-/// others are the present state.
+/// `requests`, `created`, `reused` and `oversize` count from the pool's first use and never go
+/// back. The other fields are the current state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClassStats {
-    /// The capacity that the class serves, in bytes; 0 for requests without a size, and `usize::MAX`
+    /// The capacity that the class serves, in bytes; 0 for requests of 0 bytes, and `usize::MAX`
     /// for requests above the largest class.
     pub capacity: usize,
-    /// Buffers of this class handed out: `created` and `reused` together. A request that is served one
-    /// class up counts there.
+    /// Buffers of this class handed out: `created` plus `reused`. A request served from the next
+    /// larger class counts there.
     pub requests: u64,
-    /// Buffers of this class made.
+    /// Buffers of this class created.
     pub created: u64,
     /// Buffers of this class handed out again.
     pub reused: u64,
-    /// Buffers dropped because they came back larger than the largest class, or than
+    /// Buffers dropped because they came back larger than the largest class or than
     /// `max_object_bytes`.
     pub oversize: u64,
-    /// Buffers waiting to be handed out.
+    /// Idle buffers.
     pub idle: u64,
-    /// Their capacity together, in bytes.
+    /// The capacity of the idle buffers together, in bytes.
     pub idle_bytes: u64,
-    /// Buffers in use, the lent ones among them.
+    /// Buffers in use, including lent ones.
     pub in_use: u64,
-    /// Buffers given up by their user of which views may still be around: frozen, or split.
+    /// Buffers that their user has frozen or split and dropped, and that may still have views.
     pub lent: u64,
-    /// Their capacity together, in bytes. Where there is no limit, one that has grown may count at the
-    /// capacity of its class.
+    /// The capacity of the lent buffers together, in bytes. In a pool without a limit, a buffer
+    /// that grew may count with the capacity of its class.
     pub lent_bytes: u64,
 }
 
@@ -61,7 +61,7 @@ impl ClassStats {
     }
 }
 
-/// Of all classes.
+/// Adds up the figures of all classes.
 pub(super) fn of_all(inner: &Inner) -> Stats {
     let mut sum = Stats::default();
     for Used { pool, class } in inner.all_used() {
@@ -74,7 +74,7 @@ pub(super) fn of_all(inner: &Inner) -> Stats {
     sum.created += plain;
     sum.discarded += plain;
     sum.discarded_by.switched_off += plain;
-    // What goes from thread to thread may have been seen twice; no limit is exceeded (I7).
+    // Objects that move between threads may have been counted twice; no limit is exceeded (I7).
     let (objects, bytes) = inner.settings().common.most();
     let idle = sum.idle.min(objects as u64);
     sum.peak_idle = sum.peak_idle.min(objects as u64);

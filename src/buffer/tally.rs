@@ -1,25 +1,26 @@
-//! [`Tally`]: what one ring of lent buffers has done and holds, for anyone to read at any time.
+//! [`Tally`]: the counters of one ring of lent buffers, which any thread may read at any time.
 //!
-//! A tally has one writer, the holder of its ring, so it is written by plain stores and not by
-//! read-modify-writes. It outlives the ring: the next ring that is made takes it over and goes on from
-//! what is there. So the sum over a class never goes back.
+//! A tally has one writer, the holder of its ring, so it is updated by plain stores instead of
+//! read-modify-writes. It outlives its ring: the next ring to be created takes it over and counts
+//! on. So the sum over a class never goes back.
 //!
 //! # Orderings
-//! Figures are Relaxed: they publish nothing. `taken`: Release when a ring gives its tally up, Acquire
-//! when the next one takes it, which then goes on from the last value. No mutants: loom leaves statistics to std.
+//! Counters are Relaxed: they publish nothing. `taken`: Release when a ring gives its tally up,
+//! Acquire when the next ring takes it, so the new writer continues from the last values.
 
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, Ordering, StatUsize};
 
-/// The figures of one ring, since the first that had this tally.
+/// The counters of all rings that have had this tally, one after the other.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// Handles that came into the ring.
+    /// Handles pushed onto the ring.
     came: StatUsize,
-    /// Those that left it and were handed out again at once, which the class's pool has not seen.
+    /// Handles that left the ring and were handed out again at once; the class's pool has not
+    /// counted them.
     again: StatUsize,
-    /// Those that left it otherwise.
+    /// Handles that left the ring in any other way.
     left: StatUsize,
     taken: AtomicBool,
 }
@@ -34,24 +35,24 @@ impl Tally {
         }
     }
 
-    /// A handle has come into the ring.
+    /// Counts a handle pushed onto the ring.
     #[inline(always)]
     pub(super) fn came(&self) {
         add(&self.came, 1);
     }
 
-    /// Handles that have come into it so far.
+    /// Returns the number of handles pushed so far.
     pub(super) fn has_come(&self) -> usize {
         self.came.load(Ordering::Relaxed)
     }
 
-    /// A handle has left it and is handed out again, or `false`: is not.
+    /// Counts a handle that left the ring; `again` says whether it is handed out again.
     #[inline(always)]
     pub(super) fn left(&self, again: bool) {
         add(if again { &self.again } else { &self.left }, 1);
     }
 
-    /// The ring is gone, and this many handles with it.
+    /// Counts the last handles of a ring that is gone, and releases the tally.
     pub(super) fn give_up(&self, handles: usize) {
         add(&self.left, handles);
         // Release: pairs with the Acquire in `Tallies::take`.
@@ -66,7 +67,7 @@ fn add(figure: &StatUsize, more: usize) {
     figure.store(sum, Ordering::Relaxed);
 }
 
-/// The tallies of a class: as many as it had rings at once.
+/// The tallies of a class: as many as it had rings at the same time.
 #[derive(Debug)]
 pub(super) struct Tallies {
     first: Lazy<Entry>,
@@ -83,7 +84,7 @@ impl Tallies {
         Self { first: Lazy::new() }
     }
 
-    /// A tally for a new ring.
+    /// Returns a tally for a new ring.
     pub(super) fn take(&self) -> Arc<Tally> {
         let mut place = &self.first;
         loop {
@@ -106,7 +107,8 @@ impl Tallies {
         let mut place = &self.first;
         while let Some(Entry { tally, next }) = place.get() {
             let read = |figure: &StatUsize| figure.load(Ordering::Relaxed) as u64;
-            // What left first: no handle is seen to go that was not seen to come.
+            // Reads what has left first, so that no handle is seen to leave before it is seen to
+            // come.
             left += read(&tally.left);
             again += read(&tally.again);
             came += read(&tally.came);
@@ -120,7 +122,8 @@ impl Tallies {
 }
 
 impl Drop for Tallies {
-    /// One after the other: there may be as many as there were threads.
+    /// Drops the entries in a loop instead of recursively: there may be as many as there were
+    /// threads.
     fn drop(&mut self) {
         let mut next = self.first.take();
         while let Some(mut entry) = next.and_then(Arc::into_inner) {
@@ -129,12 +132,12 @@ impl Drop for Tallies {
     }
 }
 
-/// Of all rings of a class.
+/// The sums over all rings of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     /// Handles in the rings.
     pub(super) handles: u64,
-    /// Buffers handed out again straight from a ring, which the class's pool has not seen.
+    /// Buffers handed out again straight from a ring; the class's pool has not counted them.
     pub(super) again: u64,
 }
 

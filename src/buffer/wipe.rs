@@ -1,28 +1,28 @@
-//! Overwriting buffers with zeros, where the feature `zeroize` is there.
+//! Overwriting buffers with zeros, with the feature `zeroize`.
 
 use bytes::{Bytes, BytesMut};
 
-/// Whether buffers can be wiped at all.
+/// Whether buffers can be wiped.
 pub(super) const ON: bool = cfg!(feature = "zeroize");
 
-/// Overwrites all that a handle has, and clears it; without the feature, does nothing.
+/// Overwrites everything that a handle owns and clears it. Does nothing without the feature.
 pub(super) fn wipe(bytes: &mut BytesMut) {
     if ON {
         bytes.resize(bytes.capacity(), 0);
-        // Volatile: also when the memory is freed next.
+        // The writes are volatile, so they happen even if the memory is freed next.
         #[cfg(feature = "zeroize")]
         zeroize::Zeroize::zeroize(bytes.as_mut());
         bytes.clear();
     }
 }
 
-/// Freezes a buffer that no pool waits for: its memory is overwritten when the last view goes. Costs an
+/// Freezes a buffer that no pool waits for; the last view overwrites its memory. Costs an
 /// allocation.
 pub(super) fn freeze_wiped(bytes: BytesMut) -> Bytes {
     Bytes::from_owner(Wiped(bytes))
 }
 
-/// Overwritten when it goes.
+/// Overwrites its memory when dropped.
 struct Wiped(BytesMut);
 
 impl AsRef<[u8]> for Wiped {
