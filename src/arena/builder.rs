@@ -16,7 +16,7 @@ pub struct ArenaPoolBuilder {
 }
 
 impl ArenaPool {
-    /// A pool with settings: limits, a name, the time between passes.
+    /// Returns a builder, for limits, a name, or a different first chunk.
     ///
     /// # Examples
     /// ```
@@ -42,17 +42,17 @@ impl ArenaPoolBuilder {
         self
     }
 
-    /// A name for logs and statistics.
+    /// Names the pool, for [`pools`](crate::pools), metrics, logs, and `REPOOL=off:name`.
     pub fn name(self, name: impl Into<String>) -> Self {
         self.set(|settings| settings.set_name(name))
     }
 
-    /// How many bytes a new arena has in its first chunk, before bumpalo rounds that up. Default: 4032,
-    /// which is a page with what bumpalo and the allocator add.
+    /// Sets the bytes in the first chunk of a new arena, before bumpalo rounds them up. Default:
+    /// 4032, which fills a 4 KiB page together with the overhead of bumpalo and the allocator.
     ///
-    /// What most requests use is a good value. One that is too small costs the first request in each new
-    /// arena some calls of the allocator. One that is too large costs the memory: no arena is ever cut
-    /// below it. 0 makes arenas without a chunk.
+    /// A good value is what most requests use. If it is too small, the first request in each new
+    /// arena makes some extra allocator calls. If it is too large, it wastes memory, because the
+    /// pool never cuts an arena below it. 0 creates arenas without a chunk.
     ///
     /// # Examples
     /// ```
@@ -65,36 +65,36 @@ impl ArenaPoolBuilder {
         self
     }
 
-    /// How many arenas the pool keeps idle at most, in all threads together. Default: no limit. See
+    /// Limits how many arenas the pool keeps idle, in all threads together. Default: no limit. See
     /// [`Builder::max_idle`](crate::Builder::max_idle).
     pub fn max_idle(self, arenas: usize) -> Self {
         self.set(|settings| settings.set_max_idle(arenas))
     }
 
-    /// How many bytes the idle arenas may hold together. Default: no limit. See
+    /// Limits the bytes of all idle arenas together. Default: no limit. See
     /// [`Builder::max_idle_bytes`](crate::Builder::max_idle_bytes).
     ///
-    /// An arena that a request made larger than this is dropped when it comes back, and no arena is
-    /// made larger to begin with.
+    /// An arena that a request made larger than this is dropped when it comes back, and no new
+    /// arena is larger.
     pub fn max_idle_bytes(self, bytes: usize) -> Self {
         self.set(|settings| settings.set_max_idle_bytes(bytes))
     }
 
-    /// How many bytes one arena may hold and still be kept. Default: no limit.
+    /// Limits how many bytes one arena may hold and still be kept. Default: no limit.
     ///
-    /// An arena that a request made larger is dropped when it comes back, and no arena is made
-    /// larger than this to begin with.
+    /// An arena that a request made larger is dropped when it comes back, and no new arena is
+    /// larger.
     pub fn max_object_bytes(self, bytes: usize) -> Self {
         self.set(|settings| settings.set_max_object_bytes(bytes))
     }
 
     /// Counts what the pool keeps idle towards `budget`, which other pools may share. Default: the
-    /// process-wide one, if there is one ([`Budget::set_default`]).
+    /// process-wide budget, if there is one ([`Budget::set_default`]).
     pub fn budget(self, budget: Budget) -> Self {
         self.set(|settings| settings.set_budget(budget))
     }
 
-    /// Lets the janitor run a pass every `interval`. Default: every 5 s. See
+    /// Lets the janitor run a pass every `interval`. Default: 5 s. See
     /// [`Builder::trim_every`](crate::Builder::trim_every).
     ///
     /// # Panics
@@ -103,12 +103,13 @@ impl ArenaPoolBuilder {
         self.set(|settings| settings.trim_every(interval))
     }
 
-    /// Leaves passes to you: call [`ArenaPool::trim`] from a timer, a frame loop, an idle hook.
+    /// Leaves trim passes to you: call [`ArenaPool::trim`] from a timer, a frame loop, or an idle
+    /// hook.
     pub fn trim_manually(self) -> Self {
         self.set(Settings::trim_manually)
     }
 
-    /// Makes the pool.
+    /// Builds the pool.
     pub fn build(self) -> ArenaPool {
         ArenaPool::of(recipes::pool(self.settings, self.first_chunk).build())
     }

@@ -5,9 +5,9 @@
 //! | `pool.rs` | what users call: [`ArenaPool`], [`Arena`] |
 //! | `builder.rs` `diagnosed.rs` | the settings |
 //! | `recipes.rs` | the two pools that an arena pool is made of |
-//! | `region.rs` | what is in those pools, and its reset |
-//! | `sizes.rs` | how large an arena is: the policy, pure |
-//! | `roster.rs` | how the process finds an arena pool |
+//! | `region.rs` | the objects of that pool: bump allocators, and their reset |
+//! | `sizes.rs` | how large an arena is: the policy, without side effects |
+//! | `roster.rs` | adding an arena pool to the list of named pools |
 
 mod builder;
 mod diagnosed;

@@ -1,8 +1,8 @@
 //! [`ArenaPool`] and [`Arena`]: a bump allocator for each request.
 //!
-//! A pool of `Region`s with another face: caches, depot, passes, limits and figures are those of
-//! [`Pool`](crate::Pool). What is of its own is the size of arenas: `sizes` decides it, `region` has
-//! the reset.
+//! An arena pool is a [`Pool`](crate::Pool) of `Region`s, which are bump allocators with the pool's
+//! bookkeeping. Caches, depot, passes, limits and figures are that pool's. `sizes` decides how
+//! large an arena is; `region` has the reset.
 
 use super::recipes;
 use super::region::Region;
@@ -18,11 +18,11 @@ use bumpalo::Bump;
 use std::fmt;
 use std::ops::Deref;
 
-/// Bump arenas, one per request: for everything that a request builds and throws away together.
+/// Bump arenas, one per request, for everything that a request builds and throws away together.
 ///
-/// [`get`](ArenaPool::get) hands out an [`Arena`], which derefs to a [`bumpalo::Bump`]: parse
-/// trees, header maps, temporary strings, scratch vectors, each with the arena's lifetime.
-/// Dropping the arena frees all of them at once and keeps the memory for the next request.
+/// [`get`](ArenaPool::get) hands out an [`Arena`], which dereferences to a [`bumpalo::Bump`]. Parse
+/// trees, header maps, temporary strings and scratch vectors live as long as the arena. Dropping
+/// the arena frees all of them at once and keeps the memory for the next request.
 ///
 /// # Examples
 /// ```
@@ -37,9 +37,9 @@ use std::ops::Deref;
 /// ```
 ///
 /// # Destructors do not run
-/// What is allocated in an arena is forgotten, not dropped. Memory *inside* the arena is
-/// reclaimed all the same; what a value owns *elsewhere* leaks: the heap of a `std` `String` or
-/// `Vec`, a file, a lock guard, a reference count.
+/// A value allocated in an arena is forgotten, not dropped. Memory *inside* the arena is reclaimed
+/// all the same. What the value owns *elsewhere* leaks: the heap of a `std` `String` or `Vec`, a
+/// file, a lock guard, a reference count.
 /// ```
 /// # use repool::ArenaPool;
 /// # use std::sync::Arc;
@@ -48,15 +48,15 @@ use std::ops::Deref;
 /// ARENAS.get().alloc(Arc::clone(&shared));
 /// assert_eq!(Arc::strong_count(&shared), 2); // for ever
 /// ```
-/// So put plain data there, and the arena's own strings and collections:
+/// So allocate plain data in an arena, and the arena's own strings and collections:
 /// [`alloc_str`](Bump::alloc_str), `bumpalo::collections::{String, Vec}`, `hashbrown`'s map (see
-/// below). What has to be dropped belongs in a local variable, or in a `bumpalo::boxed::Box`
+/// below). Keep a value that has to be dropped in a local variable, or in a `bumpalo::boxed::Box`
 /// (bumpalo's feature `boxed`), which drops its value, as `bumpalo::collections::Vec` drops its
 /// elements.
 ///
 /// # Collections
-/// With bumpalo's features `collections` and `allocator-api2`; name bumpalo, of the version that
-/// repool uses, in your own `Cargo.toml`:
+/// They need bumpalo's features `collections` and `allocator-api2`: name bumpalo in your own
+/// `Cargo.toml`, in the version that repool uses.
 /// ```
 /// # use repool::ArenaPool;
 /// # static ARENAS: ArenaPool = ArenaPool::new();
@@ -76,16 +76,16 @@ use std::ops::Deref;
 /// assert_eq!(counts["to"], 2);
 /// # let _: String = line;
 /// ```
-/// A collection that grows leaves its old memory behind until the arena goes, unless it was the
-/// last thing allocated: give it the capacity it will need.
+/// A collection that grows leaves its old memory behind until the arena is reset, unless it was the
+/// last allocation. Give it the capacity it will need.
 ///
 /// # In async code
-/// An `Arena` is `Send` and `'static`: the request's future owns it, and may hold it over any
-/// `.await`. So may it hold plain references *into* the arena, to data that is `Sync`.
+/// An `Arena` is `Send` and `'static`: a request's future can own it and hold it over any `.await`.
+/// The future can also hold plain references *into* the arena, to data that is `Sync`.
 ///
-/// What a future must not hold over an `.await`, if it is to be `Send`, is a `&Bump` or `&Arena`,
-/// and that includes a growing collection: it allocates through that reference. Such a reference
-/// is not `Send`, because `Bump` is not `Sync`: it moves its finger without synchronisation, so two
+/// A future that is to be `Send` must not hold a `&Bump` or `&Arena` over an `.await`. That
+/// includes a growing collection, which allocates through such a reference. The reference is not
+/// `Send` because `Bump` is not `Sync`: it advances its pointer without synchronisation, so two
 /// threads with a `&Bump` each would get the same memory. Finish the collection first, and keep the
 /// slice:
 /// ```
@@ -126,47 +126,50 @@ use std::ops::Deref;
 /// ```
 ///
 /// # How large an arena is
-/// A new arena has one chunk of 4 KiB, or of [`first_chunk`](crate::ArenaPoolBuilder::first_chunk). A request
-/// that needs more gets more chunks, as from any `Bump`. When it ends they are replaced by one of
-/// their size together, so that the same request fits the next time without a call of the allocator.
-/// What one request needed makes no other arena larger: a pool whose requests all need 1 MiB pays some
-/// ten calls of the allocator for each new arena, unless `first_chunk` says so.
+/// A new arena has one chunk of 4 KiB, or of [`first_chunk`](crate::ArenaPoolBuilder::first_chunk).
+/// A request that needs more gets more chunks, as from any `Bump`. When the request ends, one chunk
+/// of their total size replaces them, so the same request fits the next time without an allocator
+/// call. The needs of one request make no other arena larger: a pool whose requests all need 1 MiB
+/// makes about ten allocator calls for each new arena, unless `first_chunk` is set.
 ///
-/// An arena that is larger than a new one is cut when it comes back from a request that used less than a
-/// quarter of it, if the pool's last 5 requests, in whichever arenas, did not use a quarter of it either.
-/// Should it grow back within the pool's next 20 requests, the cut was a mistake, and the next
-/// takes 20 requests instead of 5; then 80, 320, 1280 and 5120. Cuts that were right, and passes, make
-/// the pool quick again step by step. So what a spike has left behind is gone once each arena has
-/// served one or two small requests after the pool's last 5, or at most 5120 where cuts have been mistakes.
-/// (Requests that fit and are not small are counted 16 at a time.)
+/// The pool cuts an arena that is larger than a new one when it comes back from a request that used
+/// less than a quarter of it, if none of the pool's last 5 requests, in whichever arena, used a
+/// quarter of it either. If the arena grows back within the pool's next 20 requests, the cut was a
+/// mistake, and the next cut takes 20 requests instead of 5; after further mistakes 80, 320, 1280
+/// and 5120. Cuts that were right, and trim passes, lower that number again step by step. So what a
+/// spike has left behind is gone once each arena has served one or two small requests after the
+/// pool's last 5, or at most 5120 where cuts have been mistakes. (Requests that fit and are not
+/// small are counted 16 at a time.)
 ///
-/// bumpalo's collections give the memory at the end of an arena back when they are dropped, so a request
-/// may look smaller at its end than it was. That is one such mistake.
+/// bumpalo's collections return the memory at the end of an arena when they are dropped, so a
+/// request may look smaller at its end than it was. That can cause such a mistake.
 ///
-/// Passes drop arenas that are not needed, as for [`Pool`](crate::Pool::trim).
+/// Trim passes drop arenas that are not needed, as for [`Pool`](crate::Pool::trim).
 ///
 /// # When not to pool
-/// A request that makes a handful of small allocations gains nothing. Code that never leaves its
-/// thread, nor holds the arena over an `.await`, can keep one `Bump` in a `thread_local!`, and
-/// reset it: that is the floor, without limits or passes.
+/// A request that makes only a handful of small allocations gains nothing. Code that stays on its
+/// thread and does not hold the arena over an `.await` can keep one `Bump` in a `thread_local!` and
+/// reset it: nothing is cheaper, but it has no limits and no passes.
 pub struct ArenaPool {
     pool: Pool<Region>,
-    /// Whether the pool has entered the roster, if it has a name.
+    /// Whether the pool is in the list of named pools, if it has a name.
     entered: AtomicBool,
 }
 
 static GLOBAL: ArenaPool = ArenaPool::named("global");
 
 impl ArenaPool {
-    /// A pool with the default settings.
+    /// Creates a pool with the default settings.
     ///
-    /// `const`, so it works in a `static`. Nothing is allocated before the first use.
+    /// This is a `const fn`, so it works in a `static`. It allocates nothing; the first use does.
     #[must_use]
     pub const fn new() -> Self {
         Self::of_name(None)
     }
 
-    /// A pool as by [`ArenaPool::new`] that has a name: for [`pools`](crate::pools), metrics, and
+    /// Like [`ArenaPool::new`], with a name.
+    ///
+    /// The name identifies the pool in [`pools`](crate::pools), in metrics, and in
     /// `REPOOL=off:name` in the environment.
     ///
     /// # Examples
@@ -188,10 +191,10 @@ impl ArenaPool {
         }
     }
 
-    /// Enters the pool in the roster, once, if it has a name.
+    /// Adds the pool to the list of named pools, once, if it has a name.
     #[inline]
     fn enter(&self) {
-        // Relaxed: one thread enters it, and the roster has a lock.
+        // Relaxed: a single thread adds it, and the list has a lock.
         if !self.entered.load(Ordering::Relaxed) {
             self.enter_slow();
         }
@@ -210,14 +213,16 @@ impl ArenaPool {
 
     const fn of_name(name: Option<&'static str>) -> Self {
         Self {
-            // Each pool's arenas share what its requests need, and that is made by the first use.
+            // The arenas of a pool share a `Sizes`, which the first use creates.
             pool: Pool::deferred(name, Role::Regions, recipes::of_regions),
             entered: AtomicBool::new(false),
         }
     }
 
-    /// The pool of the whole process, named `global`, for code that needs no settings of its own. Its users share
-    /// arenas: requests of very different size are better served by a pool each.
+    /// Returns the process-wide pool, named `global`, for code that needs no settings of its own.
+    ///
+    /// Its users share arenas. If their requests differ greatly in size, give each kind a pool of
+    /// its own.
     ///
     /// # Examples
     /// ```
@@ -229,10 +234,10 @@ impl ArenaPool {
         &GLOBAL
     }
 
-    /// An empty arena: an idle one, or a new one.
+    /// Returns an empty arena: an idle one, or a new one.
     ///
-    /// A hit touches only the calling thread's cache, as for [`Pool::get`](crate::Pool::get). A
-    /// new arena costs an allocation for its chunk as well as its node.
+    /// A hit touches only the calling thread's cache, as for [`Pool::get`](crate::Pool::get). A new
+    /// arena allocates its chunk and its node.
     #[inline]
     #[track_caller]
     pub fn get(&self) -> Arena {
@@ -254,8 +259,8 @@ impl ArenaPool {
         Arena(ByValue::new(region))
     }
 
-    /// Runs `f` with an empty arena, for borrows that end with a call. Nothing that is allocated in
-    /// it gets out.
+    /// Calls `f` with an empty arena, and returns the arena to the pool afterwards. Nothing
+    /// allocated in the arena can leave `f`.
     ///
     /// # Examples
     /// ```
@@ -286,45 +291,49 @@ impl ArenaPool {
         f(&self.get())
     }
 
-    /// Runs one trim pass, as [`Pool::trim`](crate::Pool::trim).
+    /// Runs one trim pass and returns what it dropped; see [`Pool::trim`](crate::Pool::trim).
     pub fn trim(&self) -> Trimmed {
         self.trim_under(Level::Normal)
     }
 
-    /// Runs one trim pass by the rule for this level of memory pressure, as
+    /// Runs one trim pass under the rule for this level of memory pressure; see
     /// [`Pool::trim_under`](crate::Pool::trim_under).
     pub fn trim_under(&self, level: Level) -> Trimmed {
         self.pool.trim_under(level)
     }
 
-    /// Drops every idle arena, in every thread's cache and in the depot, and says what it was.
+    /// Drops every idle arena, in every thread's cache and in the depot, and returns what it
+    /// dropped.
     pub fn clear(&self) -> Trimmed {
         self.pool.clear()
     }
 
-    /// What the pool has done and holds. An object is an arena; its bytes are those of its chunk.
+    /// Returns what the pool has done and what it holds. An object is an arena; its bytes are those
+    /// of its chunk.
     ///
-    /// An arena that grows or is cut down is still the same object; one that grows beyond
-    /// `max_object_bytes` is dropped, and counts as `discarded_by.oversize`.
+    /// An arena that grows or is cut is still the same object. One that grows beyond
+    /// `max_object_bytes` is dropped and counts in
+    /// [`Discarded::oversize`](crate::Discarded::oversize).
     pub fn stats(&self) -> Stats {
         self.pool.stats()
     }
 
-    /// Switches pooling off and on, as [`Pool::set_enabled`](crate::Pool::set_enabled).
+    /// Switches pooling off or on, as [`Pool::set_enabled`](crate::Pool::set_enabled) does.
     ///
-    /// Off, an arena costs exactly the calls of the allocator that a `Bump` of the same first chunk does,
-    /// so that runs with and without compare fairly. (And some 15 ns more: a get and drop that allocates 64
-    /// bytes took 34 ns where `Bump::with_capacity` took 19, and one with 20 strings 87 and 80, on glibc.)
+    /// While the pool is off, an arena makes exactly the allocator calls of a `Bump` with the same
+    /// first chunk, so that runs with and without the pool compare fairly. It takes about 15 ns
+    /// longer: on glibc, a get and drop that allocates 64 bytes took 34 ns where
+    /// `Bump::with_capacity` took 19 ns, and one that allocates 20 strings took 87 ns and 80 ns.
     pub fn set_enabled(&self, on: bool) {
         self.pool.set_enabled(on);
     }
 
-    /// Whether the pool keeps arenas: `false` once it was switched off.
+    /// Returns whether the pool keeps arenas: `false` if it was switched off.
     pub fn is_enabled(&self) -> bool {
         self.pool.is_enabled()
     }
 
-    /// The name given to the builder or to [`named`](ArenaPool::named).
+    /// Returns the name given to the builder or to [`named`](ArenaPool::named).
     pub fn name(&self) -> Option<&str> {
         self.pool.name()
     }
@@ -345,17 +354,18 @@ impl fmt::Debug for ArenaPool {
     }
 }
 
-/// An arena on loan from an [`ArenaPool`]; reset, and given back, when dropped.
+/// An arena on loan from an [`ArenaPool`]; dropping it resets and returns it.
 ///
-/// Derefs to [`bumpalo::Bump`]. It is one pointer wide, `Send` and `'static`: it needs no lifetime,
-/// may outlive its pool, and may be dropped on any thread, which it then serves next. An arena that
-/// is dropped while its thread panics is freed instead; so is one whose pool is gone.
+/// It dereferences to [`bumpalo::Bump`]. It is one pointer wide, `Send` and `'static`: it has no
+/// lifetime parameter, may outlive its pool, and may be dropped on any thread, which it then serves
+/// next. The arena is freed instead if it is dropped while its thread panics, or if its pool is
+/// gone.
 ///
-/// An allocation limit that is set on it ends with the request: see
+/// An allocation limit applies to the current request only; see
 /// [`set_allocation_limit`](Arena::set_allocation_limit).
 ///
-/// # What the compiler refuses
-/// Nothing that is allocated in an arena outlives it. Returning a reference:
+/// # What the compiler rejects
+/// Nothing allocated in an arena can outlive it. Returning a reference:
 /// ```compile_fail,E0515
 /// # use repool::ArenaPool;
 /// # static ARENAS: ArenaPool = ArenaPool::new();
@@ -410,7 +420,7 @@ impl fmt::Debug for ArenaPool {
 /// }
 /// assert_eq!(names.len(), 1);
 /// ```
-/// Sending a reference to the arena to another thread, while the arena itself may go:
+/// Sending a reference to the arena to another thread, while the arena itself may be dropped:
 /// ```compile_fail,E0277
 /// # use repool::ArenaPool;
 /// # static ARENAS: ArenaPool = ArenaPool::new();
@@ -430,22 +440,26 @@ impl fmt::Debug for ArenaPool {
 #[must_use = "an arena that is dropped at once goes straight back"]
 pub struct Arena(ByValue<Pooled<Region>>);
 
-/// One pointer, for `Option<Arena>` as well.
+/// An `Arena` is one pointer, and so is an `Option<Arena>`.
 const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
 
 impl Arena {
-    /// Limits what this request may allocate to this many bytes altogether. The limit goes with the
-    /// request; `None` lifts it before. Beyond it the `try_` methods return an error, and the others panic.
+    /// Limits how many bytes this request may allocate in total.
     ///
-    /// The same whatever chunk the pool has left in the arena: a limit below that chunk puts the rest of
-    /// it out of the request's reach, and no more than the limit is allocated beyond it. What the
-    /// request has allocated before it set the limit counts. As in bumpalo, whole chunks count, so a request
-    /// may meet the limit a little earlier. Costs no call of the allocator.
+    /// Beyond the limit the `try_` methods return an error and the other methods panic. `None`
+    /// removes the limit; the end of the request removes it as well. Setting a limit makes no
+    /// allocator call.
     ///
-    /// Shadows [`Bump::set_allocation_limit`], which counts the pool's chunk as well, and does nothing when
-    /// the limit is below that: do not set limits through a `&Bump`.
-    /// [`allocation_limit`](Bump::allocation_limit) and [`allocated_bytes`](Bump::allocated_bytes) are
-    /// bumpalo's. They count the pool's chunk, so the limit that is read may be larger than the one that was set.
+    /// The limit does not depend on the chunk that the arena already has: if the limit is below it,
+    /// the request cannot use the rest of the chunk, and beyond the chunk the request allocates at
+    /// most the limit. What the request allocated before it set the limit counts. As in bumpalo,
+    /// whole chunks count, so a request may reach the limit a little early.
+    ///
+    /// This method shadows [`Bump::set_allocation_limit`], which also counts the chunk made by the
+    /// pool, and which has no effect if the limit is below that chunk. So do not set limits through
+    /// a `&Bump`. [`allocation_limit`](Bump::allocation_limit) and
+    /// [`allocated_bytes`](Bump::allocated_bytes) are bumpalo's and count the pool's chunk, so the
+    /// limit that you read may be larger than the one you set.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,4 @@
-//! The pool that an arena pool is made of.
+//! The pool of regions that an arena pool is made of.
 
 use super::region::Region;
 use super::sizes::{FIRST, Sizes};
@@ -8,10 +8,10 @@ use crate::object::recipe::Recipe;
 use crate::object::settings::{Role, Settings};
 use crate::sync::rare::Arc;
 
-/// The pool of regions.
+/// Returns the builder of the pool of regions.
 pub(super) fn pool(mut settings: Settings, first_chunk: usize) -> Builder<Region> {
-    // The pool is told as well that no larger arena is kept than by either limit: what it refuses
-    // for its weight alone leaves no trace in a thread's share.
+    // Tells the pool as well that it keeps no arena above either limit: a return that the pool
+    // refuses for its weight alone leaves no trace in the thread's charge.
     let limit = settings.largest_kept();
     settings.set_max_object_bytes(limit);
     settings.set_role(Role::Regions, None);
@@ -27,7 +27,7 @@ pub(super) fn pool(mut settings: Settings, first_chunk: usize) -> Builder<Region
         })
 }
 
-/// How the first use of a `const` pool makes its inside.
+/// Makes the recipe for the first use of a `const` pool.
 pub(super) fn of_regions() -> Arc<Recipe<Region>> {
     pool(Settings::default(), FIRST).recipe()
 }

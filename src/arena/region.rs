@@ -1,28 +1,33 @@
-//! [`Region`]: what an arena pool keeps, and its reset.
+//! [`Region`]: the object of an arena pool, a bump allocator with the pool's bookkeeping; and its
+//! reset.
 //!
-//! [`sizes`](super::sizes) decides, this carries it out. At the end of a request two figures of the
-//! bump allocator say what it needed: the bytes of all chunks, and those still free in the newest one.
+//! [`sizes`](super::sizes) decides, this file carries the decision out. At the end of a request,
+//! two figures of the bump allocator show what the request needed: the bytes of all chunks, and
+//! those still free in the newest chunk.
 //!
-//! - *One chunk*, as it started: the finger goes back to the chunk's end, and that is all. Its
-//!   cost does not depend on what the request allocated, nor on how many there were before.
-//! - *More than one chunk*: bumpalo's reset would keep the newest one alone, and the same request
-//!   would need more than one again. So the chunks make way for one of their size together, here
-//!   and now. It has to be their whole size, and not what is in use at the end: a collection that is
-//!   dropped last gives its bytes back to the finger, so the end says nothing about the peak.
+//! - *One chunk*, as at the start: the bump pointer goes back to the chunk's end, and nothing else
+//!   happens. The cost does not depend on what the request allocated, nor on how many requests
+//!   there were before.
+//! - *More than one chunk*: bumpalo's reset would keep only the newest, and the same request would
+//!   need more than one again. So one chunk of their total size replaces them now. It has to be the
+//!   total size, not what is in use at the end: a collection dropped last returns its bytes, so the
+//!   end does not show the peak.
 //!
 //! # The fast path
-//! Most requests fit their one chunk and use enough of it. [`Region::end`], which runs as the arena is
-//! dropped, does what these need: it counts them, and resets the bump allocator. Where there is more to
-//! do it leaves all to [`Region::settle`], which runs only if the pool is going to keep the arena.
-//! Either runs once for a request: the pool may ask for a reset twice.
+//! Most requests fit into their one chunk and use enough of it. [`Region::end`] runs as the arena
+//! is dropped and does all that these need: it counts the request and resets the bump allocator. If
+//! there is more to do, it leaves everything to [`Region::settle`], which runs only if the pool is
+//! going to keep the arena. Either one runs once per request, even though the pool may ask for a
+//! reset twice.
 //!
-//! While pooling is off, arenas are made and dropped with each request ([`Region::of_no_pool`]), and no more is done to
-//! them than to a plain `Bump`.
+//! While pooling is off, each request creates and drops its arena ([`Region::of_no_pool`]), which
+//! is then treated like a plain `Bump`.
 //!
 //! # Limits
-//! A user's limit is on what a request allocates, but bumpalo's counts the chunk that the pool has made,
-//! and ignores a limit that the arena is above already. So [`Region::limit`] takes what a request may
-//! not use of that chunk away from it, and sets bumpalo's limit to what is left to allocate beyond it.
+//! A user's limit bounds what a request allocates, but bumpalo's limit counts the chunk that the
+//! pool made, and has no effect on an arena that is already above it. So [`Region::limit`] uses up
+//! the part of that chunk that the request must not use, and sets bumpalo's limit to what the
+//! request may allocate beyond the chunk.
 
 use super::sizes::{End, Size, Sizes};
 use crate::object::diagnosed::poison;
@@ -38,11 +43,11 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 pub(crate) struct Region {
     pub(super) bump: Bump,
     size: Size,
-    /// Whether the request that ended last took the fast path.
+    /// Whether the last request ended on the fast path.
     settled: bool,
-    /// Bytes of the chunk that a limit has put out of the request's reach.
+    /// Bytes of the chunk that a limit keeps from the request.
     barred: Cell<usize>,
-    /// `None` for one of no pool: its end is not looked at.
+    /// `None` for an arena of no pool, whose end is not examined.
     sizes: Option<Arc<Sizes>>,
 }
 
@@ -60,24 +65,25 @@ impl Region {
         region
     }
 
-    /// A region as a pool that is switched off hands it out, in its place and field by field: as a whole it would be
-    /// put together elsewhere and then copied.
+    /// Writes the region of a pool that is switched off in place, field by field: as a whole it
+    /// would be built elsewhere and then copied.
     #[inline]
     pub(super) fn of_no_pool(slot: &mut MaybeUninit<Self>, sizes: &Sizes) {
         let made = match sizes.limit() {
             usize::MAX => Bump::try_with_capacity(sizes.first()),
             limit => Ok(bump_of(sizes.first(), limit)),
         };
-        // Moved from here to its place, and nowhere else before.
+        // Moved from here to its place, and nowhere in between.
         let mut made = ManuallyDrop::new(made);
         if made.is_err() {
             *made = Ok(Bump::new());
         }
         let region = slot.as_mut_ptr();
-        // SAFETY: in bounds of the slot, as each below.
+        // SAFETY: in bounds of the slot; the same holds for the pointers below.
         let to = unsafe { &raw mut (*region).bump };
         if let Ok(bump) = &*made {
-            // SAFETY: nothing is there yet, as at each below. The value is not used again where it was.
+            // SAFETY: the slot is empty, as for the fields below. The value is not used again at
+            // its old place.
             unsafe { words::copy(bump, to) };
         }
         // SAFETY: as above.
@@ -94,14 +100,14 @@ impl Region {
         unsafe { barred.write(Cell::new(0)) };
         // SAFETY: as above.
         let to_sizes = unsafe { &raw mut (*region).sizes };
-        // SAFETY: as above. These were all fields.
+        // SAFETY: as above. This was the last field.
         unsafe { to_sizes.write(None) };
     }
 
-    /// The request is over: the fast path, if the request allows it.
+    /// Ends a request by the fast path, if the request allows it.
     #[inline]
     pub(super) fn end(&mut self) {
-        // Set at both ends: with branches that is less than to work it out.
+        // Stored at both ends: that is cheaper than a branch.
         self.settled = false;
         let total = self.bump.allocated_bytes();
         let free = self.bump.chunk_capacity();
@@ -118,11 +124,11 @@ impl Region {
         }
     }
 
-    /// Fills the spare memory.
+    /// Fills the spare memory with the poison byte.
     #[cold]
     pub(super) fn poison(&mut self) {
         let spare = self.bump.chunk_capacity();
-        // Always fits, so nothing is allocated for it.
+        // It always fits, so this does not allocate.
         if let Ok(memory) = self
             .bump
             .try_alloc_slice_fill_copy(spare, MaybeUninit::<u8>::uninit())
@@ -132,13 +138,13 @@ impl Region {
         self.bump.reset();
     }
 
-    /// What the arena weighs, if nothing is left to do.
+    /// Returns the weight of the arena if there is nothing left to do.
     #[inline(always)]
     pub(crate) fn settled(&self) -> Option<usize> {
         self.settled.then_some(self.size.kept())
     }
 
-    /// The request is over: the slow path.
+    /// Ends a request by the slow path.
     #[cold]
     #[inline(never)]
     fn settle(&mut self) {
@@ -148,16 +154,16 @@ impl Region {
         let total = self.bump.allocated_bytes();
         let spared = self.bump.chunk_capacity() + self.barred.take();
         let used = total.saturating_sub(spared);
-        // A request may have set one; the next has not asked for it.
+        // The request may have set a limit; the next one has not.
         self.bump.set_allocation_limit(None);
         self.bump.reset();
         match self.size.end(total, used, sizes) {
             End::Keep => {}
             End::Refuse => self.bump = Bump::new(),
-            // Its newest chunk may be all that it had: the one that it started with was none.
+            // The newest chunk may be its only one: the arena started without a chunk.
             End::Remake(bytes) if bytes == self.bump.allocated_bytes() => {}
             End::Remake(bytes) => {
-                // First, so that both are never there at once.
+                // First, so that the old and the new memory never exist at the same time.
                 self.bump = Bump::new();
                 self.bump = bump_of(bytes, sizes.limit());
                 self.size.remade(self.bump.allocated_bytes(), sizes);
@@ -167,14 +173,15 @@ impl Region {
         self.settled = true;
     }
 
-    /// What the pool refuses for its weight must not look as if it could be kept.
+    /// Ensures that an arena that the pool refuses for its weight does not look as if it could be
+    /// kept.
     fn look_at_weight(&self) {
         if self.size.kept() > MAX_WEIGHT {
             self.size.set_unusual();
         }
     }
 
-    /// The request may allocate this many bytes altogether, of what is there and beyond it.
+    /// Limits the bytes that the request may allocate, in the existing chunk and beyond it.
     pub(super) fn limit(&self, bytes: Option<usize>) {
         let Some(bytes) = bytes else {
             return self.bump.set_allocation_limit(None);
@@ -185,27 +192,27 @@ impl Region {
         let more = more.min(self.bump.chunk_capacity());
         if more > 0 {
             let layout = Layout::array::<u8>(more).expect("not more than the chunk holds");
-            // Always fits, so nothing is allocated for it.
+            // It always fits, so this does not allocate.
             let _ = self.bump.try_alloc_layout(layout);
             self.barred.set(barred + more);
-            // The fast path would take what is barred for used.
+            // The fast path would count the withheld bytes as used.
             self.size.set_unusual();
         }
-        // What is barred is not the request's.
+        // The withheld bytes do not count as the request's.
         let limit = bytes.saturating_add(self.barred.get()).max(total);
         self.bump.set_allocation_limit(Some(limit));
     }
 }
 
-/// A bump allocator with one chunk of this many bytes, or of what is within the limit; with none
-/// where there is no memory: the user's first allocation then fails.
+/// Creates a bump allocator with one chunk of this many bytes, or of what the limit allows; without
+/// a chunk if there is no memory, so that the user's first allocation fails.
 fn bump_of(bytes: usize, limit: usize) -> Bump {
     let bytes = bytes.min(limit);
     let made = |bytes| {
         let bump = Bump::try_with_capacity(bytes).ok()?;
         (bump.allocated_bytes() <= limit).then_some(bump)
     };
-    // bumpalo rounds up, by less than a factor of two.
+    // bumpalo rounds up by less than a factor of two.
     made(bytes).or_else(|| made(bytes / 2)).unwrap_or_default()
 }
 
@@ -222,8 +229,8 @@ impl Recycle for Region {
     }
 }
 
-/// For arenas in a pool of your own, by bumpalo's `reset`: it keeps the newest chunk, of whatever
-/// size. [`ArenaPool`](crate::ArenaPool) does better.
+/// For arenas in a typed pool of your own. Uses bumpalo's `reset`, which keeps the newest chunk,
+/// whatever its size. [`ArenaPool`](crate::ArenaPool) does better.
 impl Recycle for Bump {
     #[inline]
     fn recycle(&mut self) {
@@ -248,7 +255,7 @@ mod tests {
 
     const CHUNK: usize = 64 << 10;
 
-    /// A region with one chunk of somewhat more than [`CHUNK`] bytes.
+    /// A region with one chunk of slightly more than [`CHUNK`] bytes.
     fn grown() -> Region {
         let sizes = Arc::new(Sizes::new(100, usize::MAX));
         let mut region = Region::new(sizes);
@@ -261,7 +268,7 @@ mod tests {
         region.bump.try_alloc_layout(layout).is_ok()
     }
 
-    /// A request, as the pool sees it to its end; whether it took the fast path.
+    /// Runs a request to its end; returns whether it ended on the fast path.
     fn serve(region: &mut Region, bytes: usize) -> bool {
         assert!(alloc(region, bytes));
         region.end();
@@ -277,7 +284,7 @@ mod tests {
             (CHUNK / 2, true),
             (CHUNK / 2, true),
             (10, false),
-            // The one after a quiet request says that there is need again.
+            // The request after a quiet one always takes the slow path.
             (CHUNK / 2, false),
             (CHUNK / 2, true),
             (2 * CHUNK, false),

@@ -1,66 +1,70 @@
-//! How large arenas are: sizes in, decisions out. Nothing here allocates or knows bumpalo.
+//! How large arenas are: decides from sizes alone. Nothing here allocates or uses bumpalo.
 //!
 //! # The rules
 //! - An arena starts with one chunk of the pool's *first size*.
-//! - A request that needs more grows it. At its end the arena becomes one chunk of what all chunks
-//!   held together, so that the same request fits the next time ([`End::Remake`]).
-//! - A request is *quiet* in an arena that holds more than the first size when less than a quarter of it
-//!   was in use at the end. A quiet arena is cut to what the pool's requests have lately needed, unless
-//!   one of the last few needed more than a quarter of it. How many requests "the last few" are is the
-//!   *patience*. They are the requests of the pool, not of the arena: however many arenas a spike has
-//!   grown, each is cut by its next quiet request once the pool has been quiet for that long.
-//!   (The first quiet request after ones that used the arena well never cuts it.)
-//! - A cut is on trial for four times the patience that it was made with, and at most two passes. If the
-//!   arena grows back to a quarter of what it had, the cut was a mistake, and later cuts take four times
-//!   that patience, up to [`PATIENCE`]'s last. If it does not, the patience falls back by one step. It
-//!   does so with each pass as well.
+//! - A request that needs more makes the arena grow. At its end, one chunk of the size of all
+//!   chunks together replaces them, so the same request fits the next time ([`End::Remake`]).
+//! - In an arena larger than the first size, a request is *quiet* if less than a quarter of the
+//!   arena was in use at its end. After a quiet request the arena is cut to what the pool's
+//!   requests have recently needed, unless one of the last few needed more than a quarter of it.
+//!   How many requests "the last few" are is the *patience*. They are the pool's requests, not the
+//!   arena's: however many arenas a spike has grown, each is cut by its next quiet request once the
+//!   pool has been quiet for that long. (The first quiet request after requests that used the arena
+//!   well never cuts it.)
+//! - A cut is on trial for four times the patience that it was made with, and for at most two
+//!   passes. If the arena grows back to a quarter of its old size in that time, the cut was a
+//!   mistake, and later cuts take four times that patience, up to the last value of [`PATIENCE`].
+//!   If not, the patience falls back one step. Each pass lowers it one step as well.
 //!
-//! (A request's end says little about its peak where memory was given back before, as bumpalo's
+//! (The end of a request says little about its peak if memory was returned before, as bumpalo's
 //! collections do. Such requests look quiet; mistakes are how the pool learns that they are not.)
 //!
 //! # Who touches what
-//! [`Size`] belongs to one arena, [`Sizes`] to all of a pool. An arena in which requests fit and are not
-//! quiet writes to [`Sizes`] once in [`PERIOD`] requests; where it starts counting differs from
-//! arena to arena, so that the pool's count is right on average however many arenas take turns.
-//! All atomics are Relaxed: they publish nothing. Two threads that count at once may lose a count,
-//! which delays or hastens a cut by that much.
+//! [`Size`] belongs to one arena, [`Sizes`] to all arenas of a pool. An arena in which requests fit
+//! and are not quiet writes to [`Sizes`] once in [`PERIOD`] requests. Arenas start counting at
+//! different points, so the pool's count is right on average, however many arenas take turns. All
+//! atomics are Relaxed: they publish nothing. If two threads count at the same time, a count may be
+//! lost, which delays or hastens a cut by that much.
 
 use crate::sync::{Ordering, StatUsize};
 use std::cell::Cell;
 
-/// A chunk of a page, with bumpalo's footer and the allocator's own words, in bytes.
+/// The first size: a page without bumpalo's footer and the allocator's header, in bytes.
 pub(super) const FIRST: usize = PAGE - OVERHEAD;
 
 const PAGE: usize = 4 << 10;
 const OVERHEAD: usize = 64;
 
-/// A request that leaves more than this part of an arena unused is quiet.
+/// A request that uses less than one part in this many of an arena is quiet.
 const QUIET: usize = 4;
 
-/// Requests of the pool without need for its size until an arena is cut; at first, and after mistakes.
+/// How many requests of the pool must not need an arena's size before it is cut: at first, and
+/// after each mistake.
 pub(super) const PATIENCE: [usize; 6] = [5, 20, 80, 320, 1280, 5120];
 
-/// How much longer than the patience that it was made with a cut is on trial.
+/// How many times its patience a cut is on trial.
 const TRIAL: usize = 4;
 
 /// Requests of an arena that are counted together.
 pub(super) const PERIOD: u8 = 16;
 
-/// Needs are remembered by powers of two: up to a page, two pages, and so on. The last holds all above.
+/// Needs are remembered by powers of two: up to a page, two pages, and so on. The last level holds
+/// everything above.
 const LEVELS: usize = 24;
 
-/// What [`Size::usual`] is while no request may take the fast path: no arena has as many bytes.
+/// The value of [`Size::usual`] while no request may take the fast path: no arena has that many
+/// bytes.
 const NONE: usize = usize::MAX;
 
-/// What a pool's arenas share: its settings, and what its requests have lately needed.
+/// What the arenas of a pool share: the settings, and what requests have recently needed.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Sizes {
-    /// What a new arena is made with, in bytes.
+    /// The bytes of a new arena's chunk.
     first: usize,
-    /// An arena of more bytes is not kept.
+    /// An arena with more bytes than this is not kept.
     limit: usize,
-    /// Arenas made.
+    /// Arenas created.
     made: StatUsize,
     /// Requests counted.
     now: StatUsize,
@@ -68,34 +72,35 @@ pub(super) struct Sizes {
     patience: StatUsize,
     /// Passes run.
     passes: StatUsize,
-    /// What `now` was, plus one, when a request last needed as many bytes; 0: never.
+    /// By level: the value of `now`, plus one, when a request last needed that many bytes; 0 for
+    /// never.
     last: [StatUsize; LEVELS],
 }
 
-/// What one arena knows of its size.
+/// What one arena records about its size.
 #[derive(Debug)]
 pub(super) struct Size {
-    /// The bytes that a request has to leave behind, no more and no less, to take the fast path:
-    /// those of the chunk that it was given, or [`NONE`].
+    /// The total bytes with which a request must end to take the fast path: those of the chunk that
+    /// it was given, or [`NONE`].
     usual: Cell<usize>,
-    /// How many of them it may leave free, to take the fast path.
+    /// How many of them may be free for the fast path.
     spare: usize,
-    /// Bytes of its chunk when it was last reset.
+    /// Bytes of its chunk at the last reset.
     kept: usize,
-    /// Requests since the pool was last told. None of them was quiet.
+    /// Requests not yet reported to the pool. None of them was quiet.
     untold: u8,
-    /// The pool's count then.
+    /// The pool's count of requests at the last report.
     told_at: usize,
     cut: Option<Cut>,
 }
 
-/// A cut that is on trial.
+/// A cut on trial.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
-    /// The pool's count of requests, and of passes, then.
+    /// The pool's counts of requests and of passes at the cut.
     at: usize,
     passes: usize,
-    /// What the arena had before, in bytes.
+    /// The arena's bytes before the cut.
     from: usize,
     /// An index into [`PATIENCE`].
     patience: usize,
@@ -106,9 +111,9 @@ struct Cut {
 pub(super) enum End {
     /// Reset it.
     Keep,
-    /// One chunk of this many bytes instead of what is there. [`Size::remade`] is to be told.
+    /// Replace all chunks by one of this many bytes, then call [`Size::remade`].
     Remake(usize),
-    /// Give all memory up: the pool will not keep as much.
+    /// Free all memory: the pool will not keep that much.
     Refuse,
 }
 
@@ -133,7 +138,7 @@ impl Sizes {
         self.limit
     }
 
-    /// A pass has run. Old mistakes are forgotten step by step.
+    /// Called for each pass. Old mistakes are forgotten step by step.
     pub(super) fn pass(&self) {
         let passes = self.passes.load(Ordering::Relaxed);
         self.passes.store(passes.wrapping_add(1), Ordering::Relaxed);
@@ -146,7 +151,8 @@ impl Sizes {
             .store(patience.saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// The bytes above which an arena may be cut: those of a first chunk as bumpalo rounds it up.
+    /// Returns the bytes above which an arena may be cut: those of a first chunk after bumpalo has
+    /// rounded it up.
     fn floor(&self) -> usize {
         let with_overhead = self.first.saturating_add(OVERHEAD).max(PAGE);
         with_overhead
@@ -154,24 +160,25 @@ impl Sizes {
             .unwrap_or(usize::MAX)
     }
 
-    /// What a request has to use of an arena of this many bytes, not to be quiet.
+    /// Returns what a request has to use of an arena of this many bytes not to be quiet.
     fn least(&self, kept: usize) -> usize {
         if kept > self.floor() { kept / QUIET } else { 0 }
     }
 
-    /// This many requests have ended.
+    /// Counts requests that have ended.
     fn count(&self, requests: usize) -> usize {
         let now = self.now.load(Ordering::Relaxed).wrapping_add(requests);
         self.now.store(now, Ordering::Relaxed);
         now
     }
 
-    /// The last request of those that had been counted when the count was `at` needed this many bytes.
+    /// Records that the last request counted at `at` needed this many bytes.
     fn need(&self, bytes: usize, at: usize, now: usize) {
         let level = level(bytes);
         if level > 0 {
             let last = &self.last[level];
-            // Ages, since the count wraps around; and it may have lost what another thread counted.
+            // Compares ages, because the count wraps around; and another thread's counts may have
+            // been lost.
             let age = now.wrapping_sub(at);
             let known = last.load(Ordering::Relaxed);
             if known == 0 || age < now.wrapping_sub(known.wrapping_sub(1)) {
@@ -180,7 +187,7 @@ impl Sizes {
         }
     }
 
-    /// The most that one of the last requests needed, rounded up.
+    /// Returns the most that one of the last requests needed, rounded up.
     fn lately(&self, now: usize, requests: usize) -> usize {
         let is_recent = |level: &usize| match self.last[*level].load(Ordering::Relaxed) {
             0 => false,
@@ -195,13 +202,13 @@ impl Sizes {
             .min(PATIENCE.len() - 1)
     }
 
-    /// Whether this cut was made before the last interval between two passes.
+    /// Returns whether this cut was made before the last interval between two passes.
     fn is_old(&self, cut: Cut) -> bool {
         let passes = self.passes.load(Ordering::Relaxed);
         passes.wrapping_sub(cut.passes) > 1
     }
 
-    /// An arena has grown back soon after this cut.
+    /// Called when an arena has grown back soon after this cut.
     fn was_mistaken(&self, cut: Cut) {
         let more = (cut.patience + 1).min(PATIENCE.len() - 1);
         if self.patience() < more {
@@ -209,7 +216,7 @@ impl Sizes {
         }
     }
 
-    /// This cut has stood its trial.
+    /// Called when this cut has passed its trial.
     fn was_right(&self, cut: Cut) {
         if self.patience() == cut.patience {
             self.step_down();
@@ -218,7 +225,7 @@ impl Sizes {
 }
 
 impl Size {
-    /// Of an arena of no pool.
+    /// For an arena of no pool.
     pub(super) const fn none() -> Self {
         Self {
             usual: Cell::new(NONE),
@@ -230,7 +237,7 @@ impl Size {
         }
     }
 
-    /// Of a new arena, which has one chunk of this many bytes.
+    /// For a new arena with one chunk of this many bytes.
     pub(super) fn new(kept: usize, sizes: &Sizes) -> Self {
         let made = sizes.made.fetch_add(1, Ordering::Relaxed);
         let mut size = Self {
@@ -245,14 +252,15 @@ impl Size {
         size
     }
 
-    /// What the arena had in its chunk when it was last reset, in bytes.
+    /// Returns the bytes of the arena's chunk at the last reset.
     #[inline(always)]
     pub(super) fn kept(&self) -> usize {
         self.kept
     }
 
-    /// The fast path: whether a request that left `total` bytes of which `free` are not in use needs
-    /// nothing but a reset. If so, it has been counted, and once in a period `tell` is called with what was used.
+    /// The fast path. Returns whether a request that ended with `total` bytes, `free` of them
+    /// unused, needs only a reset. If so, the request has been counted, and once in a period `tell`
+    /// is called with the bytes used.
     #[inline(always)]
     pub(super) fn is_usual(
         &mut self,
@@ -270,13 +278,13 @@ impl Size {
         true
     }
 
-    /// The request that runs is to take the slow path.
+    /// Makes the current request take the slow path.
     pub(super) fn set_unusual(&self) {
         self.usual.set(NONE);
     }
 
-    /// The slow path: what to do after a request that left `total` bytes, in one chunk or in more, and
-    /// had `used` of them in use.
+    /// The slow path: decides what to do after a request that ended with `total` bytes in one or
+    /// more chunks, `used` of them in use.
     pub(super) fn end(&mut self, total: usize, used: usize, sizes: &Sizes) -> End {
         if total == self.kept {
             self.fitted(used, sizes)
@@ -285,7 +293,7 @@ impl Size {
         }
     }
 
-    /// The arena has one chunk of this many bytes now.
+    /// Called when the arena has one new chunk of this many bytes.
     pub(super) fn remade(&mut self, kept: usize, sizes: &Sizes) {
         self.settle(kept, false, sizes);
     }
@@ -293,7 +301,7 @@ impl Size {
     fn fitted(&mut self, used: usize, sizes: &Sizes) -> End {
         let least = sizes.least(self.kept);
         let quiet = used < least;
-        // Those before, on the fast path, were not quiet.
+        // The requests before it, on the fast path, were not quiet.
         let is_first = self.untold > 0;
         let not_before = self.told_at.wrapping_add(self.untold.into());
         let now = self.count(1, sizes);
@@ -338,13 +346,13 @@ impl Size {
                 self.cut = None;
             }
         }
-        // Not what is in use: that may have been more before.
+        // The total, not what is in use: more may have been in use before.
         sizes.need(total, now, now);
         self.settle(total, false, sizes);
         End::Remake(total)
     }
 
-    /// Requests on the fast path, the last of which used this much.
+    /// Reports requests on the fast path, the last of which used this many bytes.
     #[inline(never)]
     pub(super) fn tell(&mut self, used: usize, sizes: &Sizes) {
         let now = self.count(0, sizes);
@@ -357,7 +365,7 @@ impl Size {
         }
     }
 
-    /// Tells the pool of the requests that it has not been told of, and this many more.
+    /// Reports to the pool the requests not yet reported, and this many more.
     fn count(&mut self, more: usize, sizes: &Sizes) -> usize {
         self.told_at = sizes.count(usize::from(self.untold) + more);
         self.untold = 0;
@@ -367,12 +375,12 @@ impl Size {
     fn settle(&mut self, kept: usize, quiet: bool, sizes: &Sizes) {
         self.kept = kept;
         self.spare = kept - sizes.least(kept);
-        // After a quiet request, the next one says whether there is need again.
+        // After a quiet request, the next one shows whether the size is needed again.
         self.usual.set(if quiet { NONE } else { kept });
     }
 }
 
-/// Up to a page with its overhead is level 0, twice as much level 1, and so on.
+/// Returns the level of a need: 0 up to a page with its overhead, 1 up to twice that, and so on.
 fn level(bytes: usize) -> usize {
     let pages = bytes.saturating_add(OVERHEAD).div_ceil(PAGE).max(1);
     (pages - 1)
@@ -381,7 +389,7 @@ fn level(bytes: usize) -> usize {
         .min(LEVELS - 1)
 }
 
-/// The most bytes of a level.
+/// Returns the most bytes of a level.
 fn bound(level: usize) -> usize {
     if level == LEVELS - 1 {
         return usize::MAX;
@@ -389,6 +397,6 @@ fn bound(level: usize) -> usize {
     PAGE.saturating_mul(1 << level) - OVERHEAD
 }
 
-// Arithmetic on a model: long under Miri, and nothing for it to find.
+// Arithmetic on a model: slow under Miri, which has nothing to find in it.
 #[cfg(all(test, not(miri)))]
 mod tests;

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A chunk as bumpalo rounds it up.
+/// Rounds a chunk up as bumpalo does.
 fn rounded(bytes: usize) -> usize {
     match bytes {
         0 => 0,
@@ -14,11 +14,11 @@ fn rounded(bytes: usize) -> usize {
 /// What a request does.
 #[derive(Clone, Copy, Debug)]
 struct Request {
-    /// The most bytes that it has in use at a time.
+    /// The most bytes in use at any time.
     needs: usize,
-    /// How many it has in use at its end.
+    /// The bytes in use at its end.
     leaves: usize,
-    /// Whether it needs them in one piece.
+    /// Whether it needs its bytes in one piece.
     at_once: bool,
 }
 
@@ -34,16 +34,16 @@ impl Request {
 
 struct Arena {
     size: Size,
-    /// The model's count of requests at the first quiet one after this arena was used well.
+    /// The model's count of requests at the first quiet one since this arena was last used well.
     quiet_since: usize,
     is_quiet: bool,
 }
 
-/// Arenas, each of which is used by one request at a time.
+/// Arenas, each used by one request at a time.
 struct Model {
     sizes: Sizes,
     arenas: Vec<Arena>,
-    /// What each request so far needed.
+    /// What each request so far needed, in bytes.
     needs: Vec<usize>,
 }
 
@@ -63,7 +63,7 @@ impl Model {
         }
     }
 
-    /// What the request did to the arena: `Some` if its chunk was replaced.
+    /// Applies a request to an arena; returns `Some` if its chunk was replaced.
     fn serve(&mut self, at: usize, request: Request) -> Option<End> {
         let arena = &mut self.arenas[at];
         let size = &mut arena.size;
@@ -108,12 +108,12 @@ impl Model {
         PATIENCE[self.sizes.patience()]
     }
 
-    /// Requests that may not have been counted yet.
+    /// Returns how many requests may not have been counted yet.
     fn uncounted(&self) -> usize {
         usize::from(PERIOD) * self.arenas.len()
     }
 
-    /// Asserts the bound on what an arena keeps that has just come back.
+    /// Asserts the bound on what an arena that has just come back keeps.
     fn check(&self, at: usize, patience: usize) {
         let arena = &self.arenas[at];
         let kept = arena.size.kept();
@@ -171,8 +171,8 @@ fn config() -> ProptestConfig {
 proptest! {
     #![proptest_config(config())]
 
-    /// What an arena keeps is bounded by what the pool's last requests needed; and after any history
-    /// at all a spike is gone after a bounded number of quiet requests of the pool.
+    /// What an arena keeps is bounded by what the pool's last requests needed; and after any
+    /// history, a spike is gone after a bounded number of quiet requests of the pool.
     #[test]
     fn what_arenas_keep_is_bounded_by_what_was_needed_lately(
         arenas in 1..=ARENAS,
@@ -196,7 +196,8 @@ proptest! {
                 Op::Pass => model.sizes.pass(),
             }
         }
-        // One of each arena to see that it is quiet, the patience, one of each to be cut.
+        // One request per arena to see that it is quiet, then the patience, then one per arena to
+        // be cut.
         let bound = model.patience() + model.uncounted() + 2 * arenas;
         for at in (0..arenas).cycle().take(bound) {
             let _ = model.serve(at, Request::of(100));
@@ -232,7 +233,7 @@ proptest! {
     }
 }
 
-/// Quiet requests of arena 0 until it is cut.
+/// Returns the number of quiet requests of arena 0 until it is cut.
 fn until_cut(model: &mut Model) -> usize {
     (1..=2 * PATIENCE[PATIENCE.len() - 1])
         .find(|_| model.serve(0, Request::of(100)).is_some())
@@ -331,7 +332,7 @@ fn a_cycle_that_the_patience_outlasts_costs_nothing_after_a_few_rounds() {
 
 #[test]
 fn what_one_arena_is_used_for_keeps_the_others_large() {
-    // Also where the pool is told of it once in a period.
+    // Also if requests are reported only once in a period.
     let mut model = Model::new(2);
     for _ in 0..3 {
         let _ = model.serve(0, Request::of(1 << 20));
