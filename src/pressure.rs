@@ -1,7 +1,7 @@
-//! [`Pressure`]: what tells the janitor how short memory is.
+//! [`Pressure`]: the source that tells the janitor how short memory is.
 //!
-//! The janitor asks the installed source before each round of passes (`background/source.rs`). What
-//! the system says is read in `sys/memory.rs`; a program may bring a source of its own.
+//! The janitor asks the installed source before each round of passes (`background/source.rs`).
+//! `sys/memory.rs` reads what the system reports; a program may install a source of its own.
 
 use crate::background::source;
 use crate::background::worker;
@@ -14,7 +14,7 @@ use std::fmt;
 /// A source of memory pressure for the janitor.
 ///
 /// # Examples
-/// A program that knows better than the system can drive it:
+/// A program that knows more than the system can set the level itself:
 /// ```
 /// use repool::{Level, Pressure};
 /// let pressure = Pressure::manual();
@@ -37,20 +37,20 @@ enum Source {
 }
 
 impl Pressure {
-    /// What the system says (the default). Linux: this process's cgroups of either version, those
-    /// above them, and pressure-stall information; elsewhere always [`Level::Normal`].
+    /// The system's figures (the default). On Linux: this process's cgroups of either version,
+    /// those above them, and pressure-stall information. Elsewhere always [`Level::Normal`].
     ///
     /// | level | memory in use, of the limit | or stalls (10 s average) |
     /// |---|---|---|
     /// | elevated | 80 % | `some` from 10 % |
     /// | critical | 95 % | `full` from 10 % |
     ///
-    /// The limit is the lower one of `memory.high` and `memory.max`, or `memory.limit_in_bytes` under
-    /// version 1. Page cache and slab that the kernel can drop are not counted as in use: they fill
-    /// whatever a limit leaves. If their loss hurts, that shows as stalls. Version 1 has no figures of
-    /// stalls and of slab for a cgroup; the machine's stalls count instead.
+    /// The limit is the lower one of `memory.high` and `memory.max`, or `memory.limit_in_bytes`
+    /// under version 1. Page cache and slab that the kernel can drop do not count as in use,
+    /// because they fill whatever a limit leaves; if losing them hurts, that shows as stalls.
+    /// Version 1 has no figures for stalls and slab per cgroup; the machine's stalls count instead.
     ///
-    /// Which files to read is found out once, at the first look.
+    /// The source finds out once, at the first look, which files to read.
     #[must_use]
     pub fn system() -> Self {
         Self {
@@ -58,8 +58,9 @@ impl Pressure {
         }
     }
 
-    /// The directory of a cgroup, of version 2 (`/sys/fs/cgroup/…`) or 1 (`/sys/fs/cgroup/memory/…`),
-    /// by the rules of [`Pressure::system`]. Files that are missing or unreadable say nothing.
+    /// Reads the cgroup in this directory, of version 2 (`/sys/fs/cgroup/…`) or 1
+    /// (`/sys/fs/cgroup/memory/…`), by the rules of [`Pressure::system`]. Missing or unreadable
+    /// files count as no pressure.
     #[must_use]
     pub fn cgroup(directory: impl Into<std::path::PathBuf>) -> Self {
         Self {
@@ -67,7 +68,7 @@ impl Pressure {
         }
     }
 
-    /// A level that the program sets itself, with [`Pressure::set`].
+    /// A level that the program sets itself with [`Pressure::set`].
     #[must_use]
     pub fn manual() -> Self {
         Self {
@@ -75,15 +76,15 @@ impl Pressure {
         }
     }
 
-    /// A level that `source` is asked for, by the janitor, about once a second while anything is
-    /// idle. If it panics, that counts as [`Level::Normal`].
+    /// A level returned by `source`. The janitor calls it about once a second while anything is
+    /// idle. If `source` panics, that counts as [`Level::Normal`].
     pub fn from_fn(source: impl Fn() -> Level + Send + Sync + 'static) -> Self {
         Self {
             source: Source::Plugged(Arc::new(source)),
         }
     }
 
-    /// Makes this the janitor's source.
+    /// Installs this as the janitor's source, in place of the previous one.
     pub fn install(&self) {
         let pressure = self.clone();
         source::install(match self.source {
@@ -93,17 +94,17 @@ impl Pressure {
         worker::wake();
     }
 
-    /// Sets the level of a [`Pressure::manual`] source, and wakes the janitor. Of any other source
-    /// it changes nothing.
+    /// Sets the level of a [`Pressure::manual`] source and wakes the janitor. Has no effect on any
+    /// other source.
     pub fn set(&self, level: Level) {
         if let Source::Manual(now) = &self.source {
-            // Relaxed: a number on its own; waking the janitor orders the rest.
+            // Relaxed: an independent number; waking the janitor orders the rest.
             now.store(level as u8, Ordering::Relaxed);
             worker::wake();
         }
     }
 
-    /// What the source says now.
+    /// Returns the current level of this source.
     #[must_use]
     pub fn level(&self) -> Level {
         match &self.source {
@@ -119,7 +120,7 @@ impl Pressure {
     }
 }
 
-// A source that panics counts as no pressure, and is asked again.
+// A source that panics counts as no pressure and is asked again.
 impl std::panic::UnwindSafe for Pressure {}
 impl std::panic::RefUnwindSafe for Pressure {}
 
@@ -142,7 +143,7 @@ impl fmt::Debug for Pressure {
 mod tests {
     use super::*;
 
-    /// Programs that were written for the first names of the levels still build.
+    /// Programs that use the old names of the levels still build.
     #[test]
     fn the_old_names_of_levels_still_work() {
         let old = |level: Level| match level {

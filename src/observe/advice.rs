@@ -1,51 +1,58 @@
-//! [`Stats::advice`]: when a pool is not earning its keep, in words.
+//! [`Stats::advice`]: says in words when a pool is not worth having.
 //!
-//! # Where the thresholds are from
-//! Counts are instructions of a get or an allocation, 64 bytes written, and a drop, with one object out at a time
-//! (`benches/thresholds.sh`, 2026-11-25, rustc 1.95, glibc 2.36). The rest is in `tests/observe/advice.rs`.
-//! - [`ENOUGH`]: after a thousand requests one pool in twenty of which 8 % of the requests do what is told
-//!   from 10 % on is told so; after a hundred one in ten and more (a test).
-//! - [`SMALL`]: at 1024 bytes a hit takes 121, glibc 198, mimalloc 187 and jemalloc 128; at 1100 bytes glibc takes 380
-//!   and mimalloc 373. Below, a pool saves less than a miss in 25 requests costs.
-//! - [`MANY`]: a get that creates and a return that is refused take 2235 for 4 KiB, where glibc takes 378
-//!   and a hit 121. So the pool costs more than none from 12 % of such requests on; with 16 out at once from 11 %.
-//! - [`LOW`]: with as many hits as misses of that price, the pool costs less than none only for objects that take 2,000
-//!   and more to make and drop: twice as many misses, and it takes 4,000. And where passes drop an object
-//!   after two uses (1511 for 1100 bytes, of 16 at once, with the share of the passes), it takes 1,300.
-//! - [`WIDE`], [`LOOKS`]: users who ask for what 99 of 100 contents fit in get no advice, and those who ask for what
-//!   999 fit in do as a rule (a test, on exponential and log-normal contents).
+//! # Where the thresholds come from
+//! Counts are instructions of a get or an allocation, 64 bytes written, and a drop, with one object
+//! out at a time (`benches/thresholds.sh`, 2026-11-25, rustc 1.95, glibc 2.36). The rest is in
+//! `tests/observe/advice.rs`.
+//! - [`ENOUGH`]: of the pools in which 8 % of the requests do what advice reports from 10 % on, one
+//!   in twenty gets that advice after a thousand requests, and one in ten or more after a hundred
+//!   (a test).
+//! - [`SMALL`]: at 1024 bytes a hit takes 121, glibc 198, mimalloc 187 and jemalloc 128; at 1100
+//!   bytes glibc takes 380 and mimalloc 373. Below, a pool saves less than a miss in 25 requests
+//!   costs.
+//! - [`MANY`]: a get that creates and a return that is refused take 2235 for 4 KiB, where glibc
+//!   takes 378 and a hit 121. So from 12 % of such requests on, a pool costs more than none; with
+//!   16 objects out at once from 11 %.
+//! - [`LOW`]: with as many hits as misses of that price, a pool costs less than none only for
+//!   objects that take 2,000 or more to create and drop; with twice as many misses, 4,000. Where
+//!   passes drop an object after two uses (1511 for 1100 bytes, of 16 at once, including the share
+//!   of the passes), it takes 1,300.
+//! - [`WIDE`], [`LOOKS`]: users who request what 99 of 100 contents fit in get no advice; those who
+//!   request what 999 of 1,000 fit in usually do (a test, on exponential and log-normal contents).
 
 use crate::raw::stats::Stats;
 use std::fmt;
 
-/// Requests before anything is said.
+/// The number of requests below which there is no advice.
 const ENOUGH: u64 = 1_000;
 const LOW: f64 = 0.5;
 const SMALL: u64 = 1_024;
 const MANY: f64 = 0.1;
 const WIDE: f64 = 1.0 / 12.0;
-/// Buffers that have to be looked at before use is judged, of the size of those that are idle.
+/// The number of buffers whose use must have been seen before it is judged, in multiples of the
+/// idle buffers' size.
 const LOOKS: u64 = 16;
 
-/// What a pool's figures say against it, and which knob to turn; from [`Stats::advice`].
+/// Advice from [`Stats::advice`]: what a pool's figures say against it, and which setting to
+/// change.
 ///
-/// `Display` is a sentence or two with the figure that was seen. Shares are from 0.0 to 1.0.
+/// `Display` prints a sentence or two with the figure that was seen. Shares are from 0.0 to 1.0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Advice {
-    /// Fewer than half of the requests were served by idle objects, and none of the other advice says why.
+    /// Idle objects served fewer than half of the requests, and no other advice says why.
     LowHitRate {
         /// The share of requests that were hits.
         hit_rate: f64,
     },
-    /// Idle objects are so small that an allocator serves them as quickly.
+    /// Idle objects are so small that an allocator is as fast.
     SmallObjects {
         /// Mean bytes of the idle objects.
         mean_bytes: u64,
     },
-    /// Most objects are dropped by passes without having served often.
+    /// Passes drop most objects before they have served often.
     RarelyUsed {
-        /// Requests that an object serves on average.
+        /// The mean number of requests that an object serves.
         uses: f64,
         /// The share of created objects that passes have dropped.
         trimmed: f64,
@@ -55,21 +62,21 @@ pub enum Advice {
         /// The share of requests whose object was dropped for its size.
         share: f64,
     },
-    /// Limits or the budget refuse objects, and others are created soon after.
+    /// Limits or a budget refuse objects, and others are created soon after.
     LimitsTooTight {
         /// The share of requests that created what a limit had refused.
         share: f64,
-        /// Whether it is the budget more often than the pool's own limits.
+        /// Whether the budget refused more often than the pool's own limits.
         budget: bool,
     },
-    /// Most objects that were ever handed out have not come back.
+    /// Most of the objects handed out have not come back.
     NotReturned {
-        /// Objects still in use, and those that left by `into_inner`.
+        /// Objects still in use, plus those taken out by `into_inner`.
         kept: u64,
         /// Objects handed out.
         handed_out: u64,
     },
-    /// Buffers are requested far larger than they are filled, as far as was looked at.
+    /// Requests for buffers are far larger than what is written, as far as the pool has seen.
     RequestsTooLarge {
         /// The share of the capacity that was filled.
         used: f64,
@@ -83,48 +90,48 @@ impl fmt::Display for Advice {
             Self::LowHitRate { hit_rate } => write!(
                 f,
                 "only {:.1} % of requests found an idle object: use the pool where objects come back sooner, \
-                 let passes come more rarely (`trim_every`), or do without it",
+                 run passes less often (`trim_every`), or remove the pool",
                 percent(hit_rate)
             ),
             Self::SmallObjects { mean_bytes } => write!(
                 f,
-                "idle objects have {mean_bytes} bytes on average, which allocators serve as quickly as a pool: \
-                 unless they are expensive to create, do without it (compare with `set_enabled(false)`)"
+                "idle objects have {mean_bytes} bytes on average, and an allocator is as fast as a pool for that \
+                 size: unless they are expensive to create, remove the pool (compare with `set_enabled(false)`)"
             ),
             Self::RarelyUsed { uses, trimmed } => write!(
                 f,
                 "an object serves {uses:.1} requests, and passes dropped {:.0} % of those created: if creating \
-                 them is expensive, keep some (`min_idle`) or let passes come more rarely (`trim_every`), else \
-                 do without the pool",
+                 them is expensive, keep some (`min_idle`) or run passes less often (`trim_every`); \
+                 otherwise remove the pool",
                 percent(trimmed)
             ),
             Self::Oversize { share } => write!(
                 f,
                 "{:.1} % of requests end with an object too large to keep: raise `max_object_bytes` (or \
-                 `max_class` of a buffer pool), or serve large requests from a pool of their own",
+                 `max_class` of a buffer pool), or use a separate pool for large requests",
                 percent(share)
             ),
             Self::LimitsTooTight { share, budget } => {
-                let knob = match budget {
-                    true => "give the `budget` more bytes, or this pool one of its own",
+                let fix = match budget {
+                    true => "raise the `budget`, or give this pool a separate one",
                     false => "raise `max_idle` or `max_idle_bytes`",
                 };
                 write!(
                     f,
-                    "{:.1} % of requests create what a limit has refused: {knob}",
+                    "{:.1} % of requests create an object after a limit refused one: {fix}",
                     percent(share)
                 )
             }
             Self::NotReturned { kept, handed_out } => write!(
                 f,
                 "{kept} of {handed_out} objects handed out have not come back: drop guards when the work is \
-                 done, and do not pool what its users keep (`into_inner`, `mem::forget`, guards in long-lived \
-                 structs)"
+                 done, and do not pool objects that their users keep (`into_inner`, `mem::forget`, guards in \
+                 long-lived structs)"
             ),
             Self::RequestsTooLarge { used } => write!(
                 f,
-                "{:.1} % of the capacity requested is filled: request less, a buffer grows if it has to \
-                 (buffers that are consumed before they are dropped look emptier than they were)",
+                "{:.1} % of the requested capacity is filled: request less, because a buffer grows when it has \
+                 to (buffers that are consumed before they are dropped look emptier than they were)",
                 percent(used)
             ),
         }
@@ -132,10 +139,11 @@ impl fmt::Display for Advice {
 }
 
 impl Stats {
-    /// What these figures say against the pool, if anything; nothing before 1,000 requests.
+    /// Returns what these figures say against the pool, if anything; nothing before 1,000 requests.
     ///
-    /// It compares figures with fixed thresholds and costs some nanoseconds. Requests while the pool was
-    /// switched off do not count. It cannot know how expensive objects are to create.
+    /// The call compares figures with fixed thresholds and costs a few nanoseconds. Requests made
+    /// while the pool was switched off do not count. Advice cannot know how expensive objects are
+    /// to create.
     ///
     /// # Examples
     /// ```
@@ -163,7 +171,7 @@ impl Stats {
         if oversize > MANY {
             all.push(Advice::Oversize { share: oversize });
         }
-        // What is refused and not missed costs nothing.
+        // A refusal without a miss costs nothing.
         let refused = share((by.full + by.budget).min(created));
         if refused > MANY {
             all.push(Advice::LimitsTooTight {
@@ -180,7 +188,7 @@ impl Stats {
         }
         let trimmed = self.trimmed as f64 / created.max(1) as f64;
         let uses = requests as f64 / created.max(1) as f64;
-        // As many hits as misses: an object serves twice.
+        // As many hits as misses means that an object serves twice.
         if trimmed > LOW && uses < 1.0 / LOW {
             all.push(Advice::RarelyUsed { uses, trimmed });
         }

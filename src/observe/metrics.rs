@@ -1,7 +1,7 @@
 //! The figures of all named pools for the `metrics` facade (feature `metrics`).
 //!
-//! Nothing is recorded on any path of a pool: [`record_metrics`] reads the figures as
-//! [`pools`] does and hands them to the recorder that the program has installed.
+//! No path of a pool records anything: [`record_metrics`] reads the figures as [`pools`] does and
+//! passes them to the recorder that the program has installed.
 
 #![cfg(feature = "metrics")]
 
@@ -11,7 +11,7 @@ use crate::object::roster::PoolKind;
 use crate::raw::stats::Stats;
 use metrics::{Label, Unit};
 
-/// A metric of each pool.
+/// A metric that each pool has.
 struct Metric {
     name: &'static str,
     unit: Unit,
@@ -99,11 +99,12 @@ const PASSES: &str = "repool_janitor_passes_total";
 const WAKE_UPS: &str = "repool_janitor_wake_ups_total";
 const RUNNING: &str = "repool_janitor_running";
 
-/// Hands the figures of all named pools to the recorder of the `metrics` crate.
+/// Passes the figures of all named pools to the recorder of the `metrics` crate.
 ///
-/// Call it from a timer, or before each scrape. It costs as much as [`pools`](crate::pools) and what the
-/// recorder takes for some twenty metrics of each pool; no get and no drop ever records anything, and no lock
-/// of this crate is held while the recorder runs. Without a recorder it does nothing of use.
+/// Call it from a timer or before each scrape. It costs as much as [`pools`](crate::pools) plus
+/// what the recorder takes for about twenty metrics per pool. Gets and drops record nothing, and
+/// the recorder runs without a lock of this crate held. Without an installed recorder the call has
+/// no effect.
 ///
 /// | metric | type | what |
 /// |---|---|---|
@@ -111,18 +112,18 @@ const RUNNING: &str = "repool_janitor_running";
 /// | `repool_objects_reused_total` | counter | hits |
 /// | `repool_objects_returned_total` | counter | objects taken back |
 /// | `repool_objects_adopted_total`, `repool_objects_taken_total` | counter | objects that came from elsewhere, or left |
-/// | `repool_objects_discarded_total` | counter | objects dropped instead of being kept; label `reason` as in [`Discarded`](crate::Discarded) |
+/// | `repool_objects_discarded_total` | counter | objects dropped instead of kept; label `reason` as in [`Discarded`](crate::Discarded) |
 /// | `repool_objects_trimmed_total` | counter | objects dropped by passes and `clear` |
-/// | `repool_idle_objects`, `repool_idle_bytes` | gauge | objects that wait, and their memory |
-/// | `repool_in_use_objects` | gauge | objects that are handed out |
+/// | `repool_idle_objects`, `repool_idle_bytes` | gauge | idle objects, and their memory in bytes |
+/// | `repool_in_use_objects` | gauge | objects handed out |
 /// | `repool_peak_idle_objects`, `repool_peak_in_use_objects` | gauge | see [`Stats::peak_idle`](crate::Stats::peak_idle) |
 /// | `repool_enabled` | gauge | 1, or 0 while the pool is switched off |
 /// | `repool_janitor_passes_total`, `repool_janitor_wake_ups_total` | counter | [`JanitorStats`](crate::JanitorStats), without labels |
 /// | `repool_janitor_running` | gauge | 1 or 0, without labels |
 ///
-/// Each but the last two rows has the labels `pool`, the name, and `kind` (`objects`, `buffers`, `arenas`).
-/// Pools of one name and kind are added up; their counters may then stand still for a while after one of them
-/// is dropped, so give pools that come and go names of their own, or none.
+/// All but the last two rows have the labels `pool` (its name) and `kind` (`objects`, `buffers` or
+/// `arenas`). Pools with the same name and kind are added up. After one of them is dropped, their
+/// counters may stand still for a while, so give pools that come and go unique names, or none.
 ///
 /// # Examples
 /// ```
@@ -150,7 +151,7 @@ pub fn record_metrics() {
     metrics::gauge!(RUNNING).set(f64::from(u8::from(janitor.running)));
 }
 
-/// Each time, since the recorder may be a new one. Recorders keep one description of a name.
+/// Runs each time, because the recorder may be a new one. Recorders keep one description per name.
 fn describe() {
     for metric in COUNTERS {
         metrics::describe_counter!(metric.name, metric.unit, metric.description);
@@ -165,7 +166,7 @@ fn describe() {
     metrics::describe_gauge!(RUNNING, "1 while the janitor's thread is there, or 0.");
 }
 
-/// Adds up the pools of one name and kind, which are neighbours.
+/// Adds up pools of the same name and kind, which are neighbours.
 fn together(pools: Vec<PoolInfo>) -> Vec<PoolInfo> {
     let mut all: Vec<PoolInfo> = Vec::with_capacity(pools.len());
     for pool in pools {

@@ -1,6 +1,7 @@
 //! What an operator sees: the named pools of the process and their figures.
 //!
-//! Stands above the pools and only reads: nothing below calls in here, so what is not asked for costs nothing.
+//! This layer is above the pools and only reads them. Nothing below calls into it, so figures cost
+//! nothing until someone asks for them.
 
 mod advice;
 mod metrics;

@@ -8,18 +8,18 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolInfo {
-    /// What it hands out.
+    /// What the pool hands out.
     pub kind: PoolKind,
-    /// Its name. Two pools may have the same one.
+    /// The pool's name. Two pools may have the same name.
     pub name: String,
-    /// Whether it keeps objects: `false` once it was switched off.
+    /// Whether the pool keeps objects: `false` if it was switched off.
     pub enabled: bool,
-    /// What it has done and holds.
+    /// What the pool has done and what it holds.
     pub stats: Stats,
 }
 
 impl fmt::Display for PoolInfo {
-    /// One line for a log.
+    /// Prints one line for a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}", self.name, self.kind)?;
         if !self.enabled {
@@ -29,15 +29,16 @@ impl fmt::Display for PoolInfo {
     }
 }
 
-/// The named pools of the process with their figures, sorted by name and kind.
+/// Returns the named pools of the process with their figures, sorted by name and kind.
 ///
-/// A pool is there from its first use (a [`BufferPool`](crate::BufferPool) with settings from `build`) until
-/// it is dropped. One gets its name from its builder or a constructor like
-/// [`Pool::named`](crate::Pool::named); pools without a name are not listed.
+/// A pool is listed from its first use until it is dropped; a [`BufferPool`](crate::BufferPool)
+/// with settings is listed from `build` on. A pool gets its name from its builder or from a
+/// constructor like [`Pool::named`](crate::Pool::named). Pools without a name are not listed.
 ///
-/// The figures are those of [`Pool::stats`](crate::Pool::stats), and cost as much: some nanoseconds for each
-/// pool and thread. No get and no drop waits for them. A forked child lists its parent's pools as well,
-/// except some of those that another thread of the parent was adding or removing at that moment.
+/// The figures are those of [`Pool::stats`](crate::Pool::stats) and cost as much: some nanoseconds
+/// per pool and thread. No get and no drop waits for this call. A forked child lists its parent's
+/// pools as well, except some that another thread of the parent was adding or removing at that
+/// moment.
 ///
 /// # Examples
 /// ```

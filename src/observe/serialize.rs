@@ -1,4 +1,4 @@
-//! `Serialize` for what operators see: maps with the names of the fields.
+//! `Serialize` for the figures: maps with the names of the fields.
 
 #![cfg(feature = "serde")]
 
@@ -10,7 +10,7 @@ use crate::observe::pools::PoolInfo;
 use crate::raw::stats::{Discarded, Stats, Trimmed};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-/// A struct as its fields. The pattern names all of them, so that none is forgotten.
+/// Serialises a struct as its fields. The pattern names all of them, so none can be forgotten.
 macro_rules! serialize {
     ($($Type:ident { $($field:ident),* $(,)? })*) => {$(
         impl Serialize for $Type {
