@@ -9,6 +9,8 @@
 # tests, default 1800; REPOOL_MIRI_ONLY: these files; REPOOL_MIRI_MODELS: "stacked tree")
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=ci/step.sh
+. ci/step.sh
 seeds="${REPOOL_MIRI_SEEDS:-16}"
 if ! cargo +nightly miri --version >/dev/null 2>&1; then
     echo "SKIPPED: no Miri (rustup +nightly component add miri rust-src)"
@@ -16,25 +18,12 @@ if ! cargo +nightly miri --version >/dev/null 2>&1; then
 fi
 strict="-Zmiri-strict-provenance -Zmiri-symbolic-alignment-check"
 steps="${*:-planted programs slow janitor targets tests}"
-failed=0
 
 # programs PACKAGE FLAGS ARGUMENTS...: tests/miri.rs under Miri.
 programs() {
     local package=$1 flags=$2
     shift 2
     MIRIFLAGS="$flags" cargo +nightly miri test --quiet --manifest-path "$package/Cargo.toml" --test miri "$@"
-}
-
-# step NAME COMMAND...
-step() {
-    local name=$1 start=$SECONDS
-    shift
-    if "$@"; then
-        echo "== $name: passed in $((SECONDS - start)) s"
-    else
-        echo "== $name: FAILED in $((SECONDS - start)) s"
-        failed=1
-    fi
 }
 
 # Removes each fence and ordering between owner and visitor in turn, which lets two threads touch a cache's lists at

@@ -7,10 +7,11 @@
 # Usage: ci/sanitizers.sh [step...]   (asan tsan valgrind layout abort overflow)
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=ci/step.sh
+. ci/step.sh
 steps="${*:-asan tsan valgrind layout abort overflow}"
 base="${CARGO_TARGET_DIR:-$PWD/target}"
 host=$(rustc -vV | sed -n 's/^host: //p')
-failed=0
 nightly=$(rustup toolchain list 2>/dev/null | grep -c '^nightly-' || true)
 
 # AddressSanitizer with LeakSanitizer: the whole suite.
@@ -86,18 +87,6 @@ abort() {
 overflow() {
     RUSTFLAGS="-C overflow-checks=on" CARGO_TARGET_DIR="$base/overflow" \
         cargo test --release --locked --all-features --lib --test it --test buffers --test arenas --test miri
-}
-
-# step NAME COMMAND...
-step() {
-    local name=$1 start=$SECONDS
-    shift
-    if "$@"; then
-        echo "== $name: passed in $((SECONDS - start)) s"
-    else
-        echo "== $name: FAILED in $((SECONDS - start)) s"
-        failed=1
-    fi
 }
 
 for name in $steps; do
