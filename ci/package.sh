@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The crates work as crates.io will have them: packaged, unpacked elsewhere, and tested there alone.
+# Tests the crates as crates.io will have them: packaged, and unpacked elsewhere without the repository.
 #
 # A dry run of publishing must not warn. What it packages is unpacked below the target directory, without the
-# repository around it, and runs its tests with all features, its doctests, and an example. Nothing is published yet, so
-# the derive crate beside it stands in for that of the registry. The readme must not link to files, which a registry page
-# does not have. ci/nightly.sh runs it, since it runs the whole suite once more.
+# repository around it; its tests with all features, its doctests and an example run there. Nothing is published yet, so
+# the derive crate beside it stands in for that of the registry. The readme must not link to files, because a registry
+# page does not have them; its pictures need `repository` in Cargo.toml, which a release has to set. ci/nightly.sh runs
+# this, because it runs the whole suite once more.
 # Usage: ci/package.sh [--allow-dirty] [-- OPTION OF CARGO TEST ...]   (instead of all tests: -- --test observe)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,10 +20,15 @@ if [ "${1:-}" = -- ]; then
     shift
 fi
 
-links=$(grep -nE '\]\([^)#]+\)|^\[[^]]+\]: ' README.md | grep -vE '\]\(https?://[^)]+\)|\]: https?://' || true)
+# Pictures may have relative paths: crates.io resolves them through `repository`.
+pictures='!\[[^]]*\]\(benches/[a-z]+\.svg\)'
+links=$(grep -nE '\]\([^)#]+\)|^\[[^]]+\]: ' README.md | grep -vE "\]\(https?://[^)]+\)|\]: https?://|$pictures" || true)
 if [ -n "$links" ]; then
     printf 'FAILED: links of README.md that a registry page does not resolve:\n%s\n' "$links"
     failed=1
+fi
+if grep -qE "$pictures" README.md && ! grep -q '^repository = ' Cargo.toml; then
+    echo "WARNING: README.md shows pictures of the repository. A release has to set \`repository\` in Cargo.toml, or crates.io cannot show them."
 fi
 
 log="$target/package.log"
