@@ -1,14 +1,18 @@
-//! The example `candidates`, from outside: what it says about profiles whose programs are known, and
-//! what it refuses.
+//! The example `candidates`, from outside: what it says about profiles of known programs, and what
+//! it rejects.
 //!
-//! The profiles are real: this program runs itself again, with the crate `dhat` recording, and under
-//! valgrind where there is one.
+//! The profiles are real: this program runs itself again, recorded by the crate `dhat`, and by
+//! valgrind if it is installed.
 
 // Miri starts no processes.
 #![cfg(not(any(repool_loom, miri)))]
 
+#[path = "support/example.rs"]
+mod example;
+
+use example::example;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 use std::{env, fs};
@@ -16,13 +20,13 @@ use std::{env, fs};
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// Where the child writes its profile; empty for one that is profiled from outside.
+/// Where the child writes its profile; empty if it is profiled from outside.
 const TO: &str = "REPOOL_TEST_PROFILE";
 
 /// How often each of the functions below is called.
 const CALLS: usize = 200;
 
-/// Two tables at each visit, and two visits at once.
+/// Two tables per visit, and two visits at the same time.
 #[inline(never)]
 fn expensive() {
     let one = [vec![1_u64; 4096], vec![2_u64; 4096]];
@@ -30,13 +34,13 @@ fn expensive() {
     black_box((&one, &other));
 }
 
-/// Never two at once.
+/// Never two at the same time.
 #[inline(never)]
 fn scratch() {
     black_box(Vec::<u64>::with_capacity(512));
 }
 
-/// Small ones, and many at once.
+/// Small objects, many at the same time.
 #[inline(never)]
 fn tree() {
     let leaves: [Box<[u64; 3]>; 64] = std::array::from_fn(|n| Box::new([n as u64; 3]));
@@ -48,7 +52,7 @@ fn body(bytes: usize) -> Vec<u8> {
     Vec::<u8>::with_capacity(black_box(bytes))
 }
 
-/// Bytes, of different sizes.
+/// Bytes of different sizes.
 #[inline(never)]
 fn bodies() {
     let small = [body(200), body(200)];
@@ -56,7 +60,7 @@ fn bodies() {
     black_box((&small, &large));
 }
 
-/// Made once, and there to the end.
+/// Created once, and alive to the end.
 #[inline(never)]
 fn settings() -> Vec<Box<[u8; 5000]>> {
     (0..CALLS).map(|_| Box::new([0; 5000])).collect()
@@ -70,7 +74,7 @@ fn program() {
         tree();
         bodies();
     }
-    // So that what comes and goes does so in a small part of the run.
+    // So that short-lived objects live for a small part of the run.
     std::thread::sleep(Duration::from_millis(300));
     black_box(settings);
 }
@@ -89,7 +93,7 @@ fn profiled() {
     drop(profiler);
 }
 
-/// A file of this test's own, gone with the value.
+/// A file of this test, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -132,7 +136,7 @@ fn profile(command: &[&str], to: &str) -> Output {
         .expect("it starts")
 }
 
-/// Of `dhat`.
+/// Records a profile with `dhat`.
 fn recorded(name: &str) -> Scratch {
     let file = Scratch::new(name);
     let output = profile(&[], file.path());
@@ -141,21 +145,7 @@ fn recorded(name: &str) -> Scratch {
 }
 
 fn candidates(arguments: &[&str]) -> Output {
-    let test = env::current_exe().expect("a test knows where it is");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("in target/<profile>/deps");
-    let program = profile
-        .join("examples")
-        .join(format!("candidates{}", env::consts::EXE_SUFFIX));
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo test` builds it, `cargo test --test candidates` does not; \
-         run `cargo build --example candidates` first",
-        program.display()
-    );
-    Command::new(program)
+    Command::new(example("candidates"))
         .args(arguments)
         .output()
         .expect("the program starts")
@@ -168,15 +158,15 @@ fn told(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// What is said of one call site.
+/// What the program says about one call site.
 struct Said<'t> {
     function: &'t str,
-    /// `leave` for those that it advises against.
+    /// `leave` for a site that it advises against.
     advice: &'t str,
     figures: &'t str,
 }
 
-/// All that is said of this file.
+/// Returns everything that the program says about this file.
 fn said(text: &str) -> Vec<Said<'_>> {
     let lines: Vec<_> = text.lines().collect();
     let mut found = Vec::new();
@@ -227,14 +217,14 @@ fn each_kind_of_call_site_gets_its_advice() {
     assert_eq!(expect("BufferPool", "800 calls", varied), "body");
     assert_eq!(expect("Pool", "400 calls", "32.0 KiB each"), "expensive");
     expect("ArenaPool", "12,800 calls", "24 B each");
-    // The vector that the boxes are in is made there as well, if it is not inlined elsewhere.
+    // The vector that holds the boxes is allocated there as well, unless it is inlined elsewhere.
     let kept = found.iter().find(|site| {
         ["200 at once", "201 at once"]
             .iter()
             .any(|most| site.figures.contains(most))
     });
     assert!(kept.is_some_and(|site| site.advice == "leave"), "{text}");
-    // 12,800 leaves, without the 64 that have to be made, at 95 ns each.
+    // 12,800 leaves, minus the 64 that have to be created, at 95 ns each.
     assert!(
         text.contains("saves at most 12,736 allocator calls and 1.2 ms"),
         "{text}"
@@ -260,7 +250,7 @@ fn what_saves_most_comes_first_and_what_gains_nothing_is_left() {
     );
 }
 
-/// Without `--assume`, this machine's allocator and pools are what is compared.
+/// Without `--assume`, it compares this machine's allocator and pools.
 #[test]
 fn costs_are_measured_when_none_are_assumed() {
     let file = recorded("measured.json");

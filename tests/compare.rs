@@ -1,33 +1,17 @@
-//! The main job, `examples/compare`, from outside: what it refuses, and a run that is too short to
-//! mean anything but has every part.
+//! The example `compare`, from outside: what it rejects, and a run that is too short to mean
+//! anything but has every part.
 
 // Miri starts no processes.
 #![cfg(not(any(repool_loom, miri)))]
 
+#[path = "support/example.rs"]
+mod example;
+
+use example::example;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::{env, fs};
-
-/// Cargo names the programs of a package to its tests, but not its examples; they are built
-/// beside the tests.
-fn example(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a test knows where it is");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("in target/<profile>/deps");
-    let program = profile
-        .join("examples")
-        .join(format!("{name}{}", env::consts::EXE_SUFFIX));
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo test` builds it, `cargo test --test compare` does not; \
-         run `cargo build --examples` first",
-        program.display()
-    );
-    program
-}
 
 fn compare(arguments: &[&str]) -> Output {
     Command::new(example("compare"))
@@ -36,7 +20,7 @@ fn compare(arguments: &[&str]) -> Output {
         .expect("the program starts")
 }
 
-/// A file of this test's own, gone with the value.
+/// A file of this test, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -174,7 +158,7 @@ fn objects_cross_threads_where_they_should() {
     let result: Value = serde_json::from_str(&short(&args)).unwrap();
     let workloads = result["comparisons"][0]["summaries"].as_array().unwrap();
     for workload in &workloads[..2] {
-        // The rest is what was left when the next worker had ended.
+        // The rest was left when the next worker had ended.
         assert!(workload["crossed"].as_f64() > Some(0.5), "{workload}");
     }
     assert_eq!(workloads[2]["crossed"], Value::Null);
@@ -193,7 +177,7 @@ fn objects_cross_threads_where_they_should() {
     assert_eq!(exchange["crossed"].as_f64(), Some(0.0), "{exchange}");
 }
 
-/// Switched off, the same code makes all objects anew: `tiny` has a thousand.
+/// Switched off, the same code creates all objects again: `tiny` has a thousand.
 #[test]
 fn the_third_side_is_the_pooled_one_switched_off() {
     let args = ["--json", "--workload", "tiny,local,own"];
@@ -209,7 +193,7 @@ fn the_third_side_is_the_pooled_one_switched_off() {
     assert!(workloads[0]["rows"][5]["off"].as_f64() >= Some(1000.0));
 }
 
-// Elsewhere nothing says what is resident, and so there is no report.
+// Other systems do not report resident memory, so there is no report.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_report_is_one_page_that_needs_nothing_else() {
@@ -218,7 +202,7 @@ fn the_report_is_one_page_that_needs_nothing_else() {
     let html = fs::read_to_string(page.path()).unwrap();
     assert!(html.starts_with("<!DOCTYPE html>"), "{html}");
     assert!(html.ends_with("</html>"), "{html}");
-    // Throughput, calls, memory, and a curve for each workload.
+    // Throughput, calls, memory, and a curve per workload.
     assert_eq!(html.matches("<svg").count(), 5);
     assert_eq!(html.matches("</svg>").count(), 5);
     for outside in [
@@ -226,7 +210,7 @@ fn the_report_is_one_page_that_needs_nothing_else() {
     ] {
         assert!(!html.contains(outside), "{outside}: {html}");
     }
-    // Only the namespace of SVG is an address.
+    // The only address is the namespace of SVG.
     let namespaces = html.matches("xmlns=\"http://www.w3.org/2000/svg\"").count();
     assert_eq!(html.matches("http").count(), namespaces, "{html}");
     for part in [
@@ -237,7 +221,7 @@ fn the_report_is_one_page_that_needs_nothing_else() {
     ] {
         assert!(html.contains(part), "no {part}: {html}");
     }
-    // What ran, and on what: the same as in the tables.
+    // What ran, and on what machine: the same as in the tables.
     let machine = tables
         .lines()
         .next()
@@ -310,12 +294,12 @@ fn a_file_is_served_and_its_figures_add_up() {
                 "{workload}"
             );
         }
-        // Nothing idle is left after three passes, parked threads or not.
+        // Nothing is idle after three passes, even with parked threads.
         assert_eq!(workload["pools"]["trimmed_to_bytes"], 0, "{workload}");
         // One round has no spread, so it names no winner.
         assert_eq!(workload["rows"][0]["better"], "unknown", "{workload}");
     }
-    // The counter counts: a thousand vectors of 32 bytes, and none where they are reused.
+    // The counter works: a thousand vectors of 32 bytes, and none where they are reused.
     let calls = |workload: &Value, side| figure(workload, "allocator calls/request", side);
     let tiny = &workloads[2];
     assert_eq!(tiny["workload"], "tiny");

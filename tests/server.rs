@@ -1,4 +1,5 @@
-//! The example `server` from outside: what it answers, what it refuses, that neither leaks, and how it ends.
+//! The example `server`, from outside: what it answers, what it rejects, that neither leaks, and
+//! how it stops.
 
 // Miri starts no processes.
 #![cfg(not(any(repool_loom, miri)))]
@@ -11,6 +12,8 @@ mod client;
 mod command;
 #[path = "server/events.rs"]
 mod events;
+#[path = "support/example.rs"]
+mod example;
 #[path = "server/figures.rs"]
 mod figures;
 #[path = "server/stop.rs"]

@@ -5,11 +5,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// Well-formed, and with something of every kind.
+/// Well-formed, with a value of every kind.
 const GOOD: &str =
     r#"{"id": 17, "tags": ["a", "b\n"], "at": 1.5e3, "on": true, "none": null, "in": {"d": [[]]}}"#;
 
-/// What is not JSON, one line for each kind of mistake.
+/// Not JSON, with one line per kind of mistake.
 const NOT_JSON: &[&[u8]] = &[
     b"",
     b" ",
@@ -121,7 +121,7 @@ const NOT_JSON: &[&[u8]] = &[
     b"[\"a\",\"b",
 ];
 
-/// Headers of a body that is not taken, whatever it is.
+/// Headers for which no body is accepted.
 const NOT_TAKEN: &[&str] = &[
     "Content-Type: text/plain",
     "Content-Type: text/json",
@@ -153,7 +153,7 @@ const NOT_TAKEN: &[&str] = &[
     "Content-Encoding:",
 ];
 
-/// Not HTTP, or not what HTTP allows. `@` stands for the header lines of a good event.
+/// Not HTTP, or not allowed by HTTP. `@` stands for the header lines of a good event.
 const NOT_HTTP: &[&str] = &[
     "\r\n\r\nhello\r\n\r\n",
     "hello\r\n\r\n",
@@ -327,7 +327,7 @@ fn hundreds_of_kinds_of_bad_requests_get_a_4xx_and_leak_nothing() {
         );
     }
 
-    // The client says that it is done before it is.
+    // The client ends its stream too early.
     let large = large();
     for body in [GOOD.as_bytes(), &large] {
         for at in cuts(body.len()) {
@@ -346,7 +346,7 @@ fn hundreds_of_kinds_of_bad_requests_get_a_4xx_and_leak_nothing() {
 
     let figures = server.wait_for_rest();
     let refused = figures["answers"]["refused"].as_u64().unwrap();
-    // hyper refuses what is not HTTP without asking us.
+    // hyper rejects what is not HTTP without calling the service.
     assert!(
         refused as usize > requests - NOT_HTTP.len() - 10,
         "{refused} of {requests}"
@@ -359,7 +359,7 @@ fn hundreds_of_kinds_of_bad_requests_get_a_4xx_and_leak_nothing() {
     assert_eq!(server.post("", GOOD.as_bytes()).status, 200);
 }
 
-/// RFC 9112, 6.3: the length that counts is the chunks', and nothing is read behind them.
+/// RFC 9112, 6.3: the length of the chunks counts, and nothing is read behind them.
 #[test]
 fn a_request_with_two_lengths_ends_its_connection() {
     let server = Server::start(&[]);
@@ -396,7 +396,7 @@ fn clients_that_go_away_leave_nothing_behind() {
             stream.write_all(&request[..at]).unwrap();
         }
     }
-    // Away while the answer comes.
+    // Closes the connection while the answer is sent.
     for taken in 0..20 {
         let mut stream = server.connect();
         stream.write_all(&post("", &large)).unwrap();
@@ -419,7 +419,7 @@ fn clients_that_go_away_leave_nothing_behind() {
 fn a_request_that_takes_too_long_gets_a_408() {
     let server = Server::start(&["--patience", "300"]);
     let whole = post("", &large());
-    // In the middle of the header, behind it, and in the middle of the body.
+    // In the middle of the header, after it, and in the middle of the body.
     let header = whole.len() - large().len();
     for at in [
         1,
@@ -437,7 +437,7 @@ fn a_request_that_takes_too_long_gets_a_408() {
         assert_eq!(answer.header("connection"), Some("close"));
         assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "closed");
     }
-    // One that sends a byte now and then does not get longer.
+    // A client that sends a byte now and then gets no more time.
     let mut stream = server.connect();
     let start = Instant::now();
     for byte in &whole {
@@ -453,7 +453,7 @@ fn a_request_that_takes_too_long_gets_a_408() {
         Answer::read(&mut stream).map(|answer| answer.status),
         Some(408)
     );
-    // One that says nothing is let go without a word.
+    // A client that sends nothing is disconnected without an answer.
     let mut stream = server.connect();
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
     server.wait_for_rest();
@@ -465,7 +465,7 @@ fn a_client_that_does_not_read_is_let_go() {
     let text = format!("\"{}\"", "x".repeat(7_000_000));
     let mut stream = server.connect();
     stream.write_all(&post("", text.as_bytes())).unwrap();
-    // The answer is larger than what the two sockets hold.
+    // The answer is larger than the buffers of the two sockets.
     server.wait_for_rest();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -497,7 +497,7 @@ fn is_readable(stream: &TcpStream) -> bool {
     is_readable
 }
 
-/// Comes in more than one part.
+/// Arrives in more than one part.
 fn large() -> Vec<u8> {
     let items: Vec<_> = (0..400)
         .map(|n| format!("{{\"n\": {n}, \"is\": {GOOD}}}"))

@@ -1,51 +1,31 @@
-//! A server process of a test's own, and a client that can send what no HTTP library would.
+//! A server process for one test, and a client that can send what no HTTP library would.
 
+use crate::example::example;
 use serde_json::Value;
-use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes that is not stuck, also on a busy machine.
+/// Longer than anything takes that is not stuck, even on a busy machine.
 pub(crate) const STUCK: Duration = Duration::from_secs(60);
-
-/// Cargo names the programs of a package to its tests, but not its examples; they are built beside the tests.
-pub(crate) fn program(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a test knows where it is");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("in target/<profile>/deps");
-    let program = profile
-        .join("examples")
-        .join(format!("{name}{}", env::consts::EXE_SUFFIX));
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo test` builds it, `cargo test --test server` does not; run \
-         `cargo build --examples` first",
-        program.display()
-    );
-    program
-}
 
 pub(crate) struct Server {
     pub(crate) process: Child,
     pub(crate) address: SocketAddr,
-    /// What it says when it listens.
+    /// What the server prints when it listens.
     pub(crate) greeting: String,
 }
 
 impl Server {
-    /// On a port of its own.
+    /// Starts a server on its own port.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::start_in(arguments, &[])
     }
 
     pub(crate) fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(program("server"))
+        let mut process = Command::new(example("server"))
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
             .envs(environment.iter().copied())
@@ -76,15 +56,15 @@ impl Server {
         stream
     }
 
-    /// Sends `request` as it is, on a connection of its own, and reads the answer.
+    /// Sends `request` unchanged on a new connection, and reads the answer.
     pub(crate) fn send(&self, request: &[u8]) -> Option<Answer> {
         let mut stream = self.connect();
-        // It may refuse before it has read all, and close.
+        // The server may reject it before it has read everything, and close.
         let _ = stream.write_all(request);
         Answer::read(&mut stream)
     }
 
-    /// The same from a client that says it is done.
+    /// The same from a client that ends its stream.
     pub(crate) fn send_and_shut(&self, request: &[u8]) -> Option<Answer> {
         let mut stream = self.connect();
         let _ = stream.write_all(request);
@@ -97,7 +77,7 @@ impl Server {
             .expect("it answers")
     }
 
-    /// An event as JSON, with more lines in its header.
+    /// An event as JSON, with additional header lines.
     pub(crate) fn post(&self, more: &str, body: &[u8]) -> Answer {
         self.send(&post(
             &format!("Content-Type: application/json\r\n{more}"),
@@ -112,7 +92,7 @@ impl Server {
         serde_json::from_slice(&answer.body).expect("JSON")
     }
 
-    /// Waits for figures that are as they should be.
+    /// Waits until the figures satisfy a condition.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, is_there: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
@@ -126,7 +106,7 @@ impl Server {
         }
     }
 
-    /// Waits for the end of every connection but the one that asks, and of every use of an object.
+    /// Waits until every other connection has ended and no object is in use.
     #[track_caller]
     pub(crate) fn wait_for_rest(&self) -> Value {
         self.wait_for("no object in use and no connection", |figures| {
@@ -143,7 +123,7 @@ impl Drop for Server {
     }
 }
 
-/// The pool of this name in the figures.
+/// Returns the pool of this name from the figures.
 #[track_caller]
 pub(crate) fn pool<'f>(figures: &'f Value, name: &str) -> &'f Value {
     let pools = figures["pools"].as_array().expect("a list");
@@ -153,7 +133,7 @@ pub(crate) fn pool<'f>(figures: &'f Value, name: &str) -> &'f Value {
         .unwrap_or_else(|| panic!("no pool {name} in {figures:#}"))
 }
 
-/// A `POST` with these lines in its header.
+/// A `POST` with these header lines.
 pub(crate) fn post(header: &str, body: &[u8]) -> Vec<u8> {
     let mut request = format!(
         "POST /v1/events HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{header}\r\n",
@@ -172,7 +152,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// To its announced length, or to the end of the connection. `None` if there is none.
+    /// Reads to the announced length, or to the end of the connection. Returns `None` if there is
+    /// no answer.
     pub(crate) fn read(stream: &mut impl Read) -> Option<Self> {
         let mut bytes = Vec::new();
         loop {

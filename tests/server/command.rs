@@ -1,11 +1,12 @@
 //! The command line.
 
-use crate::client::{Server, program};
+use crate::client::Server;
+use crate::example::example;
 use std::process::Command;
 
 #[track_caller]
 fn assert_refuses(arguments: &[&str], word: &str) {
-    let output = Command::new(program("server"))
+    let output = Command::new(example("server"))
         .args(arguments)
         .output()
         .expect("it starts");
@@ -49,7 +50,7 @@ fn bad_options_get_one_line_and_exit_code_2() {
 fn an_address_in_use_is_one_line_and_exit_code_1() {
     let server = Server::start(&[]);
     let address = server.address.to_string();
-    let output = Command::new(program("server"))
+    let output = Command::new(example("server"))
         .args(["--listen", &address])
         .output()
         .expect("it starts");
@@ -63,7 +64,7 @@ fn an_address_in_use_is_one_line_and_exit_code_1() {
 
 #[test]
 fn it_is_on_loopback_unless_told_otherwise() {
-    let output = Command::new(program("server"))
+    let output = Command::new(example("server"))
         .arg("--help")
         .output()
         .expect("it starts");
@@ -84,13 +85,13 @@ fn it_runs_on_the_allocator_of_its_choice() {
     assert_eq!(server.post("", b"{}").status, 200);
 }
 
-/// The other example: what it measures has to have happened.
+/// The other example: the load that it measures must really have run.
 #[test]
 fn the_open_loop_client_sends_what_is_due_and_times_it() {
     let server = Server::start(&[]);
     let address = server.address.to_string();
     let load = |arguments: &[&str]| {
-        let output = Command::new(program("load"))
+        let output = Command::new(example("load"))
             .args([
                 "--address",
                 &address,
@@ -111,7 +112,7 @@ fn the_open_loop_client_sends_what_is_due_and_times_it() {
         (&100.into(), &0.into()),
         "{line}"
     );
-    // The last one is due a hundredth before the end.
+    // The last request is due a hundredth before the end.
     assert!(line["per_second"].as_f64() <= Some(102.0), "{line}");
     let micros = |name: &str| line[name].as_f64().expect("a figure");
     assert!(
@@ -121,7 +122,7 @@ fn the_open_loop_client_sends_what_is_due_and_times_it() {
     assert!(micros("p999_us") <= micros("max_us"), "{line}");
     assert_eq!(server.figures()["events"], 100);
 
-    // What is refused is an error, and no latency.
+    // A rejected request counts as an error, not as a latency.
     let not_json = std::env::temp_dir().join(format!("repool-load-{}", std::process::id()));
     std::fs::write(&not_json, "not JSON").unwrap();
     let line = load(&["--rate", "50", "--bodies", not_json.to_str().unwrap()]);

@@ -1,4 +1,4 @@
-//! What events are answered with, on each side alike.
+//! The answers to events, the same on each side.
 
 use crate::client::{Answer, Server, post};
 use flate2::read::GzDecoder;
@@ -30,7 +30,7 @@ fn an_event_is_counted_and_put_in_order_on_every_side() {
             "texts": 2, "text_bytes": 3, "lists": 1, "maps": 2, "median": 1.0, "least": -3.0, "most": 2.5,
         });
         assert_eq!(answer.json()["counts"], counts, "{side:?}");
-        // The last of equal keys, in the order of their bytes.
+        // The last of equal keys, in byte order.
         let text = answer.text();
         let event = &text[text.find("\"event\":").unwrap()..];
         assert_eq!(
@@ -67,7 +67,7 @@ fn any_json_document_is_an_event() {
         let answer = server.post("", document.as_bytes());
         let start = &document[..document.len().min(60)];
         assert_eq!(answer.status, 200, "{start}: {answer:?}");
-        // As a list of its own it would be too deep for the parser.
+        // As a separate list it would be too deep for the parser.
         let (_, event) = answer.text().split_once("\"event\":").unwrap();
         let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         assert_eq!(read(&event[..event.len() - 1]), read(document), "{start}");
@@ -166,7 +166,7 @@ fn events_follow_each_other_on_one_connection_and_may_come_in_parts() {
         let answer = Answer::read(&mut stream).expect("an answer");
         assert_eq!(answer.json()["event"]["n"], n);
     }
-    // All at once.
+    // All at the same time.
     let requests: Vec<u8> = (0..20)
         .flat_map(|n| post("", n.to_string().as_bytes()))
         .collect();

@@ -1,4 +1,4 @@
-//! What the server shows of itself.
+//! The server's own figures.
 
 use crate::client::{Server, pool};
 use std::collections::HashSet;
@@ -133,7 +133,7 @@ fn prometheus_reads_every_pool_and_the_server() {
     );
     assert!(figure("repool_server_connections") >= 1.0);
     assert!(figure("repool_server_allocator_calls_total") > 100.0);
-    // A second scrape goes on from there.
+    // A second scrape continues from there.
     assert_eq!(server.post("", b"1").status, 200);
     let again = server.get("/metrics");
     assert!(

@@ -1,4 +1,4 @@
-//! The end: on SIGTERM and SIGINT.
+//! Stopping, on SIGTERM and SIGINT.
 #![cfg(unix)]
 
 use crate::client::{Answer, STUCK, Server, post};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 fn tell(server: &Server, signal: i32) {
     let process = i32::try_from(server.process.id()).unwrap();
-    // SAFETY: a signal to a child that has not been waited for.
+    // SAFETY: sends a signal to a child that has not been waited for.
     assert_eq!(unsafe { libc::kill(process, signal) }, 0);
 }
 
@@ -34,7 +34,7 @@ fn a_signal_ends_it_and_requests_under_way_get_their_answer() {
         let (first, rest) = request.split_at(request.len() / 2);
         let mut busy = server.connect();
         busy.write_all(first).unwrap();
-        // One that has had its answer, and one that has said nothing yet.
+        // One connection that has had its answer, and one that has sent nothing yet.
         let mut idle = server.connect();
         idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
             .unwrap();
