@@ -4,9 +4,9 @@
 //! cargo run --example arena_request
 //! ```
 //!
-//! The tree's strings are slices of the body where the body has them as they are, and live in the
-//! arena where it has them escaped. Lists and maps live in the arena. Nothing is freed one by one,
-//! and once the arena has grown to the size of a request, no part of the tree calls the allocator.
+//! A string of the tree is a slice of the body, or, if the body has it escaped, lives in the arena.
+//! Lists and maps live in the arena. Nothing is freed individually, and once the arena has grown to
+//! the size of a request, no part of the tree calls the allocator.
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as BumpVec;
@@ -16,7 +16,7 @@ use std::fmt;
 
 static ARENAS: ArenaPool = ArenaPool::new();
 
-/// A JSON value. `'a` is that of the arena and the body.
+/// A JSON value. `'a` is the lifetime of the arena and the body.
 #[derive(Debug)]
 enum Json<'a> {
     Null,
@@ -68,12 +68,12 @@ impl<'a> Json<'a> {
     }
 }
 
-/// One request. The answer is owned: everything else goes with the arena, at the end of this.
+/// Handles one request. The answer is owned; everything else is dropped with the arena on return.
 fn handle(body: &str) -> serde_json::Result<String> {
     let arena = ARENAS.get();
     let order = Json::parse(body, &arena)?;
 
-    // Scratch with a lifetime, which no pool of objects could keep.
+    // Scratch memory with a lifetime, which no typed pool could hold.
     let mut lines: BumpVec<(&str, f64)> = BumpVec::new_in(&arena);
     for item in order.get("items").items() {
         let price = item.get("price").number() * item.get("count").number();
@@ -109,7 +109,7 @@ fn main() -> serde_json::Result<()> {
     });
     println!("{}", ARENAS.stats());
 
-    // The error path gives its arena back as well.
+    // The error path returns its arena as well.
     if let Err(error) = handle("{ \"items\": [") {
         println!("refused: {error}");
     }
@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for In<'de> {
         Ok(Json::Text(text))
     }
 
-    /// With escapes: the parser's scratch, which the arena has to copy.
+    /// With escapes, the text is in the parser's scratch memory, and the arena has to copy it.
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Json<'de>, E> {
         Ok(Json::Text(self.0.alloc_str(text)))
     }

@@ -1,17 +1,18 @@
-//! A TCP server that echoes and aggregates length-delimited frames, and a client that loads it.
+//! A TCP server that echoes length-delimited frames and adds up their bytes, and a client that
+//! loads it.
 //!
-//! Each frame is read into a buffer, frozen, and handed to two tasks: one writes it back, the other
-//! adds up its bytes. So its memory is free when the later of them is done, on whichever thread.
-//! The same server runs with buffers from a pool or with plain ones:
+//! The server reads each frame into a buffer, freezes it, and hands it to two tasks: one writes it
+//! back, the other adds up its bytes. So the memory is free when the later one is done, on
+//! whichever thread. The same server runs with buffers from a pool or with plain buffers:
 //!
 //! ```text
 //! cargo run --release --example frames -- --side pooled
 //! cargo run --release --example frames -- --side plain
 //! ```
 //!
-//! Everything is on loopback and bounded: connections, frames in flight, frames in all. Client and
-//! server share the process, so throughput is that of both, and only the server's buffers differ;
-//! allocator calls are counted in all of it.
+//! Everything runs on loopback and is bounded: connections, frames in flight, frames in total.
+//! Client and server share the process, so the throughput is that of both; only the server's
+//! buffers differ. Allocator calls are counted in the whole process.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use clap::{Parser, ValueEnum};
@@ -34,7 +35,7 @@ struct Options {
     /// Where the server's buffers come from.
     #[arg(long, value_enum, default_value = "pooled")]
     side: Side,
-    /// Connections, each with a client of its own.
+    /// Connections, each with its own client.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     connections: u16,
     /// Frames on each connection.
@@ -43,7 +44,7 @@ struct Options {
     /// Bytes in each frame.
     #[arg(long, default_value_t = 16 << 10, value_parser = clap::value_parser!(u32).range(1..=i64::from(LONGEST)))]
     bytes: u32,
-    /// Frames that a client has under way at a time.
+    /// Frames that a client has in flight at a time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     window: u16,
 }
@@ -54,34 +55,34 @@ enum Side {
     Plain,
 }
 
-/// A longer frame is refused: its length is the client's word.
+/// Longer frames are refused: the length comes from the client.
 const LONGEST: u32 = 1 << 20;
 
 static BUFFERS: BufferPool = BufferPool::new();
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// The system's allocator, with its calls counted.
+/// The system's allocator, with a count of its calls.
 struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call goes to `System` as it came; counting does not allocate.
+// SAFETY: every call is forwarded to `System` unchanged; counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         CALLS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(block, layout) }
     }
 }
@@ -146,10 +147,10 @@ async fn serve(listener: TcpListener, options: Options, sum: Arc<AtomicU64>) -> 
     Ok(())
 }
 
-/// Reads frames; two tasks that share each of them echo it and add it up.
+/// Reads frames. Two tasks share each frame: one echoes it, the other adds up its bytes.
 async fn connection(stream: TcpStream, side: Side, sum: Arc<AtomicU64>) -> io::Result<()> {
     let (mut reader, mut writer) = stream.into_split();
-    // Bounded: a client that does not read makes the server stop reading.
+    // Bounded: if a client does not read, the server stops reading.
     let (to_echo, mut echo) = mpsc::channel::<Bytes>(16);
     let (to_adder, mut adder) = mpsc::channel::<Bytes>(16);
     let echo = tokio::spawn(async move {
@@ -193,7 +194,7 @@ async fn connection(stream: TcpStream, side: Side, sum: Arc<AtomicU64>) -> io::R
     Ok(())
 }
 
-/// Reads the rest of a frame behind its length.
+/// Reads the rest of a frame after its length.
 async fn fill(
     reader: &mut (impl AsyncReadExt + Unpin),
     buffer: &mut (impl BufMut + AsRef<[u8]>),
@@ -212,7 +213,7 @@ async fn fill(
 
 // -------------------------------------------------------------------- the client
 
-/// Sends frames, a window of them at a time, and checks what comes back. Nanoseconds of each.
+/// Sends frames, a window of them at a time, and checks the echoes. Returns nanoseconds per frame.
 async fn load(stream: TcpStream, options: Options, seed: u16) -> io::Result<Histogram<u64>> {
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = stream.into_split();

@@ -1,13 +1,13 @@
-//! Does idle memory come back? Draws it: this pool beside `object-pool`, a thread-local cache and
-//! plain allocation.
+//! Draws whether idle memory comes back: this pool, `object-pool`, a thread-local cache and plain
+//! allocation.
 //!
 //! ```sh
 //! cargo run --release --example idle -- --out idle.svg
 //! ```
 //!
 //! The program itself is `benches/examples/idle`: it measures a peer, and peers stay out of this
-//! package's lock file. This one starts it, with the arguments that it got. It takes a checkout of the repository, as
-//! `benches` is no part of the package on crates.io.
+//! package's lock file. This example starts it and passes its arguments on. It needs a checkout of
+//! the repository, because the package on crates.io does not contain `benches`.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         .status();
     match status {
         Ok(status) if status.success() => ExitCode::SUCCESS,
-        // It has said why.
+        // The program has printed the reason.
         Ok(status) => ExitCode::from(
             status
                 .code()

@@ -1,15 +1,16 @@
-//! An open-loop client for the example `server`: sends events at a fixed rate, whether or not answers come.
+//! An open-loop client for the example `server`: sends events at a fixed rate, whether or not
+//! answers come.
 //!
 //! ```text
 //! cargo run --release --example load -- --address 127.0.0.1:8080 --rate 500 --seconds 10
 //! ```
 //!
-//! Each request has a time at which it is due, and its latency counts from then: if the server stalls, the
-//! requests that should have come meanwhile are late as well, which a client that waits for each answer before
-//! it goes on would not notice.
+//! Each request has a time at which it is due, and its latency counts from then. If the server
+//! stalls, the requests that were due meanwhile are late as well. A client that waits for each
+//! answer before it goes on would not notice that.
 //!
-//! Each connection is a thread, which sleeps until its next request is due: that is more exact than a timer
-//! wheel of milliseconds.
+//! Each connection is a thread that sleeps until its next request is due, which is more exact than
+//! a timer wheel of milliseconds.
 
 use clap::Parser;
 use hdrhistogram::Histogram;
@@ -34,10 +35,10 @@ struct Options {
     /// How long, in seconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Connections, of which each has one request under way at a time.
+    /// Connections, each with one request in flight at a time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
     connections: u16,
-    /// Bodies to send in turn, one JSON document in each file [default: a small one].
+    /// Bodies to send in turn, one JSON document per file [default: a small one].
     #[arg(long, value_name = "FILE", num_args = 1..)]
     bodies: Vec<PathBuf>,
     /// Do not ask for gzip.
@@ -45,7 +46,7 @@ struct Options {
     identity: bool,
 }
 
-/// A request waits for its answer at most this long.
+/// How long a request waits for its answer at most.
 const STUCK: Duration = Duration::from_secs(30);
 
 /// What to send, and when the next one is due.
@@ -78,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .iter()
             .map(|body| request(options.address, accepts, body))
             .collect(),
-        // Time for all of them to connect.
+        // Time for all connections to be established.
         start: Instant::now() + Duration::from_millis(100),
         between: Duration::from_secs(1) / options.rate,
         count: u64::from(options.rate) * u64::from(options.seconds),
@@ -122,7 +123,8 @@ fn request(address: SocketAddr, accepts: &str, body: &[u8]) -> Vec<u8> {
     request
 }
 
-/// Sends what is due until all is sent. Latencies in nanoseconds, and how many requests failed.
+/// Sends what is due until everything is sent. Returns latencies in nanoseconds, and the number of
+/// failed requests.
 fn client(plan: &Plan) -> (Histogram<u64>, u64) {
     let (mut latency, mut errors) = (histogram(), 0);
     let mut connection = None;
@@ -145,7 +147,7 @@ fn client(plan: &Plan) -> (Histogram<u64>, u64) {
     }
 }
 
-/// One request and its whole answer, which has to be a 200.
+/// Sends one request and reads its whole answer, which must have status 200.
 fn exchange(
     connection: &mut Option<TcpStream>,
     address: SocketAddr,
@@ -180,7 +182,7 @@ fn exchange(
     }
 }
 
-/// How long an answer is, once its header has come.
+/// Returns the length of an answer once its header has arrived.
 fn whole(answer: &[u8]) -> Option<usize> {
     let header = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&answer[..header]).ok()?;

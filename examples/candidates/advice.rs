@@ -1,7 +1,7 @@
 //! What to do at a call site, and what it saves at most.
 //!
-//! "At most", because a profile does not say whether the object can be reset, and because a program
-//! does more between two allocations than this measurement does.
+//! "At most", because a profile does not show whether the object can be reset, and because a
+//! program does more between two allocations than this measurement does.
 
 use crate::cost::{self, Cost, Visit};
 use crate::profile::Profile;
@@ -15,7 +15,7 @@ pub(crate) enum Use {
     Pool,
     BufferPool,
     ArenaPool,
-    /// What is there now.
+    /// Leave the code as it is.
     Leave(Why),
 }
 
@@ -34,32 +34,33 @@ pub(crate) struct Finding<'p> {
     pub(crate) site: Site<'p>,
     pub(crate) advice: Use,
     pub(crate) cost: Cost,
-    /// Calls of the allocator that go away.
+    /// Allocator calls that are saved.
     pub(crate) calls: u64,
-    /// Nanoseconds in all.
+    /// Nanoseconds saved in total.
     pub(crate) saved: f64,
 }
 
-/// Fewer allocations than this share of all of them are not worth the trouble, unless the bytes are.
+/// A site with a smaller share of all allocations is not worth the effort, unless its share of the
+/// bytes is larger.
 const FEW: f64 = 0.001;
-/// What lives longer than this share of the run is kept, not made again and again.
+/// What lives longer than this share of the run is kept, not created repeatedly.
 const LONG: f64 = 0.1;
-/// Objects that an arena is for: small, and many at once; strings smaller still.
+/// Sizes and numbers of objects for an arena: small and many at once; strings are smaller still.
 const SMALL: u64 = 1024;
 const SMALL_STRING: u64 = 256;
 const MANY: u64 = 16;
-/// Nor is what saves less than this share of the run.
+/// A site that saves less than this share of the run is not worth the effort.
 const LITTLE: f64 = 1e-5;
-/// A gain below this many nanoseconds a block is within what the measurement shakes.
+/// A gain below this many nanoseconds per block is within the noise of the measurement.
 const GAIN: f64 = 2.0;
 
-/// Findings, those that save most first.
+/// Returns the findings, those that save most first.
 pub(crate) fn all<'p>(
     profile: &Profile,
     sites: Vec<Site<'p>>,
     assumed: Option<Cost>,
 ) -> Vec<Finding<'p>> {
-    // Sites of like size and count share a measurement.
+    // Sites with similar sizes and counts share a measurement.
     let mut costs = BTreeMap::new();
     let mut findings: Vec<_> = sites
         .into_iter()
@@ -84,7 +85,7 @@ pub(crate) fn all<'p>(
     findings
 }
 
-/// To the next eighth of a power of two: sites a few bytes apart cost the same.
+/// Rounds up to the next eighth of a power of two: sites a few bytes apart cost the same.
 fn rounded(figure: u64) -> u64 {
     let step = (figure.next_power_of_two() / 16).max(1);
     figure.div_ceil(step) * step
@@ -92,7 +93,7 @@ fn rounded(figure: u64) -> u64 {
 
 fn finding<'p>(profile: &Profile, site: Site<'p>, cost: Cost) -> Finding<'p> {
     let mut advice = advise(profile, &site, cost);
-    // The first ones have to be made all the same.
+    // The first objects have to be created anyway.
     let calls = site.blocks - site.at_once.unwrap_or(1).min(site.blocks);
     let mut saved = calls as f64 * (cost.allocator - cost.of(advice)).max(0.0);
     let nanoseconds = profile.seconds().map(|seconds| seconds * 1e9);
@@ -110,7 +111,7 @@ fn finding<'p>(profile: &Profile, site: Site<'p>, cost: Cost) -> Finding<'p> {
 }
 
 impl Cost {
-    /// Of what is advised.
+    /// Returns the cost of what is advised.
     pub(crate) fn of(&self, advice: Use) -> f64 {
         match advice {
             Use::Local => self.local,
@@ -150,7 +151,7 @@ fn advise(profile: &Profile, site: &Site<'_>, cost: Cost) -> Use {
         _ if site.made == Made::Vector && varied => Use::BufferPool,
         _ => Use::Pool,
     };
-    // What fits may cost more than the plainest one.
+    // The suitable pool may cost more than a plain `Pool`.
     [fits, Use::Pool]
         .into_iter()
         .find(|&one| cost.allocator - cost.of(one) >= GAIN)

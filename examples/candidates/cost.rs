@@ -1,12 +1,12 @@
-//! What a block costs on this machine: from the allocator, and from each kind of pool.
+//! What a block costs on this machine, from the allocator and from each kind of pool.
 //!
-//! Measured when asked for, with blocks of the sizes that one visit of the call site makes, and as
-//! many visits alive at once as the profile saw, up to [`HELD`]. (A constructor that makes several
-//! tables frees them together: that is when glibc gives memory back to the system, and pays for it
-//! again the next time.) The allocator is measured in a process of its own, since the blocks of the
-//! others would lie in its heap. Each contender writes one byte to each
-//! page of a block, so that pages which the system has to map are paid for. Contenders take
-//! turns, and the figure is a median: what is left is what this machine does at its usual.
+//! Measured on demand, with blocks of the sizes that one visit of the call site allocates, and with
+//! as many visits alive at once as the profile recorded, up to [`HELD`]. (A constructor that
+//! allocates several tables frees them together: that is when glibc returns memory to the system
+//! and has to pay for it again the next time.) The allocator is measured in its own process,
+//! because the blocks of the others would lie in its heap. Each contender writes one byte to each
+//! page of a block, so that pages which the system has to map are paid for. Contenders take turns,
+//! and the figure is a median.
 
 use repool::{ArenaPool, BufferPool, Pool};
 use serde::{Deserialize, Serialize};
@@ -15,17 +15,17 @@ use std::mem::MaybeUninit;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The most blocks that are held at once while measuring, and the most bytes in all of them.
+/// The most blocks, and the most bytes, that are held at once while measuring.
 const HELD: u64 = 64;
 const BYTES: u64 = 16 << 20;
 
 const ROUNDS: usize = 9;
-/// How long one contender runs in one round.
+/// How long one contender runs per round.
 const SLICE: Duration = Duration::from_micros(400);
 
 const PAGE: usize = 4096;
 
-/// Nanoseconds for one block, from its start to its end.
+/// Nanoseconds per block, from creation to drop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) allocator: f64,
@@ -36,7 +36,7 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// One figure for the allocator and one for everything else.
+    /// Assumes one figure for the allocator and one for everything else.
     pub(crate) fn assumed(allocator: f64, pool: f64) -> Self {
         Self {
             allocator,
@@ -48,7 +48,7 @@ impl Cost {
     }
 }
 
-/// The allocator that this process runs on, which is the one that was measured.
+/// Returns the name of the allocator of this process, which is the one that was measured.
 pub(crate) fn allocator() -> &'static str {
     if cfg!(all(target_os = "linux", target_env = "gnu")) {
         "glibc"
@@ -57,7 +57,8 @@ pub(crate) fn allocator() -> &'static str {
     }
 }
 
-/// What one visit of a call site allocates, blocks of these sizes, and how many visits at a time.
+/// What one visit of a call site allocates: blocks of these sizes, and the number of visits alive
+/// at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Visit {
     sizes: Vec<usize>,
@@ -65,7 +66,7 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// One that is too large for this machine is cut.
+    /// Cuts a visit that is too large for this machine.
     pub(crate) fn new(sizes: &[u64], held: u64) -> Self {
         let mut left = BYTES;
         let mut cut = Vec::new();
@@ -89,14 +90,14 @@ impl Visit {
 /// The argument that makes this program measure one [`Visit`] and print nanoseconds.
 pub(crate) const CHILD: &str = "--measure";
 
-/// What the child does: the allocator alone, on a heap that nothing else has shaped.
+/// Measures the allocator alone, on a heap that nothing else has used.
 pub(crate) fn measure_allocator(visit: &str) -> Result<(), String> {
     let visit: Visit = serde_json::from_str(visit).map_err(|error| error.to_string())?;
     println!("{}", allocator_here(&visit));
     Ok(())
 }
 
-/// Nanoseconds for one block.
+/// Returns nanoseconds per block.
 fn allocator_here(visit: &Visit) -> f64 {
     let mut plain: [Box<dyn FnMut() + '_>; 1] = [Box::new(|| {
         hold(visit.held, || {
@@ -149,7 +150,7 @@ pub(crate) fn measure(visit: &Visit) -> Cost {
                 sizes.iter().map(one).collect::<Few<_>>()
             });
         }),
-        // One arena for all of them: that is what it is for.
+        // One arena for all of them, as it is meant to be used.
         Box::new(|| {
             let arena = arenas.get();
             for _ in 0..held {
@@ -162,7 +163,7 @@ pub(crate) fn measure(visit: &Visit) -> Cost {
     ];
     let [pool, buffer, arena, local] = medians(&mut contenders).map(|time| time / blocks);
     Cost {
-        // A child that does not start must not take the answer with it.
+        // If the child does not start, measures here instead.
         allocator: allocator_in_child(visit).unwrap_or_else(|| allocator_here(visit)),
         pool,
         buffer,
@@ -171,7 +172,8 @@ pub(crate) fn measure(visit: &Visit) -> Cost {
     }
 }
 
-/// What one visit makes. One vector is by far the commonest: it is kept without another around it.
+/// What one visit allocates. A single vector, by far the most common case, is not put into another
+/// vector.
 enum Few<T> {
     None,
     One(T),
@@ -209,13 +211,13 @@ impl Set {
     }
 }
 
-/// Makes this many, then drops them, oldest first.
+/// Creates this many, then drops them, oldest first.
 fn hold<T>(held: usize, make: impl Fn() -> T) {
     if held == 1 {
         drop(black_box(make()));
         return;
     }
-    // On the stack: what holds the blocks is not on their bill.
+    // On the stack: the container of the blocks must not be measured.
     let mut blocks: [Option<T>; HELD as usize] = [const { None }; HELD as usize];
     for block in blocks.iter_mut().take(held) {
         *block = Some(make());
@@ -231,11 +233,11 @@ fn touch(block: &mut [MaybeUninit<u8>]) {
     black_box(block.as_mut_ptr());
 }
 
-/// Nanoseconds of one call of each.
+/// Returns nanoseconds per call of each contender.
 fn medians<const N: usize>(contenders: &mut [Box<dyn FnMut() + '_>; N]) -> [f64; N] {
     let mut calls = [1_u32; N];
     for (contender, calls) in contenders.iter_mut().zip(&mut calls) {
-        // Also warms it up: a pool allocates when it is first used.
+        // Also warms the contender up: a pool allocates when it is first used.
         while time(contender, *calls) * 2 < SLICE && *calls < 1 << 24 {
             *calls *= 2;
         }

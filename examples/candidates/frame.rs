@@ -1,24 +1,24 @@
-//! Whose code a frame is: the user's, or a library's.
+//! Whose code a frame is: the user's or a library's.
 //!
-//! A profile says for each frame a name and a file, and neither is complete. Names of inlined
-//! functions come without their crate, and the crate `dhat` keeps three components of a path. So
-//! files are looked up among the sources below the current directory; if none is there, the rules
-//! below go by what std, the registry and rustc's own dependencies look like. Where they are wrong,
-//! `--skip` helps.
+//! A profile has a name and a file for each frame, and neither is complete. Names of inlined
+//! functions lack their crate, and the crate `dhat` keeps three components of a path. So files are
+//! looked up among the sources below the current directory. If none is there, the rules below go by
+//! the usual paths of std, the registry and rustc's own dependencies. Where they are wrong, use
+//! `--skip`.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// One frame, taken apart.
+/// One parsed frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Frame<'p> {
     pub(crate) name: &'p str,
-    /// With line and column, if the profile has them; empty if it has no file.
+    /// The file with line and column, if the profile has them; empty if it has no file.
     pub(crate) place: &'p str,
 }
 
-/// Beginnings of paths in Rust's own sources, from `library/` on or from two folders above a file.
+/// How paths in Rust's own sources start, from `library/` on or from two folders above a file.
 const RUST: [&str; 40] = [
     "library/",
     "alloc/src/",
@@ -56,7 +56,7 @@ const RUST: [&str; 40] = [
     "sys/thread_local/",
     "sys/pal/",
     "sys/backtrace",
-    // hashbrown's, which std's maps are made of.
+    // hashbrown's, which std's maps use.
     "src/raw/mod.rs",
     "src/raw/alloc.rs",
     "src/map.rs",
@@ -64,13 +64,13 @@ const RUST: [&str; 40] = [
 ];
 
 impl<'p> Frame<'p> {
-    /// From `0x1234: name (file:line:column)`, `0x1234: name (in library)` or just a name.
+    /// Parses `0x1234: name (file:line:column)`, `0x1234: name (in library)` or just a name.
     pub(crate) fn parse(text: &'p str) -> Self {
         let text = match text.split_once(": ") {
             Some((address, rest)) if address.starts_with("0x") => rest,
             _ => text,
         };
-        // Names have parentheses too: `call_once<fn(), ()>`.
+        // Names contain parentheses too: `call_once<fn(), ()>`.
         let (name, place) = match text.rsplit_once(" (") {
             Some((name, place)) if place.ends_with(')') => (name, &place[..place.len() - 1]),
             _ => (text, ""),
@@ -83,7 +83,8 @@ impl<'p> Frame<'p> {
         Self { name, place }
     }
 
-    /// The allocator's entry: what is inside of it is the allocator, and the profiler.
+    /// Returns whether this is the allocator's entry: frames inside it are the allocator's and the
+    /// profiler's.
     pub(crate) fn is_allocator(&self) -> bool {
         let entry = self.name.rsplit("::").next().unwrap_or(self.name);
         matches!(
@@ -100,7 +101,8 @@ impl<'p> Frame<'p> {
                 .is_some_and(|name| name.starts_with("dhat-"))
     }
 
-    /// The crate and version that a file of the registry belongs to, such as `bytes-1.10.1`.
+    /// Returns the crate and version that a file of the registry belongs to, such as
+    /// `bytes-1.10.1`.
     pub(crate) fn dependency(&self) -> Option<&'p str> {
         self.place.split('/').find(|part| {
             part.rsplit_once('-').is_some_and(|(name, version)| {
@@ -116,7 +118,8 @@ impl<'p> Frame<'p> {
         })
     }
 
-    /// A frame that can be a call site: in code that is neither Rust's own nor a dependency.
+    /// Returns whether the frame can be a call site: its code is neither Rust's own nor a
+    /// dependency's.
     fn looks_yours(&self) -> bool {
         if self.name == "UnknownInlinedFun" || self.dependency().is_some() {
             return false;
@@ -133,7 +136,7 @@ impl<'p> Frame<'p> {
         }
         match self.place.contains('/') {
             true => !RUST.iter().any(|start| self.place.starts_with(start)),
-            // A file without a folder: only a name with a crate says whose it is.
+            // A file without a folder: only a name with a crate shows whose it is.
             false => {
                 let name = first.split('<').next().unwrap_or_default();
                 name.contains("::") && !self.place.is_empty()
@@ -141,7 +144,7 @@ impl<'p> Frame<'p> {
         }
     }
 
-    /// The place without its column: one call in a line is one call site.
+    /// Returns the place without its column: all calls in a line are one call site.
     pub(crate) fn line(&self) -> &'p str {
         match self.place.rsplit_once(':') {
             Some((line, column)) if line.contains(':') && column.parse::<u32>().is_ok() => line,
@@ -149,13 +152,13 @@ impl<'p> Frame<'p> {
         }
     }
 
-    /// The name without its type parameters, for people to read.
+    /// Returns the name without its type parameters, for the output.
     pub(crate) fn short(&self) -> String {
         let mut short = String::new();
         let mut depth = 0_u32;
         for (at, character) in self.name.char_indices() {
             match character {
-                // `<Vec<T> as Clone>::clone` begins with what is worth reading.
+                // `<Vec<T> as Clone>::clone` starts with the part to keep.
                 '<' if at > 0 => depth += 1,
                 '>' if depth > 0 => depth -= 1,
                 _ if depth == 0 => short.push(character),
@@ -166,15 +169,15 @@ impl<'p> Frame<'p> {
     }
 }
 
-/// How to tell the user's code from libraries.
+/// Tells the user's code from libraries.
 pub(crate) struct Yours<'o> {
     skip: &'o [String],
     /// The last three components of every Rust file below the current directory; empty if the
-    /// profile's are not among them.
+    /// profile's files are not among them.
     sources: HashSet<String>,
 }
 
-/// A file without its line, and without folders above the last two.
+/// Returns a file without its line, and without folders above the last two.
 fn tail(place: &str) -> &str {
     let file = place.split(':').next().unwrap_or_default();
     match file.rmatch_indices('/').nth(2) {
@@ -183,15 +186,15 @@ fn tail(place: &str) -> &str {
     }
 }
 
-/// What is looked through for sources.
+/// The most files that are searched for sources.
 const FILES: usize = 20_000;
 const DEPTH: usize = 8;
 
 impl<'o> Yours<'o> {
-    /// Looks for the sources of `frames`.
+    /// Searches for the sources of `frames`.
     pub(crate) fn new<'p>(skip: &'o [String], frames: impl Iterator<Item = &'p String>) -> Self {
         let mut sources = HashSet::new();
-        // By its whole path: the profile's three components may begin with this folder's own name.
+        // Canonical, because the profile's three components may start with this folder's own name.
         let here = Path::new(".").canonicalize().unwrap_or_default();
         collect(&here, DEPTH, &mut sources);
         let known = frames
@@ -212,7 +215,7 @@ impl<'o> Yours<'o> {
 }
 
 fn collect(folder: &Path, depth: usize, sources: &mut HashSet<String>) {
-    // What cannot be read has no sources to offer.
+    // Unreadable folders have no sources.
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries {
         let (path, name) = (entry.path(), entry.file_name());

@@ -1,7 +1,7 @@
 //! What in my program is worth pooling?
 //!
-//! Reads a heap profile and lists the call sites worth pooling, best first: what to use for each,
-//! and what it saves at most. Ends with those that it advises against, and why.
+//! Reads a heap profile and lists the call sites worth pooling, best first, with what to use for
+//! each and what it saves at most. Ends with the sites that it advises against, and why.
 //!
 //! ```sh
 //! cargo run --release --example compare -- --profile heap.json     # or a profile of your program
@@ -9,12 +9,12 @@
 //! ```
 //!
 //! A profile of your own program comes from the crate [`dhat`](https://docs.rs/dhat) or from
-//! `valgrind --tool=dhat --fullpath-after= ./program`; build with `debug = "line-tables-only"` at
-//! least, or call sites have no names.
+//! `valgrind --tool=dhat --fullpath-after= ./program`. Build with at least `debug =
+//! "line-tables-only"`, or call sites have no names.
 //!
-//! The cast: [`profile`] reads the file, [`frame`] tells your code from libraries, [`site`] adds up
-//! what one place in your code allocates, [`cost`] measures what that costs on this machine with
-//! the allocator and with each kind of pool, [`advice`] decides, and [`print`] says so.
+//! The parts: [`profile`] reads the file, [`frame`] tells your code from libraries, [`site`] adds
+//! up what one place in your code allocates, [`cost`] measures what that costs on this machine with
+//! the allocator and with each kind of pool, [`advice`] decides, and [`print`] prints the result.
 
 mod advice;
 mod cost;
@@ -39,13 +39,13 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
 
-    /// A frame whose name or file contains this is no call site, but a library of yours: its caller
-    /// is looked at instead. May be given several times.
+    /// Treat frames whose name or file contains this as library code: the call site is their
+    /// caller. May be given several times.
     #[arg(long, value_name = "TEXT")]
     skip: Vec<String>,
 
-    /// Measure nothing: a block costs this many nanoseconds from the allocator, and this many from
-    /// anything else, such as 20,5.
+    /// Measure nothing, and assume these nanoseconds per block from the allocator and from anything
+    /// else, such as 20,5.
     #[arg(long, value_name = "NS,NS", value_parser = assumed, allow_hyphen_values = true)]
     assume: Option<cost::Cost>,
 }
@@ -54,10 +54,10 @@ fn assumed(text: &str) -> Result<cost::Cost, String> {
     let number = |text: &str| text.parse().ok().filter(|ns| (0.0..1e9).contains(ns));
     text.split_once(',')
         .and_then(|(allocator, pool)| Some(cost::Cost::assumed(number(allocator)?, number(pool)?)))
-        .ok_or_else(|| "possible are two numbers of nanoseconds with a comma between".to_owned())
+        .ok_or_else(|| "expected two numbers of nanoseconds with a comma between".to_owned())
 }
 
-/// The profile cannot be read: same code as for a wrong option.
+/// Exit code if the profile cannot be read; the same as for a wrong option.
 const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     let sites = site::all(&profile, &options.skip);
     let findings = advice::all(&profile, sites, options.assume);
     match print::print(&options, &profile, &findings) {
-        // The reader has seen enough, as `head` does.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             eprintln!("error: writing the result: {error}");
             ExitCode::FAILURE
@@ -94,13 +94,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// The options, or the line to fail with. Prints the help and leaves when that was asked for.
+/// Returns the options, or a one-line error. Prints the help and exits if that was requested.
 fn read_options() -> Result<Options, String> {
     Options::try_parse().map_err(|error| {
         if error.kind() == ErrorKind::DisplayHelp {
             error.exit();
         }
-        // clap says what is wrong in its first paragraph; the rest is advice.
+        // clap describes the error in its first paragraph; the rest is advice.
         let text = error.to_string();
         let what: Vec<_> = text
             .lines()
@@ -109,7 +109,7 @@ fn read_options() -> Result<Options, String> {
             .collect();
         let what = what.join(" ");
         format!(
-            "{}; --help lists what is possible",
+            "{}; see --help",
             what.trim_start_matches("error: ")
         )
     })

@@ -1,4 +1,4 @@
-//! The output: what to pool, what to leave, and what a profile does not say.
+//! The output: what to pool, what to leave, and what a profile does not show.
 
 use crate::Options;
 use crate::advice::{Finding, Use, Why};
@@ -123,26 +123,26 @@ fn name(advice: Use) -> &'static str {
     }
 }
 
-/// What to know about the advice.
+/// Returns what to know about the advice.
 fn advice(finding: &Finding<'_>) -> Option<&'static str> {
     let site = &finding.site;
     match finding.advice {
         Use::Local => Some(
-            "never two at once on one path: keep one outside of the loop, or in a field, and clear it",
+            "never two at the same time on one path: keep one outside of the loop, or in a field, and clear it",
         ),
         Use::Pool if site.made == Made::Inside => {
-            Some("made inside that library: pool the object of it that you make here")
+            Some("allocated inside that library: pool the object of the library that you create here")
         }
         Use::Pool if site.grows => {
-            Some("it grows here: pool what grows, which keeps its capacity, and not this block")
+            Some("it grows here: pool the object that grows, which keeps its capacity, not this block")
         }
         Use::Pool => None,
         Use::BufferPool if site.made == Made::Vector => Some(
-            "vectors of different sizes: if they are of bytes; otherwise a Pool of what holds them",
+            "vectors of different sizes: if they hold bytes; otherwise a Pool of what holds them",
         ),
         Use::BufferPool => Some("bytes of different sizes: one pool, with a class for each size"),
         Use::ArenaPool => {
-            Some("small ones, many at once: if they go together, one arena holds them")
+            Some("small ones, many at once: if they are freed together, one arena can hold them")
         }
         Use::Leave(_) => None,
     }
@@ -155,16 +155,16 @@ fn against(out: &mut impl Write, profile: &Profile, finding: &Finding<'_>) -> io
     };
     let reason = match why {
         Why::NotYours => {
-            "no frame of yours is on its stack: it is a library's, or std's".to_owned()
+            "its stack has no frame of yours: a library or std allocates it".to_owned()
         }
         Why::TooFew => "less than a thousandth of all calls and of all bytes".to_owned(),
         Why::LivesOn => match site.lifetime {
             Some(lifetime) if site.left * 2 < site.blocks => format!(
-                "lives for {:.0} % of the run: a pool is for what comes and goes",
+                "lives for {:.0} % of the run: a pool is for short-lived objects",
                 100.0 * lifetime / profile.end.max(1) as f64
             ),
             _ => format!(
-                "{} of {} are alive at the end: a pool is for what comes and goes",
+                "{} of {} are alive at the end: a pool is for short-lived objects",
                 grouped(site.left),
                 grouped(site.blocks)
             ),
@@ -188,7 +188,7 @@ fn against(out: &mut impl Write, profile: &Profile, finding: &Finding<'_>) -> io
     writeln!(out, "     {reason}")
 }
 
-/// The call site.
+/// Prints the call site.
 fn place(site: &Site<'_>) -> String {
     match site.at.place {
         "" => site.at.short(),
@@ -196,7 +196,7 @@ fn place(site: &Site<'_>) -> String {
     }
 }
 
-/// What it calls, and who called it.
+/// Prints what the site calls, and who called it.
 fn via(site: &Site<'_>) -> Option<String> {
     let calls = site.calls.as_ref().map(|frame| {
         let from = frame
@@ -248,13 +248,13 @@ fn figures(profile: &Profile, site: &Site<'_>) -> String {
     parts.join(", ")
 }
 
-/// If several sites want an arena, what they have in common.
+/// Returns what several sites for an arena have in common.
 fn arenas(worth: &[&Finding<'_>]) -> Option<String> {
     let of_arena = || worth.iter().filter(|one| one.advice == Use::ArenaPool);
     let (sites, calls) = (of_arena().count(), of_arena().map(|one| one.calls).sum());
     (sites > 1).then(|| {
         format!(
-            "The {sites} sites for an arena can share one for each request: {} calls together.",
+            "The {sites} sites for an arena can share one arena per request: {} calls together.",
             grouped(calls)
         )
     })
@@ -268,15 +268,15 @@ fn more(out: &mut impl Write, all: usize, shown: usize) -> io::Result<()> {
 }
 
 const NOT_SAID: [&str; 4] = [
-    "Whether an object can be made ready for its next user, and what that costs: that is its reset.",
-    "Which thread freed a block: pools take objects back on any thread, a local variable does not.",
+    "Whether an object can be reset for its next user, and what that costs.",
+    "Which thread freed a block: a pool accepts objects on any thread, a local variable does not.",
     "What happens between two allocations: savings are those of a tight loop, so at most that. The \
      profiler slows a program down, so rates and lifetimes are those of the profiled run.",
     "Other allocators: with mimalloc or jemalloc small blocks cost less. `compare` shows what is left \
      of it in real work.",
 ];
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::new();

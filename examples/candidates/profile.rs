@@ -1,14 +1,14 @@
-//! The file: DHAT's JSON, version 2, as the crate `dhat` and valgrind write it.
+//! The file: DHAT's JSON, version 2, as written by the crate `dhat` and by valgrind.
 //!
-//! The format is described in valgrind's `dhat/dh_main.c`. A *program point* is everything that was
-//! allocated with one and the same stack.
+//! valgrind's `dhat/dh_main.c` describes the format. A *program point* is everything allocated with
+//! the same stack.
 
 use serde::Deserialize;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// A profile of a heap.
+/// A heap profile.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Profile {
     #[serde(rename = "dhatFileVersion")]
@@ -16,7 +16,7 @@ pub(crate) struct Profile {
     mode: String,
     #[serde(rename = "cmd")]
     pub(crate) command: String,
-    /// The unit of times: `µs`, or `instrs` when valgrind wrote it.
+    /// The unit of time: `µs`, or `instrs` if valgrind wrote it.
     #[serde(rename = "tu")]
     pub(crate) unit: String,
     /// When the program ended.
@@ -24,22 +24,22 @@ pub(crate) struct Profile {
     pub(crate) end: u64,
     #[serde(rename = "pps")]
     pub(crate) points: Vec<Point>,
-    /// What the numbers in [`Point::frames`] mean.
+    /// The frames that the numbers in [`Point::frames`] refer to.
     #[serde(rename = "ftbl")]
     pub(crate) frames: Vec<String>,
 }
 
-/// One program point. `None` where the profiler did not record it.
+/// One program point. A field is `None` if the profiler did not record it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Point {
     #[serde(rename = "tb")]
     pub(crate) bytes: u64,
     #[serde(rename = "tbk")]
     pub(crate) blocks: u64,
-    /// Lifetimes of all blocks, added up.
+    /// The sum of the lifetimes of all blocks.
     #[serde(rename = "tl")]
     pub(crate) lifetimes: Option<u64>,
-    /// When most bytes of this point were alive.
+    /// When this point had the most bytes alive.
     #[serde(rename = "mb")]
     pub(crate) most_bytes: Option<u64>,
     #[serde(rename = "mbk")]
@@ -50,7 +50,7 @@ pub(crate) struct Point {
     pub(crate) read: Option<u64>,
     #[serde(rename = "wb")]
     pub(crate) written: Option<u64>,
-    /// Only where all blocks have one size, and a small one.
+    /// Present only if all blocks have the same small size.
     #[serde(rename = "acc")]
     pub(crate) accesses: Option<Vec<i64>>,
     /// Innermost first.
@@ -59,7 +59,7 @@ pub(crate) struct Point {
 }
 
 impl Profile {
-    /// Seconds, if that is what was measured.
+    /// Returns the run time in seconds, if the profiler measured time.
     pub(crate) fn seconds(&self) -> Option<f64> {
         (self.unit == "µs").then(|| self.end as f64 / 1e6)
     }
@@ -73,11 +73,11 @@ impl Profile {
     }
 }
 
-/// The profile, or the line to fail with.
+/// Returns the profile, or a one-line error.
 pub(crate) fn read(path: &Path) -> Result<Profile, String> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => format!("{name}: is no heap profile of dhat (it is not text)"),
+        ErrorKind::InvalidData => format!("{name}: is no heap profile of dhat (not text)"),
         _ => format!("{name}: {error}"),
     })?;
     if text.trim().is_empty() {
@@ -95,11 +95,11 @@ pub(crate) fn read(path: &Path) -> Result<Profile, String> {
     })?;
     let wrong = |what: String| Err(format!("{name}: {what}"));
     if profile.version != 2 {
-        return wrong(format!("is of DHAT's version {}, not 2", profile.version));
+        return wrong(format!("has DHAT version {}, not version 2", profile.version));
     }
     if !matches!(profile.mode.as_str(), "heap" | "rust-heap") {
         return wrong(format!(
-            "is a {} profile; possible is one of the heap",
+            "is a {} profile; expected a heap profile",
             profile.mode
         ));
     }
@@ -109,7 +109,7 @@ pub(crate) fn read(path: &Path) -> Result<Profile, String> {
     let frames = profile.frames.len();
     let mut points = profile.points.iter();
     if points.any(|point| point.frames.iter().any(|&frame| frame >= frames)) {
-        return wrong("names frames that it does not have".to_owned());
+        return wrong("refers to frames that it does not contain".to_owned());
     }
     Ok(profile)
 }

@@ -1,66 +1,66 @@
-//! A call site: one line of the user's code, and everything that was allocated on its behalf.
+//! A call site: one line of the user's code, and everything allocated on its behalf.
 
 use crate::frame::{Frame, Yours};
 use crate::profile::{Point, Profile};
 use std::collections::BTreeMap;
 
-/// What kind of thing is made there, as far as the frames between the line and the allocator say.
+/// What the site allocates, as far as the frames between the line and the allocator show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
     /// `BytesMut`, or a `Vec<u8>`.
     Bytes,
-    /// A `Vec`, and the names do not say of what.
+    /// A `Vec` of unknown type.
     Vector,
-    /// Something inside of another library.
+    /// Something inside another library.
     Inside,
     Other,
 }
 
-/// What a profile says about one line.
+/// What a profile shows about one line.
 #[derive(Debug)]
 pub(crate) struct Site<'p> {
-    /// The line; without one, the outermost frame of the library that allocated.
+    /// The line; if there is none, the outermost frame of the library that allocated.
     pub(crate) at: Frame<'p>,
-    /// Whether that is in the user's code.
+    /// Whether the line is in the user's code.
     pub(crate) yours: bool,
-    /// The library function that it calls.
+    /// The library function that the line calls.
     pub(crate) calls: Option<Frame<'p>>,
-    /// The line of the user's code that called it, most often.
+    /// The line of the user's code that called it most often.
     pub(crate) caller: Option<Frame<'p>>,
     pub(crate) made: Made,
-    /// It makes things that grow, by reallocation.
+    /// Whether its objects grow by reallocation.
     pub(crate) grows: bool,
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
-    /// Mean sizes of the program points, smallest and largest.
+    /// Mean sizes of the program points: the smallest and the largest.
     pub(crate) smallest: u64,
     pub(crate) largest: u64,
-    /// The profile proves that all blocks are of one size.
+    /// Whether the profile proves that all blocks have one size.
     pub(crate) one_size: bool,
     /// Mean lifetime, in the profile's unit.
     pub(crate) lifetime: Option<f64>,
-    /// The most blocks alive at once; `None` if the profiler did not record it.
+    /// The most blocks alive at the same time; `None` if the profiler did not record it.
     pub(crate) at_once: Option<u64>,
-    /// Alive at the end.
+    /// Blocks alive at the end.
     pub(crate) left: u64,
-    /// Bytes read and written for each byte allocated.
+    /// Bytes read and written per byte allocated.
     pub(crate) touched: Option<f64>,
     /// The sizes of what one visit of the line allocates, on its busiest path.
     pub(crate) visit: Vec<u64>,
 }
 
-/// One point's frames, taken apart.
+/// The parsed frames of one point.
 struct Stack<'p> {
     at: Frame<'p>,
     yours: bool,
     calls: Option<Frame<'p>>,
     caller: Option<Frame<'p>>,
-    /// From the allocator to the line, and from the line outwards.
+    /// The frames from the allocator to the line, and those from the line outwards.
     inner: Vec<Frame<'p>>,
     outer: &'p [usize],
 }
 
-/// All call sites, in no order.
+/// Returns all call sites, in no particular order.
 pub(crate) fn all<'p>(profile: &'p Profile, skip: &[String]) -> Vec<Site<'p>> {
     let yours = Yours::new(skip, profile.frames.iter());
     let mut groups: BTreeMap<(&str, &str), Vec<(&'p Point, Stack<'p>)>> = BTreeMap::new();
@@ -82,7 +82,7 @@ impl<'p> Stack<'p> {
             .iter()
             .map(|&frame| Frame::parse(&profile.frames[frame]))
             .collect();
-        // A global allocator of the user's is in his code, but is not where he allocates.
+        // A user's own global allocator is in the user's code, but is not a call site.
         let inside = frames
             .iter()
             .rposition(Frame::is_allocator)
@@ -99,7 +99,7 @@ impl<'p> Stack<'p> {
                 inner: frames[inside..at].to_vec(),
                 outer: &point.frames[at..],
             },
-            // All of it is in libraries: what they call it, from the outside.
+            // The whole stack is in libraries: the site is their outermost frame.
             None => Self {
                 at: frames
                     .iter()
@@ -132,7 +132,7 @@ impl<'p> Stack<'p> {
         let of_u8 = |frame: &Frame<'_>| {
             of_vec(frame) && (frame.name.contains("<u8") || frame.name.contains("Vec<u8"))
         };
-        // Names from the symbol table have lost their type parameters.
+        // Names from the symbol table have no type parameters.
         let of_known = |frame: &Frame<'_>| {
             let lost = ["<T>", "<T,A>", "<T, A>", "<_>", "<_, _>"];
             let name = lost
@@ -178,7 +178,7 @@ impl<'p> Stack<'p> {
 impl<'p> Site<'p> {
     fn of(points: Vec<(&'p Point, Stack<'p>)>) -> Self {
         let sum = |of: fn(&Point) -> u64| points.iter().map(|(point, _)| of(point)).sum::<u64>();
-        // Known only if it is known of each point.
+        // Known only if it is known for every point.
         let known = |of: fn(&Point) -> Option<u64>| -> Option<u64> {
             points.iter().map(|(point, _)| of(point)).sum()
         };
@@ -226,8 +226,8 @@ impl<'p> Site<'p> {
     }
 }
 
-/// Points with the same callers and about as many blocks come from the same visits: a constructor
-/// that allocates four tables has four points of equal counts.
+/// Points with the same callers and similar numbers of blocks belong to the same visits: a
+/// constructor that allocates four tables has four points with equal counts.
 fn visit(points: &[(&Point, Stack<'_>)]) -> Vec<u64> {
     let mut paths: BTreeMap<&[usize], Vec<&Point>> = BTreeMap::new();
     for (point, stack) in points {
@@ -243,14 +243,14 @@ fn visit(points: &[(&Point, Stack<'_>)]) -> Vec<u64> {
         .collect()
 }
 
-/// The most blocks alive at once. A profile has that for each point, and points may have their most
-/// at other times. Calls from different places are taken to be alive together, and those from one
-/// place on different threads or in different loops further out are not: so this is neither a bound
-/// from below nor from above, but what most programs do.
+/// Estimates the most blocks alive at the same time. A profile has that for each point, but points
+/// may peak at different times. This adds up calls from different places, and takes the largest for
+/// calls from one place on different threads or in different outer loops. So the result is neither
+/// a lower nor an upper bound, but right for most programs.
 fn at_once(points: &[(&Point, Stack<'_>)]) -> Option<u64> {
     let mut places: BTreeMap<_, u64> = BTreeMap::new();
     for (point, stack) in points {
-        // valgrind leaves it at zero for blocks that never made a peak.
+        // valgrind reports zero for blocks that were never part of a peak.
         let most = point.most_blocks.filter(|&most| most > 0)?;
         let caller = stack.caller.as_ref().map(|caller| caller.place);
         let place = places.entry((stack.at.place, caller)).or_default();

@@ -1,13 +1,13 @@
-//! The global allocator: one of several for the whole life of a process, and counted when a run
-//! asks for it.
+//! The global allocator: one of several for the whole life of a process, and counted if a run
+//! requests it.
 //!
-//! The very first allocation chooses it, from the environment, so that what is allocated before
-//! `main` is freed where it came from. The parent sets the variable for its children and never
+//! The very first allocation chooses it from the environment, so that what is allocated before
+//! `main` is freed by the same allocator. The parent sets the variable for its children and never
 //! switches itself.
 //!
-//! Counting costs two atomic additions on lines that all threads share, so a counting run is never
-//! a timed one: it has a child process of its own. In timed runs all sides pay two relaxed loads
-//! and a branch that is always predicted.
+//! Counting costs two atomic additions on cache lines that all threads share, so a counting run is
+//! never timed: it has its own child process. In timed runs all sides pay two relaxed loads and a
+//! branch that is always predicted.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ impl Name {
         }
     }
 
-    /// As it is called in the output.
+    /// Returns its name in the output.
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Glibc if cfg!(all(target_os = "linux", target_env = "gnu")) => {
@@ -49,7 +49,7 @@ impl Name {
         }
     }
 
-    /// One line if this program was built without it.
+    /// Returns a one-line error if this program was built without it.
     pub(crate) fn check(self) -> Result<(), String> {
         match self {
             Self::Jemalloc if !jemalloc::BUILT_IN => Err(
@@ -58,7 +58,7 @@ impl Name {
                     .to_owned(),
             ),
             Self::Mimalloc | Self::Jemalloc if cfg!(not(unix)) => Err(format!(
-                "--allocator {} is possible on Unix only",
+                "--allocator {} needs Unix",
                 self.text()
             )),
             _ => Ok(()),
@@ -66,7 +66,7 @@ impl Name {
     }
 }
 
-/// What the environment says in a child that writes a heap profile.
+/// The value of the variable in a child that writes a heap profile.
 pub(crate) const PROFILED: &str = "dhat";
 
 const UNKNOWN: u8 = 0;
@@ -75,19 +75,19 @@ const MIMALLOC: u8 = 2;
 const JEMALLOC: u8 = 3;
 const DHAT: u8 = 4;
 
-/// Relaxed: every thread that finds it unknown comes to the same choice.
+/// Relaxed: every thread that finds it unknown makes the same choice.
 static CHOICE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// Counts from here on. Call it while the workers wait: a barrier is what orders the flag.
+/// Starts counting. Call it while the workers wait: a barrier orders the flag.
 pub(crate) fn start_counting() {
     COUNTING.store(true, Relaxed);
 }
 
-/// Stops, and says how many calls there were and how many bytes they asked for.
+/// Stops counting; returns the number of calls and of requested bytes.
 pub(crate) fn stop_counting() -> (u64, u64) {
     COUNTING.store(false, Relaxed);
     (CALLS.load(Relaxed), BYTES.load(Relaxed))
@@ -128,14 +128,14 @@ mod environment {
 
     const NAME: &CStr = c"REPOOL_COMPARE_ALLOCATOR";
 
-    /// Not by `std::env`, which allocates.
+    /// Does not use `std::env`, which allocates.
     pub(super) fn choice() -> u8 {
-        // SAFETY: the name ends in a zero, and this program never changes its environment.
+        // SAFETY: the name ends in a zero byte, and this program never changes its environment.
         let value = unsafe { libc::getenv(NAME.as_ptr()) };
         if value.is_null() {
             return SYSTEM;
         }
-        // SAFETY: not null, so a string of the environment, which this program never changes.
+        // SAFETY: not null, so a string in the environment, which this program never changes.
         match unsafe { CStr::from_ptr(value) }.to_bytes() {
             b"mimalloc" => MIMALLOC,
             b"jemalloc" => JEMALLOC,
@@ -167,24 +167,26 @@ mod jemalloc {
 
 pub(crate) struct Chosen;
 
-/// One call, on the allocator of this process.
+/// Forwards one call to the allocator of this process.
 macro_rules! chosen {
     ($call:ident($($argument:expr),*)) => {
         match choice() {
-            // SAFETY: the caller's.
+            // SAFETY: the arguments are those of the same method of `GlobalAlloc`, whose contract the
+            // caller keeps. A block that they name is from this arm: `choice` returns the same value
+            // for the whole life of the process.
             MIMALLOC => unsafe { mimalloc::MiMalloc.$call($($argument),*) },
-            // SAFETY: the caller's.
+            // SAFETY: as above.
             JEMALLOC => unsafe { jemalloc::Allocator.$call($($argument),*) },
-            // SAFETY: the caller's.
+            // SAFETY: as above.
             DHAT => unsafe { dhat::Alloc.$call($($argument),*) },
-            // SAFETY: the caller's.
+            // SAFETY: as above.
             _ => unsafe { System.$call($($argument),*) },
         }
     };
 }
 
-// SAFETY: every call goes to an allocator as it came, and to the same one in all of the process's
-// life; counting does not allocate.
+// SAFETY: every call is forwarded unchanged, to the same allocator for the whole life of the
+// process; counting does not allocate.
 unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -201,11 +203,13 @@ unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        // `block` is from the same allocator: see `chosen`.
         chosen!(realloc(block, layout, size))
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // As for `realloc`.
         chosen!(dealloc(block, layout));
     }
 }

@@ -1,9 +1,9 @@
-//! A burst and the quiet time after it, sampled: what a service holds when its busy second is over.
+//! A burst and the quiet time after it, sampled: what a service holds after its busy second.
 //!
-//! Each thread takes [`HELD`] buffers of [`BYTES`] at once, writes to every page, drops them, and
-//! begins again until the load ends; then it is parked, and nothing in the process touches a pool.
-//! The janitor's passes run at their default interval. A few seconds before the end the allocator
-//! is asked to give free pages back, on both sides alike.
+//! Each thread takes [`HELD`] buffers of [`BYTES`] at the same time, writes to every page, drops
+//! them, and starts again until the load ends. Then it is parked, and nothing in the process
+//! touches a pool. The janitor's passes run at their default interval. A few seconds before the end
+//! the allocator is asked to return free pages, on both sides.
 
 use crate::source::Source;
 use crate::system;
@@ -17,16 +17,16 @@ pub(crate) const HELD: usize = 64;
 pub(crate) const BYTES: usize = 64 << 10;
 const PAGE: usize = 4096;
 
-/// Seconds: of load, until the allocator is asked, and of the whole run.
+/// In seconds: the load, the time until the allocator is asked, and the whole run.
 const LOAD: f64 = 2.0;
 const TRIM: f64 = 24.0;
 const WHOLE: f64 = 27.0;
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Rounds that are shorter than this make the burst shorter as well; it has no passes then.
+/// Rounds shorter than this shorten the burst as well; it then has no passes.
 const SHORT: f64 = 0.1;
 
-/// Runs it.
+/// Runs the burst.
 pub(crate) fn run<S: Source>(task: &Task) -> Result<Burst, String> {
     let scale = (task.seconds / SHORT).min(1.0);
     let [load, trim, whole] = [LOAD, TRIM, WHOLE].map(|seconds| seconds * scale);
@@ -63,7 +63,7 @@ pub(crate) fn run<S: Source>(task: &Task) -> Result<Burst, String> {
             let Some(rss) = system::rss() else {
                 stop.store(true, Ordering::Relaxed);
                 barrier.wait();
-                return Err("this system does not say what is resident".to_owned());
+                return Err("this system does not report resident memory".to_owned());
             };
             let stats = S::pools().into_iter().map(|pool| pool.stats());
             let (idle_bytes, passed) = stats.fold((0, 0), |(idle, trimmed), stats| {
@@ -86,7 +86,7 @@ pub(crate) fn run<S: Source>(task: &Task) -> Result<Burst, String> {
     })
 }
 
-/// One thread's buffers, all at once.
+/// Takes and drops one thread's buffers, all at the same time.
 fn wave<S: Source>() {
     let mut held: Vec<S::Message> = Vec::with_capacity(HELD);
     for _ in 0..HELD {

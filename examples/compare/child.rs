@@ -1,7 +1,7 @@
-//! One run, in a process of its own: warm up, load, idle; the report goes to stdout.
+//! One run in its own process: warm up, load, idle; the report goes to stdout.
 //!
-//! The workers stay alive, and parked, while the process idles: what they hold then is what a
-//! service with a quiet hour holds.
+//! The workers stay alive and parked while the process idles: what they hold then is what a service
+//! holds in a quiet hour.
 
 use crate::crossing::{self, Place};
 use crate::post::{self, Desk, Ring};
@@ -14,11 +14,11 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Requests that take longer count as this long.
+/// Requests that take longer are counted with this duration.
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(task: &Task) -> Result<(), String> {
-    // A worker that panics never comes to the barrier, and the others would wait for it.
+    // A worker that panics never reaches the barrier, and the others would wait for it.
     let report_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report_panic(panic);
@@ -43,7 +43,7 @@ fn run_side<S: Source>(task: &Task) -> Result<(), String> {
         }
         Kind::Profiled(path, workloads) => {
             let bodies = payload::bodies(task.body_on_stdin)?;
-            // Deep parsers have deep stacks, and the caller is at their end.
+            // Deep parsers have deep stacks, with the caller at the end.
             let profiler = dhat::Profiler::builder()
                 .file_name(path)
                 .trim_backtraces(Some(64))
@@ -70,11 +70,12 @@ fn answer(answer: &impl Serialize) -> Result<(), String> {
 
 /// What one worker measured.
 struct Measured {
-    /// Nanoseconds of each request.
+    /// Nanoseconds per request.
     latency: Histogram<u32>,
     start: Instant,
     end: Instant,
-    /// Requests whose objects came from another thread, and all that could have.
+    /// Requests whose objects came from another thread, and all requests that could have such
+    /// objects.
     crossed: (u64, u64),
 }
 
@@ -88,8 +89,8 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
         wrong: &AtomicBool::new(false),
         ring: &ring,
     };
-    // Workers pass it warm, then with counting on, then with no more messages to come, then done,
-    // then released.
+    // The workers pass the barrier when they are warm, then with counting on, then when no more
+    // messages arrive, then when done, then when released.
     let barrier = &Barrier::new(task.threads + 1);
 
     std::thread::scope(|scope| {
@@ -116,8 +117,8 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
         barrier.wait();
 
         let mut latency = histogram();
-        // From the first start to the last end: with more threads than cores, the threads' own
-        // times hardly overlap, and their rates do not add up.
+        // From the first start to the last end: with more threads than cores, the times of single
+        // threads hardly overlap, so their rates cannot be added.
         let mut start = None;
         let mut end = None;
         let (mut crossed, mut served) = (0, 0);
@@ -132,7 +133,7 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
             served += measured.crossed.1;
         }
         let (Some(start), Some(end)) = (start, end) else {
-            return Err("no threads, no figures".to_owned());
+            return Err("there are no threads".to_owned());
         };
         if job.wrong.load(Ordering::Relaxed) {
             return Err("a reply differs from the first one to the same body".to_owned());
@@ -161,8 +162,8 @@ fn load<S: Source>(task: &Task, bodies: &[Vec<u8>]) -> Result<Report, String> {
     })
 }
 
-/// The reply to each body, from objects that are new on all sides. Every later reply has to be the
-/// same: that is what "an object comes out as its reset left it" means for a service.
+/// Returns the reply to each body, computed with new objects on all sides. Every later reply has to
+/// be the same: for a service, that is what "an object comes out as its reset left it" means.
 fn expected<S: Source>(workload: Workload, bodies: &[Vec<u8>]) -> Result<Vec<u64>, String> {
     let mut kept = Vec::with_capacity(small::BYTES);
     bodies
@@ -185,7 +186,7 @@ struct Job<'a> {
     task: &'a Task,
     bodies: &'a [Vec<u8>],
     expected: &'a [u64],
-    /// A reply was not the expected one. Relaxed: read after the workers are joined.
+    /// Whether a reply was wrong. Relaxed: read after the workers are joined.
     wrong: &'a AtomicBool,
     ring: &'a Ring,
 }
@@ -200,7 +201,7 @@ impl Job<'_> {
         let mut latency = histogram();
         let mut worker = Worker {
             kept: Vec::with_capacity(small::BYTES),
-            // Workers are at different bodies at any time.
+            // So that workers are at different bodies at any time.
             next: number * self.bodies.len() / self.task.threads,
             place: Place::new(desk, self.ring),
         };
@@ -228,8 +229,8 @@ impl Job<'_> {
         }
     }
 
-    /// Handles requests, one at least, until `limit` is over; when it began and ended. Reads
-    /// the clock once for each request.
+    /// Handles at least one request, until `limit` is over; returns when it began and ended. Reads
+    /// the clock once per request.
     fn repeat<S: Source>(
         self,
         limit: Duration,
@@ -244,7 +245,7 @@ impl Job<'_> {
             let reply = worker.reply(self.task.workload, &self.bodies[n], n);
             let now = Instant::now();
             match reply {
-                // Nothing came any more: not a request.
+                // No more messages: not a request.
                 None => {}
                 Some(Ok((n, reply))) if reply == self.expected[n] => each(now - before),
                 Some(_) => self.wrong.store(true, Ordering::Relaxed),
@@ -257,7 +258,7 @@ impl Job<'_> {
     }
 }
 
-/// What a worker has of its own.
+/// A worker's own data.
 struct Worker<'a, S: Source> {
     /// The variable of `local`.
     kept: Vec<u8>,
@@ -267,8 +268,8 @@ struct Worker<'a, S: Source> {
 }
 
 impl<S: Source> Worker<'_, S> {
-    /// Handles a request; the number of its body and the reply. `None` if this worker is served by
-    /// another one, which has ended.
+    /// Handles a request; returns the number of its body and the reply. Returns `None` if another
+    /// worker sends the requests and has ended.
     #[inline(always)]
     fn reply(
         &mut self,
@@ -293,9 +294,9 @@ fn histogram() -> Histogram<u32> {
     Histogram::new_with_max(LONGEST.as_nanos() as u64, 3).expect("three digits are possible")
 }
 
-/// A percentile, if there are requests above it.
+/// Returns a percentile if there are requests above it.
 fn at(latency: &Histogram<u32>, percentile: f64) -> Option<u64> {
     let above = latency.len() as f64 * (1.0 - percentile / 100.0);
-    // Rounding of the product must not hide the one request that there is.
+    // Rounding of the product must not hide the only such request.
     (above > 0.999).then(|| latency.value_at_percentile(percentile))
 }

@@ -1,17 +1,17 @@
-//! A deflate compressor that a pool can keep: its tables are what is expensive to make.
+//! A deflate compressor that a pool can hold: creating its tables is expensive.
 
 use bytes::BytesMut;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use repool::Recycle;
 
-/// Heap bytes of one compressor, which flate2 does not tell: counted by an allocator for flate2
-/// 1.1.11 over miniz_oxide 0.9.1 (six calls). Only the figure of idle bytes hangs on it.
+/// Heap bytes of one compressor, which flate2 does not report: counted by an allocator for flate2
+/// 1.1.11 over miniz_oxide 0.9.1 (six calls). Only the figure of idle bytes depends on it.
 const STATE_BYTES: usize = 319_326;
 
 pub(crate) struct Compressor(Compress);
 
 impl Compressor {
-    /// Level 1, as web servers compress on the fly.
+    /// Level 1, as web servers use for dynamic content.
     pub(crate) fn new() -> Self {
         Self(Compress::new(Compression::fast(), false))
     }
@@ -24,11 +24,11 @@ impl Compressor {
             let room = output.spare_capacity_mut();
             let status = self.0.compress_uninit(rest, room, FlushCompress::Finish);
             let packed = (self.0.total_out() - before) as usize;
-            // SAFETY: this many bytes of the room have just been written.
+            // SAFETY: this many bytes of the spare room have just been written.
             unsafe { output.set_len(output.len() + packed) };
             match status {
                 Ok(Status::StreamEnd) => return Ok(()),
-                // Only the room in `output` ends a call early.
+                // Only a lack of room in `output` ends a call early.
                 Ok(Status::Ok | Status::BufError) => output.reserve(output.len().max(256)),
                 Err(error) => return Err(format!("compressing failed: {error}")),
             }

@@ -1,31 +1,32 @@
-//! The workloads whose objects are dropped by another thread than the one that made them.
+//! The workloads in which another thread drops the objects than the one that created them.
 //!
-//! `handoff` is a service with a thread that reads: it copies a body into a buffer, and another
-//! thread serves it and drops the buffer. `exchange` is the pool alone: vectors of 1 KiB, 64 in a
-//! message, with 64 bytes written in each.
+//! `handoff` is a service with a reading thread: it copies a body into a buffer, and another thread
+//! serves it and drops the buffer. `exchange` is the pool alone: vectors of 1 KiB, 64 in a message,
+//! with 64 bytes written to each.
 
 use crate::post::{Desk, Ring, Turn};
 use crate::request;
 use crate::source::Source;
 use std::hint::black_box;
 
-/// Capacity of a vector of `exchange`, how much of it is written, and how many go in a message.
+/// Capacity of a vector of `exchange`, the number of bytes written to it, and the number of vectors
+/// in a message.
 pub(crate) const PARCEL: usize = 1024;
 pub(crate) const WRITTEN: usize = 64;
 pub(crate) const BATCH: usize = 64;
 
-/// What goes to the next worker; it carries the number of the body that it was made from.
+/// What goes to the next worker, with the number of the body it was made from.
 pub(crate) enum Message<S: Source> {
     Body(usize, S::Message),
     Parcels(usize, Vec<S::Parcel>),
 }
 
-/// One worker's place among the others.
+/// One worker and its neighbours.
 pub(crate) struct Place<'a, S: Source> {
     pub(crate) desk: Desk<Message<S>>,
     pub(crate) ring: &'a Ring,
     pub(crate) phase: usize,
-    /// The vector of the last message that was served, for the next one.
+    /// The vector of the last served message, for the next one.
     spare: Vec<S::Parcel>,
 }
 
@@ -39,8 +40,8 @@ impl<'a, S: Source> Place<'a, S> {
         }
     }
 
-    /// Sends body `number` on, and serves one that came; its number and the hash of its reply.
-    /// `None` if no more come.
+    /// Sends body `number` on, and serves one that arrived; returns its number and the hash of its
+    /// reply. Returns `None` if no more arrive.
     pub(crate) fn handoff(
         &mut self,
         body: &[u8],
@@ -53,7 +54,7 @@ impl<'a, S: Source> Place<'a, S> {
         })
     }
 
-    /// The same with a message of vectors.
+    /// Like [`Place::handoff`], with a message of vectors.
     pub(crate) fn exchange(&mut self, number: usize) -> Option<Result<(usize, u64), String>> {
         self.serve(|spare| {
             let mut parcels = std::mem::take(spare);
@@ -88,13 +89,13 @@ impl<'a, S: Source> Place<'a, S> {
     }
 }
 
-/// What `exchange` comes to for a message of this number.
+/// Returns the expected result of `exchange` for a message of this number.
 pub(crate) fn exchanged(number: usize) -> u64 {
     (number..number + BATCH).fold(0, |sum, n| sum ^ read(&[n as u8; WRITTEN], n))
 }
 
 fn read(parcel: &[u8], n: usize) -> u64 {
-    // Otherwise the compiler sees that nothing reads the vector.
+    // Without this the compiler sees that nothing reads the vector.
     let parcel = black_box(parcel);
     (n as u64).rotate_left(u32::from(parcel[0])) ^ parcel.len() as u64
 }

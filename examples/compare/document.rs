@@ -1,14 +1,14 @@
-//! A JSON document as a tree: strings borrow from the body, lists and maps are made somewhere.
+//! A JSON document as a tree: strings borrow from the body; a [`Place`] holds lists and maps.
 //!
-//! The tree lives as long as its body, so no pool of `'static` objects can keep its parts. Where
-//! they go is a [`Place`]: the heap, part by part, or an arena, which takes them all together.
+//! The tree lives as long as its body, so no pool of `'static` objects can hold its parts. The
+//! place is the heap, part by part, or an arena, which holds all parts together.
 
 use bumpalo::Bump;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::ops::Deref;
 
-/// `'a` is that of the place, which is at most that of the body.
+/// `'a` is the lifetime of the place, which is at most that of the body.
 pub(crate) enum Document<'a, P: Place<'a>> {
     Null,
     Bool(bool),
@@ -20,16 +20,16 @@ pub(crate) enum Document<'a, P: Place<'a>> {
     Map(P::List<(Text<'a, P>, Document<'a, P>)>),
 }
 
-/// A string as it reads in the body; one with escapes does not.
+/// A string as it reads in the body; one with escapes is copied.
 pub(crate) enum Text<'a, P: Place<'a>> {
     Borrowed(&'a str),
     Owned(P::Text),
 }
 
-/// Where the parts of a document are made.
+/// Where the parts of a document are created.
 pub(crate) trait Place<'a>: Copy + 'a {
     type Text: Deref<Target = str>;
-    /// A list while it grows, and when it is done.
+    /// A list while it grows, and when it is complete.
     type Growing<T: 'a>;
     type List<T: 'a>: Deref<Target = [T]>;
 
@@ -39,7 +39,7 @@ pub(crate) trait Place<'a>: Copy + 'a {
     fn done<T: 'a>(list: Self::Growing<T>) -> Self::List<T>;
 }
 
-/// Each part for itself, on the heap.
+/// Each part is a separate heap allocation.
 #[derive(Clone, Copy)]
 pub(crate) struct Heap;
 
@@ -65,7 +65,7 @@ impl<'a> Place<'a> for Heap {
     }
 }
 
-/// All parts in one arena. Nothing of them is dropped: they own nothing outside of it.
+/// All parts in one arena. They are not dropped: they own nothing outside of it.
 impl<'a> Place<'a> for &'a Bump {
     type Text = &'a str;
     type Growing<T: 'a> = bumpalo::collections::Vec<'a, T>;

@@ -1,8 +1,8 @@
 //! What would pooling do to my service?
 //!
 //! Runs the same work with plain allocation, with objects from [`repool::Pool`]s, and with those
-//! pools switched off; prints the sides with their ratios. Without arguments it makes its own payload
-//! and takes about a minute:
+//! pools switched off, and prints the sides with their ratios. Without arguments it generates its
+//! own payload and takes about a minute:
 //!
 //! ```sh
 //! cargo run --release --example compare
@@ -12,9 +12,9 @@
 //! cargo run --release --example compare -- --profile heap.json   # for the example `candidates`
 //! ```
 //!
-//! The cast: [`request`], [`small`], [`crossing`] and [`own`] are the work, one body of code for all
-//! sides; [`source`] is the only place where the sides differ. [`rounds`] runs each side in a
-//! [`child`] process of its own, so that none inherits another's heap; [`summary`] pairs the rounds,
+//! The parts: [`request`], [`small`], [`crossing`] and [`own`] are the work, one body of code for
+//! all sides; [`source`] is the only place where the sides differ. [`rounds`] runs each side in its
+//! own [`child`] process, so that none inherits another's heap; [`summary`] pairs the rounds,
 //! [`table`] prints them, and [`report`] draws them.
 
 mod allocator;
@@ -25,6 +25,7 @@ mod crossing;
 mod document;
 mod options;
 mod own;
+mod parts;
 mod payload;
 mod post;
 mod report;
@@ -45,7 +46,7 @@ use summary::Comparison;
 #[global_allocator]
 static ALLOCATOR: allocator::Chosen = allocator::Chosen;
 
-/// What was asked for cannot be done: same code as for a wrong option.
+/// Exit code for a request that cannot be carried out; the same as for a wrong option.
 const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {

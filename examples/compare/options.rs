@@ -1,4 +1,4 @@
-//! The command line, and one clear line for what it cannot mean.
+//! The command line, and a one-line error for anything invalid.
 
 use crate::allocator;
 use crate::task::{Task, Workload};
@@ -24,7 +24,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true, default_value_t = cores())]
     pub(crate) threads: usize,
 
-    /// Times that each side runs; the sides take turns. 1 to 1000; it takes 3 to name a winner.
+    /// How often each side runs; the sides take turns. 1 to 1000; naming a winner takes 3.
     #[arg(long, value_name = "N", value_parser = rounds, allow_negative_numbers = true, default_value_t = 6)]
     pub(crate) rounds: usize,
 
@@ -49,11 +49,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
 
-    /// Write a page with everything drawn to this file; takes another minute.
+    /// Write a page with all charts to this file; takes another minute.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 
-    /// Write two of the page's pictures into this folder: throughput.svg and memory.svg.
+    /// Write two of the page's charts into this folder: throughput.svg and memory.svg.
     #[arg(long, value_name = "DIR")]
     pub(crate) pictures: Option<PathBuf>,
 
@@ -61,12 +61,12 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Do one run, for the program that started this one.
+    /// Do one run, for the process that started this one.
     #[arg(long, hide = true, value_parser = task)]
     pub(crate) child: Option<Task>,
 }
 
-/// The options, or the line to fail with. Prints the help and leaves when that was asked for.
+/// Returns the options, or a one-line error. Prints the help and exits if that was requested.
 pub(crate) fn read() -> Result<Options, String> {
     let mut options = parse()?;
     if options.workloads.is_empty() {
@@ -76,9 +76,9 @@ pub(crate) fn read() -> Result<Options, String> {
         allocator.check()?;
     }
     if options.profile.is_some() && cfg!(not(unix)) {
-        return Err("--profile is possible on Unix only".to_owned());
+        return Err("--profile needs Unix".to_owned());
     }
-    // Found out now, and not when everything has run.
+    // Fails now, not after everything has run.
     for (option, file) in [("report", &options.report), ("profile", &options.profile)] {
         if let Some(path) = file {
             std::fs::File::create(path)
@@ -102,14 +102,14 @@ fn parse() -> Result<Options, String> {
         ) {
             error.exit();
         }
-        // clap says what is wrong in its first line; the rest is advice.
+        // clap describes the error in its first line; the rest is advice.
         let text = error.to_string();
         let line = text
             .lines()
             .next()
             .unwrap_or_default()
             .trim_start_matches("error: ");
-        format!("{line}; --help lists what is possible")
+        format!("{line}; see --help")
     })
 }
 
@@ -138,7 +138,7 @@ where
     match text.parse() {
         Ok(number) if possible.contains(&number) => Ok(number),
         _ => Err(format!(
-            "possible is {kind} from {} to {}",
+            "expected {kind} from {} to {}",
             possible.start(),
             possible.end()
         )),

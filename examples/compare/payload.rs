@@ -1,4 +1,4 @@
-//! The bodies that requests carry: one from a file, or generated ones of mixed sizes.
+//! The bodies of requests: one from a file, or generated ones of mixed sizes.
 
 use crate::document::{Document, Heap};
 use serde_json::{Value, json};
@@ -11,25 +11,25 @@ pub(crate) enum Payload {
     Generated,
 }
 
-/// How many different bodies are generated.
+/// The number of different generated bodies.
 const BODIES: usize = 96;
 
-/// The file's body, checked, or the generator; or the line to fail with.
+/// Returns the file's body after checking it, or the generator; or a one-line error.
 pub(crate) fn load(input: Option<&Path>) -> Result<Payload, String> {
     let Some(path) = input else {
         return Ok(Payload::Generated);
     };
     let name = path.display().to_string();
-    let possible = "possible is a file that holds one JSON document";
-    let body = fs::read(path).map_err(|error| format!("--input {name}: {error}; {possible}"))?;
+    let expected = "expected a file with one JSON document";
+    let body = fs::read(path).map_err(|error| format!("--input {name}: {error}; {expected}"))?;
     match Document::parse(&body, Heap) {
         Ok(_) => Ok(Payload::File { name, body }),
-        Err(error) => Err(format!("--input {name}: not JSON ({error}); {possible}")),
+        Err(error) => Err(format!("--input {name}: not JSON ({error}); {expected}")),
     }
 }
 
 impl Payload {
-    /// What goes to a child's stdin.
+    /// Returns what goes to a child's stdin.
     pub(crate) fn stdin(&self) -> Option<&[u8]> {
         match self {
             Self::File { body, .. } => Some(body),
@@ -55,7 +55,7 @@ impl Payload {
     }
 }
 
-/// A child's bodies.
+/// Returns a child's bodies.
 pub(crate) fn bodies(on_stdin: bool) -> Result<Vec<Vec<u8>>, String> {
     if !on_stdin {
         return Ok(generate());
@@ -67,8 +67,8 @@ pub(crate) fn bodies(on_stdin: bool) -> Result<Vec<Vec<u8>>, String> {
     Ok(vec![body])
 }
 
-/// Orders with 1 to 256 lines, small ones as frequent as large ones on a logarithmic scale. The
-/// same in every process.
+/// Generates orders with 1 to 256 lines, small and large ones equally frequent on a logarithmic
+/// scale. The result is the same in every process.
 fn generate() -> Vec<Vec<u8>> {
     let mut random = Random(0x5eed);
     (0..BODIES)
@@ -104,7 +104,7 @@ fn line(random: &mut Random) -> Value {
     })
 }
 
-/// Some words from a small vocabulary, as text is: it compresses, and one in some is escaped.
+/// Words from a small vocabulary, as in natural text: it compresses, and some words need escapes.
 fn words(random: &mut Random, count: usize) -> String {
     const WORDS: [&str; 16] = [
         "amber", "bolt", "cedar", "dune", "ember", "fjord", "grove", "härte", "iris", "\"joy\"",

@@ -1,13 +1,16 @@
-//! Objects that cross threads: each worker sends to the next one and takes from the one before, in
-//! a ring.
+//! Objects that cross threads: the workers form a ring, and each sends to the next and receives
+//! from the previous one.
 //!
-//! In one request a worker makes a message, sends it on, and serves one that came. When the next worker
-//! is [`ROOM`] behind, the message waits, and no other is made until it has gone. So a worker serves
-//! only what another one made, as long as there are two; [`Desk::crossed`] counts that.
+//! For one request, a worker makes a message, sends it on, and serves one that arrived. If the next
+//! worker is [`ROOM`] behind, the message waits, and the worker makes no other until it has gone.
+//! So while there are two workers, each serves only what another one made; [`Desk::crossed`] counts
+//! that.
 //!
-//! No worker waits for ever. A worker waits with an empty inbox only, after it has sent its message, or
-//! while the next one's inbox is full; that one does not wait then. If all had sent and all inboxes were
-//! empty, each had begun its request after it took the message that the one before sent in its own: around
+//! No worker waits for ever. A worker waits only with an empty inbox, after it has sent its message
+//! or while the next worker's inbox is full; the next worker does not wait then. If all workers had
+//! sent and all inboxes were empty, each would have begun its request after it took the message
+//! that the previous worker sent during its own request. Around the ring, each would have begun
+//! before itself.
 //! the ring, each had begun before itself.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,11 +19,11 @@ use std::time::Duration;
 
 /// Messages that may wait for one worker.
 const ROOM: usize = 8;
-/// How long a worker sleeps before it looks whether its predecessor has ended.
+/// How long a worker sleeps before it checks whether its predecessor has ended.
 const PATIENCE: Duration = Duration::from_micros(200);
 
-/// Who has ended which phase. Release on the store, Acquire on the load: a message that was sent
-/// before the end is found after it.
+/// Which workers have ended which phase. Release on the store, Acquire on the load: a message that
+/// was sent before the end is found after it.
 pub(crate) struct Ring {
     ended: Vec<AtomicUsize>,
 }
@@ -32,7 +35,7 @@ pub(crate) struct Desk<T> {
     inbox: Receiver<T>,
     /// A message for which there was no room.
     waiting: Option<T>,
-    /// Messages served that another worker made, and all.
+    /// Messages served that another worker made, and all messages served.
     crossed: u64,
     served: u64,
 }
@@ -40,7 +43,7 @@ pub(crate) struct Desk<T> {
 /// What a worker has to do.
 pub(crate) enum Turn<T> {
     Serve(T),
-    /// The one before has ended, and all of its messages are served.
+    /// The previous worker has ended, and all of its messages are served.
     Nothing,
 }
 
@@ -63,7 +66,7 @@ pub(crate) fn ring<T>(workers: usize) -> (Ring, Vec<Desk<T>>) {
 }
 
 impl Ring {
-    /// Worker `number` sends no more in this phase.
+    /// Called when worker `number` sends no more in this phase.
     pub(crate) fn end(&self, number: usize, phase: usize) {
         self.ended[number].store(phase, Ordering::Release);
     }
@@ -74,7 +77,7 @@ impl Ring {
 }
 
 impl<T> Desk<T> {
-    /// Sends a message on, and says which one to serve. Makes it only if none is waiting to go.
+    /// Sends a message on, and returns the one to serve. Makes a message only if none is waiting.
     pub(crate) fn exchange(
         &mut self,
         ring: &Ring,
@@ -94,7 +97,7 @@ impl<T> Desk<T> {
                     }
                 }
             }
-            // Before the look into the inbox: what is there then is all that will be.
+            // Checked before the inbox: what is there then is all that will come.
             let no_more_come = ring.has_ended(before, phase);
             let stays = ring.has_ended(after, phase);
             match self.inbox.recv_timeout(PATIENCE) {
@@ -106,7 +109,7 @@ impl<T> Desk<T> {
                 }
                 Err(RecvTimeoutError::Timeout) if !no_more_come && !stays => {}
                 Err(_) => match waiting.take() {
-                    // No worker takes it any more.
+                    // No worker will take it.
                     Some(message) if stays => {
                         self.served += 1;
                         return Turn::Serve(message);
@@ -131,7 +134,7 @@ impl<T> Desk<T> {
         self.served = 0;
     }
 
-    /// Messages served that another worker made, and all messages served.
+    /// Returns the messages served that another worker made, and all messages served.
     pub(crate) fn crossed(&self) -> (u64, u64) {
         (self.crossed, self.served)
     }

@@ -1,11 +1,12 @@
-//! The work of one request, the same for both sides: parse a JSON body, pick numbers and names,
+//! The work of one request, the same for all sides: parse a JSON body, pick numbers and names,
 //! rewrite fields, serialise, compress, hash.
 //!
-//! Rewriting happens while serialising: fields that are null are left out, links go through a
-//! proxy, long texts are cut.
+//! Rewriting happens while serialising: null fields are left out, links go through a proxy, long
+//! texts are cut.
 
 use crate::document::{Document, Place};
-use crate::source::{Parts, Source};
+use crate::parts::Parts;
+use crate::source::Source;
 use bytes::{BufMut, BytesMut};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::cell::RefCell;
@@ -13,31 +14,32 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::DerefMut;
 
-/// How often a field's name came up, and how much text it carried.
+/// How often a field name occurred, and how much text its values had.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     count: u32,
     text: usize,
 }
 
-/// Texts are cut to this many bytes, or a few less.
+/// Texts are cut to this many bytes, or slightly fewer.
 const LONGEST_TEXT: usize = 280;
 
-/// Handles one request; the hash of its reply.
+/// Handles one request; returns the hash of its reply.
 pub(crate) fn handle<S: Source>(body: &[u8]) -> Result<u64, String> {
     let reply = answer::<S>(body)?;
-    // JSON shrinks to a quarter, as a rule; `pack` makes room if this one does not.
+    // JSON usually shrinks to a quarter; `pack` makes room if it does not.
     let mut packed = S::packed(reply.len() / 4 + 256);
     S::compressor().pack(&reply, &mut packed)?;
     Ok(hash(&packed))
 }
 
-/// The same without compression, whose tables outweigh everything else that a request allocates.
+/// Like [`handle`] without compression, whose tables outweigh everything else that a request
+/// allocates.
 pub(crate) fn encode<S: Source>(body: &[u8]) -> Result<u64, String> {
     Ok(hash(&answer::<S>(body)?))
 }
 
-/// The serialised reply.
+/// Returns the serialised reply.
 fn answer<S: Source>(body: &[u8]) -> Result<impl DerefMut<Target = BytesMut>, String> {
     let parts = S::parts();
     let document = Document::parse(body, parts.place()).map_err(|error| error.to_string())?;
@@ -50,7 +52,7 @@ fn answer<S: Source>(body: &[u8]) -> Result<impl DerefMut<Target = BytesMut>, St
         Summary::of(&mut numbers, &tallies)
     };
 
-    // A rewritten reply is about as long as its body; what was escaped needs some more.
+    // A rewritten reply is about as long as its body; escapes need a little more.
     let mut reply = S::reply(body.len() + 256);
     {
         let mut text = S::text(LONGEST_TEXT);
@@ -69,13 +71,13 @@ fn answer<S: Source>(body: &[u8]) -> Result<impl DerefMut<Target = BytesMut>, St
 }
 
 fn hash(reply: &[u8]) -> u64 {
-    // Not `RandomState`: both sides have to come to the same.
+    // Not `RandomState`: both sides have to compute the same hash.
     let mut hasher = DefaultHasher::new();
     hasher.write(reply);
     hasher.finish()
 }
 
-/// Collects all numbers, and tallies the fields by the hash of their name.
+/// Collects all numbers, and counts the fields by the hash of their name.
 fn pick<'a, P: Place<'a>>(
     document: &Document<'a, P>,
     numbers: &mut Vec<f64>,
@@ -141,7 +143,7 @@ struct Reply<'r, B> {
 /// Serialises as the rewritten document.
 struct Rewritten<'r, 'a, P: Place<'a>> {
     document: &'r Document<'a, P>,
-    /// Where a text is rewritten: the one scratch string of this request.
+    /// Holds the text that is being rewritten: the only scratch string of this request.
     text: &'r RefCell<&'r mut String>,
 }
 

@@ -1,8 +1,8 @@
-//! The parent's part: starts the children, in turns, and collects their reports.
+//! The parent's part: starts the children in turns and collects their reports.
 //!
 //! A round runs every workload on all sides, one child after the other, and the next round starts
-//! with another side: what drifts (clock speed, neighbours) meets all of them. The counting run of
-//! each side comes last.
+//! with another side, so that drift (clock speed, neighbours) affects all sides equally. The
+//! counting run of each side comes last.
 
 use crate::allocator;
 use crate::options::Options;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// All reports of one workload, each time as [`Side::ALL`].
+/// All reports of one workload, each round in the order of [`Side::ALL`].
 pub(crate) struct Runs {
     pub(crate) workload: Workload,
     pub(crate) timed: Vec<[Report; 3]>,
@@ -70,7 +70,7 @@ pub(crate) fn run(
     Ok(runs)
 }
 
-/// Has a heap profile of the plain side written, one workload after the other.
+/// Lets children write a heap profile of the plain side, one workload after the other.
 pub(crate) fn profile(options: &Options, payload: &Payload, path: &Path) -> Result<(), String> {
     let shown = path.display();
     let path = std::path::absolute(path).map_err(|error| format!("--profile {shown}: {error}"))?;
@@ -88,7 +88,7 @@ pub(crate) fn profile(options: &Options, payload: &Payload, path: &Path) -> Resu
     Ok(())
 }
 
-/// Runs all sides, beginning with another one each round.
+/// Runs all sides, starting with a different one each round.
 fn all_sides(
     round: usize,
     mut run: impl FnMut(Side) -> Result<Report, String>,
@@ -147,7 +147,7 @@ fn answer<A: DeserializeOwned>(
     allocator: &str,
     body: Option<&[u8]>,
 ) -> Result<A, String> {
-    let program = std::env::current_exe().map_err(|error| format!("where am I: {error}"))?;
+    let program = std::env::current_exe().map_err(|error| format!("no path of this program: {error}"))?;
     let argument = serde_json::to_string(task).map_err(|error| error.to_string())?;
     let mut child = Command::new(program)
         .args(["--child", &argument])
@@ -159,12 +159,12 @@ fn answer<A: DeserializeOwned>(
         })
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("no child process: {error}"))?;
+        .map_err(|error| format!("cannot start a child process: {error}"))?;
     if let (Some(body), Some(mut stdin)) = (body, child.stdin.take()) {
-        // A child that does not read has failed, and says so by its exit code.
+        // A child that does not read has failed, and its exit code says so.
         let _ = stdin.write_all(body);
     }
-    // Beside the wait: an answer may be longer than a pipe.
+    // While waiting, because an answer may be longer than the pipe's buffer.
     let mut stdout = child.stdout.take().ok_or("the child has no stdout")?;
     let reader = std::thread::spawn(move || {
         let mut answer = String::new();
@@ -181,7 +181,7 @@ fn answer<A: DeserializeOwned>(
     serde_json::from_str(&answer).map_err(|error| format!("no report: {error}"))
 }
 
-/// Bounded, because a run that hangs is a finding too.
+/// Waits with a limit, because a run that hangs is a finding too.
 fn wait(child: &mut Child, limit: Duration) -> Result<(), String> {
     let start = Instant::now();
     loop {
@@ -190,10 +190,10 @@ fn wait(child: &mut Child, limit: Duration) -> Result<(), String> {
             Some(status) => return Err(format!("failed with {status}")),
             None if start.elapsed() < limit => std::thread::sleep(Duration::from_millis(10)),
             None => {
-                // It may be gone by now; then there is nothing to end.
+                // It may be gone by now; then there is nothing to kill.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("no report within {} s; ended it", limit.as_secs()));
+                return Err(format!("no report within {} s; killed it", limit.as_secs()));
             }
         }
     }

@@ -1,54 +1,55 @@
-//! Where objects come from: the one place in which the sides differ.
+//! Where objects come from: the only place in which the sides differ.
 //!
-//! A source hands out guards. The plain one makes each object with the capacity that a careful
-//! programmer would ask for; the pooled one takes an idle object, and `reserve`, which a warm
-//! object does not need, sees to the same capacity.
+//! A source hands out guards. The plain source creates each object with the capacity that a careful
+//! programmer would request. The pooled source takes an idle object and reserves the same capacity,
+//! which is a no-op for a warm object.
 
 use crate::compressor::Compressor;
-use crate::document::{Heap, Place};
+use crate::document::Heap;
+use crate::parts::{Owned, Parts};
 use crate::request::Tally;
 use crate::task::Pools;
 use crate::{crossing, own, small};
-use bumpalo::Bump;
 use bytes::BytesMut;
-use repool::{Arena, ArenaPool, Buffer, BufferPool, Pool, Pooled as Guard, Stats, Trimmed};
+use repool::{ArenaPool, Buffer, BufferPool, Pool, Pooled as Guard, Stats, Trimmed};
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
+use std::ops::DerefMut;
 
 pub(crate) trait Source {
-    /// Where the parsed body goes.
+    /// Holds the parsed body.
     fn parts() -> impl Parts;
-    /// Scratch for picked numbers.
+    /// Scratch memory for picked numbers.
     fn numbers(capacity: usize) -> impl DerefMut<Target = Vec<f64>>;
-    /// Tallies by name.
+    /// Counts by field name.
     fn tallies(capacity: usize) -> impl DerefMut<Target = HashMap<u64, Tally>>;
-    /// Scratch for rewriting one text.
+    /// Scratch memory for rewriting one text.
     fn text(capacity: usize) -> impl DerefMut<Target = String>;
-    /// Scratch for the serialised reply.
+    /// Scratch memory for the serialised reply.
     fn reply(capacity: usize) -> impl DerefMut<Target = BytesMut>;
-    /// The output buffer: the compressed reply.
+    /// The output buffer for the compressed reply.
     fn packed(capacity: usize) -> impl DerefMut<Target = BytesMut>;
     fn compressor() -> impl DerefMut<Target = Compressor>;
 
-    /// A vector of [`small::BYTES`].
+    /// A vector of [`small::BYTES`] bytes.
     fn tiny() -> impl DerefMut<Target = Vec<u8>>;
-    /// The same, for code that has a variable to keep it in.
+    /// A vector of [`small::BYTES`] bytes, for code that has a variable to keep it in.
     fn kept(local: &mut Vec<u8>) -> impl DerefMut<Target = Vec<u8>>;
 
-    /// What goes to another thread: a body that was read, and a vector of [`crossing::PARCEL`].
+    /// What goes to another thread: a body that was read, and a vector of [`crossing::PARCEL`]
+    /// bytes.
     type Message: DerefMut<Target = BytesMut> + Send + 'static;
     type Parcel: DerefMut<Target = Vec<u8>> + Send + 'static;
     fn message(capacity: usize) -> Self::Message;
     fn parcel() -> Self::Parcel;
 
-    /// The user's own work.
+    /// Runs the user's own work.
     fn own(request: &[u8]) -> u64;
 
     /// Every pool of this side.
     fn pools() -> Vec<&'static (dyn Idle + Sync)>;
 
-    /// What a service does when it has nothing to do: three passes, by hand, which an idle pool
-    /// needs to be empty. Says what its pools did.
+    /// What a service does when it has nothing to do: three manual passes, after which an idle pool
+    /// is empty. Returns what its pools did.
     fn idle() -> Option<Pools> {
         let pools = Self::pools();
         if pools.is_empty() {
@@ -74,62 +75,7 @@ pub(crate) trait Source {
     }
 }
 
-/// What a document's parts live in, for one request.
-pub(crate) trait Parts {
-    type Place<'p>: Place<'p>
-    where
-        Self: 'p;
-
-    fn place(&self) -> Self::Place<'_>;
-    /// Keeps the root of a tree where its parts are.
-    fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p;
-}
-
-impl Parts for Heap {
-    type Place<'p> = Heap;
-
-    fn place(&self) -> Heap {
-        Heap
-    }
-
-    fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p {
-        Owned(root)
-    }
-}
-
-impl Parts for Arena {
-    type Place<'p> = &'p Bump;
-
-    fn place(&self) -> &Bump {
-        self
-    }
-
-    /// Not dropped: that would walk the whole tree, to free nothing.
-    fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p {
-        self.alloc(root)
-    }
-}
-
 pub(crate) enum Plain {}
-
-/// A guard that only drops.
-pub(crate) struct Owned<T>(T);
-
-impl<T> Deref for Owned<T> {
-    type Target = T;
-
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Owned<T> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
 
 impl Source for Plain {
     fn parts() -> impl Parts {
@@ -192,14 +138,14 @@ impl Source for Plain {
     }
 }
 
-/// Also the side that is switched off, once its pools are.
+/// Also used for the side that is switched off, after its pools were.
 pub(crate) enum Pooled {}
 
 static ARENAS: ArenaPool = ArenaPool::named("arenas");
 static NUMBERS: Pool<Vec<f64>> = Pool::named("numbers", Vec::new);
 static TALLIES: Pool<HashMap<u64, Tally>> = Pool::named("tallies", HashMap::new);
 static TEXTS: Pool<String> = Pool::named("texts", String::new);
-/// Replies and output: of any size, so by size class.
+/// Replies and output have any size, so they come from size classes.
 static BUFFERS: BufferPool = BufferPool::named("buffers");
 static COMPRESSORS: Pool<Compressor> = Pool::named("compressors", Compressor::new);
 static TINY: Pool<Vec<u8>> = Pool::named("tiny", || Vec::with_capacity(small::BYTES));
@@ -217,7 +163,7 @@ static POOLS: [&(dyn Idle + Sync); 8] = [
     &PARCELS,
 ];
 
-/// A pool of anything: its name, its passes, its figures and its switch.
+/// A pool of any kind: its name, its passes, its figures and its switch.
 pub(crate) trait Idle {
     fn name(&self) -> Option<&str>;
     fn trim(&self) -> Trimmed;

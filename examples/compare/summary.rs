@@ -1,16 +1,16 @@
-//! From reports to rows: medians of both sides, and the ratios of paired rounds.
+//! From reports to rows: medians of the sides, and the ratios of paired rounds.
 
 use crate::allocator;
 use crate::rounds::Runs;
 use crate::task::{PERCENTILES, Pools, Report, Workload};
 use serde::Serialize;
 
-/// Rounds that it takes to name a winner.
+/// The number of rounds that it takes to name a winner.
 pub(crate) const ENOUGH: usize = 3;
 /// How far the median ratio has to be from 1.
 pub(crate) const MARGIN: f64 = 0.01;
 
-/// Everything on one allocator.
+/// All results on one allocator.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) allocator: allocator::Name,
@@ -36,14 +36,14 @@ pub(crate) struct Summary {
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) figure: String,
-    /// Medians over the rounds; `None` where a run had none to give.
+    /// Medians over the rounds; `None` if a run did not report the figure.
     pub(crate) plain: Option<f64>,
     pub(crate) pooled: Option<f64>,
     pub(crate) off: Option<f64>,
     /// Pooled to plain, and off to plain.
     pub(crate) ratio: Option<Ratio>,
     pub(crate) off_ratio: Option<Ratio>,
-    /// Of plain and pooled.
+    /// Which of plain and pooled is better.
     pub(crate) better: Better,
 }
 
@@ -104,7 +104,7 @@ fn summarise(runs: &Runs) -> Result<Summary, String> {
         }
     }
     let timed = |figure: Figure<'_>| row(&figure, &runs.timed, ENOUGH);
-    // The count of calls hardly varies, so one run says it.
+    // The count of calls hardly varies, so one run is enough.
     let counted = |figure: Figure<'_>| row(&figure, std::slice::from_ref(&runs.counted), 1);
 
     let mut rows = vec![timed(Figure {
@@ -196,7 +196,7 @@ fn row(figure: &Figure<'_>, rounds: &[[Report; 3]], enough: usize) -> Row {
 }
 
 fn ratio(plain: &[f64], pooled: &[f64]) -> Option<Ratio> {
-    // Nothing is a multiple of nothing.
+    // A ratio to zero is undefined.
     if plain.contains(&0.0) {
         return None;
     }
@@ -212,8 +212,8 @@ fn ratio(plain: &[f64], pooled: &[f64]) -> Option<Ratio> {
     })
 }
 
-/// A side is better if every round says so, and the median ratio by more than the margin. Where
-/// there is no ratio because plain has 0, the margin is that of the figure itself.
+/// A side is better if every round says so and the median ratio exceeds the margin. If there is no
+/// ratio because plain has 0, the margin applies to the figure itself.
 fn better(plain: &[f64], pooled: &[f64], ratio: Option<Ratio>, more_is_better: bool) -> Better {
     let apart = match ratio {
         Some(ratio) => (ratio.median - 1.0).abs() > MARGIN,

@@ -1,13 +1,13 @@
-//! What the system tells about this process and this machine; `None` where it does not.
+//! What the system reports about this process and this machine; `None` if it does not.
 
 use std::fs;
 
-/// The highest resident set so far, in bytes.
+/// Returns the highest resident set so far, in bytes.
 pub(crate) fn peak_rss() -> Option<u64> {
     status("VmHWM:")
 }
 
-/// The resident set now, in bytes.
+/// Returns the current resident set, in bytes.
 pub(crate) fn rss() -> Option<u64> {
     status("VmRSS:")
 }
@@ -20,11 +20,11 @@ fn status(field: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Minor page faults of this process so far, all threads together.
+/// Returns the minor page faults of this process so far, of all threads.
 #[cfg(target_os = "linux")]
 pub(crate) fn faults() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // Fields are counted from the end of the name, which may hold anything; see proc(5).
+    // Fields are counted after the name, which may contain anything; see proc(5).
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(7)?.parse().ok()
 }
@@ -39,10 +39,10 @@ fn status(_: &str) -> Option<u64> {
     None
 }
 
-/// Makes the allocator give free pages back, where it has a call for that.
+/// Makes the allocator return free pages, if it has a call for that.
 pub(crate) fn trim_allocator() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: may be called at any time, by any thread.
+    // SAFETY: may be called at any time, on any thread.
     unsafe {
         libc::malloc_trim(0);
     }

@@ -1,4 +1,4 @@
-//! The output: a table for each workload, what it was measured on, and what it does not show.
+//! The output: a table per workload, how it was measured, and what it does not show.
 
 use crate::options::Options;
 use crate::payload::Payload;
@@ -21,7 +21,7 @@ pub(crate) fn print(
         tables(out, options, payload, comparisons)
     };
     match written {
-        // The reader has seen enough, as `head` does.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| format!("writing the result: {error}")),
     }
@@ -133,7 +133,7 @@ pub(crate) fn what(workload: Workload) -> String {
             "parse JSON, pick and rewrite fields, serialise, compress, hash".to_owned()
         }
         Workload::Encode => {
-            "the same without compression: what scratch buffers and the map gain alone".to_owned()
+            "the same without compression: the gain of scratch buffers and the map alone".to_owned()
         }
         Workload::Tiny => format!(
             "{} vectors of {} bytes a request, one after the other; plain allocates each",
@@ -172,7 +172,7 @@ fn print_row(out: &mut impl Write, row: &Row) -> io::Result<()> {
     )
 }
 
-/// A ratio, and its spread.
+/// Formats a ratio and its spread.
 pub(crate) fn shown(ratio: Option<Ratio>) -> (String, String) {
     match ratio {
         None => ("n/a".to_owned(), String::new()),
@@ -224,7 +224,7 @@ pub(crate) fn number(value: Option<f64>) -> String {
     }
 }
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::new();
@@ -270,7 +270,7 @@ pub(crate) fn how() -> [String; 7] {
 }
 
 pub(crate) const NOT_SHOWN: [&str; 6] = [
-    "Other sizes and other machines; other allocators without --allocator: ratios change with each.",
+    "Other sizes, other machines, and other allocators (see --allocator): the ratios depend on all of them.",
     "Queueing: each thread sends itself the next request when it is done, so latency is service \
      time, not what clients of a loaded server see.",
     "Objects that wander between threads without a pattern: in handoff and exchange they go round a \
@@ -278,5 +278,5 @@ pub(crate) const NOT_SHOWN: [&str; 6] = [
     "Fragmentation and growth over days; a run lasts seconds.",
     "Reuse by hand: outside of local, plain keeps nothing from one request to the next. A service \
      that keeps a compressor per thread has the difference between request and encode already.",
-    "Parsers that hold no allocations of their own: the tree borrows from the body, and lives in an arena in pooled, in vectors and boxes in plain.",
+    "Parsers without allocations of their own: the tree borrows from the body, and lives in an arena (pooled) or in vectors and boxes (plain).",
 ];

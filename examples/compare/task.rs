@@ -1,11 +1,11 @@
-//! What the parent asks of a child, and what the child answers; both travel as JSON.
+//! What the parent asks of a child, and the child's answer; both travel as JSON.
 
 use crate::allocator;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// One run: one workload, one side.
+/// One run: one workload on one side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) kind: Kind,
@@ -13,9 +13,9 @@ pub(crate) struct Task {
     pub(crate) side: Side,
     pub(crate) threads: usize,
     pub(crate) seconds: f64,
-    /// Only the parent reads it: it starts the child with this one.
+    /// Read by the parent only: it starts the child with this allocator.
     pub(crate) allocator: allocator::Name,
-    /// The body of every request comes on stdin; otherwise the child generates bodies.
+    /// Whether the body of every request comes on stdin; otherwise the child generates bodies.
     pub(crate) body_on_stdin: bool,
 }
 
@@ -24,12 +24,12 @@ pub(crate) struct Task {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     Timed,
-    /// Counts what the allocator is asked for. Such a run is not timed.
+    /// Counts allocator calls. Such a run is not timed.
     Counted,
     /// Writes a heap profile of these workloads, one after the other, to a file. Answers with the
     /// number of requests.
     Profiled(PathBuf, Vec<Workload>),
-    /// Samples resident memory through a burst and the idle time after it; answers with samples.
+    /// Samples resident memory through a burst and the idle time after it. Answers with samples.
     Burst,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum Workload {
     Local,
     /// Bodies are read into buffers by one thread, and served and dropped by another.
     Handoff,
-    /// Vectors of 1 KiB that one thread fills and another one drops.
+    /// Vectors of 1 KiB that one thread fills and another drops.
     Exchange,
     /// Your own: see examples/compare/own.rs.
     Own,
@@ -63,38 +63,38 @@ pub(crate) enum Side {
     Off,
 }
 
-/// The percentiles that the tables show, in this order.
+/// The percentiles in the tables, in this order.
 pub(crate) const PERCENTILES: [f64; 4] = [50.0, 95.0, 99.0, 99.9];
 
-/// The steps of a latency curve: this many between one nine and the next.
+/// The steps of a latency curve between one nine and the next.
 pub(crate) const STEPS: usize = 20;
 
-/// What one run found.
+/// The result of one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) requests: u64,
     pub(crate) per_second: f64,
-    /// Nanoseconds, as [`PERCENTILES`]; `None` where no request lies above the percentile.
+    /// Nanoseconds at [`PERCENTILES`]; `None` if no request lies above the percentile.
     pub(crate) latency: [Option<u64>; 4],
     /// Nanoseconds at the percentiles `1 - 10^(-n / STEPS)`, as far as there are requests above.
     pub(crate) curve: Vec<u64>,
-    /// Over the replies to all bodies: equal on all sides, or one of them is wrong.
+    /// Checksum over the replies to all bodies: if the sides differ, one of them is wrong.
     pub(crate) checksum: u64,
-    /// Of the allocator, if it was a counting run.
+    /// Allocator calls, if it was a counting run.
     pub(crate) calls: u64,
     pub(crate) bytes: u64,
-    /// Pages that the load made the system map; `None` where the system does not say.
+    /// Pages that the load made the system map; `None` if the system does not report it.
     pub(crate) faults: Option<u64>,
-    /// Bytes; `None` likewise.
+    /// In bytes; `None` if the system does not report it.
     pub(crate) peak_rss: Option<u64>,
     pub(crate) idle_rss: Option<u64>,
     pub(crate) pools: Option<Pools>,
-    /// Share of the requests whose objects were dropped by another thread than the one that made
+    /// The share of requests whose objects were dropped by another thread than the one that created
     /// them, 0 to 1; `None` for workloads that hand nothing over.
     pub(crate) crossed: Option<f64>,
 }
 
-/// What the pools of a pooled run did, all together.
+/// What all pools of a pooled run did together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pools {
     pub(crate) created: u64,
@@ -102,34 +102,34 @@ pub(crate) struct Pools {
     /// Heap bytes of idle objects right after the load, and after the trim passes.
     pub(crate) idle_bytes: u64,
     pub(crate) trimmed_to_bytes: u64,
-    /// A line for each pool and piece of advice.
+    /// One line per pool and piece of advice.
     pub(crate) advice: Vec<String>,
 }
 
-/// One look at a process during a [`Kind::Burst`] run.
+/// One sample of a process during a [`Kind::Burst`] run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// Since the start of the burst.
+    /// Seconds since the start of the burst.
     pub(crate) seconds: f64,
     /// Resident memory, in bytes.
     pub(crate) rss: u64,
-    /// Of the pools, if there are any.
+    /// Bytes idle in the pools, if there are any.
     pub(crate) idle_bytes: u64,
     /// Objects that passes have dropped so far.
     pub(crate) trimmed: u64,
 }
 
-/// What a [`Kind::Burst`] run found.
+/// The result of a [`Kind::Burst`] run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Burst {
     pub(crate) samples: Vec<Sample>,
-    /// When the load ended, and when the allocator was asked to give free pages back.
+    /// When the load ended, and when the allocator was asked to return free pages.
     pub(crate) load_ended: f64,
     pub(crate) allocator_trimmed: f64,
 }
 
 impl Workload {
-    /// What runs when nothing is chosen: all but the user's own.
+    /// What runs by default: everything but the user's own work.
     pub(crate) const BUILT_IN: [Self; 6] = [
         Self::Request,
         Self::Encode,

@@ -1,4 +1,4 @@
-//! A request's body, read within limits.
+//! Reading a request's body within limits.
 
 use crate::refusal::Refusal;
 use crate::source::Source;
@@ -8,12 +8,12 @@ use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use std::ops::Deref;
 
-/// A whole body.
+/// A complete body.
 pub(crate) enum Body<B> {
-    /// It came in one part, which hyper has already in memory: there is nothing to copy, and no buffer of ours
-    /// to save. So comes nearly every small body.
+    /// It came in one part, which hyper already holds in memory: there is nothing to copy, and no
+    /// buffer of ours is needed. Nearly every small body comes like this.
     Part(Bytes),
-    /// Its parts, put together.
+    /// Its parts, joined.
     Gathered(B),
 }
 
@@ -28,7 +28,7 @@ impl<B: Deref<Target = bytes::BytesMut>> Deref for Body<B> {
     }
 }
 
-/// Reads to the end of `incoming`, unless that is beyond `limit` bytes.
+/// Reads `incoming` to its end, unless it is longer than `limit` bytes.
 pub(crate) async fn read<S: Source>(
     mut incoming: Incoming,
     limit: usize,
@@ -42,7 +42,7 @@ pub(crate) async fn read<S: Source>(
     let mut body = Body::Part(Bytes::new());
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| broken(&error))?;
-        // Trailers say nothing that is asked for here.
+        // Trailers are ignored.
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -68,13 +68,13 @@ pub(crate) async fn read<S: Source>(
 }
 
 fn too_large(limit: usize) -> Refusal {
-    let why = format!("a body has at most {limit} bytes here");
+    let why = format!("the body must not be larger than {limit} bytes");
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why).and_close()
 }
 
 fn broken(error: &hyper::Error) -> Refusal {
     let why = match error.is_incomplete_message() {
-        true => "the body ends before its announced end".into(),
+        true => "the body is shorter than announced".into(),
         false => format!("the body is malformed: {error}"),
     };
     Refusal::bad_request(why).and_close()

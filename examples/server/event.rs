@@ -3,17 +3,18 @@
 use crate::document::{Document, Place};
 use crate::normal::{Normal, Order};
 use crate::refusal::Refusal;
-use crate::source::{Parts, Source};
+use crate::parts::Parts;
+use crate::source::Source;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Crc;
 use hyper::StatusCode;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hasher};
 
-/// Below this, compressing costs more than it saves on the wire.
+/// Below this many bytes, compressing costs more than it saves on the wire.
 const WORTH_COMPRESSING: usize = 512;
 
-/// RFC 1952: the magic number, deflate, no flags, no time, no extra flags, an unknown system.
+/// RFC 1952: magic number, deflate, no flags, no time, no extra flags, unknown system.
 const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// What goes to the client.
@@ -44,7 +45,7 @@ pub(crate) fn answer<S: Source>(body: &[u8], gzip: bool) -> Result<Reply, Refusa
         reply.extend_from_slice(&text);
         return Ok(plainly::<S>(reply));
     }
-    // JSON shrinks to a quarter, as a rule; `compress` makes room if this one does not.
+    // JSON usually shrinks to a quarter; `compress` makes room if it does not.
     let mut reply = S::reply(text.len() / 4 + 256);
     compress::<S>(&text, &mut reply)?;
     Ok(Reply {
@@ -93,15 +94,15 @@ fn failed(error: &dyn std::fmt::Display) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
-/// What is in a document.
+/// The counts of a document.
 #[derive(Debug, Default, serde::Serialize)]
 struct Counts {
-    /// Of the body, as it came.
+    /// The length of the body, as received.
     bytes: usize,
-    /// Of a document without lists and maps: 0.
+    /// 0 for a document without lists and maps.
     depth: usize,
     keys: usize,
-    /// By a hash of 64 bits.
+    /// Counted by a hash of 64 bits.
     distinct_keys: usize,
     nulls: usize,
     bools: usize,
@@ -132,7 +133,7 @@ fn count<'a, S: Source, P: Place<'a>>(document: &Document<'a, P>, bytes: usize) 
 }
 
 impl Counts {
-    /// As deep as the parser goes, which is 127 levels.
+    /// As deep as the parser allows, which is 127 levels.
     fn add<'a, P: Place<'a>>(
         &mut self,
         document: &Document<'a, P>,

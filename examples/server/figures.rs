@@ -1,6 +1,6 @@
-//! What the service shows of itself: the page's figures, and Prometheus'.
+//! The service's figures, for the page and for Prometheus.
 //!
-//! Counters are atomics that requests add to. The rest is read when a client asks for it.
+//! Requests add to atomic counters. Everything else is read when a client asks for it.
 
 use crate::allocator;
 use crate::options::{Options, Side};
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 /// The media type of Prometheus' text format.
 pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a client may do.
+/// The limits for clients.
 pub(crate) struct Limits {
     pub(crate) max_body: usize,
     pub(crate) patience: Duration,
@@ -27,14 +27,14 @@ pub(crate) struct Limits {
 
 pub(crate) struct Figures {
     pub(crate) limits: Limits,
-    /// One for each connection that there may be.
+    /// One permit per allowed connection.
     pub(crate) permits: Arc<Semaphore>,
     side: Side,
     allocator: allocator::Name,
     counts_allocations: bool,
     start: Instant,
     prometheus: PrometheusHandle,
-    /// Answers with a status of 2xx, 4xx, and any other.
+    /// Answers with a status of 2xx, of 4xx, and with any other.
     ok: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
@@ -74,7 +74,7 @@ impl Figures {
         count.fetch_add(1, Relaxed);
     }
 
-    /// The body of an event has come.
+    /// Counts the body of an event.
     pub(crate) fn received(&self, bytes: usize) {
         self.events.fetch_add(1, Relaxed);
         self.event_bytes.fetch_add(bytes as u64, Relaxed);
@@ -84,7 +84,8 @@ impl Figures {
         self.limits.connections - self.permits.available_permits()
     }
 
-    /// Since the start, if they are counted. The few calls made meanwhile are lost.
+    /// Returns the calls since the start, if they are counted. The few calls made while this reads
+    /// are lost.
     fn allocator_calls(&self) -> Option<u64> {
         self.counts_allocations.then(|| {
             let (calls, _) = allocator::stop_counting();
@@ -93,7 +94,7 @@ impl Figures {
         })
     }
 
-    /// In Prometheus' text format.
+    /// Returns the figures in Prometheus' text format.
     pub(crate) fn metrics(&self) -> String {
         repool::record_metrics();
         let count = |name, status, count: &AtomicU64| {
@@ -102,12 +103,12 @@ impl Figures {
         metrics::describe_counter!(
             ANSWERS,
             Unit::Count,
-            "Answers, by the kind of their status."
+            "Answers, by class of status."
         );
         count(ANSWERS, "ok", &self.ok);
         count(ANSWERS, "refused", &self.refused);
         count(ANSWERS, "failed", &self.failed);
-        metrics::describe_counter!(EVENTS, Unit::Count, "Events whose body has come.");
+        metrics::describe_counter!(EVENTS, Unit::Count, "Events whose body has arrived.");
         metrics::counter!(EVENTS).absolute(self.events.load(Relaxed));
         metrics::describe_counter!(EVENT_BYTES, Unit::Bytes, "Their bodies.");
         metrics::counter!(EVENT_BYTES).absolute(self.event_bytes.load(Relaxed));
@@ -118,14 +119,14 @@ impl Figures {
             metrics::gauge!(RESIDENT).set(bytes as f64);
         }
         if let Some(calls) = self.allocator_calls() {
-            metrics::describe_counter!(CALLS, Unit::Count, "Blocks asked of the allocator.");
+            metrics::describe_counter!(CALLS, Unit::Count, "Calls that requested a block from the allocator.");
             metrics::counter!(CALLS).absolute(calls);
         }
         self.prometheus.run_upkeep();
         self.prometheus.render()
     }
 
-    /// What the page draws.
+    /// Returns the figures for the page.
     pub(crate) fn json(&self) -> Result<String, Refusal> {
         let shown = Shown {
             side: self.side.text(),
@@ -176,7 +177,7 @@ struct Answers {
     failed: u64,
 }
 
-/// A pool.
+/// The figures of a pool.
 #[derive(Serialize)]
 struct Row {
     #[serde(flatten)]
@@ -196,7 +197,7 @@ impl Row {
     }
 }
 
-/// Of this process, where `/proc` tells it.
+/// Returns the resident memory of this process, if `/proc` reports it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,4 +1,5 @@
-//! An HTTP service that takes JSON events, with its scratch from pools, and shows what the pools do.
+//! An HTTP service that takes JSON events, with scratch memory from pools, and shows what the pools
+//! do.
 //!
 //! ```text
 //! cargo run --release --example server -- --listen 127.0.0.1:8080
@@ -8,16 +9,16 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `POST /v1/events` | takes any JSON document; answers its counts and the document in a normal form, as gzip if the client accepts it |
+//! | `POST /v1/events` | takes any JSON document; answers with its counts and the document in a normal form, as gzip if the client accepts it |
 //! | `GET /healthz` | `ok` |
 //! | `GET /metrics` | figures for Prometheus |
-//! | `GET /debug/pools` | the pools over time, drawn live; its figures are at `/debug/pools.json` |
+//! | `GET /debug/pools` | the pools over time, drawn live; their figures are at `/debug/pools.json` |
 //!
-//! `--plain` makes all scratch anew for each request, `--thread-local` keeps it per thread: the same service
-//! without pools, to compare with. `benches/server.sh` does that under load.
+//! `--plain` creates all scratch memory for each request, `--thread-local` keeps it per thread: the
+//! same service without pools, for comparison. `benches/server.sh` compares them under load.
 //!
-//! On SIGTERM or SIGINT it accepts no more connections, finishes the requests under way, and ends with exit
-//! code 0.
+//! On SIGTERM or SIGINT the service accepts no more connections, finishes the requests in progress,
+//! and exits with code 0.
 
 #[path = "../compare/allocator.rs"]
 mod allocator;
@@ -30,6 +31,8 @@ mod event;
 mod figures;
 mod normal;
 mod options;
+#[path = "../compare/parts.rs"]
+mod parts;
 mod refusal;
 mod routes;
 mod serve;
@@ -67,7 +70,7 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.workers)
-        // For large documents. What finds no thread waits for one.
+        // For large documents. A document without a thread waits for one.
         .max_blocking_threads(2 * options.workers)
         .enable_all()
         .build()?;

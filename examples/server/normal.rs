@@ -1,4 +1,5 @@
-//! A document in its normal form: keys in order, the last of equal ones only, no space, no needless escape.
+//! The normal form of a document: sorted keys, the last of equal keys only, no whitespace, no
+//! needless escapes.
 
 use crate::document::{Document, Place};
 use serde::ser::{Error, Serialize, SerializeMap, Serializer};
@@ -10,8 +11,8 @@ pub(crate) struct Normal<'r, 'a, P: Place<'a>> {
     pub(crate) order: &'r Order<'r>,
 }
 
-/// The fields of the maps that are being written, as indices in the order of their keys: those of a map follow
-/// those of the map that it is in.
+/// The fields of the maps that are being written, as indices in the order of their keys. Those of a
+/// map follow those of the map that contains it.
 pub(crate) struct Order<'r>(RefCell<&'r mut Vec<u32>>);
 
 impl<'a, P: Place<'a>> Serialize for Normal<'_, 'a, P> {
@@ -48,12 +49,12 @@ impl<'a, P: Place<'a>> Serialize for Normal<'_, 'a, P> {
 }
 
 impl<'r> Order<'r> {
-    /// `scratch` is empty.
+    /// `scratch` must be empty.
     pub(crate) fn new(scratch: &'r mut Vec<u32>) -> Self {
         Self(RefCell::new(scratch))
     }
 
-    /// Adds `fields` indices at the end. Where they start.
+    /// Appends `fields` indices, and returns where they start.
     fn push(&self, fields: usize) -> Result<usize, &'static str> {
         let fields = u32::try_from(fields).map_err(|_| "more fields than fit 32 bits")?;
         let mut order = self.0.borrow_mut();

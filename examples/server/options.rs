@@ -1,4 +1,4 @@
-//! The command line, and one clear line for what it cannot mean.
+//! The command line, and a one-line error for anything invalid.
 
 use crate::allocator;
 use clap::Parser;
@@ -13,15 +13,15 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "server")]
 pub(crate) struct Options {
-    /// Where to listen. Other machines reach it only if you name such an address.
+    /// Where to listen. Other machines can connect only if you name such an address.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// Make all scratch anew for each request.
+    /// Create all scratch memory for each request.
     #[arg(long, conflicts_with = "thread_local")]
     plain: bool,
 
-    /// Keep scratch in thread-locals.
+    /// Keep scratch memory in thread-locals.
     #[arg(long)]
     thread_local: bool,
 
@@ -33,25 +33,25 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = within(1..=1024), default_value_t = cores())]
     pub(crate) workers: usize,
 
-    /// Largest body that is taken, in bytes.
+    /// Largest accepted body, in bytes.
     #[arg(long, value_name = "BYTES", value_parser = within(1..=1 << 30), default_value_t = 1 << 20)]
     pub(crate) max_body: usize,
 
     /// Milliseconds that a client has for its header, for its body, and between two parts of the
-    /// answer that it takes.
+    /// answer that it reads.
     #[arg(long, value_name = "MS", value_parser = within(10..=3_600_000), default_value_t = 10_000)]
     patience: usize,
 
-    /// Connections at a time. Further ones wait in the system's queue.
+    /// Connections at the same time. Others wait in the system's queue.
     #[arg(long, value_name = "N", value_parser = within(1..=65_536), default_value_t = 1024)]
     pub(crate) max_connections: usize,
 
-    /// Count allocator calls for /metrics, which costs a little on every one of them.
+    /// Count allocator calls for /metrics, which makes each of them slightly slower.
     #[arg(long)]
     pub(crate) count_allocations: bool,
 }
 
-/// Where scratch comes from.
+/// Where scratch memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Pooled,
@@ -82,8 +82,8 @@ impl Options {
         Duration::from_millis(self.patience as u64)
     }
 
-    /// Starts this program again if it runs on another allocator: one is chosen by the environment, before
-    /// `main`, for the whole life of a process.
+    /// Restarts this program if it runs on another allocator: the environment chooses the allocator
+    /// before `main`, for the whole life of a process.
     #[cfg(unix)]
     pub(crate) fn with_its_allocator(&self) -> io::Result<()> {
         use std::os::unix::process::CommandExt;
@@ -99,14 +99,14 @@ impl Options {
         Err(error)
     }
 
-    /// Other allocators were refused.
+    /// Other allocators were rejected.
     #[cfg(not(unix))]
     pub(crate) fn with_its_allocator(&self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// The options, or the line to fail with. Prints the help and leaves when that was asked for.
+/// Returns the options, or a one-line error. Prints the help and exits if that was requested.
 pub(crate) fn read() -> Result<Options, String> {
     let options = Options::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
@@ -123,7 +123,7 @@ pub(crate) fn read() -> Result<Options, String> {
 fn within(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!("{} to {} are possible", range.start(), range.end())),
+        _ => Err(format!("expected {} to {}", range.start(), range.end())),
     }
 }
 

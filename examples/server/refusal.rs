@@ -1,4 +1,4 @@
-//! What the service says when it does not do what a client asks for.
+//! Error answers.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,13 +8,13 @@ use std::borrow::Cow;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// A status from 400 on, and why, in words for the client.
+/// A status of 400 or above, and the reason in words for the client.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
     why: Cow<'static, str>,
     allow: Option<&'static str>,
-    /// For what may leave the rest of a request in the connection.
+    /// Closes the connection, in case the rest of a request is still in it.
     close: bool,
 }
 
@@ -35,11 +35,11 @@ impl Refusal {
     pub(crate) fn method(allow: &'static str) -> Self {
         Self {
             allow: Some(allow),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed")
         }
     }
 
-    /// Ends the connection after the answer.
+    /// Closes the connection after the answer.
     pub(crate) fn and_close(self) -> Self {
         Self {
             close: true,

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 const PAGE: &str = include_str!("page.html");
 
-/// The page is all in one file and asks for its figures only.
+/// The page is a single file and requests its figures only.
 const PAGE_MAY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A longer one is worth another thread: the others of its worker would wait for it.
+/// A larger document goes to another thread: the other requests of this worker would wait for it.
 const LARGE: usize = 64 << 10;
 
 pub(crate) async fn answer<S: Source>(
@@ -61,12 +61,12 @@ async fn route<S: Source>(
     }
 }
 
-/// What HTTP forbids and hyper lets pass.
+/// Rejects what HTTP forbids and hyper accepts.
 fn check(request: &Request<Incoming>) -> Result<(), Refusal> {
     let headers = request.headers();
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Err(Refusal::bad_request("one Host header is needed").and_close());
+        return Err(Refusal::bad_request("the request needs exactly one Host header").and_close());
     }
     Ok(())
 }
@@ -77,7 +77,7 @@ async fn event<S: Source>(
 ) -> Result<Answer, Refusal> {
     let headers = request.headers();
     if !is_json(headers) {
-        let why = "application/json is taken, in UTF-8";
+        let why = "the body has to be application/json in UTF-8";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     if headers
@@ -85,7 +85,7 @@ async fn event<S: Source>(
         .iter()
         .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
-        let why = "a body is taken as it is, not compressed";
+        let why = "a compressed body is not accepted";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     let gzip = accepts_gzip(headers);
@@ -101,7 +101,7 @@ async fn event<S: Source>(
         _ => tokio::task::spawn_blocking(move || event::answer::<S>(&body, gzip))
             .await
             .unwrap_or_else(|_| {
-                let why = "the event could not be handled";
+                let why = "handling the event failed";
                 Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, why))
             }),
     }?;
@@ -120,13 +120,13 @@ impl Reply {
     }
 }
 
-/// A client has let `patience` pass in the middle of a request.
+/// The answer to a client that let `patience` pass in the middle of a request.
 pub(crate) fn late(patience: Duration) -> Refusal {
-    let why = format!("the request did not come within {patience:?}");
+    let why = format!("the request did not arrive within {patience:?}");
     Refusal::new(StatusCode::REQUEST_TIMEOUT, why).and_close()
 }
 
-/// Whether the body says that it is JSON, or says nothing.
+/// Returns whether the body is declared as JSON, or not declared at all.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = types.next() else {
@@ -152,7 +152,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Whether `gzip` has a weight above 0, or `*` has where `gzip` is not named (RFC 9110, 12.5.3).
+/// Returns whether `gzip` has a weight above 0, or `*` has if `gzip` is not named (RFC 9110,
+/// 12.5.3).
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let (mut named, mut any) = (None, None);
     let values = headers.get_all(ACCEPT_ENCODING).iter();

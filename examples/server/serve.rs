@@ -1,4 +1,4 @@
-//! Connections: how many there are, how long they may take, and how they end.
+//! Connections: how many there may be, how long they may take, and how they end.
 
 use crate::figures::Figures;
 use crate::options::Options;
@@ -18,13 +18,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
-/// A request's header is at most so long, and so is what hyper reads of a body at once.
+/// The longest header of a request, and the most that hyper reads of a body at once, in bytes.
 const READ_AT_ONCE: usize = 64 << 10;
 
-/// What accepting waits after an error, which is most often a want of file descriptors.
+/// How long to wait after an error while accepting, usually a lack of file descriptors.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(50);
 
-/// Serves until the process is told to end.
+/// Serves until the process is told to stop.
 pub(crate) async fn run<S: Source>(options: Options) -> Result<(), Box<dyn Error>> {
     let stop = stop()?;
     tokio::pin!(stop);
@@ -34,9 +34,9 @@ pub(crate) async fn run<S: Source>(options: Options) -> Result<(), Box<dyn Error
             format!("--listen {}: {error}", options.listen),
         )
     })?;
-    // For the rest of the process, as the pools are.
+    // For the rest of the process, like the pools.
     let figures: &'static Figures = Box::leak(Box::new(Figures::new(&options)?));
-    // The port that was chosen for port 0 is here and nowhere else.
+    // The port chosen for port 0 is printed here and nowhere else.
     println!(
         "listening on http://{} ({}, {})",
         listener.local_addr()?,
@@ -72,7 +72,7 @@ pub(crate) async fn run<S: Source>(options: Options) -> Result<(), Box<dyn Error
     Ok(())
 }
 
-/// The next connection, as soon as there may be one more.
+/// Waits for a permit, then for the next connection.
 async fn next(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
@@ -96,7 +96,7 @@ async fn connection<S: Source>(
     figures: &'static Figures,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // Answers are written whole.
+    // Answers are written in one piece.
     let _ = stream.set_nodelay(true);
     let patience = figures.limits.patience;
     let mut stream = Box::pin(TimeoutStream::new(stream));
@@ -121,19 +121,19 @@ async fn connection<S: Source>(
             }
         }
     };
-    // Errors of a connection are its client's: it went away, or its request was refused.
+    // Errors of a connection are its client's: it went away, or its request was rejected.
     if result.is_err_and(|error| error.is_timeout()) {
         let parts = connection.into_parts();
         if !parts.read_buf.is_empty() {
             let answer = late(figures, patience).await;
-            // If the client does not take that either, so be it.
+            // If the client does not read that either, the connection just ends.
             let _ = parts.io.into_inner().write_all(&answer).await;
         }
     }
     drop(permit);
 }
 
-/// hyper ends a connection whose header does not come, without a word.
+/// hyper silently ends a connection whose header does not arrive.
 async fn late(figures: &Figures, patience: Duration) -> Vec<u8> {
     let answer = routes::late(patience).answer();
     let status = answer.status();
@@ -150,7 +150,7 @@ async fn late(figures: &Figures, patience: Duration) -> Vec<u8> {
     bytes
 }
 
-/// When the process is told to end.
+/// Waits until the process is told to stop.
 #[cfg(unix)]
 fn stop() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -164,7 +164,7 @@ fn stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// When the process is told to end.
+/// Waits until the process is told to stop.
 #[cfg(not(unix))]
 fn stop() -> io::Result<impl Future<Output = ()>> {
     Ok(async {

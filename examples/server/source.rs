@@ -1,86 +1,46 @@
-//! Where scratch comes from: the one place in which the three sides differ.
+//! Where scratch memory comes from: the only place in which the three sides differ.
 //!
-//! A source hands out guards. The plain one makes each object with the capacity that a careful programmer would
-//! ask for; the others take one that is there, and `reserve`, which a warm object does not need, sees to the same.
+//! A source hands out guards. The plain source creates each object with the capacity that a careful
+//! programmer would request. The others take an existing object and reserve the same capacity,
+//! which is a no-op for a warm object.
 
 use crate::compressor::Compressor;
-use crate::document::{Heap, Place};
+use crate::document::Heap;
+use crate::parts::{Owned, Parts};
 use bumpalo::Bump;
 use bytes::{Bytes, BytesMut};
-use repool::{Arena, ArenaPool, Buffer, BufferPool, Pool, Recycle};
+use repool::{ArenaPool, Buffer, BufferPool, Pool, Recycle};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::thread::LocalKey;
 
 pub(crate) trait Source: 'static {
-    /// What may cross an `.await` or leave its thread.
+    /// May cross an `.await` or leave its thread.
     type Buffer: DerefMut<Target = BytesMut> + Send + 'static;
-    /// For a body that comes in parts.
+    /// For a body that arrives in parts.
     fn body(capacity: usize) -> Self::Buffer;
     /// For what goes to the client.
     fn reply(capacity: usize) -> Self::Buffer;
     fn freeze(buffer: Self::Buffer) -> Bytes;
 
-    /// Where the parsed document goes.
+    /// Holds the parsed document.
     fn parts() -> impl Parts;
-    /// For a reply that is to be compressed.
+    /// For a reply that will be compressed.
     fn text(capacity: usize) -> impl DerefMut<Target = BytesMut>;
     fn compressor() -> impl DerefMut<Target = Compressor>;
-    /// For the document's numbers.
+    /// For the numbers of the document.
     fn numbers() -> impl DerefMut<Target = Vec<f64>>;
     /// For the hashes of its keys.
     fn keys() -> impl DerefMut<Target = HashSet<u64>>;
-    /// For the order of the keys of all maps that are being written.
+    /// For the key order of all maps that are being written.
     fn order() -> impl DerefMut<Target = Vec<u32>>;
 }
 
-/// First capacities: what most documents need.
+/// Initial capacities: what most documents need.
 const NUMBERS: usize = 128;
 const KEYS: usize = 64;
 const ORDER: usize = 64;
-
-/// What a document's parts live in, for one request.
-pub(crate) trait Parts {
-    type Place<'p>: Place<'p>
-    where
-        Self: 'p;
-
-    fn place(&self) -> Self::Place<'_>;
-    /// Keeps the root of a tree where its parts are.
-    fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p;
-}
-
-impl Parts for Heap {
-    type Place<'p> = Self;
-
-    fn place(&self) -> Self {
-        Self
-    }
-
-    fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p {
-        Owned(root)
-    }
-}
-
-/// The tree's root is not dropped: that would walk all of it, to free nothing.
-macro_rules! parts_in_a_bump {
-    ($($Type:ty),*) => {$(
-        impl Parts for $Type {
-            type Place<'p> = &'p Bump;
-
-            fn place(&self) -> &Bump {
-                self
-            }
-
-            fn root<'p, T: 'p>(&'p self, root: T) -> impl Deref<Target = T> + 'p {
-                self.alloc(root)
-            }
-        }
-    )*};
-}
-
-parts_in_a_bump!(Arena, Kept<Bump>);
 
 // -------------------------------------------------------------------- pooled
 
@@ -139,23 +99,6 @@ impl Source for Pooled {
 
 pub(crate) enum Plain {}
 
-/// A guard that only drops.
-pub(crate) struct Owned<T>(T);
-
-impl<T> Deref for Owned<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Owned<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
-
 impl Source for Plain {
     type Buffer = Owned<BytesMut>;
 
@@ -200,8 +143,8 @@ impl Source for Plain {
 
 pub(crate) enum ThreadLocal {}
 
-/// A thread's own object, taken out of its slot while in use. Not `Send`: it goes back to the slot that it
-/// came from.
+/// A thread's own object, taken out of its slot while in use. Not `Send`: it goes back to the slot
+/// it came from.
 pub(crate) struct Kept<T: Recycle + 'static> {
     object: Option<T>,
     slot: &'static LocalKey<Cell<Option<T>>>,
@@ -254,7 +197,8 @@ thread_local! {
 impl Source for ThreadLocal {
     type Buffer = Owned<BytesMut>;
 
-    /// A body waits for its client, over `.await`s, and a reply leaves for good: no thread can keep them.
+    /// A body waits for its client over `.await`s, and a reply leaves for good, so no thread can
+    /// keep them.
     fn body(capacity: usize) -> Self::Buffer {
         Plain::body(capacity)
     }

@@ -1,7 +1,7 @@
-//! The pictures, as SVG text without a background.
+//! The charts, as SVG text without a background.
 //!
-//! Colours stand for roles: `style.rs` maps each to what the reader's light or dark page wants, so
-//! nothing else may use them. Sides differ by dash and width as well, for print and for readers who
+//! Colours stand for roles: `style.rs` maps each to a colour of the reader's light or dark page, so
+//! nothing else may use them. Sides also differ by dash and width, for print and for readers who
 //! see few colours.
 
 use crate::summary::Summary;
@@ -21,9 +21,9 @@ pub(crate) const PLAIN: RGBColor = RGBColor(3, 3, 3);
 pub(crate) const POOLED: RGBColor = RGBColor(4, 4, 4);
 pub(crate) const OFF: RGBColor = RGBColor(5, 5, 5);
 
-/// Narrow, so that a phone shows one in its whole width at nearly full size.
+/// Narrow, so that a phone shows a whole chart at nearly full size.
 const WIDTH: u32 = 440;
-/// Where the key is.
+/// The height of the key.
 const HEAD: u32 = 24;
 const FONT: &str = "sans-serif";
 const MIB: f64 = 1_048_576.0;
@@ -40,7 +40,7 @@ fn text(size: u32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&INK)
 }
 
-/// Draws into a text of its own.
+/// Draws into a new SVG text.
 fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Outcome) -> Result<String, String> {
     let mut picture = String::new();
     {
@@ -52,7 +52,7 @@ fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Outcome) -> Result<String, S
     Ok(picture)
 }
 
-/// Latency against percentile, each nine as wide as the one before.
+/// Latency against percentile, each nine as wide as the previous one.
 pub(crate) fn latency(summary: &Summary) -> Result<String, String> {
     let curve = |side: usize| {
         summary.curves[side]
@@ -131,8 +131,8 @@ where
     Ok(())
 }
 
-/// Throughput of each round as a multiple of plain's median: a line from the lowest to the highest,
-/// a dot for each round, a bar at the median.
+/// The throughput of each round as a multiple of plain's median: a line from the lowest to the
+/// highest, a dot for each round, a bar at the median.
 pub(crate) fn throughput(summaries: &[Summary]) -> Result<String, String> {
     let rows: Vec<Row> = summaries
         .iter()
@@ -152,7 +152,7 @@ pub(crate) fn throughput(summaries: &[Summary]) -> Result<String, String> {
     )
 }
 
-/// Calls of the allocator for each request.
+/// Allocator calls per request.
 pub(crate) fn calls(summaries: &[Summary]) -> Result<String, String> {
     const FIGURE: &str = "allocator calls/request";
     let rows: Vec<Row> = summaries
@@ -175,8 +175,8 @@ struct Row {
     sides: [Vec<f64>; 3],
 }
 
-/// A row for each workload, and in it one for each side, on a logarithmic scale. What is below
-/// `least` is drawn there, and the axis says 0.
+/// A row per workload, with a line per side, on a logarithmic scale. A figure below `least` is
+/// drawn there, and the axis label says 0.
 fn rows_chart(rows: &[Row], what: &str, least: Option<f64>) -> Result<String, String> {
     let figures = || rows.iter().flat_map(|row| row.sides.iter().flatten());
     let shown = |figure: f64| figure.max(least.unwrap_or(f64::MIN_POSITIVE));
@@ -274,7 +274,7 @@ where
     Ok(())
 }
 
-/// Which line is what: a piece of it, and its name.
+/// Draws the key: a piece of each line, and its name.
 fn key(area: &Area<'_>, names: &[(&str, ShapeStyle)]) -> Outcome {
     for (number, (name, style)) in names.iter().enumerate() {
         let x = 64 + 96 * number as i32;
@@ -285,13 +285,13 @@ fn key(area: &Area<'_>, names: &[(&str, ShapeStyle)]) -> Outcome {
     Ok(())
 }
 
-/// The key of a picture with all sides.
+/// The key of a chart with all sides.
 fn sides() -> [(&'static str, ShapeStyle); 3] {
     Side::ALL.map(|side| (side.name(), color(side).stroke_width(3)))
 }
 
-/// Resident memory through a burst and the idle time after it; passes that dropped something and
-/// the call that asks the allocator for free pages are marked.
+/// Resident memory through a burst and the idle time after it. Marks show passes that dropped
+/// something, and the call that asks the allocator for free pages.
 pub(crate) fn memory(plain: &Burst, pooled: &Burst) -> Result<String, String> {
     let points = |burst: &Burst, figure: fn(&crate::task::Sample) -> u64| -> Vec<(f64, f64)> {
         let samples = burst.samples.iter();
@@ -352,7 +352,7 @@ pub(crate) fn memory(plain: &Burst, pooled: &Burst) -> Result<String, String> {
     })
 }
 
-/// When passes dropped something.
+/// Returns when passes dropped something.
 pub(crate) fn passes(burst: &Burst) -> impl Iterator<Item = f64> + '_ {
     burst
         .samples
@@ -371,7 +371,7 @@ fn median(figures: &[f64]) -> f64 {
     }
 }
 
-/// 0.05, 2, 1,000: what a scale has.
+/// Formats a number for a scale: 0.05, 2, 1,000.
 fn plain_number(figure: f64) -> String {
     match figure {
         1_000.0.. => format!("{:.0},000", figure / 1e3),

@@ -1,6 +1,6 @@
 //! `--report`: everything on one page that needs no network, for a browser, a phone or a printer.
 //!
-//! [`charts`] draws, [`style`] says how it looks, and this file is the page.
+//! [`charts`] draws, [`style`] has the colours, and this file writes the page.
 
 mod charts;
 mod style;
@@ -16,7 +16,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::fs;
 use std::path::Path;
 
-/// What `--report` measures beside the tables.
+/// What `--report` measures in addition to the tables.
 pub(crate) struct Memory {
     plain: Burst,
     pooled: Burst,
@@ -53,7 +53,7 @@ pub(crate) fn write(
     fs::write(path, page).map_err(|error| format!("--report {}: {error}", path.display()))
 }
 
-/// Writes two of the pictures into a folder, for a README.
+/// Writes two of the charts into a folder, for a README.
 pub(crate) fn write_pictures(
     folder: &Path,
     comparison: &Comparison,
@@ -126,7 +126,7 @@ fn page(
     })
 }
 
-/// One allocator.
+/// Writes the section of one allocator.
 fn section(comparison: &Comparison, memory: &Memory) -> Result<Markup, String> {
     let summaries = &comparison.summaries;
     let curves = summaries
@@ -184,7 +184,7 @@ fn full(summary: &Summary) -> Markup {
             h3 { (summary.workload.name()) ": " (table::what(summary.workload)) }
             table {
                 thead { tr {
-                    // A phone shows the first four; the rest is a swipe away.
+                    // A phone shows the first four columns; the others need a swipe.
                     th { "" } th { "plain" } th { "pooled" } th { "pooled/plain" }
                     th { "lowest to highest" } th { "better" } th { "off" } th { "off/plain" }
                 } }
@@ -220,7 +220,7 @@ fn figures(row: &Row) -> Markup {
     }
 }
 
-/// The result in a sentence.
+/// Returns the result in one sentence.
 pub(crate) fn verdict(comparison: &Comparison) -> String {
     let throughput = |summary: &Summary| {
         let row = summary.rows.first()?;
@@ -257,7 +257,7 @@ pub(crate) fn verdict(comparison: &Comparison) -> String {
     )
 }
 
-/// "a", "a and b", "a, b and c".
+/// Formats "a", "a and b", "a, b and c".
 fn list(names: &[String]) -> String {
     match names {
         [] => String::new(),

@@ -1,10 +1,10 @@
-//! How the page and its pictures look: one set of colours for light pages and paper, one for dark.
+//! The colours of the page and its charts: one set for light pages and paper, one for dark pages.
 
 use super::charts::{GRID, INK, OFF, PLAIN, POOLED};
 use plotters::style::RGBColor;
 use std::fmt::Write;
 
-/// Role, name, light, dark. The three sides are Okabe and Ito's vermilion and blue, and a grey.
+/// Role, name, light, dark. The three sides use Okabe and Ito's vermilion and blue, and a grey.
 const ROLES: [(RGBColor, &str, &str, &str); 5] = [
     (INK, "ink", "#1f2328", "#e6edf3"),
     (GRID, "grid", "#d8dee4", "#30363d"),
@@ -38,12 +38,12 @@ ul { padding-left: 1.2rem; max-width: 55rem; }
   .charts { grid-template-columns: 1fr 1fr; } table { font-size: 8.5pt; } .table { overflow: visible; } }
 ";
 
-/// Of the page, pictures included.
+/// Returns the style of the page, charts included.
 pub(crate) fn page() -> String {
     format!("{}{PAGE}", colors())
 }
 
-/// A picture as a file of its own.
+/// Returns a chart as a file of its own.
 pub(crate) fn alone(picture: &str) -> String {
     let style = format!(
         "<style>{}svg {{ background: var(--page); }}</style>",
