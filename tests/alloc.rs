@@ -1,5 +1,5 @@
-//! What a pool costs in memory, by a counting allocator: calls per operation, bytes per pool,
-//! bytes per thread.
+//! What a pool costs in memory, by a counting allocator: calls per operation, bytes per pool, bytes
+//! per thread.
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting(note);
 
-/// The bytes of all threads together, and of each by itself.
+/// The bytes of all threads together, and of each thread.
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
@@ -29,21 +29,21 @@ fn note(freed: usize, allocated: usize) {
     LIVE.fetch_add(bytes, SeqCst);
 }
 
-/// Bytes that this thread allocated and did not free during `f`, and what `f` returns.
+/// Returns the bytes that this thread allocated and did not free during `f`, and the result of `f`.
 fn bytes<R>(f: impl FnOnce() -> R) -> (isize, R) {
     let before = BYTES.get();
     let result = f();
     (BYTES.get() - before, result)
 }
 
-/// A pool whose trim passes are driven by the test alone: no other thread allocates for it.
+/// A pool whose trim passes run only when the test calls them: no other thread allocates for it.
 fn manual<T: Recycle + Send + 'static>(
     create: impl Fn() -> T + Send + Sync + 'static,
 ) -> Builder<T> {
     Pool::builder(create).trim_manually()
 }
 
-/// Thread numbers, and with them the sizes below, are shared by all tests: one at a time.
+/// All tests share the thread IDs, and with them the sizes below: one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,7 +51,8 @@ fn alone() -> MutexGuard<'static, ()> {
 
 #[test]
 fn a_warm_pair_makes_no_allocator_call() {
-    // "0 allocations warm": for an inlined reset, a called one, and one from the builder.
+    // No allocator call in the steady state: for an inlined reset, a called one, and one from the
+    // builder.
     let _alone = alone();
     let inlined = manual(|| Vec::<u8>::with_capacity(64)).build();
     let called = manual(|| Vec::<String>::with_capacity(64)).build();
@@ -95,7 +96,7 @@ fn forty_warm_guards_at_once_make_no_allocator_call() {
 
 #[test]
 fn a_warm_pool_makes_no_allocator_call_across_threads() {
-    // Objects got here and dropped there, in step: 16 in flight, 1,000 rounds to warm up.
+    // One thread gets and another drops, in step: 16 in flight, 1,000 rounds to warm up.
     let _alone = alone();
     const FLIGHT: usize = 16;
     let warm = n(1_000, 20);
@@ -130,7 +131,7 @@ fn a_warm_pool_makes_no_allocator_call_across_threads() {
 
 #[test]
 fn a_warm_pass_makes_no_allocator_call() {
-    // Passes come every few seconds for ever: `trim` and `stats` on a warm pool.
+    // Passes run every few seconds for ever: `trim` and `stats` on a warm pool.
     let _alone = alone();
     let pool = manual(|| Vec::<u8>::with_capacity(64)).build();
     let mut held = Vec::with_capacity(100);
@@ -147,7 +148,7 @@ fn a_warm_pass_makes_no_allocator_call() {
 
 #[test]
 fn an_untouched_const_pool_costs_nothing_but_itself() {
-    // A24: a thousand statics that are hardly ever used.
+    // A thousand statics that are hardly ever used.
     let _alone = alone();
     let (heap, pool) = bytes(|| Pool::<Vec<u8>>::new(Vec::new));
     assert_eq!(heap, 0);
@@ -156,7 +157,7 @@ fn an_untouched_const_pool_costs_nothing_but_itself() {
 
 #[test]
 fn an_untouched_pool_from_the_builder_costs_at_most_512_bytes() {
-    // A24: its core is there from the start; heap included.
+    // Its core exists from the start; heap included.
     let _alone = alone();
     let (heap, pool) = bytes(|| manual(Vec::<u8>::new).build());
     let whole = heap as usize + size_of_val(&pool);
@@ -168,7 +169,7 @@ fn an_untouched_pool_from_the_builder_costs_at_most_512_bytes() {
 
 #[test]
 fn a_threads_cache_costs_at_most_256_bytes() {
-    // A24, amortised: everything that the pools allocate for their threads, the objects excepted.
+    // Amortised: everything that the pools allocate for their threads, except the objects.
     let _alone = alone();
     for thread_count in if cfg!(miri) {
         vec![]
@@ -184,7 +185,7 @@ fn a_threads_cache_costs_at_most_256_bytes() {
                 let (pools, filled) = (pools.clone(), filled.clone());
                 let run = move || {
                     filled.wait();
-                    // Objects from elsewhere go; what is left is the cache.
+                    // Objects from elsewhere are dropped; the cache remains.
                     let (sum, ()) = bytes(|| {
                         for pool in pools.iter() {
                             drop(Pooled::into_inner(pool.get()));
@@ -208,7 +209,7 @@ fn a_threads_cache_costs_at_most_256_bytes() {
 
 #[test]
 fn threads_one_after_another_leave_memory_flat() {
-    // A17: a hundred thousand threads, one after another. A leak of one cache each would be 12 MB.
+    // A hundred thousand threads, one after another. A leak of one cache each would be 12 MB.
     let _alone = alone();
     let pool = Arc::new(manual(|| Vec::<u8>::with_capacity(64)).build());
     let run = |threads: usize| {
@@ -223,14 +224,14 @@ fn threads_one_after_another_leave_memory_flat() {
     let before = LIVE.load(SeqCst);
     run(n(100_000, 10));
     let grown = LIVE.load(SeqCst) - before;
-    // The harness writes its lines meanwhile.
+    // The test harness writes its lines meanwhile.
     assert!(grown < 64 << 10, "{grown} bytes");
     assert_eq!(pool.stats().created, 2);
 }
 
 #[test]
 fn pools_one_after_another_leave_memory_flat() {
-    // A17, A21: a thread that sees many pools come and go forgets them.
+    // A thread that sees many pools come and go forgets them.
     let _alone = alone();
     let run = |pools: usize| {
         for _ in 0..pools {
@@ -245,7 +246,7 @@ fn pools_one_after_another_leave_memory_flat() {
 
 #[test]
 fn a_cleared_pool_holds_no_object_memory() {
-    // A6 in bytes: what is idle is the pool's only memory that grows.
+    // In bytes: idle objects are the only memory of a pool that grows.
     let _alone = alone();
     let pool = manual(|| Vec::<u8>::with_capacity(1_000)).build();
     let fill = |k: usize| drop((0..k).map(|_| pool.get()).collect::<Vec<_>>());

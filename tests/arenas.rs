@@ -1,5 +1,5 @@
-//! Arenas as a user sees them: sections E2, E5, E6, E8, E10 and E11 of the acceptance list. What they ask of the
-//! allocator is in `arenas_alloc.rs`, what the compiler refuses in the documentation of `Arena`.
+//! Arenas as a user sees them. `arenas_alloc.rs` counts their allocator calls; the documentation of
+//! `Arena` has what the compiler rejects.
 #![cfg(feature = "bumpalo")]
 
 #[path = "arenas/bounds.rs"]
@@ -88,7 +88,7 @@ fn an_arena_is_empty_again_when_it_comes_back() {
 
 #[test]
 fn a_limit_that_one_request_sets_does_not_bind_the_next() {
-    // bumpalo's reset keeps it.
+    // bumpalo's own reset keeps it.
     let pool = manual();
     pool.get().set_allocation_limit(Some(0));
     let arena = pool.get();
@@ -118,7 +118,7 @@ fn an_arena_that_is_got_while_the_pool_is_off_is_dropped_however_it_ends() {
     pool.set_enabled(false);
     assert!(!pool.is_enabled());
     let [there, later, last] = [pool.get(), pool.get(), pool.get()];
-    // Made and gone at once, as far as the pool knows.
+    // Created and discarded at once, as far as the pool knows.
     assert_eq!((pool.stats().created, pool.stats().in_use), (3, 0));
     fill(&there, 100_000);
     thread::spawn(move || {
@@ -167,7 +167,7 @@ fn an_arena_that_a_panic_went_through_is_freed() {
     assert!(panicked.is_err());
     let stats = pool.stats();
     assert_eq!((stats.discarded_by.panic, stats.idle), (1, 0));
-    // One that is held outside goes on, and is as good as before.
+    // An arena held outside of the panic goes on and is as good as before.
     let arena = pool.get();
     let before = arena.alloc(1_u64);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -189,7 +189,7 @@ fn destructors_do_not_run_except_for_what_bumpalo_boxes_and_collections_own() {
         owners.push(Arc::clone(&counted));
     }
     assert_eq!(Arc::strong_count(&counted), 1);
-    // Without heap memory of its own, so that tools that look for leaks find none.
+    // Owns no heap memory, so that leak checkers find none.
     struct Counts<'a>(&'a std::cell::Cell<u32>);
     impl Drop for Counts<'_> {
         fn drop(&mut self) {
@@ -239,10 +239,10 @@ fn a_bump_in_a_pool_of_ones_own_that_is_an_outlier_is_dropped() {
     assert_eq!((pool.stats().created, pool.stats().discarded), (1, 0));
 }
 
-// ------------------------------------------------------------------------- E2: outliers
+// ------------------------------------------------------------------------- outliers
 
 #[test]
-fn e2_an_outlier_is_gone_after_ten_small_requests() {
+fn an_outlier_is_gone_after_ten_small_requests() {
     let pool = manual();
     fill(&pool.get(), 64 << 20);
     assert!(pool.stats().idle_bytes >= 64 * MIB);
@@ -254,7 +254,7 @@ fn e2_an_outlier_is_gone_after_ten_small_requests() {
 }
 
 #[test]
-fn e2_an_outlier_among_small_requests_is_gone_after_ten() {
+fn an_outlier_among_small_requests_is_gone_after_ten() {
     for outliers in [1, 2, 7] {
         let pool = manual();
         for _ in 0..500 {
@@ -274,7 +274,7 @@ fn e2_an_outlier_among_small_requests_is_gone_after_ten() {
 }
 
 #[test]
-fn e2_an_outlier_is_gone_after_three_passes() {
+fn an_outlier_is_gone_after_three_passes() {
     let pool = manual();
     fill(&pool.get(), 64 << 20);
     trim(&pool, 3);
@@ -282,8 +282,8 @@ fn e2_an_outlier_is_gone_after_three_passes() {
 }
 
 #[test]
-fn e2_an_outlier_that_gave_its_memory_back_to_the_arena_is_gone_as_well() {
-    // The end of its request shows nothing of it.
+fn an_outlier_that_gave_its_memory_back_to_the_arena_is_gone_as_well() {
+    // The end of its request does not show its size.
     let pool = manual();
     let bytes = if cfg!(miri) { 1 << 20 } else { 64 << 20 };
     pool.with(|bump| {
@@ -298,8 +298,8 @@ fn e2_an_outlier_that_gave_its_memory_back_to_the_arena_is_gone_as_well() {
 }
 
 #[test]
-fn e2_the_pool_is_quick_again_once_a_smaller_arena_has_done_for_a_while() {
-    // Requests that the first replacement was wrong for make the pool patient.
+fn the_pool_is_quick_again_once_a_smaller_arena_has_done_for_a_while() {
+    // Requests for which the first replacement was too small make the pool patient.
     let pool = manual();
     for _ in 0..10 {
         pool.with(|bump| {
@@ -319,8 +319,8 @@ fn e2_the_pool_is_quick_again_once_a_smaller_arena_has_done_for_a_while() {
 }
 
 #[test]
-fn e2_an_outlier_below_another_arena_is_gone_after_three_passes() {
-    // It is never on top, so no request finds it wasteful; it is not needed either.
+fn an_outlier_below_another_arena_is_gone_after_three_passes() {
+    // It is never on top, so no request sees that it is too large; but no request needs it either.
     let pool = manual();
     let [top, big] = [pool.get(), pool.get()];
     fill(&big, 64 << 20);
@@ -349,7 +349,7 @@ fn an_arena_larger_than_the_limit_is_dropped() {
     fill(&pool.get(), 200_000);
     let stats = pool.stats();
     assert_eq!((stats.discarded_by.oversize, stats.idle), (1, 0));
-    // The next one is not made larger than the limit because of it.
+    // The next arena is not made larger than the limit because of it.
     drop(pool.get());
     let stats = pool.stats();
     assert_eq!((stats.discarded, stats.idle), (1, 1));
@@ -358,7 +358,7 @@ fn an_arena_larger_than_the_limit_is_dropped() {
 
 #[test]
 fn arenas_work_with_any_limit() {
-    // bumpalo rounds up: an arena must not be made above its own limit.
+    // bumpalo rounds up: an arena must not be larger than its own limit.
     for limit in (0..=20_000).step_by(if cfg!(miri) { 4_999 } else { 101 }) {
         let pool = ArenaPool::builder()
             .max_object_bytes(limit)
@@ -372,10 +372,10 @@ fn arenas_work_with_any_limit() {
     }
 }
 
-// ------------------------------------------------------------------------- E5: idle bytes
+// ------------------------------------------------------------------------- idle bytes
 
 #[test]
-fn e5_idle_bytes_are_those_of_the_idle_arenas() {
+fn idle_bytes_are_those_of_the_idle_arenas() {
     let pool = manual();
     let arenas: Vec<Arena> = (0..5).map(|_| pool.get()).collect();
     for (n, arena) in arenas.iter().enumerate() {
@@ -394,7 +394,7 @@ fn e5_idle_bytes_are_those_of_the_idle_arenas() {
 }
 
 #[test]
-fn e5_idle_bytes_stay_within_a_shared_budget() {
+fn idle_bytes_stay_within_a_shared_budget() {
     let budget = Budget::new(1 << 20);
     let pools: Vec<ArenaPool> = (0..3)
         .map(|_| {
@@ -428,10 +428,10 @@ fn e5_idle_bytes_stay_within_a_shared_budget() {
     assert_eq!((check(), budget.used()), (0, 0));
 }
 
-// ------------------------------------------------------------------------- E6: odd layouts
+// ------------------------------------------------------------------------- odd layouts
 
 #[test]
-fn e6_every_alignment_holds() {
+fn every_alignment_holds() {
     let pool = manual();
     for _ in 0..3 {
         let arena = pool.get();
@@ -446,7 +446,7 @@ fn e6_every_alignment_holds() {
 }
 
 #[test]
-fn e6_a_size_of_zero_costs_nothing() {
+fn a_size_of_zero_costs_nothing() {
     let pool = manual();
     for _ in 0..3 {
         let arena = pool.get();
@@ -462,7 +462,7 @@ fn e6_a_size_of_zero_costs_nothing() {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri ends at an allocation that fails")]
-fn e6_a_size_that_cannot_be_had_is_an_error_and_the_arena_goes_on() {
+fn a_size_that_cannot_be_had_is_an_error_and_the_arena_goes_on() {
     let pool = manual();
     for _ in 0..2 {
         let arena = pool.get();
@@ -478,10 +478,10 @@ fn e6_a_size_that_cannot_be_had_is_an_error_and_the_arena_goes_on() {
     assert!(pool.stats().idle_bytes < MIB);
 }
 
-// ------------------------------------------------------------------------- E8: threads
+// ------------------------------------------------------------------------- threads
 
 #[test]
-fn e8_an_arena_is_filled_and_dropped_on_any_thread() {
+fn an_arena_is_filled_and_dropped_on_any_thread() {
     let pool = manual();
     let arena = pool.get();
     let text = arena.alloc_str("from one thread").to_owned();
@@ -491,12 +491,12 @@ fn e8_an_arena_is_filled_and_dropped_on_any_thread() {
             fill(&arena, 100_000);
             arena
         });
-        // Not `&Arena`: the closure takes it along.
+        // Not `&Arena`: the closure takes the arena with it.
         there.join().expect("no panic")
     });
     // Not a scope, which does not wait for the thread's destructors.
     thread::spawn(move || drop(arena)).join().expect("no panic");
-    // The thread is gone, its arena is not.
+    // The thread is gone, but its arena is not.
     let arena = pool.get();
     assert!(arena.chunk_capacity() >= 100_000);
     assert_eq!(arena.chunk_capacity(), arena.allocated_bytes());
@@ -504,7 +504,7 @@ fn e8_an_arena_is_filled_and_dropped_on_any_thread() {
 }
 
 #[test]
-fn e8_a_producer_and_a_consumer_share_a_few_arenas() {
+fn a_producer_and_a_consumer_share_a_few_arenas() {
     let requests: usize = if cfg!(miri) { 100 } else { 20_000 };
     let pool = manual();
     let (sender, receiver) = mpsc::sync_channel::<Arena>(4);

@@ -1,4 +1,4 @@
-//! What arenas ask of the allocator, by a counting one: E1, E4 of the acceptance list.
+//! The allocator calls of arenas, counted by a counting allocator.
 #![cfg(feature = "bumpalo")]
 
 #[path = "support/counting.rs"]
@@ -25,7 +25,7 @@ thread_local! {
     static STOPS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How far the thread is that stops in its next call of the allocator.
+/// How far the thread that stops in its next allocator call has come.
 static STOPPED: AtomicU8 = AtomicU8::new(GOING);
 const GOING: u8 = 0;
 const STANDING: u8 = 1;
@@ -49,7 +49,7 @@ fn manual() -> ArenaPool {
 
 type Request = fn(&Bump);
 
-/// Requests of all kinds. What they allocate lives until their end, unless they say otherwise.
+/// Requests of all kinds. What they allocate lives until their end, except where noted.
 const REQUESTS: [(&str, Request); 9] = [
     ("nothing", |_| {}),
     ("one byte", |arena| {
@@ -90,7 +90,7 @@ const REQUESTS: [(&str, Request); 9] = [
         }
         numbers.into_bump_slice();
     }),
-    // The end of the request finds everything given back: its peak shows only in the chunks.
+    // The end of the request finds everything returned: its peak shows only in the chunks.
     ("a vector that grows alone and is dropped", |arena| {
         let mut numbers = bumpalo::collections::Vec::new_in(arena);
         numbers.extend(0..n(20_000, 2_000));
@@ -98,7 +98,7 @@ const REQUESTS: [(&str, Request); 9] = [
 ];
 
 #[test]
-fn e1_the_second_identical_request_makes_no_allocator_call() {
+fn the_second_identical_request_makes_no_allocator_call() {
     for (name, request) in REQUESTS {
         let pool = manual();
         request(&pool.get());
@@ -108,8 +108,8 @@ fn e1_the_second_identical_request_makes_no_allocator_call() {
 }
 
 #[test]
-fn e1_the_second_identical_request_makes_no_allocator_call_whatever_came_before() {
-    // Whatever arena the requests before have left behind, as soon as it has settled.
+fn the_second_identical_request_makes_no_allocator_call_whatever_came_before() {
+    // Whatever arena the earlier requests have left behind, once it has settled.
     let pool = manual();
     for _ in 0..2 {
         for (name, request) in REQUESTS {
@@ -121,14 +121,14 @@ fn e1_the_second_identical_request_makes_no_allocator_call_whatever_came_before(
 }
 
 #[test]
-fn e1_a_const_pool_makes_no_allocator_call_either() {
+fn a_const_pool_makes_no_allocator_call_either() {
     static ARENAS: ArenaPool = ArenaPool::new();
     REQUESTS[3].1(&ARENAS.get());
     assert_eq!(calls(|| REQUESTS[3].1(&ARENAS.get())), 0);
 }
 
 #[test]
-fn e1_a_steady_load_makes_no_allocator_call() {
+fn a_steady_load_makes_no_allocator_call() {
     // Sizes between 3 and 13 KiB in any order, two arenas at a time.
     let pool = manual();
     let request = |seed: usize| {
@@ -146,7 +146,7 @@ fn e1_a_steady_load_makes_no_allocator_call() {
 
 #[test]
 fn requests_that_give_everything_back_cost_next_to_nothing_in_the_long_run() {
-    // An arena that looks empty at each end: the strike rule cuts it down, is wrong, and learns.
+    // An arena that looks empty at each end: the pool cuts it, is wrong, and learns.
     let pool = manual();
     let request = |arena: &Bump| {
         bumpalo::collections::Vec::new_in(arena).extend(0..3_000_u32);
@@ -157,8 +157,8 @@ fn requests_that_give_everything_back_cost_next_to_nothing_in_the_long_run() {
 }
 
 #[test]
-fn e1_a_growing_request_pays_each_size_once() {
-    // Each request is a little larger than the one before: the arena grows ahead of them.
+fn a_growing_request_pays_each_size_once() {
+    // Each request is a little larger than the previous one: the arena grows ahead of them.
     let pool = manual();
     drop(pool.get());
     let mut paid = 0;
@@ -172,8 +172,8 @@ fn e1_a_growing_request_pays_each_size_once() {
 }
 
 #[test]
-fn e4_a_reset_costs_the_same_after_many_requests() {
-    // Nothing is kept per request: neither bytes nor calls, in the pool or in the arena.
+fn a_reset_costs_the_same_after_many_requests() {
+    // Nothing is kept per request: no bytes and no calls, in the pool or in the arena.
     let pool = manual();
     let (_, request) = REQUESTS[2];
     (0..n(1_000, 100)).for_each(|_| request(&pool.get()));
@@ -196,7 +196,7 @@ fn a_new_arena_costs_its_node_and_its_chunk() {
             .build();
         let held = [pool.get(), pool.get()];
         let mut fresh = None;
-        // The directory of a thread's cache is there.
+        // The table of a thread's cache exists already.
         let expected = if first == 0 { 1 } else { 2 };
         assert_eq!(calls(|| fresh = Some(pool.get())), expected);
         let fresh = fresh.expect("just made");
@@ -210,7 +210,7 @@ fn a_new_arena_costs_its_node_and_its_chunk() {
 
 #[test]
 fn a_request_that_grows_an_arena_pays_once_for_each_size() {
-    // What a new arena costs a request of 1 MiB: doubling chunks, and one in their place.
+    // The cost of a request of 1 MiB in a new arena: doubling chunks, and one in their place.
     let pool = manual();
     let request = |arena: &Bump| {
         for _ in 0..1_024 {
@@ -244,7 +244,7 @@ fn off_makes_the_allocator_calls_of_a_plain_bump() {
     for first in [0, 400, 4_032, 50_000] {
         let pool = ArenaPool::builder().first_chunk(first).build();
         pool.set_enabled(false);
-        // The first use makes the nodes.
+        // The first use creates the nodes.
         let hold = || [(); 3].map(|()| pool.get());
         drop(hold());
         for (name, request) in REQUESTS {
@@ -278,7 +278,7 @@ fn off_keeps_no_memory_that_counts() {
 
 #[test]
 fn a_first_use_that_gets_stuck_does_not_hold_up_other_threads() {
-    // As one whose thread is not there any more, in a forked child.
+    // Like a thread that does not exist in a forked child.
     static ARENAS: ArenaPool = ArenaPool::new();
     let stuck = thread::spawn(|| {
         STOPS.set(true);
@@ -297,7 +297,7 @@ fn a_first_use_that_gets_stuck_does_not_hold_up_other_threads() {
     assert_eq!(seven, Ok(7), "it waits for the first use of another thread");
     assert_eq!(stuck.join().expect("no panic"), 7);
     other.join().expect("no panic");
-    // The inside that came too late is gone, the pool has one.
+    // The core that came too late is gone; the pool has one.
     let stats = ARENAS.stats();
     assert_eq!((stats.created + stats.reused, stats.in_use), (2, 0));
 }

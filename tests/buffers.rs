@@ -1,5 +1,4 @@
-//! `BufferPool`, from outside, by the letters of the acceptance list. What counts allocator calls is
-//! in `buffers_alloc.rs`.
+//! `BufferPool`, from outside. `buffers_alloc.rs` counts its allocator calls.
 #![cfg(feature = "bytes")]
 
 #[path = "buffers/bounds.rs"]
@@ -32,7 +31,7 @@ fn builder() -> BufferPoolBuilder {
     BufferPool::builder().trim_manually()
 }
 
-/// The figures of the class with this capacity.
+/// Returns the figures of the class with this capacity.
 fn class(pool: &BufferPool, capacity: usize) -> ClassStats {
     let classes = pool.class_stats();
     let mut found = classes.into_iter().filter(|one| one.capacity == capacity);
@@ -43,7 +42,7 @@ fn lent(pool: &BufferPool) -> u64 {
     pool.class_stats().iter().map(|class| class.lent).sum()
 }
 
-/// The books: what came is somewhere.
+/// The counters add up.
 fn assert_balanced(pool: &BufferPool) {
     let stats = pool.stats();
     assert_eq!(

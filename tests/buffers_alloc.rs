@@ -1,5 +1,5 @@
-//! B2 and B14: what buffers cost in allocator calls, with a counting allocator; that their memory
-//! goes, with a ledger; and that a first use that does not come to its end holds up no other thread.
+//! What buffers cost in allocator calls, with a counting allocator; that their memory is freed,
+//! with a ledger; and that a first use that never finishes does not block other threads.
 #![cfg(feature = "bytes")]
 
 #[path = "support/counting.rs"]
@@ -29,11 +29,11 @@ static ALLOCATOR: Counting = Counting(|freed, allocated| {
 });
 
 thread_local! {
-    /// In how many calls from now the thread stops; 0: in none.
+    /// The thread stops in this many calls from now; 0: never.
     static STOPS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How far the thread is that stops.
+/// How far the thread that stops has come.
 static STOPPED: AtomicU8 = AtomicU8::new(GOING);
 const GOING: u8 = 0;
 const STANDING: u8 = 1;
@@ -47,7 +47,7 @@ fn stop_slow() {
     }
 }
 
-/// A size that only the ledger's test uses, and how much memory of it is around.
+/// A size that only the ledger's test uses, and how much of that memory is alive.
 const LEDGER: usize = 7 << 10;
 static ENTRIES: AtomicIsize = AtomicIsize::new(0);
 
@@ -59,7 +59,7 @@ fn pool() -> BufferPool {
 }
 
 #[test]
-fn b2_capacity_zero_allocates_nothing() {
+fn capacity_zero_allocates_nothing() {
     let unused = BufferPool::new();
     let used = pool();
     drop(used.get(100));
@@ -81,8 +81,7 @@ fn calls_of_looking(pool: &BufferPool) -> usize {
     })
 }
 
-/// At each of its calls of the allocator, as one whose thread is not there any more, in a forked
-/// child.
+/// Stops at each of its allocator calls, like a thread that does not exist in a forked child.
 #[test]
 fn a_first_use_that_gets_stuck_holds_up_no_other_thread() {
     let mut places = 0;
@@ -114,19 +113,19 @@ fn a_first_use_that_gets_stuck_holds_up_no_other_thread() {
         assert_eq!(capacity, Ok(4096), "stuck in call {places}");
         assert_eq!(stuck.join().expect("no panic"), 4096);
         other.join().expect("no panic").expect("the test waits");
-        // The inside that came too late is gone, the pool has one.
+        // The core that came too late is gone; the pool has one.
         let stats = pool.stats();
         assert_eq!((stats.created + stats.reused, stats.in_use), (2, 0));
         let classes = pool.class_stats();
         assert_eq!((classes.len(), classes[0].requests), (1, 2));
         places += 1;
     }
-    // The pool's inside, the memory, a class, its core, and a thread's cache at the least.
+    // At least the pool's inside, the memory, a class, its core, and a thread's cache.
     assert!(places >= 5, "{places}");
 }
 
 #[test]
-fn b14_get_fill_drop() {
+fn get_fill_drop() {
     let pool = pool();
     let round = |times| {
         for n in 0..times {
@@ -171,7 +170,7 @@ impl Flight {
 }
 
 #[test]
-fn b14_get_fill_freeze_clone_drop_eight_in_flight() {
+fn get_fill_freeze_clone_drop_eight_in_flight() {
     for size in SIZES {
         let pool = pool();
         let mut flight = Flight::new();
@@ -189,9 +188,10 @@ fn b14_get_fill_freeze_clone_drop_eight_in_flight() {
     }
 }
 
-/// C3, for frozen ones: passes and the figures take the ring away, and it is there again.
+/// A steady load of frozen buffers: passes and the figures take the ring away, and it is back
+/// afterwards.
 #[test]
-fn b14_frozen_with_passes_in_between() {
+fn frozen_with_passes_in_between() {
     let pool = pool();
     let mut flight = Flight::new();
     let mut round = |times| {
@@ -211,7 +211,7 @@ fn b14_frozen_with_passes_in_between() {
 }
 
 #[test]
-fn b14_parts_split_off() {
+fn parts_split_off() {
     let pool = pool();
     let round = |times| {
         for n in 0..times {
@@ -263,7 +263,7 @@ impl Belt {
 }
 
 #[test]
-fn b14_consumers_on_another_thread() {
+fn consumers_on_another_thread() {
     let pool = pool();
     let belt = Belt {
         views: Mutex::default(),
@@ -289,8 +289,8 @@ fn b14_consumers_on_another_thread() {
                 belt.put(buffer.freeze());
             }
         };
-        // As many as can ever be on their way: eight here, one in each hand, one that is looked
-        // at next.
+        // As many as can ever be in flight: eight here, one held by each thread, one that is being
+        // looked at.
         let warm: Vec<_> = (0..24)
             .map(|_| {
                 let mut buffer = pool.get(4096);
@@ -309,7 +309,8 @@ fn b14_consumers_on_another_thread() {
 }
 
 /// Freezes and drops on four threads, with passes, `clear` and figures at the same time, and the
-/// pool dropped in between: every buffer's memory goes once, when its last view and the pool are gone.
+/// pool dropped in between: every buffer's memory is freed once, when its last view and the pool
+/// are gone.
 #[test]
 fn the_ledger_is_empty_in_the_end() {
     for _ in 0..if cfg!(debug_assertions) { 2 } else { 30 } {
@@ -347,7 +348,7 @@ fn the_ledger_is_empty_in_the_end() {
             left
         });
         assert!(ENTRIES.load(SeqCst) > 0);
-        // The pool goes while these are frozen.
+        // The pool is dropped while these are frozen.
         std::thread::scope(|scope| {
             for (mut buffer, views) in left {
                 scope.spawn(move || {
@@ -357,7 +358,7 @@ fn the_ledger_is_empty_in_the_end() {
             }
             drop(pool);
         });
-        // A pass of the janitor that is under way drops what it has taken.
+        // A janitor pass that is under way drops what it has taken.
         let start = Instant::now();
         while ENTRIES.load(SeqCst) != 0 && start.elapsed() < Duration::from_secs(20) {
             std::thread::yield_now();

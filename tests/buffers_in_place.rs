@@ -1,5 +1,5 @@
-//! Buffers on an allocator that lets blocks grow where they are, as most do now and then: a buffer
-//! that has grown may begin where it began, and be cut back to what it was.
+//! Buffers on an allocator that grows blocks in place, as most allocators do now and then: a buffer
+//! that has grown may start where it started before, and be cut back to its former capacity.
 #![cfg(feature = "bytes")]
 
 use repool::{Budget, BufferPool, BufferPoolBuilder};
@@ -8,27 +8,27 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
 
-/// Large blocks have more room than was asked for, and grow where they are while there is some.
+/// Large blocks have more room than requested, and grow in place while it lasts.
 ///
-/// A pointer that comes back may be used for what was asked for alone. So the one that the system gave
-/// is kept for as long as the block lives, and is what a block that has grown is handed out by.
+/// A returned pointer is valid only for what was requested. So the pointer from the system is kept
+/// for as long as the block lives, and a grown block is handed out through it.
 struct Roomy;
 
 #[global_allocator]
 static ALLOCATOR: Roomy = Roomy;
 
 thread_local! {
-    /// What this thread has asked for and not freed, in bytes.
+    /// The bytes that this thread has allocated and not freed.
     static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Blocks from this size on.
+/// Blocks from this size on are large.
 const LARGE: usize = 4096;
 
-/// The pointers of large blocks: null where there is none.
+/// The pointers of large blocks; null for none.
 static BLOCKS: [AtomicPtr<u8>; 4096] = [const { AtomicPtr::new(ptr::null_mut()) }; 4096];
 
-/// The whole of the block at `at`, which is no block any more if `goes`.
+/// Returns the whole block at `at`; with `goes`, forgets it.
 fn whole(at: *mut u8, goes: bool) -> *mut u8 {
     let found = BLOCKS.iter().find(|block| block.load(SeqCst) == at);
     let block = found.expect("a large block");
@@ -39,7 +39,7 @@ fn whole(at: *mut u8, goes: bool) -> *mut u8 {
     }
 }
 
-/// Makes a block known. There are fewer than the table has room for.
+/// Records a block. The table has room for all of them.
 fn keep(block: *mut u8) {
     let free = |slot: &&AtomicPtr<u8>| {
         slot.compare_exchange(ptr::null_mut(), block, SeqCst, SeqCst)
@@ -53,24 +53,25 @@ fn count(freed: usize, allocated: usize) {
     LIVE.set(live.wrapping_sub_unsigned(freed));
 }
 
-/// Buffers have no alignment. (A box in an argument protects its block: that is freed by the box's own pointer.)
+/// Returns whether this is a buffer of a test: those have no alignment. (A box in an argument
+/// protects its block, which only the box's own pointer may free.)
 fn is_large(layout: Layout) -> bool {
     layout.size() >= LARGE && layout.align() == 1
 }
 
-/// The block of a large allocation: powers of four.
+/// The layout of a large allocation: powers of four.
 fn block(layout: Layout) -> Layout {
     let size = 1 << (layout.size().ilog2() / 2 * 2 + 2);
     Layout::from_size_align(size, layout.align()).expect("smaller than what a test allocates")
 }
 
-// SAFETY: passes each call on to the system's. A large block has a larger size there, which follows from
-// the size alone, and is freed by the pointer that the system gave.
+// SAFETY: forwards every call to the system's allocator. A large block has a larger size there,
+// which depends on the requested size only, and is freed through the pointer from the system.
 unsafe impl GlobalAlloc for Roomy {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(0, layout.size());
         if !is_large(layout) {
-            // SAFETY: the caller's.
+            // SAFETY: guaranteed by the caller.
             return unsafe { System.alloc(layout) };
         }
         // SAFETY: not of size zero.
@@ -82,10 +83,10 @@ unsafe impl GlobalAlloc for Roomy {
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         count(layout.size(), 0);
         if !is_large(layout) {
-            // SAFETY: the caller's.
+            // SAFETY: guaranteed by the caller.
             return unsafe { System.dealloc(at, layout) };
         }
-        // SAFETY: the pointer and the layout that the system knows.
+        // SAFETY: the pointer and the layout that the system has given and expects.
         unsafe { System.dealloc(whole(at, true), block(layout)) };
     }
 
@@ -95,11 +96,11 @@ unsafe impl GlobalAlloc for Roomy {
             count(layout.size(), size);
             return whole(at, false);
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let to = unsafe { self.alloc(new) };
         if !to.is_null() {
             let len = layout.size().min(size);
-            // SAFETY: both have so many bytes, and they are different blocks.
+            // SAFETY: both have this many bytes, and they are different blocks.
             unsafe { ptr::copy_nonoverlapping(at, to, len) };
             // SAFETY: the caller's; it is not used any more.
             unsafe { self.dealloc(at, layout) };
@@ -110,7 +111,7 @@ unsafe impl GlobalAlloc for Roomy {
 
 const PAGE: usize = 16 << 10;
 
-/// A buffer that has grown where it was and holds `PAGE` bytes again, as far as it says.
+/// A buffer that has grown in place and appears to hold `PAGE` bytes again.
 fn grown_and_cut_back(pool: &BufferPool) -> repool::Buffer {
     let mut page = pool.get(PAGE);
     let (start, full) = (page.as_ptr(), page.capacity());
@@ -126,7 +127,7 @@ fn what_was_frozen_comes_out_with_what_was_asked_for() {
     let pool = BufferPool::builder().trim_manually().build();
     drop(grown_and_cut_back(&pool).freeze());
     assert!(pool.get(PAGE).capacity() >= PAGE);
-    // The same by a pass, and by a freeze that finds many.
+    // The same through a pass, and through a freeze that finds many.
     drop(grown_and_cut_back(&pool).freeze());
     pool.trim();
     let views: Vec<_> = (0..if cfg!(miri) { 5 } else { 40 })
@@ -170,7 +171,7 @@ fn what_grew_where_it_was_goes_back_to_the_class_of_its_request() {
 
 const MANY: usize = if cfg!(miri) { 4 } else { 17 };
 
-/// What a user leaves in a buffer that has grown where it was and was cut back.
+/// What a user leaves in a buffer that has grown in place and was cut back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Left {
     All,
@@ -178,8 +179,8 @@ enum Left {
     Some,
 }
 
-/// The bytes that the pool keeps of `MANY` buffers that have grown from 4 KiB to 15 in place, and were cut
-/// back to 4; with the tails gone before the buffers, or after them.
+/// Returns the bytes that the pool keeps of `MANY` buffers that have grown from 4 KiB to 15 KiB in
+/// place and were cut back to 4 KiB; their tails are dropped before or after the buffers.
 fn kept(pool: &BufferPool, left: Left, tails_last: bool) -> usize {
     let before = LIVE.get();
     let many: Vec<_> = (0..MANY)
@@ -201,7 +202,7 @@ fn kept(pool: &BufferPool, left: Left, tails_last: bool) -> usize {
     let (buffers, tails): (Vec<_>, Vec<_>) = many.into_iter().unzip();
     drop(buffers);
     drop(tails);
-    // Those whose tails were still around are found by a pass.
+    // A pass finds those whose tails were still alive.
     pool.trim();
     (LIVE.get() - before).max(0) as usize
 }
@@ -219,7 +220,7 @@ fn figures_show_what_hides_behind_a_capacity() {
             let shown = pool.stats().idle_bytes as usize;
             assert!(bytes <= shown + 32 * 1024, "{bytes} kept, {shown} shown");
             assert!(shown >= MANY * 15_000, "they are kept");
-            // Struck like any that has grown.
+            // Struck like any buffer that has grown.
             for _ in 0..2 {
                 for _ in 0..5 {
                     let all: Vec<_> = (0..MANY).map(|_| pool.get(4096)).collect();

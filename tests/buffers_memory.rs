@@ -1,5 +1,5 @@
-//! What buffers really hold, by an allocator that counts the bytes of each thread: sizes follow use, one
-//! outlier does not enlarge other buffers, limits see real memory.
+//! What buffers really hold, by an allocator that counts the bytes of each thread: sizes follow
+//! use, one outlier does not enlarge other buffers, limits see the real memory.
 #![cfg(feature = "bytes")]
 
 #[path = "support/counting.rs"]
@@ -36,7 +36,7 @@ fn manual() -> BufferPool {
     builder().build()
 }
 
-/// The bytes that this thread holds more at the end of `f` than at the start, with what it returns.
+/// Returns how many more bytes this thread holds after `f` than before, and the result of `f`.
 fn held<R>(f: impl FnOnce() -> R) -> (usize, R) {
     let before = LIVE.get();
     let result = f();
@@ -169,7 +169,7 @@ fn requests_without_a_size_find_what_grew() {
     assert!((1..=2).contains(&idle(&pool)), "{}", pool.stats());
     let calls = calls(|| (0..100).for_each(|_| pool.get(0).put_bytes(1, 1000)));
     assert_eq!(calls, 0);
-    // Also where the pool is asked for nothing else, and was not used before.
+    // Also if nothing else is requested and the pool was not used before.
     let fresh = BufferPool::new();
     (0..20).for_each(|_| fresh.get(0).put_bytes(1, 1000));
     assert_eq!((idle(&fresh), fresh.stats().created), (1, 1));
@@ -264,7 +264,7 @@ fn a_request_that_fails_names_what_was_requested() {
     }
 }
 
-/// On an allocator that lets a block grow in place, or not.
+/// On an allocator that grows blocks in place, or not.
 fn grown_and_cut_back(pool: &BufferPool, keep: Option<usize>) -> (Buffer, bytes::BytesMut) {
     let mut buffer = pool.get(4 * KIB);
     let full = buffer.capacity();
@@ -304,7 +304,7 @@ fn frozen(pool: &BufferPool, size: usize) -> Bytes {
     buffer.freeze()
 }
 
-/// In a pool with a limit, what is frozen and back is let go of while there is traffic.
+/// In a pool with a limit, lent buffers without views are let go while there is traffic.
 fn frozen_ones_that_are_back(pool: BufferPool, limit: usize, traffic: impl Fn(&BufferPool)) {
     let (bytes, pool) = held(|| {
         let bodies: Vec<_> = (0..1000).map(|_| frozen(&pool, 64 * KIB)).collect();
@@ -359,7 +359,7 @@ fn put_takes_in_what_was_made_elsewhere() {
     drop(part);
     let stats = pool.stats();
     assert_eq!((stats.adopted, stats.idle, stats.idle_bytes), (1, 1, 8192));
-    // As one that went out, with what was read consumed.
+    // Like a buffer that went out, with the read content consumed.
     let mut buffer = pool.get(8000).into_inner();
     buffer.put_bytes(1, 8000);
     drop(buffer.split_to(5000));
@@ -397,7 +397,7 @@ fn switched_off_it_calls_the_allocator_as_plain_code_does() {
         assert_eq!(pooled, freezes, "{capacity}");
         assert_eq!(pool.get(capacity).capacity(), plain(capacity).capacity());
     }
-    // Several at once, warm.
+    // Several at once, after a warm-up.
     let many = || drop((0..20).map(|_| pool.get(100)).collect::<Vec<_>>());
     many();
     let plain_many = || drop((0..20).map(|_| plain(100)).collect::<Vec<_>>());
@@ -408,8 +408,8 @@ fn switched_off_it_calls_the_allocator_as_plain_code_does() {
     assert!(stats.created > 600, "{stats}");
 }
 
-/// What the process holds, whatever it counts: outliers of 1 MiB among requests that the janitor trims
-/// meanwhile.
+/// What the process holds, whatever it counts: outliers of 1 MiB among requests, with janitor
+/// passes in between.
 #[test]
 #[cfg_attr(miri, ignore = "there is no janitor")]
 fn a_running_process_with_rare_outliers_keeps_one_buffer() {
@@ -429,7 +429,7 @@ fn a_running_process_with_rare_outliers_keeps_one_buffer() {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        // Its passes may have one in hand.
+        // A pass may be handling one.
         let stats = pool.stats();
         assert!(
             stats.idle <= 2 && stats.idle_bytes <= 2 * MIB as u64,

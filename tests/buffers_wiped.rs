@@ -1,5 +1,5 @@
-//! With `zeroize`: no block of memory is freed, or handed out again, with a user's bytes in it, as long as the
-//! pool could reach it. The allocator looks into each block that is freed.
+//! With `zeroize`: no block of memory is freed or handed out again with a user's bytes in it, as
+//! long as the pool could reach it. The allocator inspects each block that is freed.
 #![cfg(feature = "zeroize")]
 
 use bytes::{BufMut, Bytes};
@@ -14,7 +14,7 @@ struct Inspector;
 static ALLOCATOR: Inspector = Inspector;
 
 const SECRET: u8 = 0xA5;
-/// Blocks from this size on are looked into.
+/// Blocks from this size on are inspected.
 const LARGE: usize = 4096;
 
 thread_local! {
@@ -22,27 +22,28 @@ thread_local! {
     static LEAKS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: passes everything on to the system's allocator. All memory is initialised, so it may be looked at.
+// SAFETY: forwards every call to the system's allocator. All memory is initialised, so it may be
+// inspected.
 unsafe impl GlobalAlloc for Inspector {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         if layout.size() >= LARGE {
-            // SAFETY: the block is the caller's, who gives it up.
+            // SAFETY: the caller gives the block up.
             let bytes = unsafe { std::slice::from_raw_parts(at, layout.size()) };
             if bytes.chunks_exact(8).any(|bytes| bytes == [SECRET; 8]) {
                 let _ = LEAKS.try_with(|leaks| leaks.set(leaks.get() + 1));
             }
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(at, layout) }
     }
 }
 
-/// Blocks freed with secrets in them during `f`.
+/// Returns the number of blocks freed with secrets in them during `f`.
 fn leaks(f: impl FnOnce()) -> usize {
     let before = LEAKS.get();
     f();
@@ -140,7 +141,8 @@ fn requests_without_a_size() {
     let leaked = leaks(|| {
         for _ in 0..3 {
             let mut buffer = pool.get(0);
-            // At once, so that it does not grow: what it grows out of is not seen any more.
+            // In one step, so that it does not grow again: the block it grows out of is out of
+            // reach.
             buffer.reserve(SIZE);
             buffer.put_bytes(SECRET, SIZE);
         }

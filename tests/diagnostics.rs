@@ -1,4 +1,4 @@
-//! Diagnosed pools: leak reports, chaos and determinism, for each kind of pool.
+//! Pools with diagnostics: leak reports, chaos and determinism, for each kind of pool.
 #![cfg(all(feature = "diagnostics", not(target_family = "wasm")))]
 
 use repool::diagnostics::{Diagnostics, Leak, leaks};
@@ -21,14 +21,14 @@ fn vectors(diagnostics: Diagnostics) -> Builder<Vec<u8>> {
         .diagnostics(diagnostics)
 }
 
-/// Of this pool: tests run side by side in one process.
+/// Returns the leaks of this pool only: tests run in parallel in one process.
 fn leaks_of(pool: &str) -> Vec<Leak> {
     let mut all = leaks();
     all.retain(|leak| &*leak.pool == pool);
     all
 }
 
-/// How many guards of a pool are out, by line.
+/// Returns the number of guards of a pool that are out, by line.
 fn lines(pool: &str) -> BTreeMap<u32, u64> {
     let all = leaks_of(pool);
     assert!(
@@ -65,7 +65,7 @@ fn a_report_names_the_line_of_each_guard_that_is_out() {
     let said = leaks_of("report")[0].to_string();
     let start = format!("report: 3 guards from {}:{first}:", file!());
     assert!(said.starts_with(&start), "{said}");
-    // The same objects, got elsewhere.
+    // The same objects, got at a different place.
     held.clear();
     assert_eq!(lines("report"), BTreeMap::new());
     held.extend(pool.try_get());
@@ -117,7 +117,7 @@ fn one_in_so_many_gets_is_recorded() {
 }
 
 #[test]
-fn what_is_not_diagnosed_is_not_recorded() {
+fn a_pool_without_diagnostics_leaves_no_record() {
     let pool = vectors(NONE).name("plain").build();
     let _held = pool.get();
     let named = vectors(NONE.chaos(1)).name("plain").build();
@@ -171,7 +171,8 @@ fn what_a_thread_gives_back_it_gets_next_and_no_other_thread_gets_it() {
         for thread in 1..=4 {
             let (pool, barrier) = (&pool, &barrier);
             scope.spawn(move || {
-                // By their capacity: own ones can be told from those of other threads, in the order they came back.
+                // By capacity: a thread can tell its own objects from those of other threads, in
+                // the order they came back.
                 for round in 1..=LAST {
                     let all: Vec<_> = (0..round)
                         .map(|_| pool.get_or_else(|| Vec::with_capacity(1_000 * thread)))
@@ -233,7 +234,7 @@ fn an_object_belongs_to_the_thread_that_gave_it_back() {
     assert_eq!(pool.clear().objects, 1);
 }
 
-/// The janitor's interval is over many times before the last line.
+/// The janitor's interval has passed many times before the last line.
 #[test]
 fn passes_of_a_deterministic_pool_are_the_users() {
     let pool = Pool::builder(String::new)
@@ -277,7 +278,7 @@ fn prefilled_objects_are_for_every_thread() {
 
 // -------------------------------------------------------------------- chaos
 
-/// What a seed does to a program: which gets created, which returns were dropped.
+/// Returns what a seed does to a program: which gets created, and which returns were dropped.
 fn traced(diagnostics: Diagnostics) -> Vec<u64> {
     let pool = vectors(diagnostics).build();
     (0..n(200, 40))
@@ -317,7 +318,7 @@ fn a_quarter_of_returns_is_dropped_and_a_quarter_of_gets_finds_nothing() {
     adds_up(&pool);
 }
 
-/// Code that counts on getting its own object back is found within some rounds.
+/// Code that relies on getting its own object back is found within a few rounds.
 #[test]
 fn chaos_finds_code_that_relies_on_getting_its_own_object_back() {
     let relies = |pool: &Pool<Vec<u8>>| {
@@ -345,10 +346,10 @@ fn objects_change_threads_under_chaos() {
     assert!(foreign >= 5, "{foreign}");
 }
 
-/// Reads what is behind the content, as code with a wrong `set_len` does.
+/// Reads the memory behind the content, as code with a wrong `set_len` does.
 fn behind(bytes: &mut Vec<u8>) -> Vec<u8> {
     let spare = bytes.spare_capacity_mut();
-    // SAFETY: what is behind was written: by the test's last user of the object, and by the pool.
+    // SAFETY: the memory was written by the test's last user of the object, and by the pool.
     let seen = spare.iter().map(|byte| unsafe { byte.assume_init() });
     seen.collect()
 }
@@ -366,7 +367,7 @@ fn spare_memory_has_nothing_of_the_last_user_under_chaos() {
     }
 }
 
-// -------------------------------------------------------------------- who is diagnosed
+// -------------------------------------------------------------------- which pools have diagnostics
 
 #[test]
 fn a_pool_gets_what_its_builder_its_name_or_the_process_say() {
@@ -384,10 +385,10 @@ fn a_pool_gets_what_its_builder_its_name_or_the_process_say() {
     assert_eq!(lines("by-name"), BTreeMap::new());
 }
 
-/// What the child does: a get of each kind of pool, some named.
+/// The child gets from each kind of pool, with and without names.
 #[test]
 #[ignore = "run by the next one, as a child"]
-fn diagnosed_child() {
+fn diagnostics_child() {
     static FRAMES: Pool<String> = Pool::named("frames", String::new);
     static LINES: Pool<String> = Pool::named("lines", String::new);
     static UNNAMED: Pool<String> = Pool::new(String::new);
@@ -402,7 +403,7 @@ fn diagnosed_child() {
 
 #[test]
 #[cfg_attr(miri, ignore = "children of this binary")]
-fn the_environment_and_the_process_say_which_pools_are_diagnosed() {
+fn the_environment_and_the_process_say_which_pools_have_diagnostics() {
     let all = "alloc::string::String frames lines";
     for (environment, default, recorded, complaint) in [
         (None, false, "", false),
@@ -413,7 +414,7 @@ fn the_environment_and_the_process_say_which_pools_are_diagnosed() {
         (Some("leaks:frames"), true, all, false),
     ] {
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["diagnosed_child", "--exact", "--ignored", "--nocapture"]);
+        child.args(["diagnostics_child", "--exact", "--ignored", "--nocapture"]);
         child
             .env_remove("REPOOL_DIAGNOSTICS")
             .env_remove("SET_DEFAULT");
@@ -476,7 +477,7 @@ mod buffers {
                 (first + 1, 1),
                 (first + 2, 1),
                 (first + 3, 1),
-                // A new one is made when it is written to.
+                // A new buffer is created when it is written to.
                 (first + if again { 4 } else { 5 }, 1),
             ];
             assert_eq!(lines, expected.into());

@@ -4,7 +4,7 @@
 use repool::{Budget, Pool};
 use std::process::{Command, Output};
 
-/// What the child does: uses a pool, and says what it kept.
+/// The child uses a pool and prints what it kept.
 #[test]
 #[ignore = "run by the others, as a child"]
 fn child() {
@@ -60,7 +60,7 @@ fn a_share_of_the_memory_is_understood() {
     assert!(said(&output, "kept 0 refused 100"), "{output:?}");
 }
 
-/// What the child does: keeps objects of 100,000 bytes.
+/// The child keeps objects of 100,000 bytes.
 #[test]
 #[ignore = "run by the one below, as a child"]
 fn keeping_child() {
@@ -71,8 +71,8 @@ fn keeping_child() {
     println!("kept {}", pool.stats().idle);
 }
 
-/// Runs [`keeping_child`] in a mount namespace of its own, where these files are the cgroups. `None`
-/// where that is not allowed.
+/// Runs [`keeping_child`] in its own mount namespace, where these files are the cgroups. Returns
+/// `None` if that is not permitted.
 #[cfg(target_os = "linux")]
 fn kept_among(name: &str, files: &[(&str, &str)], budget: &str) -> Option<String> {
     use std::os::unix::process::CommandExt;
@@ -90,7 +90,7 @@ fn kept_among(name: &str, files: &[(&str, &str)], budget: &str) -> Option<String
         let private = libc::MS_REC | libc::MS_PRIVATE;
         // SAFETY: takes an integer.
         let mut failed = unsafe { libc::unshare(libc::CLONE_NEWNS) };
-        // SAFETY: the texts end with zero, or are none.
+        // SAFETY: the texts end with a zero byte, or are null.
         failed |= unsafe { libc::mount(no_text, root, no_text, private, no_data) };
         // SAFETY: as above.
         failed |= unsafe { libc::mount(source.as_ptr(), there, no_text, libc::MS_BIND, no_data) };
@@ -158,7 +158,7 @@ fn nonsense_gets_one_line_and_no_budget() {
 
 #[test]
 fn code_has_the_last_word() {
-    // In this process, whose environment says nothing.
+    // In this process, whose environment sets nothing.
     Budget::set_default(Some(Budget::new(5_000)));
     let pool = Pool::builder(|| Vec::<u8>::with_capacity(1_000 - size_of::<Vec<u8>>()))
         .trim_manually()
@@ -174,7 +174,7 @@ fn code_has_the_last_word() {
     Budget::set_default(None);
 }
 
-/// What the child does: leaves a burst idle, and goes on with one object.
+/// The child leaves a burst idle and goes on with one object.
 #[test]
 #[ignore = "run by the one below, as a child"]
 fn riding_child() {

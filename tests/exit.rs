@@ -1,10 +1,9 @@
-//! A23: the end of the process. The same pool is used by thread-local destructors of the *main*
-//! thread, by `atexit` handlers after them, and by threads that are still running then.
+//! The end of the process. The same pool is used by thread-local destructors of the *main* thread,
+//! by `atexit` handlers after them, and by threads that are still running then.
 //!
-//! Tests run on threads of their own, so the main thread's end is that of a child process: this
-//! binary again, which does its work before `main` when the environment says so, and whose main
-//! thread then leaves by the ordinary way. Needs a C library that runs the main thread's
-//! destructors: glibc.
+//! Tests run on other threads, so the end of the main thread is tested in a child process: this
+//! binary again, which does its work before `main` if the environment says so, and whose main
+//! thread then exits normally. Needs a C library that runs the main thread's destructors: glibc.
 #![cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
 
 use repool::{Pool, Pooled};
@@ -39,7 +38,7 @@ fn use_pool() {
     POOL.put(Vec::new());
 }
 
-/// Past std's own clean-up, so not by `println!`.
+/// Std may have cleaned up already, so this does not use `println!`.
 fn say(word: &str) {
     // SAFETY: the buffer is valid for its length.
     let written = unsafe { libc::write(1, word.as_ptr().cast(), word.len()) };
@@ -104,13 +103,13 @@ fn child(what: &str) {
 
 #[test]
 fn the_main_threads_destructors_may_use_a_pool_at_exit() {
-    // A23: a thread-local of ours that is gone, or that cannot be made any more, at exit.
+    // One of our thread-locals that is gone at exit, or can no longer be created.
     child("alone");
 }
 
 #[test]
 fn a_process_may_end_while_its_threads_use_a_pool() {
-    // A23: the same while other threads are at work in the static pool, which is never dropped.
+    // The same while other threads work with the static pool, which is never dropped.
     for _ in 0..5 {
         child("threads");
     }

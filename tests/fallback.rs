@@ -1,8 +1,8 @@
-//! C20: all of `tests/it` once more without the process-wide barrier, as on a system that has none.
+//! All of `tests/it` once more without the process-wide barrier, as on a system that has none.
 //!
-//! The barrier is chosen once per process, by the first use of a pool, so the environment is set
-//! before anything else runs: by a function that the loader calls before `main`. Only Linux has a
-//! barrier; elsewhere `tests/it` itself runs without one.
+//! A process chooses the barrier once, at the first use of a pool, so the environment is set before
+//! anything else runs, by a function that the loader calls before `main`. Only Linux has a barrier;
+//! elsewhere `tests/it` itself runs without one.
 #![cfg(all(target_os = "linux", not(miri)))]
 
 #[path = "it/main.rs"]
@@ -17,7 +17,8 @@ extern "C" fn switch_off() {
     unsafe { std::env::set_var("REPOOL_BARRIER", "off") };
 }
 
-/// What the kernel says this process has registered for; `None` where it cannot say (before 6.3).
+/// Returns what the kernel says this process has registered for; `None` if it cannot say (before
+/// 6.3).
 fn registrations() -> Option<i64> {
     const MEMBARRIER_CMD_GET_REGISTRATIONS: libc::c_int = 1 << 9;
     // SAFETY: membarrier(2) takes three integers and touches no memory of ours.
@@ -34,7 +35,8 @@ fn registrations() -> Option<i64> {
 
 #[test]
 fn the_barrier_is_really_off() {
-    // C20: a suite that tests the same twice. Pools have been used here by other tests, or by us.
+    // Otherwise the suite would test the same thing twice. Other tests have used pools by now, or
+    // this one does.
     let pool = repool::Pool::<Vec<u8>>::new(Vec::new);
     drop(pool.get());
     drop(pool.get());

@@ -1,6 +1,6 @@
-//! Faults, one at a time and at every place: the n-th allocation fails, the n-th callback panics, the process is
-//! forked while a thread is at its n-th allocation or inside any callback, the kernel forbids the barrier. And
-//! loads that are nothing but coming and going.
+//! Faults, one at a time and at every place: the n-th allocation fails, the n-th callback panics,
+//! the process is forked while a thread is at its n-th allocation or inside any callback, the
+//! kernel forbids the barrier. And loads in which threads and pools only come and go.
 //!
 //! One test at a time: most fork, and some count what is allocated.
 #![cfg(all(target_os = "linux", feature = "bumpalo", feature = "bytes", not(miri)))]
@@ -32,7 +32,7 @@ fn alone() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The books balance, whenever one looks.
+/// The counters always add up.
 #[track_caller]
 fn balanced(stats: &Stats) {
     let came = stats.created + stats.adopted;
@@ -41,7 +41,7 @@ fn balanced(stats: &Stats) {
     assert_eq!(stats.discarded, stats.discarded_by.total(), "{stats:?}");
 }
 
-/// Waits for something that another thread is about to do; twenty seconds is "never".
+/// Waits for another thread to do something; fails after twenty seconds.
 #[track_caller]
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();

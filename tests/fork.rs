@@ -1,5 +1,5 @@
-//! A23: `fork` in a process whose other threads are at work in the pool: they hold its locks and
-//! flags at that moment, and in the child they are never released.
+//! `fork` in a process whose other threads are working with the pool: they hold its locks and flags
+//! at that moment, and in the child these are never released.
 #![cfg(all(unix, not(miri)))]
 
 #[path = "support/scale.rs"]
@@ -13,12 +13,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
-/// Runs `f` in a forked child; the time that took. The child has to end well within the patience
-/// of a user: each wait inside is bounded, by about a second at the longest.
+/// Runs `f` in a forked child, and returns the time that took. The child must end within a
+/// tolerable time: each wait inside is bounded, by about one second at most.
 fn in_child(f: impl FnOnce()) -> Duration {
     let started = Instant::now();
     // SAFETY: the child calls only what this test is about (pools, and the allocator, which the C
-    // library makes safe across a fork), and leaves by `_exit`.
+    // library makes safe across a fork), and leaves through `_exit`.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "no fork");
     if child == 0 {
@@ -40,7 +40,7 @@ fn in_child(f: impl FnOnce()) -> Duration {
             return started.elapsed();
         }
         if started.elapsed() > Duration::from_secs(60) {
-            // SAFETY: our own child, which is still there.
+            // SAFETY: our own child, which still exists.
             unsafe { libc::kill(child, libc::SIGKILL) };
             panic!("the child hangs");
         }
@@ -48,21 +48,21 @@ fn in_child(f: impl FnOnce()) -> Duration {
     }
 }
 
-/// One test at a time; what the hammering threads are to do.
+/// One test at a time; and what the hammering threads have to do.
 static ALONE: Mutex<()> = Mutex::new(());
 static PHASE: AtomicU8 = AtomicU8::new(HAMMER);
 const HAMMER: u8 = 0;
 const PAUSE: u8 = 1;
 const END: u8 = 2;
 
-/// Forks while three threads hammer the pool, one of them by visits. They pause while the child
-/// runs, so that its time is its own.
+/// Forks while three threads hammer the pool, one of them with visits. They pause while the child
+/// runs, so that they do not take its time.
 fn forks(times: usize, child: impl Fn(*mut Pool<Vec<u8>>)) -> Vec<Duration> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     PHASE.store(HAMMER, SeqCst);
-    // The child has to be able to drop a pool that the parent's threads are using.
+    // The child must be able to drop a pool that the parent's threads are using.
     let pool = Box::into_raw(Box::new(Pool::<Vec<u8>>::builder(|| vec![0; 100]).build()));
-    // SAFETY: from a box, and freed at the end, when the threads are gone.
+    // SAFETY: from a box, and freed at the end, when the threads have ended.
     let shared: &'static Pool<Vec<u8>> = unsafe { &*pool };
     let threads: Vec<_> = (0..3)
         .map(|me| {
@@ -86,7 +86,7 @@ fn forks(times: usize, child: impl Fn(*mut Pool<Vec<u8>>)) -> Vec<Duration> {
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        // Not synchronisation: any moment will do, and the more different ones the better.
+        // Not synchronisation: any moment will do, the more varied the better.
         std::thread::sleep(Duration::from_micros(500 + (random >> 40) % 3_000));
         in_child(|| child(pool))
     });
@@ -108,7 +108,7 @@ fn forks(times: usize, child: impl Fn(*mut Pool<Vec<u8>>)) -> Vec<Duration> {
 
 #[test]
 fn a_forked_child_uses_the_pool_at_once() {
-    // A23: a hit path that waits for a thread which is not there.
+    // A hit path that waits for a thread that does not exist.
     let times = forks(n(20, 1), |pool| {
         // SAFETY: the pool is alive in the child as it was in the parent.
         let pool = unsafe { &*pool };
@@ -129,7 +129,7 @@ fn a_forked_child_uses_the_pool_at_once() {
 
 #[test]
 fn a_forked_child_uses_and_drops_the_pool() {
-    // A23: visits and the pool's end, which must get in, give up in time where they cannot.
+    // Visits and dropping the pool, which must reach everything, give up in time where they cannot.
     let times = forks(n(4, 1), |pool| {
         // SAFETY: in the child this is the only thread, so the box is its own.
         let pool = unsafe { Box::from_raw(pool) };
@@ -145,7 +145,7 @@ fn a_forked_child_uses_and_drops_the_pool() {
 
 #[test]
 fn a_forked_child_may_start_threads_and_pools_of_its_own() {
-    // A23: the table of thread numbers, whose lock some other thread may have held.
+    // The table of thread IDs, whose lock another thread may have held.
     let _ = forks(n(10, 1), |shared| {
         let shared = shared.expose_provenance();
         let threads: Vec<_> = (0..3)
@@ -171,7 +171,7 @@ fn a_forked_child_may_start_threads_and_pools_of_its_own() {
 
 #[test]
 fn a_child_of_an_idle_process_finds_what_the_parent_left() {
-    // A23: without other threads at work, a fork changes nothing: the objects are there, and the
+    // If no other threads were working, a fork changes nothing: the objects are there, and the
     // barrier, whose registration a child may lose, still empties caches.
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let pool: Pool<Vec<u8>> = Pool::builder(|| vec![0; 100]).build();

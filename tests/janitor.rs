@@ -1,6 +1,6 @@
-//! The background thread, seen from outside: when it is there, what it does, what it costs.
+//! The background thread, seen from outside: when it exists, what it does, what it costs.
 //!
-//! A binary of its own, since the claims are about the whole process. One test at a time.
+//! A separate binary, because the claims are about the whole process. Tests run one at a time.
 #![cfg(all(target_os = "linux", not(miri)))]
 
 use repool::{Budget, Level, Pool, Pressure, janitor_stats};
@@ -20,7 +20,7 @@ fn alone() -> MutexGuard<'static, ()> {
     turn
 }
 
-/// Waits for something that another thread is about to do; ten seconds is "never".
+/// Waits for another thread to do something; fails after ten seconds.
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
@@ -43,7 +43,7 @@ fn janitor_threads() -> usize {
     tasks().filter(|task| is_janitor(task)).count()
 }
 
-/// Times the janitor's thread was switched in or out, by the kernel's count.
+/// Returns how often the kernel has switched the janitor's thread in or out.
 fn switches() -> u64 {
     let task = tasks().find(|task| is_janitor(task)).expect("a janitor");
     let status = std::fs::read_to_string(task.join("status")).unwrap();
@@ -67,7 +67,7 @@ fn pool() -> Pool<Vec<u8>> {
         .build()
 }
 
-/// C10: a pool costs no thread before its first object is idle, and none after the last pool.
+/// A pool costs no thread before its first object is idle; there is none after the last pool.
 #[test]
 fn it_starts_with_the_first_idle_object_and_ends_with_the_last_pool() {
     let _turn = alone();
@@ -89,7 +89,8 @@ fn it_starts_with_the_first_idle_object_and_ends_with_the_last_pool() {
     assert!(!janitor_stats().running);
 }
 
-/// A pool that becomes watched wakes the janitor only if its pass is due before the janitor wakes up by itself.
+/// A pool that becomes watched wakes the janitor only if its pass is due before the janitor wakes up
+/// by itself.
 #[test]
 fn short_lived_pools_do_not_wake_it_each_time() {
     const POOLS: u32 = 2000;
@@ -103,14 +104,14 @@ fn short_lived_pools_do_not_wake_it_each_time() {
     }
     let wake_ups = janitor_stats().wake_ups - before;
     let passes = start.elapsed().as_millis() / FAST.as_millis();
-    // One for the pass over `watched` in each interval, and some for what the other tests have left.
+    // One for the pass over `watched` in each interval, and a few for what other tests have left.
     assert!(
         u128::from(wake_ups) <= 2 * passes + 10,
         "{wake_ups} for {POOLS} pools in {passes} intervals"
     );
 }
 
-/// `trim_manually` is no business of the janitor's.
+/// The janitor does not touch pools with `trim_manually`.
 #[test]
 fn manual_pools_have_no_janitor() {
     let _turn = alone();
@@ -120,8 +121,7 @@ fn manual_pools_have_no_janitor() {
     assert_eq!(janitor_threads(), 0);
 }
 
-/// C8 and the promise itself: parked threads' caches come back without being asked, and then
-/// nothing wakes up any more.
+/// The janitor empties parked threads' caches on its own, and then nothing wakes up any more.
 #[test]
 fn parked_threads_are_emptied_and_then_nothing_wakes_up() {
     let _turn = alone();
@@ -141,7 +141,7 @@ fn parked_threads_are_emptied_and_then_nothing_wakes_up() {
         parked.push((thread, release));
     }
     eventually("idle memory is back", || pool.stats().idle == 0);
-    // Two quiet passes later it leaves the pool alone.
+    // Two quiet passes later the janitor leaves the pool alone.
     thread::sleep(5 * FAST);
     let (before, counted) = (janitor_stats(), switches());
     thread::sleep(20 * FAST);
@@ -151,7 +151,7 @@ fn parked_threads_are_emptied_and_then_nothing_wakes_up() {
         (before.wake_ups, before.passes)
     );
     assert_eq!(switches(), counted, "the kernel's count says the same");
-    // And it comes back when something is idle again, also by a hit-path return.
+    // And it comes back when something is idle again, even after a return by the hit path.
     drop(pool.get());
     eventually("the next one goes as well", || pool.stats().idle == 0);
     for (thread, release) in parked {
@@ -160,7 +160,8 @@ fn parked_threads_are_emptied_and_then_nothing_wakes_up() {
     }
 }
 
-/// An object that was in use while the pool fell quiet comes back by the hit path: it is found.
+/// An object that was in use while the pool became quiescent returns by the hit path; a pass finds
+/// it.
 #[test]
 fn an_object_that_comes_back_to_a_quiet_pool_is_trimmed() {
     let _turn = alone();
@@ -174,7 +175,7 @@ fn an_object_that_comes_back_to_a_quiet_pool_is_trimmed() {
     }
 }
 
-/// C14: a destructor that panics, and one that takes its time.
+/// A destructor that panics, and one that takes long.
 #[test]
 fn it_survives_destructors() {
     struct Bad(bool);
@@ -215,7 +216,7 @@ fn it_survives_destructors() {
     eventually("passes go on", || other.stats().idle == 0);
 }
 
-/// Pools that come and go leave nothing in the registry.
+/// Pools that come and go leave nothing in the janitor's watch list.
 #[test]
 fn pools_by_the_thousand_leave_nothing_behind() {
     let _turn = alone();
@@ -231,7 +232,8 @@ fn pools_by_the_thousand_leave_nothing_behind() {
     });
 }
 
-/// C7: at high pressure everything idle goes at once; passes come sooner under some.
+/// At critical pressure everything idle is dropped at once; at elevated pressure passes run more
+/// often.
 #[test]
 fn pressure_empties_at_once() {
     let _turn = alone();
@@ -251,14 +253,14 @@ fn pressure_empties_at_once() {
 
 // ---------------------------------------------------------------- the hook
 
-/// What [`repool::on_trimmed`] was told: calls, objects, bytes.
+/// What [`repool::on_trimmed`] was called with: calls, objects, bytes.
 static TOLD: Mutex<(u64, u64, u64)> = Mutex::new((0, 0, 0));
 
 fn told() -> (u64, u64, u64) {
     *TOLD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts to count, until the next hook is installed.
+/// Starts counting, until another hook is installed.
 fn count_calls() {
     *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = (0, 0, 0);
     repool::on_trimmed(|trimmed| {
@@ -282,7 +284,7 @@ fn a_hook_is_told_once_for_a_round_of_passes() {
     let (calls, _, bytes) = told();
     assert!(calls < 10, "{calls} calls for ten pools that tick together");
     assert!(bytes >= 100 * 1000, "{bytes} bytes");
-    // Quiet pools, and passes that drop nothing, are not worth a call.
+    // Quiescent pools, and passes that drop nothing, do not call the hook.
     thread::sleep(5 * FAST);
     for pool in &pools {
         let _ = pool.trim();
@@ -319,10 +321,10 @@ fn a_hook_may_use_pools_and_panic() {
     repool::on_trimmed(move |_| {
         if let Some(pool) = used.upgrade() {
             drop((0..40).map(|_| pool.get()).collect::<Vec<_>>());
-            // Drops something, of which it is not told.
+            // Drops something without a call of the hook.
             let _ = (pool.trim_under(Level::Critical), pool.stats());
         }
-        // Last: what the test puts back after this is not dropped by the pass above.
+        // Last: what the test returns after this is not dropped by the pass above.
         CALLS.fetch_add(1, SeqCst);
         panic!("on purpose");
     });
@@ -339,7 +341,7 @@ fn a_hook_may_use_pools_and_panic() {
     repool::on_trimmed(|_| ());
 }
 
-/// A budget is given back with what it was spent on.
+/// A budget gets back what was spent.
 #[test]
 fn an_idle_budget_is_unspent() {
     let _turn = alone();
@@ -355,14 +357,14 @@ fn an_idle_budget_is_unspent() {
     assert_eq!(pool.stats().idle, 0);
 }
 
-/// Runs `check` in a forked child, which has one thread: the calling one. The child's exit code is
-/// 0 if `check` says yes; a signal that kills it is seen as well.
+/// Runs `check` in a forked child, which has one thread: the calling one. The exit code of the
+/// child is 0 if `check` returns `true`; a signal that kills it is detected as well.
 fn in_child(check: impl FnOnce() -> bool) -> libc::c_int {
-    // SAFETY: the child only uses pools, the allocator, threads and the file system, and leaves by
-    // `_exit`.
+    // SAFETY: the child uses only pools, the allocator, threads and the file system, and leaves
+    // through `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // Should it hang.
+        // In case it hangs.
         // SAFETY: a plain system call.
         unsafe { libc::alarm(20) };
         let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).unwrap_or(false);
@@ -375,7 +377,7 @@ fn in_child(check: impl FnOnce() -> bool) -> libc::c_int {
     status
 }
 
-/// A23: a forked child has no janitor, and gets one of its own.
+/// A forked child has no janitor, and starts its own.
 #[test]
 fn a_forked_child_starts_its_own() {
     let _turn = alone();
@@ -391,8 +393,8 @@ fn a_forked_child_starts_its_own() {
     assert_eq!(status, 0, "the child's objects are trimmed");
 }
 
-/// The same for a child that finds all it needs in its cache: no operation there takes the slow path
-/// by itself.
+/// The same for a child that finds everything in its cache: none of its operations takes the slow
+/// path.
 #[test]
 fn a_forked_child_that_only_has_hits_is_trimmed() {
     static ALIVE: AtomicUsize = AtomicUsize::new(0);
@@ -432,7 +434,7 @@ fn a_forked_child_that_only_has_hits_is_trimmed() {
         true
     });
     assert_eq!(status, 0);
-    // A grandchild as well, whose parent has been looked after.
+    // A grandchild as well, whose parent has a janitor.
     touch();
     let status = in_child(|| {
         touch();
@@ -447,13 +449,13 @@ fn a_forked_child_that_only_has_hits_is_trimmed() {
     assert_eq!(status, 0);
 }
 
-/// A child that the C library has not made, so that no handler of a fork has run, is a new process
-/// all the same. (The kernel wipes a page for us: Linux 4.14.)
+/// A child that the C library has not created, so that no fork handler has run, is still detected
+/// as a new process. (The kernel wipes a page for that: Linux 4.14.)
 #[test]
 fn a_child_by_the_bare_system_call_is_trimmed() {
     let _turn = alone();
     let pool = pool();
-    // More than a cache holds, and what is found in one.
+    // More than a cache holds, and what fits into one.
     for objects in [100, 100, 5, 5] {
         let fill = || drop((0..objects).map(|_| pool.get()).collect::<Vec<_>>());
         fill();
@@ -462,8 +464,8 @@ fn a_child_by_the_bare_system_call_is_trimmed() {
         fill();
         thread::sleep(FAST / 4); // the janitor has been woken, and sleeps again
         let (flags, none) = (libc::SIGCHLD as libc::c_long, 0 as libc::c_long);
-        // SAFETY: a copy of this process with the calling thread alone, as by `fork`. The other
-        // threads of this test sleep, so that none is inside the allocator; the child leaves by
+        // SAFETY: a copy of this process with the calling thread only, as by `fork`. The other
+        // threads of this test sleep, so none is inside the allocator; the child leaves through
         // `_exit`.
         let child = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
         let child = child as libc::pid_t;
@@ -486,14 +488,14 @@ fn a_child_by_the_bare_system_call_is_trimmed() {
     }
 }
 
-/// A process that was stopped for many intervals runs one pass when it goes on, and not one for each
-/// interval that it has missed.
+/// A process that was stopped for many intervals runs one pass when it continues, not one for each
+/// missed interval.
 #[test]
 fn a_stopped_process_does_not_make_up_for_missed_passes() {
     const MISSED: u32 = 50;
     let _turn = alone();
-    // SAFETY: the child only uses pools, the allocator, threads and the file system, and leaves by
-    // `_exit`.
+    // SAFETY: the child uses only pools, the allocator, threads and the file system, and leaves
+    // through `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
         // SAFETY: a plain system call.
@@ -506,7 +508,7 @@ fn a_stopped_process_does_not_make_up_for_missed_passes() {
             thread::sleep(Duration::from_millis(1));
             let now = (Instant::now(), janitor_stats().passes);
             if now.0 - last.0 > MISSED / 2 * FAST {
-                // It goes on: what comes within two intervals and a half.
+                // It continues: counts what comes within two and a half intervals.
                 thread::sleep(FAST * 5 / 2);
                 break janitor_stats().passes - last.1;
             }
@@ -534,7 +536,7 @@ fn a_stopped_process_does_not_make_up_for_missed_passes() {
 
 // ---------------------------------------------------------------- a thread of the process
 
-/// A signal set of one.
+/// Returns a set of one signal.
 fn only(signal: libc::c_int) -> libc::sigset_t {
     // SAFETY: all zero is a value of this plain struct; initialised below.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
@@ -560,7 +562,7 @@ fn send(signal: libc::c_int) {
     assert_eq!(failed, 0);
 }
 
-/// Waits five seconds at most for the signal; what came.
+/// Waits at most five seconds for the signal; returns what came.
 fn wait_for(signal: libc::c_int) -> libc::c_int {
     let set = only(signal);
     let patience = libc::timespec {
@@ -610,7 +612,7 @@ fn a_signal_blocked_after_the_first_use_of_a_pool_wakes_ppoll() {
         // SAFETY: the handler touches an atomic only.
         unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
         send(libc::SIGUSR1);
-        // Pending until ppoll opens the mask: had another thread taken it, this would time out.
+        // Pending until ppoll opens the mask: if another thread had taken it, this would time out.
         thread::sleep(FAST);
         assert_eq!(CAME.load(SeqCst), 0, "another thread took it");
         // SAFETY: all zero is a value of this plain struct; initialised below.
@@ -643,7 +645,7 @@ fn a_signal_that_main_has_blocked_does_not_kill_the_process() {
         // SAFETY: no handler of ours.
         unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
         mask(libc::SIG_BLOCK, libc::SIGTERM);
-        // A thread that has not blocked it starts the janitor, and ends.
+        // A thread that has not blocked it starts the janitor and ends.
         let starter = thread::spawn(|| {
             mask(libc::SIG_UNBLOCK, libc::SIGTERM);
             watched_pool()
@@ -655,7 +657,7 @@ fn a_signal_that_main_has_blocked_does_not_kill_the_process() {
     assert_eq!(status, 0);
 }
 
-/// The signals that a thread blocks, bit 0 being signal 1.
+/// Returns the signals that a thread blocks; bit 0 is signal 1.
 fn blocked(task: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/self/task/{task}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
@@ -682,7 +684,7 @@ fn it_blocks_all_signals_but_those_that_instructions_raise() {
             libc::SIGTRAP,
         ]
         .contains(&signal);
-        // The first two cannot be blocked; the C library keeps the others for itself.
+        // The first two cannot be blocked; the C library reserves the others.
         if [libc::SIGKILL, libc::SIGSTOP, 32, 33, 34].contains(&signal) {
             continue;
         }
@@ -691,7 +693,7 @@ fn it_blocks_all_signals_but_those_that_instructions_raise() {
     }
 }
 
-/// The janitor's thread id, once it has its name.
+/// Returns the ID of the janitor's thread once it has its name.
 fn janitor_task() -> libc::pid_t {
     eventually("it has its name", || janitor_threads() == 1);
     let task = tasks().find(|task| is_janitor(task)).unwrap();
@@ -736,17 +738,17 @@ fn it_has_the_scheduling_of_the_process_and_not_of_its_starter() {
             // SAFETY: the pointer is valid for so many bytes.
             let pinned = unsafe { libc::sched_setaffinity(0, size_of_val(&one), &raw const one) };
             assert_eq!(pinned, 0);
-            // SAFETY: takes integers. More than the process's.
+            // SAFETY: takes integers. Lower than the process's priority.
             unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) };
             let urgent = libc::sched_param { sched_priority: 1 };
-            // Where it may.
+            // If permitted.
             // SAFETY: the pointer is valid.
             unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const urgent) };
             watched_pool()
         });
         let _pool = starter.join().unwrap();
         let janitor = janitor_task();
-        // It sets these itself, before it does anything else.
+        // The janitor sets these itself before it does anything else.
         eventually("scheduled as the process is", || {
             policy(janitor) == libc::SCHED_OTHER && processors(janitor) == usual.2
         });
@@ -758,7 +760,7 @@ fn it_has_the_scheduling_of_the_process_and_not_of_its_starter() {
     assert_eq!(status, 0);
 }
 
-/// C18: many pools, many caches: one pass over all of them is short.
+/// Many pools, many caches: one pass over all of them is short.
 #[test]
 fn a_pass_over_a_thousand_pools_with_a_hundred_caches_is_short() {
     let _turn = alone();
@@ -792,7 +794,7 @@ fn a_pass_over_a_thousand_pools_with_a_hundred_caches_is_short() {
         passes.push(start.elapsed());
     }
     println!("passes over 100,000 caches: {passes:?}");
-    // The claim is 50 ms, measured by `pass_cost` in benches/ on a machine of its own. Here, with
+    // The claim is 50 ms, measured by `pass_cost` in benches/ on an idle machine. Here, beside
     // other tests and whatever else the machine does, only the order of magnitude can be tested.
     let limit = if cfg!(debug_assertions) { 2_000 } else { 250 };
     passes.sort();

@@ -1,25 +1,26 @@
-//! What Miri looks at: small programs of several threads on the public API, with nothing between them but the
-//! pools themselves. They run natively as well, with more rounds.
+//! Programs for Miri: small programs of several threads that use the public API, with nothing but
+//! the pools between them. They also run natively, with more rounds.
 //!
-//! Miri sees undefined behaviour, data races (of the memory model, not of this processor), and what is leaked.
-//! Under Miri the light half of the fence is a real one (`src/sys/fence.rs`), so what runs is the hit path
-//! as it ships; `REPOOL_JANITOR=off` runs the slow path, and `=on` the janitor's thread. `ci/miri.sh` runs this with many
-//! seeds: each one is another schedule, and other stale values for relaxed loads.
+//! Miri detects undefined behaviour, data races (of the memory model, not of this processor), and
+//! leaks. Under Miri the light half of the fence is a real fence (`src/sys/fence.rs`), so the
+//! programs run the hit path as it ships; `REPOOL_JANITOR=off` runs the slow path, and `=on` the
+//! janitor's thread. `ci/miri.sh` runs this with many seeds: each is another schedule, with other
+//! stale values for relaxed loads.
 //!
-//! Threads here share no lock, channel or join while they work: each of those would order what the pool has to
-//! order by itself, and hide that it does not.
+//! The threads share no lock, channel or join while they work: these would order what the pool has
+//! to order itself, and hide that it does not.
 
 use repool::{Pool, Pooled};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
 use std::thread;
 
-/// As often as shows something, and is over soon.
+/// Enough repetitions to show something, and few enough to end soon.
 const fn n(full: usize, miri: usize) -> usize {
     if cfg!(miri) { miri } else { full }
 }
 
-/// Objects whose every use is a write: two users at once are a race.
+/// An object whose every use is a write: two users at the same time are a race.
 #[derive(Debug, Default)]
 struct Tracked(Vec<usize>);
 
@@ -40,8 +41,8 @@ impl repool::Recycle for Tracked {
     }
 }
 
-/// The owner has hits only, and what it shares with the visitor is the gate. Found at once when the light fence
-/// is taken out: two at the lists.
+/// The owner has only hits, and shares nothing but the gate with the visitor. Without the light
+/// fence Miri finds this at once: two threads at the lists.
 #[test]
 fn one_owner_on_hits_and_one_visitor() {
     let pool = Pool::<Tracked>::builder(Tracked::default)
@@ -94,7 +95,7 @@ fn a_static_pool_is_shared_by_threads_that_come_and_go() {
     drop(POOL.get());
 }
 
-/// The first uses of a pool: two threads make its core, and each a bucket of caches.
+/// The first uses of a pool: two threads create its core, and each creates a bucket of caches.
 #[test]
 fn threads_that_meet_at_a_new_pool() {
     for _ in 0..n(300, 4) {
@@ -156,7 +157,8 @@ fn objects_that_cross_threads() {
     }
 }
 
-/// The pool goes while another thread still has guards, and while one has just given its last one back.
+/// The pool is dropped while another thread still has guards, and while one has just returned its
+/// last.
 #[test]
 fn the_pool_goes_before_its_guards() {
     for rounds in 0..n(300, 4) {
@@ -178,7 +180,8 @@ fn the_pool_goes_before_its_guards() {
     }
 }
 
-/// Returns by a destructor of another thread-local, before or after the thread has left its pools.
+/// Returns by the destructor of another thread-local, before or after the thread has left its
+/// pools.
 #[test]
 fn guards_in_thread_locals() {
     static POOL: Pool<Tracked> = Pool::new(Tracked::default);
@@ -205,7 +208,8 @@ fn guards_in_thread_locals() {
     assert_eq!(POOL.stats().in_use, 0);
 }
 
-/// What leaves its pool for good, what is brought in, and what a panic drops.
+/// Values that leave their pool for good, values that are brought in, and values that a panic
+/// drops.
 #[test]
 fn values_leave_and_come() {
     let pool = Pool::<Vec<u8>>::builder(Vec::new).trim_manually().build();
@@ -233,7 +237,7 @@ fn values_leave_and_come() {
     assert_eq!(stats.in_use, 0, "{stats:?}");
 }
 
-/// Two pools on one budget, with a limit in everyone's way.
+/// Two pools on one budget, with a limit that both reach.
 #[test]
 fn pools_that_share_a_budget() {
     let budget = repool::Budget::new(4_000);
@@ -270,7 +274,8 @@ mod buffers {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::thread;
 
-    /// The owner freezes and gets, in place; a visitor takes rings out, and other threads drop views.
+    /// The owner freezes and gets in place; a visitor takes rings out, and other threads drop
+    /// views.
     #[test]
     fn views_go_on_other_threads_while_their_owner_looks() {
         let pool = BufferPool::builder().trim_manually().build();
@@ -344,7 +349,7 @@ mod buffers {
                 });
             }
         });
-        // A view in a static is no leak either.
+        // A view in a static is not a leak either.
         static KEPT: Mutex<Vec<Bytes>> = Mutex::new(Vec::new());
         let mut buffer = POOL.get(64);
         buffer.extend_from_slice(b"kept until the end");

@@ -23,7 +23,7 @@ impl Write for Log {
     }
 }
 
-/// The lines of the process so far that contain this.
+/// Returns the lines of the process so far that contain `what`.
 fn lines(what: &str) -> Vec<String> {
     static START: Once = Once::new();
     START.call_once(|| {
@@ -161,7 +161,7 @@ fn the_janitor_says_when_it_starts_and_ends() {
     assert_eq!(count(), (1, 1));
 }
 
-/// Uses pools whenever it is told of an event, and panics if it is to.
+/// Uses pools for each event, and panics if told to.
 struct Nosy {
     pool: Pool<Vec<u8>>,
     told: AtomicUsize,
@@ -192,7 +192,7 @@ impl Subscriber for &'static Nosy {
     fn exit(&self, _: &Id) {}
 }
 
-/// Nothing is locked while a subscriber runs, and its panic is dropped.
+/// Nothing is locked while a subscriber runs, and the panic of a subscriber is caught.
 #[test]
 fn a_subscriber_may_use_pools_and_panic() {
     for panics in [false, true] {

@@ -1,6 +1,6 @@
-//! What the suites of other pools, and of `bytes`, claim: each test by its name there, of ours. (bumpalo's are in
-//! `arenas/bumpalo.rs`.) Where ours promises more, the test asks for that; where a claim is true of every Rust
-//! program, or has no counterpart here, it is left out, and the module says so.
+//! Tests of other pools, and of `bytes`, run on this crate under their names there. (bumpalo's are
+//! in `arenas/bumpalo.rs`.) Where this crate promises more, the test checks that. A claim that
+//! holds for every Rust program, or has no counterpart here, is left out, and the module says so.
 #![cfg(all(feature = "bumpalo", feature = "bytes"))]
 
 #[path = "ports/bytes.rs"]
@@ -18,7 +18,7 @@ const fn n(full: usize, miri: usize) -> usize {
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-/// Numbers that are never given twice, and how many of their objects are alive.
+/// Numbers that are never used twice, and the number of their living objects.
 #[derive(Clone, Debug, Default)]
 struct Census(Arc<(AtomicUsize, AtomicUsize)>);
 
@@ -47,7 +47,7 @@ impl Census {
         self.0.1.load(SeqCst)
     }
 
-    /// A pool of them whose passes are run by hand.
+    /// A pool of such objects, whose passes the test runs.
     fn pool(&self) -> repool::Pool<Numbered> {
         let census = self.clone();
         repool::Pool::builder(move || census.make())

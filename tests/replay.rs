@@ -1,7 +1,7 @@
-//! What fuzzing has found worth keeping (`fuzz/corpora/`), run again without a fuzzer. A run that finds more
-//! leaves it there: see `fuzz/README.md`.
+//! Runs the inputs that fuzzing found worth keeping (`fuzz/corpora/`), without a fuzzer; see
+//! `fuzz/README.md`.
 //!
-//! A binary with a single test: one of the programs counts what all threads allocate.
+//! A binary with a single test, because one of the programs counts what all threads allocate.
 #![cfg(all(feature = "bumpalo", feature = "bytes"))]
 
 #[path = "programs/mod.rs"]
@@ -20,7 +20,7 @@ fn what_fuzzing_has_found_is_still_fine() {
         let packed = std::fs::read(corpora.join(name)).expect("a corpus for each target");
         let mut rest = &packed[..];
         let mut inputs = 0;
-        // Each with its length in front.
+        // Each is preceded by its length.
         while let Some((len, after)) = rest.split_first_chunk::<4>() {
             let len = u32::from_le_bytes(*len) as usize;
             let (input, others) = after.split_at(len);

@@ -1,19 +1,20 @@
-//! What stays resident under glibc after `clear()`, beside the same with plain vectors: nodes must not keep the
-//! free memory between them apart. Each case is a child of this binary, so that each starts with a fresh heap.
+//! What stays resident under glibc after `clear()`, compared with plain vectors: nodes must not
+//! keep the free memory between them apart. Each case is a child of this binary, so that each
+//! starts with a fresh heap.
 #![cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
 
 use repool::Pool;
 use std::process::Command;
 use std::sync::{Barrier, Mutex};
 
-/// Resident bytes of this process.
+/// Returns the resident bytes of this process.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
     let pages = statm.split(' ').nth(1).expect("the second field");
     pages.parse::<usize>().expect("a number") * 4096
 }
 
-/// How many objects, and the bytes of each.
+/// The number of objects, and the bytes of each.
 fn shape() -> (usize, usize) {
     let number = |name| {
         std::env::var(name)
@@ -32,7 +33,7 @@ fn vector(bytes: usize) -> Vec<u8> {
 
 fn say(before: usize) {
     let freed = resident().saturating_sub(before);
-    // SAFETY: of glibc, and takes any number.
+    // SAFETY: a function of glibc that accepts any number.
     unsafe { libc::malloc_trim(0) };
     println!("left {} {}", freed, resident().saturating_sub(before));
 }
@@ -89,7 +90,7 @@ fn plain_elsewhere() {
 
 const THREADS: usize = 8;
 
-/// Threads that all make their share, in turn with the others, and are still there when it is freed.
+/// Threads that create their shares in turn, and still exist when these are freed.
 fn on_threads(share: impl Fn() + Sync, free: impl FnOnce()) {
     let (made, freed) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
     std::thread::scope(|scope| {
@@ -144,7 +145,8 @@ fn plain_by_threads() {
     });
 }
 
-/// Bytes that stay after all objects are freed, and after `malloc_trim` as well.
+/// Returns the bytes that stay after all objects are freed, and those that stay after `malloc_trim`
+/// as well.
 fn left(case: &str, objects: usize, bytes: usize) -> (usize, usize) {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command.args([case, "--exact", "--ignored", "--nocapture"]);
@@ -165,7 +167,8 @@ fn left(case: &str, objects: usize, bytes: usize) -> (usize, usize) {
     )
 }
 
-/// What the pool itself keeps: its caches, its depot, a few nodes in each thread's list of blocks just freed.
+/// What the pool itself keeps: its caches, its depot, a few nodes in each thread's list of recently
+/// freed blocks.
 const OWN: usize = 256 << 10;
 
 fn assert_trimmed_like_plain(pooled: &str, plain: &str) {
@@ -196,7 +199,7 @@ fn what_clear_frees_of_one_thread_goes_back_as_plain_vectors_do() {
 
 #[test]
 fn what_is_freed_by_many_threads_leaves_little_before_the_heap_is_trimmed_as_well() {
-    // A node in a list of glibc's own between each two buffers: it was 95 MB of 128 there.
+    // With a node in one of glibc's lists between every two buffers, it was 95 MB of 128 MB.
     let (objects, bytes) = (8_000, 16_000);
     let (stays, _) = left("pooled_by_threads", objects, bytes);
     assert!(stays < objects * bytes / 2, "{stays} bytes");

@@ -1,9 +1,10 @@
-//! Random schedules: what is too large for loom. Eight threads, several pools of each kind, limits and a shared
-//! budget, threads and pools that come and go, freezes, switches, visitors of all sorts, a janitor every
-//! millisecond, and signals that hold up owners inside their caches. At rest, and at the end, all has to add up.
+//! Random schedules, for what is too large for loom. Eight threads, several pools of each kind,
+//! limits and a shared budget, threads and pools that come and go, freezes, switches, visitors of
+//! all kinds, a janitor every millisecond, and signals that hold up owners inside their caches. At
+//! each rest, and at the end, everything has to add up.
 //!
-//! A schedule is made of a seed: which pools there are, and what each thread does. (How the threads interleave is
-//! the machine's business; a seed that fails is run again until it does so once more.)
+//! A seed determines a schedule: which pools there are, and what each thread does. (It does not
+//! determine how the threads interleave; a failing seed is run until it fails again.)
 //!
 //! ```sh
 //! REPOOL_SCHEDULE_SEED=17 cargo test --test schedules           # this one
@@ -41,11 +42,11 @@ fn random_schedules_lose_nothing_and_exceed_nothing() {
         None => 0..number("REPOOL_SCHEDULES").unwrap_or_else(|| scale::n(4, 1)),
     };
     let watchdog = disturb::Watchdog::start();
-    // What is made once and stays is made by the first ones.
+    // The first schedules create what is created once and stays.
     let mut settled = None;
     for seed in seeds {
         let start = Instant::now();
-        // On a thread of its own, whose end gives back what it remembers of pools that are gone.
+        // On its own thread, whose end releases what it remembers of pools that are gone.
         let ended = std::thread::spawn(move || world::run(seed, |rounds| rounds == 3)).join();
         let acts = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let live = ledger::Live::now();
@@ -59,7 +60,7 @@ fn random_schedules_lose_nothing_and_exceed_nothing() {
     }
     drop(watchdog);
     if let Some(settled) = settled {
-        // A pool's inside is some kilobytes; each seed makes and drops a dozen and more.
+        // The inside of a pool is some kilobytes; each seed creates and drops a dozen or more.
         let grown = ledger::Live::now().bytes - settled.bytes;
         assert!(
             grown < 64 << 10,
@@ -68,7 +69,7 @@ fn random_schedules_lose_nothing_and_exceed_nothing() {
     }
 }
 
-/// What a process has at a rest.
+/// The figures of a process at rest.
 #[derive(Clone, Copy, Debug)]
 struct Figures {
     live: ledger::Live,
@@ -90,8 +91,8 @@ impl Figures {
     }
 }
 
-/// Run by `ci/soak.sh`. One schedule, whose pools are replaced now and then, for as long as
-/// `REPOOL_SOAK_SECONDS` says.
+/// Run by `ci/soak.sh`: one schedule, whose pools are replaced now and then, for
+/// `REPOOL_SOAK_SECONDS` seconds.
 #[test]
 #[ignore = "takes a minute and more"]
 fn a_long_mixed_load_stays_flat() {
@@ -127,7 +128,7 @@ fn a_long_mixed_load_stays_flat() {
         Figures::now()
     );
     type Figure = fn(&Figures) -> i64;
-    // The highest of a fifth after the start, and of the last fifth.
+    // The highest figure of an early fifth, and of the last fifth.
     let highest = |from: u64, to: u64, figure: Figure| {
         let within = |at: &Duration| (from * seconds..to * seconds).contains(&(at.as_secs() * 10));
         let figures = all

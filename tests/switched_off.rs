@@ -18,7 +18,7 @@ const fn n(full: usize, miri: usize) -> usize {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting(note);
 
-/// What watched threads allocated and did not free.
+/// Bytes that watched threads allocated and did not free.
 static WATCHED_BYTES: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
@@ -31,7 +31,7 @@ fn note(freed: usize, allocated: usize) {
     }
 }
 
-/// One test at a time: what threads share meanwhile is the process's.
+/// One test at a time: all threads of the process share nodes.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -154,7 +154,7 @@ fn objects_that_one_thread_gets_and_another_drops_make_the_calls_of_plain_code()
     drop(there);
     let all = of_gets + dropping.join().expect("no panic");
     let plain = 2 * rounds * at_once;
-    // The first nodes; what is on its way between the threads.
+    // The first nodes, and what is in flight between the threads.
     assert!(
         (plain..plain + 400).contains(&all),
         "{all}, plain code {plain}"
@@ -165,12 +165,12 @@ fn objects_that_one_thread_gets_and_another_drops_make_the_calls_of_plain_code()
 fn switching_on_frees_what_threads_shared_meanwhile() {
     let _turn = alone();
     let pool = off(|| [0_u8; 30_000]);
-    // Of the tests before.
+    // What earlier tests left.
     pool.set_enabled(true);
     pool.set_enabled(false);
     std::thread::scope(|scope| {
         let held: Vec<_> = (0..10).map(|_| pool.get()).collect();
-        // Two stay with the thread that drops them, and go with it.
+        // Two stay with the thread that drops them, and are freed with it.
         scope.spawn(|| drop(held)).join().expect("no panic");
     });
     let freed = calls(|| pool.set_enabled(true));

@@ -1,8 +1,8 @@
-//! What the compiler says when a type cannot be pooled as it is: it has to say what to do.
+//! What the compiler says if a type cannot be pooled as it is: the message has to say what to do.
 //!
-//! The text around our own words is the compiler's and changes with it, so messages are compared for
-//! one version only, that of the development machines, and with all features; others skip this test.
-//! `TRYBUILD=overwrite cargo test --all-features --test ui` writes them anew.
+//! The compiler's part of a message changes with its version, so messages are compared for one
+//! version only, that of the development machines, and with all features; other versions skip this
+//! test. `TRYBUILD=overwrite cargo test --all-features --test ui` writes them again.
 #![cfg(all(
     feature = "bumpalo",
     feature = "bytes",

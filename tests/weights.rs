@@ -1,4 +1,4 @@
-//! What `Recycle` says that objects hold, against a counting allocator.
+//! What `Recycle` reports that objects hold, compared with a counting allocator.
 #![cfg(not(miri))] // sizes of tables depend on what the processor looks at together
 
 #[path = "support/counting.rs"]
@@ -23,8 +23,8 @@ fn note(freed: usize, allocated: usize) {
     LIVE.set(LIVE.get() + allocated as isize - freed as isize);
 }
 
-/// What a new object holds once `fill` and a recycle have been at it: by the allocator, and by
-/// itself.
+/// Returns what a new object holds after `fill` and a recycle: according to the allocator, and to
+/// the object.
 fn held<T: Recycle>(new: impl FnOnce() -> T, fill: impl FnOnce(&mut T)) -> (usize, usize) {
     let before = LIVE.get();
     let mut object = new();
@@ -55,8 +55,8 @@ fn lengths() -> impl Iterator<Item = usize> {
 
 #[test]
 fn maps_of_every_size_say_what_they_hold() {
-    // 20 to 40 % too little for small ones: tables have at least four buckets, control bytes that
-    // are looked at in groups, and an alignment.
+    // Small maps used to report 20 to 40 % too little: tables have at least four buckets, control
+    // bytes that are probed in groups, and an alignment.
     for len in lengths() {
         let what = format!("{len} entries");
         right(&what, HashMap::<u64, u64>::new, |m| {
@@ -158,7 +158,7 @@ mod bytes_mut {
     use bytes::{Buf, BufMut, BytesMut};
     use repool::{Pool, Recycle};
 
-    /// One that was written full.
+    /// A buffer that was completely filled.
     fn full(capacity: usize) -> BytesMut {
         let mut buffer = BytesMut::with_capacity(capacity);
         buffer.put_bytes(1, capacity);
@@ -189,11 +189,11 @@ mod bytes_mut {
         }
     }
 
-    /// Sole owners keep their allocation, and say how large it is.
+    /// The only handle keeps its allocation and reports its size.
     #[track_caller]
     fn regained(what: &str, capacity: usize, change: impl FnOnce(&mut BytesMut)) {
         let (real, said) = held(|| full(capacity), change);
-        // A shared one has a header as well.
+        // A shared allocation has a header as well.
         assert!(
             (said..said + 64).contains(&real),
             "{what}: {real}, says {said}"
@@ -210,7 +210,7 @@ mod bytes_mut {
                     || full(capacity),
                     |b| kept.push(split(b, capacity / 2).freeze()),
                 );
-                // All of it is the other view's.
+                // All of it belongs to the other view.
                 assert_eq!(said, 0, "{capacity}: {real}");
             }
             let views: usize = kept.iter().map(|view| view.len()).sum();

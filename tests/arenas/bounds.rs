@@ -5,11 +5,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use repool::{Arena, ArenaPool};
 
-/// What a new arena holds at most, in bytes.
+/// The most bytes of a new arena.
 const FIRST: usize = 4 << 10;
-/// An arena is at most this many times as large as what a request needed.
+/// An arena is at most this many times larger than what a request needed.
 const TIMES: usize = 8;
-/// So many quiet requests of the pool cut every arena, whatever was before.
+/// After this many quiet requests of the pool every arena is cut, whatever happened before.
 const MOST: usize = 5_120;
 
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ enum Op {
     Get,
     Alloc(usize, usize),
     Drop(usize),
-    /// One after the other, each of which allocates little.
+    /// This many requests, one after the other, each of which allocates little.
     Small(usize),
     Pass,
 }
@@ -34,7 +34,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// No arena is larger, if no request so far needed more than this.
+/// Returns the largest size of an arena if no request so far needed more than `most`.
 fn bound(most: usize) -> usize {
     FIRST.max(TIMES * most)
 }
@@ -77,7 +77,7 @@ fn run(ops: Vec<Op>) {
         );
     }
     drop(in_use);
-    // Whatever was before: quiet requests of the pool bring each arena back to where it started.
+    // Whatever happened before, quiet requests of the pool bring each arena back to its first size.
     let at_once = pool.stats().idle as usize;
     let rounds = MOST / at_once.max(1) + 20;
     for _ in 0..rounds {

@@ -1,6 +1,6 @@
-//! What bumpalo's own tests claim of a `Bump`, of an `Arena`: by their names there, in a new arena and
-//! in ones that have served requests before. Those of the limit are in `limit.rs`; those that need a
-//! `&mut Bump`, which an arena does not give, are left out.
+//! bumpalo's own tests of a `Bump`, run on an `Arena`, under their names there, in a new arena and
+//! in arenas that have served requests before. Those of the allocation limit are in `limit.rs`;
+//! those that need a `&mut Bump`, which an arena does not give, are left out.
 
 use super::{fill, manual};
 use bumpalo::Bump;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use std::alloc::Layout;
 use std::ops::Range;
 
-/// Runs the claim in arenas with any past.
+/// Runs the claim in arenas with different histories.
 fn in_any(claim: impl Fn(&Bump)) {
     for before in [0, 100, 5_000, 100_000] {
         let pool = manual();
@@ -34,7 +34,7 @@ fn assert_apart(mut ranges: Vec<Range<usize>>) {
 }
 
 fn chunks(arena: &Bump) -> Vec<Range<usize>> {
-    // SAFETY: nothing is allocated while the iterator is there, and nothing is read.
+    // SAFETY: nothing is allocated while the iterator is alive, and nothing is read.
     let raw = unsafe { arena.iter_allocated_chunks_raw() };
     raw.map(|(start, len)| start.addr()..start.addr() + len)
         .collect()
@@ -48,7 +48,7 @@ fn can_iterate_over_allocated_things() {
     in_any(|arena| {
         let all: Vec<&u64> = (0..most).map(|number| &*arena.alloc(number)).collect();
         let held: usize = chunks(arena).iter().map(Range::len).sum();
-        // Chunks that were too small for the first of them are empty.
+        // Chunks that were too small for the first value are empty.
         assert_eq!(held, all.len() * size_of::<u64>());
         for (number, at) in all.iter().enumerate() {
             assert_eq!(**at, number as u64);
@@ -94,7 +94,7 @@ fn alloc_slice_copy() {
 
 #[test]
 fn alloc_slice_clone() {
-    // Without heap memory of their own, which would leak.
+    // They own no heap memory, which would leak.
     #[derive(Clone, Debug, PartialEq)]
     enum Word {
         Short([u8; 3]),
@@ -131,7 +131,7 @@ fn with_capacity_test() {
 
 #[test]
 fn test_reset() {
-    // What a reset of an arena promises is more: one chunk, in which all of it fits.
+    // An arena's reset promises more: one chunk, in which everything fits.
     let pool = manual();
     let count = |arena: &Bump| {
         for number in 0..10_000_u64 {

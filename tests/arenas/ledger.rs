@@ -1,5 +1,5 @@
-//! Programs of operations on arenas against a ledger: what is alive never overlaps, and stays as
-//! it was written, whatever threads and arenas do in between.
+//! Programs of operations on arenas against a ledger: live allocations never overlap and stay as
+//! they were written, whatever threads and other arenas do in between.
 
 use super::{Arena, ArenaPool};
 use proptest::prelude::*;
@@ -9,27 +9,27 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// At most so many arenas are out at a time, on so many threads.
+/// The most arenas that are out at the same time, each on its own thread.
 const SLOTS: usize = 4;
 const THREADS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Takes an arena into the slot; what was there is dropped after that.
+    /// Gets an arena for the slot, then drops the slot's previous one.
     Get {
         slot: usize,
     },
-    /// Takes an arena into the slot; what was there is dropped before that.
+    /// Drops the slot's arena, then gets another.
     Renew {
         slot: usize,
     },
-    /// Allocates, and fills what came with a mark of its own.
+    /// Allocates, and fills the memory with a unique mark.
     Alloc {
         slot: usize,
         size: usize,
         align: u32,
     },
-    /// A bumpalo vector that grows item by item; dropped again, or kept.
+    /// Grows a bumpalo vector item by item, and drops or keeps it.
     Grow {
         slot: usize,
         items: usize,
@@ -38,7 +38,7 @@ enum Op {
     Drop {
         slot: usize,
     },
-    /// The slot's arena is from now on used by another thread.
+    /// Moves the slot's arena to another thread.
     Move {
         slot: usize,
         thread: usize,
@@ -85,13 +85,13 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// An arena that is out, and what is alive in it: the address, the mark that fills it, and an
-/// accessor of its own, since the ledger keeps no borrow.
+/// An arena that is out, and what is alive in it: addresses, the marks that fill them, and a
+/// separate accessor, because the ledger keeps no borrow.
 struct Tenant {
     arena: Arena,
     alive: Vec<Entry>,
     limit: Option<usize>,
-    /// Whether the pool knows of it: not if it was switched off then.
+    /// Whether the pool counts it: not if the pool was switched off then.
     counts: bool,
 }
 
@@ -101,7 +101,7 @@ struct Entry {
     mark: u8,
 }
 
-// SAFETY: the pointers are into the tenant's own arena, which goes with them.
+// SAFETY: the pointers are into the tenant's own arena, which moves with them.
 unsafe impl Send for Tenant {}
 
 impl Tenant {
@@ -123,7 +123,7 @@ impl Tenant {
     }
 
     fn grow(&mut self, items: usize, keep: bool, mark: u8) {
-        // Where it meets a limit, a vector panics.
+        // A vector that reaches a limit panics.
         let items = if self.limit.is_none() { items } else { 0 };
         let mut vector = bumpalo::collections::Vec::new_in(&self.arena);
         for _ in 0..items {
@@ -147,7 +147,7 @@ impl Tenant {
 
     fn check(&self) {
         for entry in &self.alive {
-            // SAFETY: alive until the arena is dropped, and written in full.
+            // SAFETY: alive until the arena is dropped, and completely written.
             let bytes = unsafe { &*entry.bytes };
             assert!(
                 bytes.iter().all(|byte| *byte == entry.mark),
@@ -158,7 +158,7 @@ impl Tenant {
     }
 }
 
-/// What each thread does with a tenant; the tenant comes back.
+/// What a thread does with a tenant, which it returns.
 type Job = Box<dyn FnOnce(&ArenaPool, Option<Tenant>) -> Option<Tenant> + Send>;
 
 struct Worker {
@@ -191,7 +191,7 @@ impl Worker {
     }
 }
 
-/// No two live allocations overlap, in whichever arenas they are; each is as it was written.
+/// No two live allocations overlap, in whichever arenas they are, and each is as it was written.
 fn check(slots: &[Slot]) {
     let mut taken = BTreeMap::new();
     for tenant in slots.iter().filter_map(|slot| slot.tenant.as_ref()) {
@@ -352,7 +352,7 @@ proptest! {
 
 #[test]
 fn nested_arenas_keep_apart() {
-    // Each arena is taken while all outer ones are in use, and dropped before them.
+    // Each arena is got while all outer ones are in use, and dropped before them.
     fn nest(pool: &ArenaPool, depth: usize, seen: &Mutex<Vec<Range<usize>>>) {
         if depth == 0 {
             return;

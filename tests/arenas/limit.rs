@@ -1,11 +1,11 @@
-//! `Arena::set_allocation_limit`: it bounds what this request allocates, and goes with it. The first
-//! tests are bumpalo's own of its limit, by their names there.
+//! `Arena::set_allocation_limit` limits what the current request allocates, and ends with it. The
+//! first tests are bumpalo's own tests of its limit, under their names there.
 
 use super::{Arena, ArenaPool, fill, manual};
 use proptest::prelude::*;
 use std::alloc::Layout;
 
-/// An arena that has had a request of so many bytes, none for 0.
+/// Returns an arena that has served a request of this many bytes; none for 0.
 fn used_before(pool: &ArenaPool, bytes: usize) -> Arena {
     if bytes > 0 {
         fill(&pool.get(), bytes);
@@ -18,7 +18,7 @@ fn try_fill(arena: &Arena, bytes: usize) -> bool {
     arena.try_alloc_layout(layout).is_ok()
 }
 
-/// Allocates pieces of this size until one is refused; the bytes that it got.
+/// Allocates pieces of this size until one is refused; returns the allocated bytes.
 fn all_of(arena: &Arena, piece: usize) -> usize {
     let mut got = 0;
     while try_fill(arena, piece) {
@@ -28,10 +28,10 @@ fn all_of(arena: &Arena, piece: usize) -> usize {
     got
 }
 
-/// What an arena has served before.
+/// Bytes of the request that an arena has served before.
 const HISTORIES: [usize; 5] = [0, 100, 10_000, 100_000, 1 << 20];
 
-/// The smallest piece that tests allocate.
+/// The size of the smallest piece that the tests allocate.
 const PIECE: usize = if cfg!(miri) { 500 } else { 8 };
 
 #[test]
@@ -76,7 +76,7 @@ fn remove_allocation_limit_with_live_allocations() {
     }
 }
 
-/// bumpalo's `reset_preserves_allocation_limits`, turned around: here a reset begins another request.
+/// bumpalo's `reset_preserves_allocation_limits`, reversed: here a reset starts another request.
 #[test]
 fn reset_ends_allocation_limits() {
     for before in HISTORIES {
@@ -118,7 +118,7 @@ proptest! {
         prop_assert!(arena.allocated_bytes() <= limit.max(there));
     }
 
-    /// Whatever limits a request sets and whatever it allocates between them.
+    /// Whatever limits a request sets, and whatever it allocates between them.
     #[test]
     fn each_limit_of_a_request_counts_all_that_it_has_allocated(
         before in prop::sample::select(&HISTORIES[..]),
@@ -157,7 +157,7 @@ fn a_limit_below_the_first_chunk_is_a_limit() {
 
 #[test]
 fn a_limit_leaves_the_request_what_it_says() {
-    // Where the arena has it already. Beyond that bumpalo asks for whole chunks.
+    // Where the arena already has the memory. Beyond that, bumpalo requests whole chunks.
     let pool = manual();
     for limit in [1000, 4000, 60_000] {
         let arena = used_before(&pool, 100_000);
@@ -185,7 +185,7 @@ fn what_was_allocated_before_the_limit_stays_and_counts() {
     let bytes = arena.alloc_slice_fill_copy(1_000, 7_u8);
     arena.set_allocation_limit(Some(500));
     assert!(arena.try_alloc(1_u8).is_err());
-    // What was put out of reach stays so: this is a new chunk.
+    // Memory that was put out of reach stays out of reach: this is a new chunk.
     arena.set_allocation_limit(Some(4_006));
     let got = all_of(&arena, 100);
     assert!((1_000..=3_000).contains(&got), "{got}");
@@ -217,7 +217,7 @@ fn a_request_under_a_limit_does_not_grow_the_arena_for_the_next() {
 
 #[test]
 fn through_a_bump_the_limit_is_bumpalos() {
-    // It counts the chunk that is there, and does nothing below that.
+    // It counts the existing chunk, and has no effect below that.
     let pool = manual();
     pool.with(|bump| {
         bump.set_allocation_limit(Some(bump.allocated_bytes() + 10_000));

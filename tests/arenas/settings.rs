@@ -1,4 +1,4 @@
-//! What `ArenaPool::builder` sets, one claim a test. `max_object_bytes` is with the outliers.
+//! What `ArenaPool::builder` sets, one claim per test. `max_object_bytes` is with the outliers.
 
 use super::{Arena, ArenaPool, MIB, fill, manual};
 use repool::{Budget, Pressure, Trimmed};
@@ -6,13 +6,13 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many arenas that are out at once, each with so many bytes in use; then all come back.
+/// Gets this many arenas at the same time, uses this many bytes in each, then returns all.
 fn burst(pool: &ArenaPool, arenas: usize, bytes: usize) {
     let arenas: Vec<Arena> = (0..arenas).map(|_| pool.get()).collect();
     arenas.iter().for_each(|arena| fill(arena, bytes));
 }
 
-/// Asks until it is so. The deadline is for a test that fails: it is no measure of anything.
+/// Waits until it is so. The deadline only ends a failing test; it measures nothing.
 fn becomes_true(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
@@ -80,7 +80,7 @@ fn an_arena_is_not_made_too_large_for_max_idle_bytes() {
         .max_idle_bytes(100_000)
         .trim_manually()
         .build();
-    // What the pool learns from is more than it may keep.
+    // The needs of requests exceed what the pool may keep.
     burst(&pool, 10, 200_000);
     assert_eq!(pool.stats().idle, 0);
     burst(&pool, 1, 3_000);
@@ -157,12 +157,12 @@ fn with_trim_every_idle_arenas_leave_by_themselves() {
 #[test]
 #[cfg_attr(miri, ignore = "no janitor")]
 fn with_trim_every_an_idle_arena_stays_for_two_intervals_and_leaves_with_the_third() {
-    // Counted in passes of a pool beside it, by hand, since a clock says nothing on a busy machine:
-    // what the janitor runs are such passes.
+    // Counted in passes of a second pool, run by the test, because a clock means little on a busy
+    // machine: the janitor's passes are passes of the same kind.
     let by_hand = manual();
     burst(&by_hand, 1, 100);
     assert_eq!([(); 3].map(|()| by_hand.trim().objects), [0, 0, 1]);
-    // Whatever else the machine is short of.
+    // Regardless of the machine's memory pressure.
     Pressure::manual().install();
     let interval = Duration::from_millis(200);
     let pool = ArenaPool::builder().trim_every(interval).build();
@@ -205,7 +205,7 @@ fn trim_every_refuses_zero() {
 fn with_trim_manually_nothing_leaves_by_itself() {
     let pool = manual();
     burst(&pool, 1, 100);
-    // For as long as automatic trimming needs twice over.
+    // For twice as long as automatic trimming needs.
     let other = ArenaPool::builder()
         .trim_every(Duration::from_millis(20))
         .build();

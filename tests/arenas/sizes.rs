@@ -1,16 +1,16 @@
-//! How large arenas are: what is asked for is what is made, and what a spike has left goes.
+//! How large arenas are: what is requested is what is made, and what a spike left behind goes.
 
 use super::{Arena, ArenaPool, MIB, fill, manual, trim};
 use repool::{Budget, Stats};
 
-/// A page with what bumpalo and the allocator add.
+/// A page minus what bumpalo and the allocator add.
 const FIRST: u64 = 4096 - 64;
 
 const fn n(full: usize, miri: usize) -> usize {
     if cfg!(miri) { miri } else { full }
 }
 
-/// A request that allocates so many bytes, in pieces.
+/// A request that allocates this many bytes, in pieces.
 fn serve(pool: &ArenaPool, bytes: usize) {
     use_up(&pool.get(), bytes);
 }
@@ -23,7 +23,8 @@ fn use_up(arena: &Arena, bytes: usize) {
     fill(arena, bytes % piece);
 }
 
-/// So many requests at once, of so many bytes each; what their arenas have reserved.
+/// Serves this many requests at the same time, of this many bytes each; returns what their arenas
+/// have reserved.
 fn at_once(pool: &ArenaPool, requests: usize, bytes: usize) -> u64 {
     let arenas: Vec<Arena> = (0..requests).map(|_| pool.get()).collect();
     arenas.iter().for_each(|arena| use_up(arena, bytes));
@@ -33,7 +34,7 @@ fn at_once(pool: &ArenaPool, requests: usize, bytes: usize) -> u64 {
         .sum()
 }
 
-/// Makes the pool wait longer before it cuts an arena: a spike after each cut.
+/// Makes the pool wait longer before it cuts an arena, by a spike after each cut.
 fn make_patient(pool: &ArenaPool, cuts: usize) {
     for _ in 0..cuts {
         serve(pool, 1 << 20);
@@ -106,7 +107,7 @@ fn the_first_size_is_at_most_what_the_pool_may_keep() {
 
 #[test]
 fn rare_large_requests_do_not_make_small_ones_large() {
-    // One request in so many uses so much, then 200 small ones at once.
+    // One request in `one_in` is large, then 200 small ones at the same time.
     for (one_in, large) in [
         (100, 1 << 20),
         (30, 1 << 20),
@@ -131,7 +132,7 @@ fn large_requests_at_a_pools_start_do_not_make_small_ones_large() {
         let pool = manual();
         let _ = at_once(&pool, count, large);
         let reserved = at_once(&pool, 300, 500);
-        // What is there of the large ones, which came back a moment ago, and small ones.
+        // The large arenas that have just come back, and small ones.
         assert!(
             reserved <= 3 * (count * large) as u64 + 300 * FIRST,
             "{reserved}"
@@ -142,7 +143,8 @@ fn large_requests_at_a_pools_start_do_not_make_small_ones_large() {
 
 // ------------------------------------------------------------------------- spikes
 
-/// Requests of the pool, so many at once, until the spike's memory is gone.
+/// Runs requests, this many at the same time, until the spike's memory is gone; returns their
+/// number.
 fn until_gone(pool: &ArenaPool, at_a_time: usize, arenas: u64) -> usize {
     let mut requests = 0;
     while pool.stats().idle_bytes > arenas * FIRST {
@@ -167,7 +169,7 @@ fn a_spike_on_several_arenas_is_gone_after_a_bounded_number_of_requests_of_the_p
             let _ = at_once(&pool, arenas, 100);
         }
         let requests = until_gone(&pool, arenas, arenas as u64);
-        // The patience, however many arenas there are; and one of each to be cut.
+        // The patience, however many arenas there are, and one request per arena to be cut.
         assert!(
             requests <= [5, 20, 80][spikes - 1] + 2 * arenas,
             "{requests} for {spikes} on {arenas}"

@@ -1,4 +1,4 @@
-//! E10: an arena held over `.await` on tokio's multi-thread runtime.
+//! An arena held over `.await` on tokio's multi-thread runtime.
 
 use super::{Arena, ArenaPool, fill};
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ fn count(tree: &Tree<'_>) -> usize {
 
 static ARENAS: ArenaPool = ArenaPool::new();
 
-/// Owns its arena, holds a tree in it over each `.await`, allocates between them.
+/// Owns its arena, holds a tree in it over each `.await`, and allocates in between.
 async fn request(seen: &'static Mutex<BTreeSet<String>>, id: usize) -> usize {
     let arena = ARENAS.get();
     let tree: &Tree<'_> = arena.alloc(grow(&arena, 1 + id % 6));
@@ -43,7 +43,7 @@ async fn request(seen: &'static Mutex<BTreeSet<String>>, id: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn e10_an_arena_is_held_over_await_and_moves_between_threads() {
+async fn an_arena_is_held_over_await_and_moves_between_threads() {
     static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let tasks: Vec<_> = (0..2_000)
         .map(|id| tokio::spawn(request(&SEEN, id)))
@@ -60,7 +60,7 @@ async fn e10_an_arena_is_held_over_await_and_moves_between_threads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn e10_a_cancelled_request_gives_its_arena_back() {
+async fn a_cancelled_request_gives_its_arena_back() {
     static CANCELLED: ArenaPool = ArenaPool::new();
     let (started, has_started) = tokio::sync::oneshot::channel();
     let task = tokio::spawn(async move {

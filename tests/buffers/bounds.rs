@@ -1,4 +1,5 @@
-//! The bounds that [`BufferPool`] states, for any sequence of requests, growth, consumption, freezes and passes.
+//! The bounds that [`BufferPool`] states, for any sequence of requests, growth, consumption,
+//! freezes and passes.
 
 use crate::{assert_balanced, manual};
 use bytes::{Buf, Bytes};
@@ -7,9 +8,9 @@ use proptest::prelude::*;
 use repool::{Buffer, BufferPool};
 use std::collections::BTreeMap;
 
-/// Grown to no more than this, a buffer is left alone.
+/// Up to this capacity, in bytes, a grown buffer is left alone.
 const SMALL: usize = 1 << 10;
-/// So many small uses cut a buffer back, whatever was before.
+/// After this many small uses a buffer is cut, whatever happened before.
 const MOST: usize = 80;
 
 #[derive(Clone, Debug)]
@@ -46,7 +47,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The capacity of the class that serves this request: powers of two with three steps between.
+/// Returns the capacity of the class that serves this request: powers of two with three steps in
+/// between.
 fn class_of(request: usize) -> usize {
     let mut sizes = (0_usize..).map(|step| (4 + step % 4) << (step / 4 + 4));
     sizes
@@ -57,7 +59,7 @@ fn class_of(request: usize) -> usize {
 struct InUse {
     buffer: Buffer,
     class: usize,
-    /// What its user wrote and reserved, all together.
+    /// All bytes that its user wrote and reserved.
     used: usize,
 }
 
@@ -65,17 +67,18 @@ struct InUse {
 struct Model {
     in_use: Vec<InUse>,
     views: Vec<Bytes>,
-    /// The most that one use of a request of this class wrote, so far.
+    /// The most bytes that one use of a request of this class has written so far.
     most_used: BTreeMap<usize, usize>,
-    /// The most of each class that were in use at once, so far.
+    /// The most buffers of each class in use at the same time so far.
     most_in_use: BTreeMap<usize, u64>,
 }
 
 impl Model {
-    /// No buffer of this class is larger: requests of it may have made it grow, and those of the class below.
+    /// Returns the largest capacity in this class: its own requests may have made a buffer grow,
+    /// and so may those of the class below.
     fn bound(&self, class: usize) -> usize {
         let of_below = self.most_used.range(..class).next_back();
-        // (Only the next class below looks here.)
+        // (Only the next smaller class looks here.)
         let below = of_below.filter(|(below, _)| class_of(*below + 1) == class);
         let below = below.map_or(0, |(_, used)| *used);
         let own = self.most_used.get(&class).copied().unwrap_or(0);
@@ -172,7 +175,7 @@ fn run(ops: Vec<Op>) {
     }
     let classes: Vec<usize> = model.most_used.keys().copied().collect();
     drop((model.in_use, model.views));
-    // Whatever was before: small uses bring each buffer back to its class.
+    // Whatever happened before, small uses bring each buffer back to its class.
     for class in classes {
         let at_once = model
             .most_in_use
@@ -185,14 +188,14 @@ fn run(ops: Vec<Op>) {
                 .for_each(|buffer| buffer.extend_from_slice(&[1; 10]));
         }
         let largest = hold().iter().map(|buffer| buffer.capacity()).max();
-        // One that serves from a class up is of that class.
+        // A buffer that serves the class below belongs to this class.
         let most = (class_of(class + 1) * 5 / 4).max(SMALL);
         assert!(
             largest <= Some(most),
             "{largest:?} of {class} after {MOST} small uses"
         );
     }
-    // Those that wait for parts of each other are given up by the third pass.
+    // Buffers that wait for parts of each other are given up by the third pass.
     for _ in 0..6 {
         let _ = pool.trim();
     }

@@ -1,4 +1,4 @@
-//! What a `Buffer` is: empty, a `BufMut` and `Buf` as `bytes` documents them, a writer: B6, B19.
+//! What a `Buffer` is: empty, a `BufMut` and `Buf` as `bytes` documents them, a writer.
 
 use crate::{assert_balanced, manual};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -28,7 +28,7 @@ fn works_in_a_static() {
 }
 
 #[test]
-fn b6_empty_and_nothing_of_before_to_be_seen() {
+fn empty_and_nothing_of_before_to_be_seen() {
     let pool = manual();
     for round in 0..10 {
         let mut buffer = pool.get(1000);
@@ -36,7 +36,7 @@ fn b6_empty_and_nothing_of_before_to_be_seen() {
         assert_eq!(buffer.capacity(), 1024);
         assert_eq!(format!("{buffer:?}"), "b\"\"");
         assert!(buffer.chunk().is_empty());
-        // Growing the content shows what was asked for, not what was there.
+        // Growing shows the requested content, not what was in the memory before.
         buffer.resize(500, 0);
         assert!(buffer.iter().all(|&byte| byte == 0));
         buffer.resize(1000, round);
@@ -50,7 +50,7 @@ fn b6_empty_and_nothing_of_before_to_be_seen() {
             Bytes::new()
         });
     }
-    // A reader that looks at what it is given sees no secret.
+    // A reader that inspects the memory it is given finds no secret.
     struct Nosy;
     impl Read for Nosy {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -65,11 +65,11 @@ fn b6_empty_and_nothing_of_before_to_be_seen() {
 
 #[cfg(feature = "zeroize")]
 #[test]
-fn b6_gone_on_return() {
+fn gone_on_return() {
     let pool = manual();
     let all_zero = |buffer: &mut Buffer| {
         let capacity = buffer.capacity();
-        // SAFETY: the pool has written zeros to the whole capacity, which is what is tested.
+        // SAFETY: the pool has written zeros to the whole capacity, which this tests.
         unsafe { buffer.set_len(capacity) };
         let clean = buffer.iter().all(|&byte| byte == 0);
         buffer.clear();
@@ -122,7 +122,7 @@ fn dropped_on_another_thread() {
 }
 
 #[test]
-fn b19_buf_mut_as_documented() {
+fn buf_mut_as_documented() {
     let pool = manual();
     let mut buffer = pool.get(64);
     assert_eq!(buffer.remaining_mut(), BytesMut::new().remaining_mut());
@@ -142,17 +142,17 @@ fn b19_buf_mut_as_documented() {
     model.put_f64(1.5);
     model.put_slice(b"slicexxxbufchained");
     assert_eq!(buffer, model);
-    // A full one makes room by itself.
+    // A full buffer makes room by itself.
     let full = buffer.capacity() - buffer.len();
     buffer.put_bytes(0, full);
     assert!(buffer.chunk_mut().len() > 0);
-    // Writing behind the length, and then saying so.
+    // Writes behind the content, and then extends the length.
     let len = buffer.len();
     buffer.chunk_mut()[..2].copy_from_slice(b"ok");
     // SAFETY: just written.
     unsafe { buffer.advance_mut(2) };
     assert_eq!(&buffer[len..], b"ok");
-    // As a trait object, by reference, limited.
+    // As a trait object, by reference, with a limit.
     let dynamic: &mut dyn BufMut = &mut buffer;
     dynamic.put_u8(7);
     (&mut buffer).limit(1).put_u8(8);
@@ -161,15 +161,15 @@ fn b19_buf_mut_as_documented() {
 
 #[test]
 #[should_panic(expected = "advance")]
-fn b19_buf_mut_does_not_advance_too_far() {
+fn buf_mut_does_not_advance_too_far() {
     let mut buffer = manual().get(64);
     let far = buffer.capacity() - buffer.len() + 1;
-    // SAFETY: not: but it panics before anything is believed, as `BytesMut` documents.
+    // SAFETY: violated on purpose: `BytesMut` documents that it panics before it uses the length.
     unsafe { buffer.advance_mut(far) };
 }
 
 #[test]
-fn b19_buf_as_documented() {
+fn buf_as_documented() {
     let mut buffer = manual().get(100);
     buffer.put_slice(b"0123456789abcdef");
     assert_eq!((buffer.remaining(), buffer.has_remaining()), (16, true));
@@ -193,7 +193,7 @@ fn b19_buf_as_documented() {
 
 #[test]
 #[should_panic]
-fn b19_buf_does_not_advance_too_far() {
+fn buf_does_not_advance_too_far() {
     let mut buffer = manual().get(64);
     buffer.put_u8(1);
     buffer.advance(2);
@@ -308,7 +308,7 @@ fn a_switch_that_races_with_first_uses_is_not_lost() {
     const SIZES: [usize; 4] = [64, 128, 256, 512];
     let use_all = |pool: &BufferPool| SIZES.map(|size| drop(pool.get(size)));
     for round in 0..if cfg!(miri) { 5 } else { 500 } {
-        // Off, alone or against a thread that switches on.
+        // Off, alone or while another thread switches on.
         let switches: &[bool] = [&[false][..], &[false, true]][round % 2];
         let pool = manual();
         let start = Barrier::new(1 + switches.len());
@@ -325,7 +325,7 @@ fn a_switch_that_races_with_first_uses_is_not_lost() {
         });
         pool.clear();
         use_all(&pool);
-        // However it is switched now, all classes are.
+        // In whichever state, all classes are in the same.
         let idle = pool.stats().idle;
         assert!(idle == 0 || (switches.len() == 2 && idle == 4), "{idle}");
     }

@@ -1,4 +1,4 @@
-//! Counters that never go back, read while other threads are at work with views lent.
+//! Counters never go back, read while other threads work with lent buffers.
 
 use crate::{assert_balanced, manual};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ fn frozen(pool: &BufferPool) -> Bytes {
     buffer.freeze()
 }
 
-/// Those that only ever grow.
+/// The figures that only ever grow.
 fn counters(stats: &Stats) -> [(&'static str, u64); 8] {
     [
         ("created", stats.created),

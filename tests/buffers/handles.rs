@@ -1,5 +1,5 @@
-//! What a `Buffer` and its pool offer beside `bytes`: copies, conversions, comparisons, views that are never
-//! the only handle, and the way out of the pool.
+//! What a `Buffer` and its pool offer in addition to `bytes`: copies, conversions, comparisons,
+//! views that are never the only handle, and taking memory out of the pool.
 
 use crate::{assert_balanced, builder, manual};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,7 +19,7 @@ fn a_clone_is_a_buffer_of_the_same_pool() {
     drop((one, two));
     assert_eq!(pool.stats().in_use, 0);
     assert!(pool.stats().idle >= 2);
-    // Also an empty one, one that has no memory, and one whose pool is gone.
+    // Also an empty buffer, one without memory, and one whose pool is gone.
     assert!(pool.get(100).clone().is_empty());
     assert!(pool.get(0).clone().is_empty());
     assert_balanced(&pool);
@@ -191,7 +191,7 @@ fn reading_to_the_end_in_pieces() {
         assert_eq!(buffer.read_to_end_from(&mut pieces).expect("no error"), len);
         assert_eq!((&buffer[..7], &buffer[7..]), (&b"before "[..], &all[..len]));
     }
-    // What just fits does not grow.
+    // A buffer that is exactly full does not grow.
     let mut buffer = pool.get(MANY / 5);
     let len = buffer.capacity();
     buffer
@@ -200,14 +200,14 @@ fn reading_to_the_end_in_pieces() {
     assert_eq!((buffer.len(), buffer.capacity()), (len, len));
 }
 
-/// By what is zeroed and not by the clock: what a reader leaves of its memory comes back to it.
+/// Measured by what is zeroed, not by a clock: the next read is offered what a reader left unused.
 #[test]
 #[cfg_attr(miri, ignore = "looks at 64 KiB a thousand times")]
 fn reading_to_the_end_zeroes_once() {
     struct Marks(usize, usize);
     impl Read for Marks {
         fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-            // All but the first byte were zeroed, or are as the last call left them.
+            // All but the first byte were zeroed, or are as the previous call left them.
             self.1 += into.iter().filter(|&&byte| byte == 0).count();
             into.fill(1);
             self.0 = self.0.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Frozen and split buffers: B15, B17, and how long memory waits.
+//! Frozen and split buffers, and how long their memory waits.
 
 use crate::{assert_balanced, builder, class, lent, manual};
 use bytes::{Bytes, BytesMut};
@@ -24,7 +24,7 @@ fn freezing_copies_nothing() {
 }
 
 #[test]
-fn b15_back_once_after_the_last_view() {
+fn back_once_after_the_last_view() {
     let pool = manual();
     let bytes = frozen(&pool, 1);
     let at = bytes.as_ptr();
@@ -84,7 +84,7 @@ fn the_next_pass_finds_it() {
     drop(bytes);
     pool.trim();
     assert_eq!((pool.stats().idle, lent(&pool)), (1, 0));
-    // From there it is an idle buffer like any other.
+    // From there on it is an idle buffer like any other.
     let trimmed: u64 = (0..3).map(|_| pool.trim().objects).sum();
     assert_eq!((trimmed, pool.stats().idle), (1, 0));
     assert_balanced(&pool);
@@ -100,7 +100,7 @@ fn the_janitor_finds_it_with_nothing_else_to_do() {
     let bytes = frozen(&pool, 1);
     std::thread::sleep(Duration::from_millis(200));
     let start = Instant::now();
-    // Unless the janitor has it in hand just now.
+    // Unless the janitor is handling it at this moment.
     while lent(&pool) != 1 {
         assert!(start.elapsed() < Duration::from_secs(20));
     }
@@ -147,7 +147,7 @@ fn other_threads_views() {
 }
 
 #[test]
-fn b15_parts_split_off() {
+fn parts_split_off() {
     let pool = manual();
     let mut buffer = pool.get(SIZE);
     buffer.resize(100, 1);
@@ -155,7 +155,7 @@ fn b15_parts_split_off() {
     let tail = buffer.split_off(SIZE - 40 - 1000);
     let rest = buffer.as_ptr();
     drop(buffer);
-    // Not handed out while parts of it live, not even for what would fit.
+    // It is not handed out while parts of it live, not even for a request that would fit.
     assert_eq!((pool.stats().idle, lent(&pool)), (0, 1));
     assert_ne!(pool.get(64).as_ptr(), rest);
     drop(tail);
@@ -169,19 +169,19 @@ fn b15_parts_split_off() {
 }
 
 #[test]
-fn b15_a_part_of_a_grown_one() {
+fn a_part_of_a_grown_one() {
     let pool = manual();
     let mut buffer = pool.get(SIZE);
     buffer.resize(100 * SIZE, 1);
     let whole = buffer.capacity();
-    // Almost all of it is gone, and what is left looks like a small buffer.
+    // Almost all of it is gone, and the rest looks like a small buffer.
     let frames = buffer.split_to(99 * SIZE).freeze();
     drop(buffer);
     assert_eq!((pool.stats().idle, lent(&pool)), (0, 1));
     drop(frames);
     pool.trim();
     assert_eq!(pool.stats().idle_bytes as usize, whole);
-    // The front of it, with the rest already gone. It belongs to the class that was asked for.
+    // The front part, with the rest already gone. It belongs to the requested class.
     let mut buffer = pool.get(SIZE);
     assert_eq!(buffer.capacity(), whole);
     buffer.resize(whole, 1);
@@ -192,7 +192,7 @@ fn b15_a_part_of_a_grown_one() {
 }
 
 #[test]
-fn b15_every_way_to_take_it_apart() {
+fn every_way_to_take_it_apart() {
     let pool = manual();
     let mut pieces: Vec<BytesMut> = Vec::new();
     for n in 0..50 {
@@ -216,7 +216,7 @@ fn b15_every_way_to_take_it_apart() {
         }
         drop(buffer);
     }
-    // The pieces have not been written to meanwhile.
+    // Nothing has written to the pieces meanwhile.
     for piece in &pieces {
         assert!(piece.windows(2).all(|pair| pair[0] == pair[1]), "{piece:?}");
     }
@@ -229,7 +229,7 @@ fn b15_every_way_to_take_it_apart() {
 }
 
 #[test]
-fn b17_views_outlive_thread_clear_and_pool() {
+fn views_outlive_thread_clear_and_pool() {
     let pool = manual();
     let bytes = std::thread::scope(|scope| {
         let thread = scope.spawn(|| frozen(&pool, 3));
@@ -243,7 +243,7 @@ fn b17_views_outlive_thread_clear_and_pool() {
     drop(pool);
     assert_eq!(slice, [4; 4][..]);
     assert_eq!(bytes, [3; SIZE][..]);
-    // A buffer outlives it as well, and so do its views.
+    // A buffer outlives the pool as well, and so do its views.
     let mut late = late;
     late.extend_from_slice(b"late");
     assert_eq!(late.freeze(), "late");
@@ -290,7 +290,7 @@ fn an_empty_one_goes_straight_back() {
 fn bytes_can_become_mutable_again() {
     let pool = manual();
     let bytes = frozen(&pool, 1);
-    // The pool has a handle, so this is a copy, and what the pool has is its own.
+    // The pool has a handle, so this is a copy; the pool keeps its own memory.
     let mut mine = BytesMut::from(bytes);
     mine[0] = 9;
     pool.trim();

@@ -25,7 +25,6 @@ fn limits_hold_over_all_classes() {
 
 #[test]
 fn a_pool_that_keeps_nothing_does_not_wait_for_frozen_bytes_either() {
-    // A13, C19.
     for pool in [
         builder().max_idle(0).build(),
         builder().max_idle_bytes(0).build(),

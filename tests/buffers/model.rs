@@ -1,4 +1,4 @@
-//! Programs of operations on buffers against a plain `Vec<u8>`, with frozen and split parts out,
+//! Programs of operations on buffers against a plain `Vec<u8>`, with frozen and split parts alive,
 //! and drops on other threads.
 
 use crate::{assert_balanced, builder};
@@ -54,7 +54,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A part that is no buffer of the pool any more, or shares one.
+/// A part that is no longer a buffer of the pool, or shares the memory of one.
 enum Part {
     Frozen(Bytes),
     Split(BytesMut),

@@ -1,4 +1,4 @@
-//! Lent buffers and threads: whose ring a handle is in, and that it is found wherever that is.
+//! Lent buffers and threads: in whose ring a handle is, and that it is found there.
 
 use crate::{assert_balanced, builder, class, lent, manual};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ fn frozen(pool: &BufferPool, byte: u8) -> Bytes {
     buffer.freeze()
 }
 
-/// Runs `work` on a thread that then stays around, doing nothing, until `while_parked` is over.
+/// Runs `work` on a thread that then stays parked until `while_parked` returns.
 fn parked<R: Send>(work: impl FnOnce() -> R + Send, while_parked: impl FnOnce(R)) {
     let (to, from) = std::sync::mpsc::channel();
     let over = Barrier::new(2);
@@ -74,7 +74,7 @@ fn a_parked_threads_ring_is_cleared_and_counted() {
             drop(one);
             let figures = class(&pool, SIZE);
             assert_eq!((figures.lent, figures.lent_bytes), (2, 2 * SIZE as u64));
-            // One is back, and is idle first; the other one is let go of.
+            // One has no views left and becomes idle first; the other is let go.
             assert_eq!(pool.clear().objects, 1);
             assert_eq!((lent(&pool), pool.stats().in_use), (0, 0));
             assert_eq!(two, [2; SIZE][..]);
@@ -113,7 +113,7 @@ fn frozen_on_one_thread_asked_for_on_another() {
         }
         drop(to);
     });
-    // The one thread never asks, the other one never freezes.
+    // One thread never gets, the other never freezes.
     assert!(pool.stats().created < 300, "{:?}", pool.stats());
     assert_balanced(&pool);
 }
@@ -124,7 +124,7 @@ fn a_ring_survives_a_panic() {
     impl Drop for Uses<'_> {
         fn drop(&mut self) {
             assert!(std::thread::panicking());
-            // What is asked for in a panic is dropped after it; what waits goes on waiting.
+            // A buffer got during a panic is dropped after it; lent buffers continue to wait.
             drop(self.0.get(SIZE));
             drop(frozen(self.0, 9));
             self.0.trim();
@@ -160,7 +160,7 @@ fn frozen_in_a_thread_local_destructor() {
     thread_local!(static SLOT: RefCell<Option<Late>> = const { RefCell::new(None) });
     for before in [true, false] {
         std::thread::spawn(move || {
-            // Destructors run in the order of the first uses, or the other way round.
+            // Destructors run in the order of first use, or in reverse.
             if before {
                 drop(frozen(&LATE, 1));
             }
@@ -184,13 +184,14 @@ fn rings_go_when_nothing_is_lent() {
     }
     let stats = pool.stats();
     assert_eq!((stats.in_use, stats.idle, stats.trimmed), (0, 0, 1));
-    // And come again.
+    // And they come back.
     drop(frozen(&pool, 1));
     assert_eq!(lent(&pool), 1);
 }
 
-/// Freezes, drops here and there, passes, `clear`, figures, switching off and the pool's end, all at
-/// once. That nothing leaks is for the sanitizer, and for the ledger in `buffers_alloc.rs`.
+/// Freezes, drops on several threads, passes, `clear`, figures, switching off and dropping the
+/// pool, all at the same time. Leaks are found by the sanitizer and by the ledger in
+/// `buffers_alloc.rs`.
 #[test]
 fn everything_at_once() {
     for round in 0..if cfg!(miri) { 2 } else { 40 } {
@@ -247,7 +248,7 @@ fn everything_at_once() {
             left.into_iter().unzip::<_, _, Vec<_>, Vec<_>>()
         });
         assert_balanced(&pool);
-        // The pool goes while its buffers are frozen on other threads.
+        // The pool is dropped while its buffers are frozen on other threads.
         std::thread::scope(|scope| {
             for mut buffer in late {
                 scope.spawn(move || {
@@ -263,7 +264,7 @@ fn everything_at_once() {
     }
 }
 
-/// Asks for a buffer when it is dropped.
+/// Gets a buffer when it is dropped.
 struct Asks<'a>(&'a BufferPool, &'a RefCell<Option<Buffer>>);
 
 impl Drop for Asks<'_> {
@@ -282,7 +283,7 @@ fn a_get_while_the_thread_panics_lets_nothing_go() {
         std::panic::resume_unwind(Box::new(()));
     });
     assert!(std::panic::catch_unwind(unwinding).is_err());
-    // The oldest was looked at while lent, and waits again.
+    // The oldest was looked at while it had views, and waits again.
     assert_eq!((pool.stats().created, lent(&pool)), (3, 2));
     assert_eq!(pool.stats().reused, 0);
     drop((views, got));
@@ -298,7 +299,7 @@ fn switched_off_nothing_waits() {
     let before = frozen(&pool, 1);
     pool.set_enabled(false);
     assert_eq!((lent(&pool), pool.stats().in_use), (0, 0));
-    // Nothing is found again while it is off, and nothing is kept for later.
+    // While the pool is off, nothing is found and nothing is kept for later.
     for n in 0..20 {
         assert_eq!(frozen(&pool, n), [n; SIZE][..]);
     }

@@ -1,4 +1,4 @@
-//! Classes and capacities: B1 to B5, B10 to B12, B16.
+//! Classes and capacities.
 
 use crate::{assert_balanced, builder, class, manual};
 use bytes::BytesMut;
@@ -8,9 +8,9 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 #[test]
-fn b1_every_boundary() {
+fn every_boundary() {
     let pool = manual();
-    // By the documented table: four steps from each power of two to the next.
+    // As documented: four steps from each power of two to the next.
     let mut sizes = vec![64];
     let mut power = 64;
     while power < 4 * MIB {
@@ -30,26 +30,26 @@ fn b1_every_boundary() {
         }
         before = size;
     }
-    // One size class, one buffer: all three came from the same.
+    // One buffer per class: all three requests had the same one.
     assert_eq!(pool.stats().created, sizes.len() as u64);
     assert_balanced(&pool);
 }
 
 #[test]
-fn b1_a_step_above_a_power_does_not_cost_the_next_one() {
+fn a_step_above_a_power_does_not_cost_the_next_one() {
     let pool = manual();
     assert_eq!(pool.get(32 * KIB + 1).capacity(), 40 * KIB);
 }
 
 #[test]
-fn b1_one_class_up_before_creating() {
+fn one_class_up_before_creating() {
     let pool = manual();
     drop(pool.get(1280));
     // 1,024 is the class below 1,280.
     let buffer = pool.get(1000);
     assert_eq!(buffer.capacity(), 1280);
     assert_eq!(class(&pool, 1280).requests, 2);
-    // It goes home afterwards, and two up is too far.
+    // It goes back to its class afterwards; two classes up is too far.
     drop(buffer);
     assert_eq!(class(&pool, 1280).idle, 1);
     assert_eq!(pool.get(896).capacity(), 896);
@@ -57,7 +57,7 @@ fn b1_one_class_up_before_creating() {
 }
 
 #[test]
-fn b2_nothing_asked_nothing_kept() {
+fn nothing_asked_nothing_kept() {
     let pool = manual();
     drop(pool.get(0));
     let buffer = pool.get(0);
@@ -65,7 +65,7 @@ fn b2_nothing_asked_nothing_kept() {
     drop(buffer);
     drop(pool.get(0).freeze());
     assert_eq!(pool.stats().idle, 0);
-    // What was written into one that had nothing serves the next such request.
+    // A buffer that had no memory and was written to serves the next such request.
     drop(pool.get(64));
     let mut buffer = pool.get(0);
     buffer.extend_from_slice(&[1; 1024]);
@@ -77,7 +77,7 @@ fn b2_nothing_asked_nothing_kept() {
 }
 
 #[test]
-fn b3_above_the_top_served_and_not_kept() {
+fn above_the_top_served_and_not_kept() {
     let pool = builder().max_class(64 * KIB).build();
     let mut large = pool.get(64 * KIB + 1);
     assert!(large.capacity() > 64 * KIB);
@@ -88,7 +88,7 @@ fn b3_above_the_top_served_and_not_kept() {
     assert_eq!(class(&pool, usize::MAX).requests, 1);
     drop(pool.get(64 * KIB));
     assert_eq!(pool.stats().idle, 1);
-    // Frozen: the bytes are good, and nothing is kept.
+    // Frozen: the bytes are correct, and nothing is kept.
     let mut large = pool.get(65 * KIB);
     large.resize(65 * KIB, 7);
     assert_eq!(large.freeze().len(), 65 * KIB);
@@ -98,7 +98,7 @@ fn b3_above_the_top_served_and_not_kept() {
 }
 
 #[test]
-fn b4_near_the_end_of_the_numbers() {
+fn near_the_end_of_the_numbers() {
     let pool = manual();
     for asked in [
         usize::MAX,
@@ -113,7 +113,7 @@ fn b4_near_the_end_of_the_numbers() {
         let text = panic.downcast_ref::<String>().expect("a text");
         assert!(text.contains("capacity overflow"), "{text}");
     }
-    // As many as there can be, and more than there are. (Miri ends at an allocation that fails.)
+    // As large as possible, and larger. (Miri stops at an allocation that fails.)
     if cfg!(not(miri)) {
         let error = pool.try_get(isize::MAX as usize).unwrap_err();
         assert!(error.to_string().contains("no memory"), "{error}");
@@ -124,7 +124,7 @@ fn b4_near_the_end_of_the_numbers() {
 }
 
 #[test]
-fn b5_a_grown_buffer_goes_back_to_the_class_that_was_asked_for() {
+fn a_grown_buffer_goes_back_to_the_class_that_was_asked_for() {
     let pool = manual();
     let mut buffer = pool.get(100);
     buffer.resize(50_000, 1);
@@ -134,16 +134,16 @@ fn b5_a_grown_buffer_goes_back_to_the_class_that_was_asked_for() {
     assert_eq!(class(&pool, 112).idle, 1);
     let again = pool.get(100);
     assert_eq!((again.capacity(), pool.stats().created), (grown, 1));
-    // No other request gets it, or one like it.
+    // No other request gets it or a similar one.
     assert_eq!(pool.get(48 * KIB).capacity(), 48 * KIB);
     assert_eq!(pool.get(100).capacity(), 112);
     assert_balanced(&pool);
 }
 
 #[test]
-fn b5_a_shrunk_one_never_serves_a_class_it_is_too_small_for() {
+fn a_shrunk_one_never_serves_a_class_it_is_too_small_for() {
     let pool = manual();
-    // Something else in its place.
+    // Another `BytesMut` in its place.
     let mut buffer = pool.get(8 * KIB);
     *buffer = BytesMut::with_capacity(300);
     drop(buffer);
@@ -160,7 +160,7 @@ fn b5_a_shrunk_one_never_serves_a_class_it_is_too_small_for() {
 }
 
 #[test]
-fn b5_consumed_buffers_come_back_whole() {
+fn consumed_buffers_come_back_whole() {
     use bytes::Buf;
     let pool = manual();
     for _ in 0..20 {
@@ -175,8 +175,8 @@ fn b5_consumed_buffers_come_back_whole() {
 }
 
 #[test]
-fn b10_ten_huge_requests_then_small_ones() {
-    // golang/go#23199, by a sixteenth: the memory of ten 16 MiB buffers really is touched.
+fn ten_huge_requests_then_small_ones() {
+    // golang/go#23199, reduced to a sixteenth: the memory of ten 16 MiB buffers is really touched.
     const HUGE: usize = if cfg!(miri) { MIB } else { 16 * MIB };
     let pool = builder().max_class(HUGE).build();
     let huge: Vec<_> = (0..10)
@@ -200,8 +200,8 @@ fn b10_ten_huge_requests_then_small_ones() {
 }
 
 #[test]
-fn b10_one_that_grew_for_small_requests() {
-    // The same, with requests that do not say how large they get.
+fn one_that_grew_for_small_requests() {
+    // The same, with requests that do not say how large the buffers get.
     const HUGE: usize = if cfg!(miri) { MIB } else { 16 * MIB };
     let pool = builder().max_class(2 * HUGE).build();
     for _ in 0..10 {
@@ -226,7 +226,7 @@ fn uses(pool: &BufferPool, capacity: usize, used: usize, times: usize) {
 }
 
 #[test]
-fn b11_the_fifth_strike_in_a_row_cuts_it_back() {
+fn the_fifth_strike_in_a_row_cuts_it_back() {
     let pool = manual();
     uses(&pool, KIB, 64 * KIB, 1);
     uses(&pool, KIB, 16 * KIB - 1, 4);
@@ -234,7 +234,7 @@ fn b11_the_fifth_strike_in_a_row_cuts_it_back() {
     uses(&pool, KIB, 16 * KIB - 1, 1);
     let cut = (pool.stats().idle, pool.stats().idle_bytes);
     assert_eq!(cut, (1, KIB as u64));
-    // A good use in between, and counting starts again.
+    // A good use in between starts the count again.
     uses(&pool, KIB, KIB, 10);
     uses(&pool, KIB, 64 * KIB, 1);
     uses(&pool, KIB, 1, 4);
@@ -246,7 +246,7 @@ fn b11_the_fifth_strike_in_a_row_cuts_it_back() {
 }
 
 #[test]
-fn b11_what_is_as_large_as_asked_for_is_never_struck() {
+fn what_is_as_large_as_asked_for_is_never_struck() {
     let pool = manual();
     uses(&pool, 4 * KIB, 1, 100);
     uses(&pool, 64 * KIB, 1, 100);
@@ -262,7 +262,7 @@ fn b11_what_is_as_large_as_asked_for_is_never_struck() {
 }
 
 #[test]
-fn b11_frozen_ones_strike_as_well() {
+fn frozen_ones_strike_as_well() {
     let pool = manual();
     uses(&pool, KIB, 64 * KIB, 1);
     for _ in 0..5 {
@@ -277,7 +277,7 @@ fn b11_frozen_ones_strike_as_well() {
 }
 
 #[test]
-fn b12_drifting_sizes_are_followed() {
+fn drifting_sizes_are_followed() {
     let pool = manual();
     // Requests that say little and write more and more: soon nothing has to grow.
     let mut grew = 0;
@@ -292,7 +292,7 @@ fn b12_drifting_sizes_are_followed() {
         pool.trim();
     }
     assert!(grew < 100, "{grew} of 2000 had to grow");
-    // And down again: what is kept follows.
+    // And down again: the kept buffers follow.
     for _ in 0..20 {
         uses(&pool, KIB, KIB, 10);
         pool.trim();

@@ -1,5 +1,6 @@
-//! An allocation fails, whichever it is: a request that says so returns an error, and any other ends the process
-//! by the rules of `handle_alloc_error`. Nothing else comes of it: no other signal, no leak, no wait.
+//! Each allocation fails in turn: a fallible request returns an error, and any other request ends
+//! the process by the rules of `handle_alloc_error`. Nothing else happens: no other signal, no
+//! leak, no hang.
 
 use super::child::{self, End};
 use super::ledger::{Ledger, Live};
@@ -8,7 +9,7 @@ use repool::{ArenaPool, BufferPool, Pool};
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 
-/// The system's allocator, with failures, and with something that runs before it.
+/// The system's allocator, with failures, and with a function that runs before it.
 struct Failing;
 
 #[global_allocator]
@@ -17,11 +18,11 @@ static ALLOCATOR: Failing = Failing;
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
     None,
-    /// The call after so many others fails.
+    /// The call after this many others fails.
     Once(usize),
-    /// All of so many bytes.
+    /// All allocations of at least this many bytes fail.
     Large(usize),
-    /// Nothing fails; the call after so many others runs this first.
+    /// Nothing fails; the call after this many others runs this function first.
     Run(usize, fn()),
 }
 
@@ -30,13 +31,13 @@ thread_local! {
     static FAILED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// What is to happen to this thread's allocations from now on.
+/// Sets the fault for this thread's allocations from now on.
 pub(crate) fn set(fault: Fault) {
     FAILED.set(0);
     FAULT.set(fault);
 }
 
-/// How many calls have failed since.
+/// Returns how many calls have failed since.
 fn failed() -> usize {
     FAILED.get()
 }
@@ -68,18 +69,18 @@ fn fails(size: usize) -> bool {
     fails
 }
 
-// SAFETY: passes everything on to the system's allocator, or fails as an allocator may.
+// SAFETY: forwards every call to the system's allocator, or fails as an allocator may.
 unsafe impl GlobalAlloc for Failing {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if fails(layout.size()) {
             return std::ptr::null_mut();
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { Ledger.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { Ledger.dealloc(at, layout) }
     }
 
@@ -87,7 +88,7 @@ unsafe impl GlobalAlloc for Failing {
         if fails(layout.size()) {
             return std::ptr::null_mut();
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { Ledger.alloc_zeroed(layout) }
     }
 
@@ -95,24 +96,24 @@ unsafe impl GlobalAlloc for Failing {
         if fails(size) {
             return std::ptr::null_mut();
         }
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { Ledger.realloc(at, layout, size) }
     }
 }
 
 const MIB: usize = 1 << 20;
 
-/// The program has ended, and no call has failed; or although some have.
+/// Exit code: the program has ended without a failed call; and with failed calls.
 const UNHARMED: i32 = 0;
 const IN_SPITE: i32 = 3;
 
-/// Runs a program once for each of its allocations, in a child each, with that one failing; how many of the
-/// children went on, and how many were ended.
+/// Runs a program once for each of its allocations, each in a child, with that allocation failing.
+/// Returns how many children went on, and how many were aborted.
 fn with_each_failing(fault: fn(usize) -> Fault, program: fn()) -> (usize, usize) {
     let (mut went_on, mut ended) = (0, 0);
     for at in 0.. {
         let end = child::run(30, true, || {
-            // What is made once in a process is made here.
+            // Creates what is created once per process.
             std::thread::spawn(program).join().expect("no panic");
             let before = Live::now();
             let failed = std::thread::spawn(move || {
@@ -144,9 +145,9 @@ fn with_each_failing(fault: fn(usize) -> Fault, program: fn()) -> (usize, usize)
     unreachable!()
 }
 
-/// Objects by all ways in and out; nothing of it may fail but by the end of the process.
+/// Objects along every path; a failure can only end the process.
 fn objects() {
-    // A list is two objects long, so the depot has its share.
+    // A list is two objects long, so the depot takes part.
     let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(16).trim_manually().build();
     let mut held: Vec<_> = (0..12).map(|_| pool.get()).collect();
     held.iter_mut().for_each(|buf| buf.push(1));
@@ -163,7 +164,7 @@ fn objects() {
     let _ = pool.clear();
 }
 
-/// Large buffers and arenas, by calls that may fail.
+/// Large buffers and arenas, through fallible calls.
 fn requests_that_may_fail() {
     let pool = BufferPool::builder().trim_manually().build();
     for round in 0..3 {
@@ -204,7 +205,7 @@ fn a_request_that_may_fail_returns_an_error_for_each_of_its_large_allocations() 
     let _turn = alone();
     let (went_on, ended) = with_each_failing(Fault::Once, requests_that_may_fail);
     println!("buffers and arenas: {went_on} went on, {ended} ended");
-    // Three rounds of large buffers, the second and third of which find some, and the arena's.
+    // Three rounds of large buffers, of which the second and third find some, and the arena's.
     assert!(went_on >= 9, "{went_on}");
 }
 
@@ -212,7 +213,7 @@ fn a_request_that_may_fail_returns_an_error_for_each_of_its_large_allocations() 
 fn a_buffer_pool_goes_on_when_there_is_memory_again() {
     let _turn = alone();
     let pool = BufferPool::builder().trim_manually().build();
-    // Makes the class and what else is small.
+    // Creates the class and other small allocations.
     drop(pool.try_with_capacity(3 * MIB).expect("there is memory"));
     let _ = pool.clear();
     let before = Live::now().blocks;
@@ -228,7 +229,8 @@ fn a_buffer_pool_goes_on_when_there_is_memory_again() {
         assert_eq!(pool.stats().in_use, 0);
     }
     let after = Live::now().blocks;
-    // The class of what is larger than all, with what it is made of; and what the test harness does meanwhile.
+    // The class of requests above the largest class and what it is made of, and what the test
+    // harness does meanwhile.
     assert!(after - before < 100, "{}", after - before);
     let again: Vec<_> = (0..3).map(|_| pool.try_with_capacity(3 * MIB)).collect();
     assert!(again.iter().all(Result::is_ok));

@@ -9,22 +9,23 @@ pub(crate) enum End {
     Signal(i32),
 }
 
-/// Runs `f` in a forked child; its code, or 101 if it panicked. One that hangs is killed by SIGALRM.
+/// Runs `f` in a forked child; returns its code, or 101 if it panicked. SIGALRM kills a child that
+/// hangs.
 pub(crate) fn run(seconds: u32, quiet: bool, f: impl FnOnce() -> i32) -> End {
-    // SAFETY: the child uses pools, threads and the allocator, which the C library makes safe across a fork, and
-    // leaves by `_exit`.
+    // SAFETY: the child uses pools, threads and the allocator, which the C library makes safe
+    // across a fork, and leaves through `_exit`.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "no fork");
     if child == 0 {
         // SAFETY: takes an integer.
         unsafe { libc::alarm(seconds) };
-        // SAFETY: takes integers. No core is dumped where an abort is what is expected.
+        // SAFETY: takes integers. No core is dumped if an abort is expected.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
         if quiet {
-            // An abort may print a backtrace, which takes longer than all the rest.
+            // An abort may print a backtrace, which takes longer than everything else.
             // SAFETY: this process has one thread.
             unsafe { std::env::set_var("RUST_BACKTRACE", "0") };
-            // SAFETY: a C string; what it returns is only used if it is a descriptor.
+            // SAFETY: a C string; the result is used only if it is a descriptor.
             let nowhere = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY) };
             // SAFETY: takes integers.
             unsafe { libc::dup2(nowhere, 2) };

@@ -1,6 +1,6 @@
-//! A23: a fork while another thread is at work, at each place where it may call something that is not ours: the
-//! allocator and every callback. It does not exist in the child, and what it has locked or was about to do stays
-//! so. (`tests/fork.rs` forks at moments of chance.)
+//! A fork while another thread is at work, at each place where it may call code of others: the
+//! allocator and every callback. In the child that thread does not exist; what it had locked stays
+//! locked, and what it was about to do is never done. (`tests/fork.rs` forks at random moments.)
 
 use super::allocation::{self, Fault};
 use super::child::{self, End};
@@ -19,12 +19,12 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 fn wait_here() {
     WAITS.store(true, SeqCst);
     while !GO_ON.load(SeqCst) {
-        // It may be inside the allocator's caller, so it does nothing that allocates.
+        // It may be inside the allocator, so it does not allocate.
         std::thread::sleep(Duration::from_micros(200));
     }
 }
 
-/// Starts a thread that comes to [`wait_here`], or ends without.
+/// Starts a thread that reaches [`wait_here`], or ends without.
 fn start(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     WAITS.store(false, SeqCst);
     GO_ON.store(false, SeqCst);
@@ -40,7 +40,7 @@ fn go_on(thread: JoinHandle<()>) {
     thread.join().expect("no panic");
 }
 
-/// What a child does with what it has inherited; in seconds at most.
+/// Runs a child's work on what it has inherited, within this many seconds.
 fn use_all(pool: &Pool<Object>, buffers: &BufferPool) -> i32 {
     let start = Instant::now();
     for _ in 0..3 {
@@ -66,7 +66,7 @@ fn use_all(pool: &Pool<Object>, buffers: &BufferPool) -> i32 {
 #[derive(Debug, Default)]
 struct Object(Vec<u8>);
 
-/// The callback that waits: 0 for none.
+/// The number of the callback that waits; 0 for none.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 const CREATE: usize = 1;
 const RECYCLE: usize = 2;
@@ -141,7 +141,7 @@ fn fork_now(what: &str, pools: &Pools) {
     assert_eq!(end, End::Code(0), "{what}");
 }
 
-/// The parent goes on as if nothing had been.
+/// The parent goes on as if nothing had happened.
 fn is_well(pools: &Pools) {
     let _ = pools.0.clear();
     let stats = pools.0.stats();
@@ -152,7 +152,7 @@ fn is_well(pools: &Pools) {
 #[test]
 fn a_fork_while_a_thread_is_at_any_allocation_leaves_pools_usable() {
     let _turn = alone();
-    // All of them at the scale of 16.
+    // At scale 16, all of them.
     let step = 16 / n(1, 1).min(16);
     for every in [None, Some(Duration::from_secs(3600))] {
         let mut forks = 0;
@@ -243,7 +243,7 @@ fn a_fork_while_the_janitor_is_in_a_destructor_leaves_pools_usable() {
     eventually("trimmed in the parent", || pools.0.stats().idle == 0);
 }
 
-/// Also from within: the child goes on where its parent was, in the middle of a callback.
+/// Also from within: the child continues where its parent was, in the middle of a callback.
 #[test]
 fn a_child_that_was_forked_inside_a_callback_comes_out_of_it() {
     let _turn = alone();

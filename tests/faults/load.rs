@@ -1,4 +1,4 @@
-//! Loads that are nothing but coming and going: threads, and pools.
+//! Loads in which threads and pools only come and go.
 
 use super::ledger::Live;
 use super::scale::n;
@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::spawn;
 use std::time::Duration;
 
-/// A24: each thread has caches in all pools, and hands them over when it ends. 100,000 at the scale of 50.
+/// Each thread has caches in all pools, and hands them over when it ends. 100,000 threads at scale
+/// 50.
 #[test]
 fn short_lived_threads_leave_nothing_behind() {
     let _turn = alone();
@@ -48,7 +49,8 @@ fn short_lived_threads_leave_nothing_behind() {
     let (stats, live) = (pools.0.stats(), Live::now());
     balanced(&stats);
     assert_eq!(stats.in_use, 0, "{stats:?}");
-    // Eight threads have 24 in use at once. (One that cannot lock the depot in time makes its own.)
+    // Eight threads have 24 objects in use at the same time. (A thread that cannot lock the depot
+    // in time creates its own.)
     assert!(stats.created * 10 < stats.reused, "{stats:?}");
     if let Some(settled) = settled {
         println!(
@@ -62,7 +64,7 @@ fn short_lived_threads_leave_nothing_behind() {
     }
 }
 
-/// Pools are made and dropped while other threads are inside them. A thousand at the scale of 5.
+/// Pools are created and dropped while other threads are inside them. A thousand at scale 5.
 #[test]
 fn pools_made_and_dropped_under_load_leave_nothing_behind() {
     let _turn = alone();
@@ -117,6 +119,6 @@ fn pools_made_and_dropped_under_load_leave_nothing_behind() {
         thread.join().expect("no panic");
     }
     drop(pool);
-    // What an owner was inside of when its pool went is emptied by the janitor.
+    // The janitor empties a cache whose owner was inside it when the pool was dropped.
     eventually("all objects are dropped", || ALIVE.load(SeqCst) == 0);
 }

@@ -1,4 +1,4 @@
-//! A18: the n-th callback panics, whichever it is.
+//! Each callback panics in turn.
 
 use super::{alone, balanced};
 use repool::{Builder, Pool, Pooled, Recycle};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Callbacks so far, and the one that panics.
+    /// The number of callbacks so far, and of the one that panics.
     callbacks: AtomicUsize,
     faulty: usize,
     panics: AtomicUsize,
@@ -77,7 +77,7 @@ fn quietly<R>(f: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Does something with a pool, and looks at its books.
+/// Does something with a pool, and checks its figures.
 fn step<R>(pool: &Pool<Object>, f: impl FnOnce() -> R) -> Option<R> {
     let result = quietly(f);
     balanced(&pool.stats());
@@ -101,7 +101,7 @@ fn let_go(pool: &Pool<Object>, held: &mut Vec<Pooled<Object>>) {
     }
 }
 
-/// Every way in and out, on two threads.
+/// Every path in and out, on two threads.
 fn program(pool: Pool<Object>, counts: &Arc<Counts>) {
     let pool = Arc::new(pool);
     let mut held = Vec::new();
@@ -121,7 +121,7 @@ fn program(pool: Pool<Object>, counts: &Arc<Counts>) {
     if let Some(object) = held.pop() {
         step(&pool, || Pooled::discard(object));
     }
-    // Another thread drops what this one got, and ends with some of its own.
+    // Another thread drops what this one got, and ends with objects of its own.
     let (there, of_thread) = (pool.clone(), std::mem::take(&mut held));
     let thread = std::thread::spawn(move || {
         let mut held = of_thread;

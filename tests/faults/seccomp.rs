@@ -1,5 +1,5 @@
-//! A filter forbids `membarrier(2)`: from the start, or later on. Each in a process of its own, this binary again,
-//! because a process chooses its barrier once.
+//! A filter forbids `membarrier(2)`, from the start or later. Each case runs in its own process,
+//! this binary again, because a process chooses its barrier once.
 
 use super::{alone, balanced, eventually};
 use repool::Pool;
@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
-/// From now on `membarrier` fails with EPERM, in all threads of this process.
+/// Makes `membarrier` fail with EPERM, in all threads of this process.
 fn forbid() {
     // Offsets in `seccomp_data`: the number of the call, the architecture.
     const NUMBER: u32 = 0;
@@ -45,7 +45,7 @@ fn forbid() {
     assert_eq!(refused, -1, "it is forbidden");
 }
 
-/// Runs the calling test again in a process of its own, and says whether this is that one.
+/// Runs the calling test again in its own process; returns whether this is that process.
 fn is_inside(test: &str) -> bool {
     const INSIDE: &str = "REPOOL_SECCOMP_INSIDE";
     if std::env::var_os(INSIDE).is_some() {
@@ -66,7 +66,7 @@ fn is_inside(test: &str) -> bool {
     false
 }
 
-/// Gets, drops, and lets all kinds of visitors look.
+/// Gets, drops, and lets visitors of all kinds look.
 fn use_it(pool: &Pool<Vec<u8>>) {
     for _ in 0..50 {
         let mut held: Vec<_> = (0..90).map(|_| pool.get()).collect();
@@ -100,7 +100,7 @@ fn a_filter_that_forbids_the_barrier_from_the_start_changes_nothing_but_the_pric
     let stats = pool.stats();
     balanced(&stats);
     assert!(stats.idle > 0, "{stats:?}");
-    // Nothing is in a cache, so every visitor reaches all of it.
+    // Nothing is in a cache, so every visitor reaches everything.
     assert_eq!(pool.clear().objects, stats.idle);
     // And so does the janitor.
     let watched: Pool<Vec<u8>> = Pool::builder(Vec::new)
@@ -132,7 +132,7 @@ fn a_filter_that_forbids_the_barrier_later_leaves_caches_to_their_owners() {
     all_ready.recv().expect("it is there");
     use_it(pool);
     forbid();
-    // Hits and returns go on, and no visitor waits for long for what it cannot have.
+    // Hits and returns go on, and no visitor waits long for what it cannot reach.
     let start = Instant::now();
     use_it(pool);
     let before = pool.stats().idle;
@@ -149,12 +149,13 @@ fn a_filter_that_forbids_the_barrier_later_leaves_caches_to_their_owners() {
     balanced(&stats);
     assert_eq!(stats.in_use, 0, "{stats:?}");
     assert!(cleared <= before);
-    // `clear` has left a mark at both caches: their owners empty them at their next slow operation.
+    // `clear` has left a request at both caches: their owners empty them at their next slow
+    // operation.
     let _ = go_on.send(());
     other.join().expect("no panic");
     use_it(pool);
     balanced(&pool.stats());
-    // A pool that goes gives all back, if only by its owners.
+    // A dropped pool frees everything, if only through the owners.
     struct Counted(&'static std::sync::atomic::AtomicI64);
     impl Drop for Counted {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! C19: a byte limit across pools.
+//! A byte limit across pools.
 
 use super::support::{clear, manual, n, trim};
 use repool::{Budget, Pool};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-/// Of vectors that take so many bytes, their own size among them.
+/// A pool of vectors that take this many bytes each, including their own size.
 fn pool(budget: &Budget, bytes: usize) -> Pool<Vec<u8>> {
     manual(move || Vec::with_capacity(bytes - size_of::<Vec<u8>>()))
         .budget(budget.clone())
@@ -15,7 +15,7 @@ fn pool(budget: &Budget, bytes: usize) -> Pool<Vec<u8>> {
 
 #[test]
 fn a_budget_across_three_pools_is_never_exceeded_under_load() {
-    // C19: charges that are taken apart from what they are for, by threads that race for the rest.
+    // Charges separated from their objects, by threads that race for what is left.
     const LIMIT: usize = 200_000;
     let budget = Budget::new(LIMIT);
     let pools = Arc::new([
@@ -62,7 +62,7 @@ fn a_budget_across_three_pools_is_never_exceeded_under_load() {
 
 #[test]
 fn an_idle_pool_gives_its_share_back_to_others() {
-    // C19: a budget that stays with the first pool that took it.
+    // A budget that stays with the first pool that took it.
     let budget = Budget::new(10_000);
     let (first, second) = (pool(&budget, 1_000), pool(&budget, 1_000));
     drop((0..10).map(|_| first.get()).collect::<Vec<_>>());
@@ -79,7 +79,7 @@ fn an_idle_pool_gives_its_share_back_to_others() {
 
 #[test]
 fn dropping_a_pool_gives_its_share_back() {
-    // C19: with guards out, and from a thread that has gone.
+    // With guards out, and from a thread that has ended.
     let budget = Budget::new(100_000);
     let pool = Arc::new(pool(&budget, 1_000));
     let other = pool.clone();
@@ -96,7 +96,7 @@ fn dropping_a_pool_gives_its_share_back() {
 
 #[test]
 fn a_budget_of_nothing_keeps_nothing() {
-    // A13, for budgets.
+    // For budgets.
     let budget = Budget::new(0);
     let pool = pool(&budget, size_of::<Vec<u8>>());
     drop(pool.get());
@@ -107,7 +107,7 @@ fn a_budget_of_nothing_keeps_nothing() {
 
 #[test]
 fn one_thread_uses_nearly_all_of_a_budget() {
-    // A budget that is spent on charges that no thread uses.
+    // A budget spent on charges that no thread uses.
     let budget = Budget::new(100_000);
     let pool = pool(&budget, 1_000);
     drop((0..200).map(|_| pool.get()).collect::<Vec<_>>());

@@ -1,5 +1,5 @@
-//! All that a program may do to a pool, at random, on many threads at once, under each kind of limit; and then
-//! what has to be true when all is quiet.
+//! Everything that a program may do to a pool, at random, on many threads, under each kind of
+//! limit; and then what has to hold when everything has stopped.
 
 use super::support::{Random, balanced, clear, join_all, n, trim};
 use repool::{Budget, Builder, Level, Pool, Pooled};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 thread_local! {
-    /// Callbacks in callbacks end somewhere.
+    /// Limits the depth of callbacks within callbacks.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -24,7 +24,7 @@ struct World {
 }
 
 impl World {
-    /// Uses the pool from within a callback, one in some times.
+    /// Sometimes uses the pool from within a callback.
     fn reenter(&self, seed: usize) {
         if seed % 16 != 0 || DEPTH.get() > 3 {
             return;
@@ -50,13 +50,13 @@ struct Thing {
     alive: AtomicBool,
     weight: usize,
     seed: usize,
-    /// Its reset, or its destructor, panics.
+    /// Whether its reset or its destructor panics.
     faulty: bool,
 }
 
 impl Thing {
     fn new(world: &Arc<World>) -> Self {
-        // May panic: not born yet.
+        // May panic: it is not born yet.
         world.reenter(world.born.load(SeqCst));
         let seed = world.born.fetch_add(1, SeqCst);
         Self {
@@ -210,7 +210,7 @@ fn run(seed: usize, limit: impl FnOnce(Builder<Thing>) -> Builder<Thing>, budget
         std::thread::spawn(move || {
             let mut random = Random::new(seed * 100 + i);
             let mut inbox = inbox;
-            // Each life of a thread gives its inbox to the next one.
+            // Each life of a thread passes its inbox to the next.
             for _ in 0..n(3, 1) {
                 let (held, all, to) = (pool.take().expect("back"), world.clone(), out.clone());
                 let life = std::thread::spawn(move || {
@@ -230,7 +230,7 @@ fn run(seed: usize, limit: impl FnOnce(Builder<Thing>) -> Builder<Thing>, budget
                 (pool, random, inbox) = (Some(held), next, left);
             }
             drop((pool, out));
-            // What comes after the pool.
+            // What arrives after the pool is gone.
             while let Ok(thing) = inbox.try_recv() {
                 let _ = quietly(|| drop(thing));
             }
@@ -238,7 +238,7 @@ fn run(seed: usize, limit: impl FnOnce(Builder<Thing>) -> Builder<Thing>, budget
     });
     join_all(threads.collect::<Vec<_>>());
     drop(out);
-    // From here on nothing uses the pool from within, but for the janitor with what it has in hand.
+    // From here on nothing uses the pool from within, except the janitor with what it is handling.
     *world.pool.lock().expect("no panic under it") = Weak::new();
     pool.set_enabled(true);
     let alive = || world.born.load(SeqCst) - world.died.load(SeqCst);

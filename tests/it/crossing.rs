@@ -1,4 +1,4 @@
-//! Objects that one thread gets and another one drops, with limits and without.
+//! Objects that one thread gets and another drops, with and without limits.
 
 use super::support::{Census, Tag, manual, n};
 use repool::{Budget, BufferPool, Builder, Pool};
@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
-/// One thread gets objects, keeps `in_flight` of them on their way, and `droppers` threads drop them in turn.
-/// How many of `objects` gets were served without creating, from 0.0 to 1.0, after a warm-up of a tenth.
+/// One thread gets objects and keeps `in_flight` of them on their way; `droppers` threads drop them
+/// in turn. Returns the share of `objects` gets that created nothing, from 0.0 to 1.0, after a
+/// warm-up of a tenth.
 fn hit_rate<T: Send + 'static>(
     get: impl Fn() -> T,
     created: impl Fn() -> u64,
@@ -19,7 +20,7 @@ fn hit_rate<T: Send + 'static>(
     thread::scope(|scope| {
         let threads: Vec<_> = (0..droppers)
             .map(|_| {
-                // A dropper says when it is done, so that what is in flight is known.
+                // A dropper reports when it is done, so that the number in flight is known.
                 let (send, receive) = mpsc::sync_channel::<T>(0);
                 let (done, dropped) = mpsc::sync_channel::<()>(1);
                 scope.spawn(move || {
@@ -68,7 +69,7 @@ fn crosses(what: &str, pool: &Pool<Tag>, census: &Census, droppers: usize, in_fl
     assert_crosses(what, rate);
 }
 
-/// A pool of tags, each of which is counted, within what `limit` sets.
+/// A pool of counted tags with the limits that `limit` sets.
 fn tags(limit: impl Fn(Builder<Tag>) -> Builder<Tag>) -> (Pool<Tag>, Census) {
     let census = Census::new();
     (limit(manual(census.create())).build(), census)
@@ -99,7 +100,7 @@ fn one_object_at_a_time_crosses_under_any_limit() {
     }
 }
 
-/// A vector of 1 KiB: for limits on bytes.
+/// A vector of 1 KiB, for limits on bytes.
 fn kib() -> Vec<u8> {
     Vec::with_capacity(1 << 10)
 }
@@ -183,7 +184,7 @@ fn without_limits_a_million_objects_cross_with_few_created() {
 
 #[test]
 fn no_limit_is_exceeded_while_objects_cross_by_an_independent_count() {
-    // The census counts objects that are alive; what guards hold is known here.
+    // The census counts living objects; the test knows how many guards hold.
     let (pool, census) = tags(|builder| builder.max_idle(20));
     for round in 0..n(200, 20) {
         let held: Vec<_> = (0..n(300, 50)).map(|_| pool.get()).collect();

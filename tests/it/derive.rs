@@ -41,7 +41,7 @@ fn a_derived_recycle_resets_every_field_and_adds_their_bytes_up() {
 
 #[test]
 fn it_derives_for_tuple_unit_and_generic_structs() {
-    // Shapes that a hand-written macro trips over.
+    // Shapes that break a hand-written macro.
     let mut positional = Positional(vec![1], Some("x".to_owned()));
     positional.recycle();
     assert_eq!((positional.0.len(), positional.1.as_deref()), (0, None));
@@ -70,7 +70,8 @@ struct Session {
 
 #[test]
 fn clean_means_like_new() {
-    // A derived reset left `Some("")`, so that the next request found a user that is there but empty.
+    // A derived reset left `Some("")`, so that the next request found a user that is there but
+    // empty.
     let pool = manual(Session::default).build();
     let mut session = pool.get();
     session.user = Some("ada".to_owned());
@@ -91,7 +92,7 @@ fn keep_keeps_what_is_inside_and_recycles_it() {
     };
     let at = session.rows[1].as_ptr();
     session.recycle();
-    // The trap that the docs name: there, and empty.
+    // The trap described in the docs: the value is there, and empty.
     assert_eq!(session.body.as_deref(), Some(&[][..]));
     assert_eq!(session.rows, [[], []] as [[u8; 0]; 2]);
     assert_eq!(session.rows[1].as_ptr(), at);
@@ -179,7 +180,7 @@ struct Renamed(Vec<u8>);
 
 #[test]
 fn it_derives_for_recursive_and_borrowing_and_renamed() {
-    // Bounds that never come to an end, lifetimes, a crate by another name.
+    // Infinite bounds, lifetimes, a crate under another name.
     let mut tree = Tree {
         value: String::from("root"),
         children: vec![Tree::default()],
@@ -207,7 +208,7 @@ fn a_derived_type_knows_what_of_it_is_used() {
     let unused = session.used_bytes();
     session.body = Some(vec![1; 1_000]);
     assert_eq!(session.used_bytes(), unused + 1_000);
-    // The use of one part is not known, so neither is that of the whole.
+    // The use of one field is unknown, so that of the whole is unknown too.
     let attributed = Attributed::<u8, u8> {
         id: 0,
         encoder: Foreign(Vec::new()),

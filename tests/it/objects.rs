@@ -1,4 +1,4 @@
-//! What a pool does with objects, seen from one thread.
+//! What a pool does with objects, on one thread.
 
 use super::support::{Census, Tag, balanced, manual, n, panics};
 use repool::{Pool, Pooled};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 #[test]
 fn an_empty_pool_creates() {
-    // A1: a first get that finds garbage, or nothing.
+    // A first get that finds garbage, or nothing.
     let census = Census::new();
     let pool = manual(census.create()).build();
     assert!(pool.try_get().is_none());
@@ -20,7 +20,7 @@ fn an_empty_pool_creates() {
 
 #[test]
 fn what_was_put_comes_back_and_nothing_else() {
-    // A2: objects lost or doubled where lists fill up, turn over or move to the depot.
+    // Objects lost or duplicated where lists fill up, turn over, or move to the depot.
     for k in [1, 2, 31, 32, 33, 63, 64, 65, 96, 97, n(1_000, 130)] {
         let census = Census::new();
         let pool = manual(census.create()).build();
@@ -61,7 +61,7 @@ fn the_last_one_back_is_the_first_one_out() {
 
 #[test]
 fn create_runs_only_on_a_miss() {
-    // A3: a pool that creates although it has something, or miscounts.
+    // A pool that creates although it has an object, or miscounts.
     static CREATED: AtomicUsize = AtomicUsize::new(0);
     let pool: Pool<Vec<u8>> = manual(|| {
         CREATED.fetch_add(1, SeqCst);
@@ -80,7 +80,7 @@ fn create_runs_only_on_a_miss() {
 
 #[test]
 fn an_object_comes_out_as_its_reset_left_it() {
-    // Promise "clean": one user's state showing up at the next. Inlined, called and custom resets.
+    // One user's state visible to the next. Inlined, called and custom resets.
     let bytes = manual(Vec::<u8>::new).build();
     let names = manual(Vec::<String>::new).build();
     let custom = manual(|| 0u32).reset(|n| {
@@ -105,7 +105,7 @@ fn an_object_comes_out_as_its_reset_left_it() {
 
 #[test]
 fn what_an_object_referred_to_is_let_go_on_return() {
-    // Promise "clean": an idle object that keeps a user's data alive.
+    // An idle object that keeps a user's data alive.
     let pool = manual(Vec::<Arc<()>>::new).build();
     let data = Arc::new(());
     pool.get().push(data.clone());
@@ -114,7 +114,7 @@ fn what_an_object_referred_to_is_let_go_on_return() {
 
 #[test]
 fn every_standard_container_keeps_its_memory_and_loses_its_content() {
-    // `Recycle` for std's types: a `recycle` that forgets to clear, or that frees.
+    // A `recycle` for std's types that forgets to clear, or that frees.
     macro_rules! check {
         ($Type:ty, $fill:expr, $keeps:expr) => {{
             let pool: Pool<$Type> = manual(<$Type>::default).build();
@@ -238,7 +238,7 @@ fn a_pool_says_whether_it_is_switched_on() {
 
 #[test]
 fn a_foreign_type_sits_in_a_static_with_its_reset() {
-    // `zstd::CCtx`, `flate2::Compress` needed a `LazyLock`.
+    // `zstd::CCtx` and `flate2::Compress` needed a `LazyLock`.
     struct Foreign(u32);
     static POOL: Pool<Foreign> = Pool::with_reset(
         || Foreign(1),
@@ -262,7 +262,7 @@ fn a_foreign_type_sits_in_a_static_with_its_reset() {
 
 #[test]
 fn a_reset_that_says_no_drops_the_object() {
-    // A19: an object declared broken that is handed out again.
+    // An object declared broken that is handed out again.
     let census = Census::new();
     let pool = manual(census.create())
         .reset(|tag: &mut Tag| tag.id % 2 == 0)
@@ -271,7 +271,8 @@ fn a_reset_that_says_no_drops_the_object() {
         let (a, b) = (pool.get(), pool.get());
         assert_ne!(a.id, b.id);
     }
-    // Object 0 stays, each other get makes an odd or an even one; only even ones are ever reused.
+    // Object 0 stays; every other get creates an odd or an even one; only even ones are ever
+    // reused.
     let idle: Vec<_> = std::iter::from_fn(|| pool.try_get()).collect();
     assert!(idle.iter().all(|tag| tag.id % 2 == 0));
     let stats = pool.stats();
@@ -282,7 +283,7 @@ fn a_reset_that_says_no_drops_the_object() {
 
 #[test]
 fn a_put_that_is_rejected_drops_the_value() {
-    // A19 with `put`: a value that never was in the pool must not get in past its reset.
+    // With `put`: a value that was never in the pool must not get in without its reset.
     let census = Census::new();
     let pool = manual(census.create()).reset(|_| false).build();
     pool.put(census.tag());
@@ -293,7 +294,7 @@ fn a_put_that_is_rejected_drops_the_value() {
 
 #[test]
 fn an_emptied_pool_keeps_nothing_alive() {
-    // A6: a cleared or trimmed pool whose objects live on in some list.
+    // A cleared or trimmed pool whose objects live on in some list.
     let data = Arc::new(());
     let maker = data.clone();
     let pool = manual(move || maker.clone()).reset(|_| true).build();
@@ -313,7 +314,7 @@ fn an_emptied_pool_keeps_nothing_alive() {
 
 #[test]
 fn clear_drops_what_is_idle_and_only_that() {
-    // A7 for `clear`: N of N, not N - 1, and not the ones in use.
+    // For `clear`: N of N, not N - 1, and not the ones in use.
     let census = Census::new();
     let pool = manual(census.create()).build();
     for k in [0, 1, 32, 33, 100] {
@@ -332,7 +333,7 @@ fn clear_drops_what_is_idle_and_only_that() {
 
 #[test]
 fn into_inner_gives_the_object_away_for_good() {
-    // A7: an object that leaves the pool and is dropped by it as well.
+    // An object that leaves the pool and is dropped by it as well.
     let census = Census::new();
     let pool = manual(census.create()).build();
     let tag = Pooled::into_inner(pool.get());
@@ -347,8 +348,8 @@ fn into_inner_gives_the_object_away_for_good() {
 
 #[test]
 fn a_forgotten_guard_leaks_its_object_and_no_more() {
-    // A21: `mem::forget` is safe code: counts may not depend on guards being dropped.
-    // (The object is fetched back at the end, so that leak checkers stay silent.)
+    // `mem::forget` is safe code: counts must not depend on guards being dropped. (The object is
+    // retrieved at the end, so that leak checkers stay silent.)
     let census = Census::new();
     let pool = manual(census.create()).build();
     let mut guard = std::mem::ManuallyDrop::new(pool.get());
@@ -364,7 +365,7 @@ fn a_forgotten_guard_leaks_its_object_and_no_more() {
 
 #[test]
 fn zero_sized_objects_are_pooled_like_others() {
-    // A25: a ZST's address says nothing; counts have to.
+    // The address of a zero-sized object says nothing; counts must.
     static DROPS: AtomicUsize = AtomicUsize::new(0);
     struct Nothing;
     impl Drop for Nothing {
@@ -385,7 +386,7 @@ fn zero_sized_objects_are_pooled_like_others() {
 
 #[test]
 fn over_aligned_objects_stay_aligned() {
-    // A25: nodes laid out by hand that forget the object's alignment.
+    // Nodes laid out by hand that forget the object's alignment.
     #[repr(align(4096))]
     struct Page([u8; 4096]);
     let pool = manual(|| Page([3; 4096])).reset(|_| true).build();
@@ -404,7 +405,7 @@ fn over_aligned_objects_stay_aligned() {
 
 #[test]
 fn huge_objects_are_handed_over_in_place() {
-    // A25: a `T` of 1 MiB that passes through the stack more often than `create` does.
+    // A `T` of 1 MiB that passes through the stack more often than `create` does.
     const MIB: usize = if cfg!(miri) { 1 << 12 } else { 1 << 20 };
     struct Huge([u8; MIB]);
     let run = || {
@@ -427,7 +428,7 @@ fn huge_objects_are_handed_over_in_place() {
 
 #[test]
 fn an_object_does_not_move_while_it_is_pooled() {
-    // What makes huge objects free to pool: the address is that of the node.
+    // This makes huge objects free to pool: their address is that of the node.
     let pool = manual(|| [0u64; 16]).reset(|_| true).build();
     let guard = pool.get();
     let address = (&raw const *guard).addr();
@@ -437,7 +438,7 @@ fn an_object_does_not_move_while_it_is_pooled() {
 
 #[test]
 fn a_pool_works_in_a_static_an_arc_and_a_struct_and_after_a_move() {
-    // A26: a core that points back at its handle.
+    // A core that points back at its handle.
     static POOL: Pool<Vec<u8>> = Pool::new(Vec::new);
     struct Server {
         pool: Pool<Vec<u8>>,
@@ -468,7 +469,7 @@ fn a_pool_works_in_a_static_an_arc_and_a_struct_and_after_a_move() {
 
 #[test]
 fn limit_zero_means_no_pooling_and_everything_works() {
-    // A13: a limit of zero that divides by it, or keeps one.
+    // A limit of zero that divides by it, or keeps one object.
     for pool in [
         manual(|| vec![0u8; 8]).max_idle(0).build(),
         manual(|| vec![0u8; 8]).max_idle_bytes(0).build(),
@@ -487,7 +488,7 @@ fn limit_zero_means_no_pooling_and_everything_works() {
 
 #[test]
 fn switched_off_every_get_creates_and_every_drop_drops() {
-    // A13: an A/B run that measures a bit of pooling all the same.
+    // An A/B run that still measures a little pooling.
     let census = Census::new();
     let pool = manual(census.create()).build();
     drop(pool.get());
@@ -523,7 +524,7 @@ fn switched_off_every_get_creates_and_every_drop_drops() {
 
 #[test]
 fn a_pool_can_be_switched_off_before_its_first_use() {
-    // A13: `set_enabled` on a pool in a static that has no inside yet.
+    // `set_enabled` on a pool in a static that has no core yet.
     static POOL: Pool<String> = Pool::new(String::new);
     POOL.set_enabled(false);
     drop(POOL.get());
@@ -536,7 +537,7 @@ fn a_pool_can_be_switched_off_before_its_first_use() {
 
 #[test]
 fn an_unused_pool_answers_everything() {
-    // A1: `trim`, `clear`, `stats` and the end of a pool that was never used.
+    // `trim`, `clear`, `stats` and the drop of a pool that was never used.
     static POOL: Pool<String> = Pool::new(String::new);
     for pool in [&POOL, &Pool::new(String::new), &manual(String::new).build()] {
         assert_eq!(pool.trim(), repool::Trimmed::default());

@@ -1,4 +1,4 @@
-//! One large use of an object does not slow down or enlarge all later ones.
+//! One large use of an object does not slow down or enlarge all later uses.
 
 use super::support::{Worker, balanced, manual, n, trim};
 use repool::{Budget, Builder, Pool, Recycle};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 const LARGE: usize = 64 << 10;
 
-/// Uses one object for much, and then for little so often.
+/// Uses one object for much, then this many times for little.
 fn little<T: Recycle + Send>(
     pool: &Pool<T>,
     much: impl Fn(&mut T),
@@ -23,7 +23,7 @@ fn little<T: Recycle + Send>(
     pool.stats().discarded_by.underused
 }
 
-/// The fifth return in a row drops it, and no other.
+/// The fifth return in a row drops the object, and no other return does.
 #[track_caller]
 fn dropped_by_the_fifth<T: Recycle + Default + Send + 'static>(
     much: impl Fn(&mut T),
@@ -105,7 +105,7 @@ fn what_is_not_large_is_kept_however_little_is_used() {
 
 #[test]
 fn what_is_made_large_is_kept_so() {
-    // A read buffer: every fifth get would go to the allocator.
+    // A read buffer: every fifth get would call the allocator.
     let pool = manual(|| Vec::<u8>::with_capacity(1 << 20)).build();
     let maps = manual(|| HashMap::<u64, u64>::with_capacity(100_000)).build();
     for _ in 0..100 {
@@ -115,7 +115,7 @@ fn what_is_made_large_is_kept_so() {
     for stats in [pool.stats(), maps.stats()] {
         assert_eq!((stats.created, stats.discarded), (1, 0), "{stats:?}");
     }
-    // One that outgrows that is not.
+    // An object that outgrows its created size is dropped.
     pool.get().resize(8 << 20, 1);
     for _ in 0..5 {
         pool.get().push(1);
@@ -149,7 +149,7 @@ fn pools_with_a_reset_of_their_own_follow_it_where_use_is_known() {
     let pool = with(manual(HashMap::new));
     let fill = |map: &mut HashMap<u64, u64>| map.extend((0..100_000).map(|key| (key, key)));
     assert_eq!(little(&pool, fill, |_| (), 5), 1);
-    // A closure that keeps the content sees what is used before it.
+    // A closure that keeps the content sees what was used before it.
     let pool = manual(Vec::<u8>::new)
         .reset(|v| {
             v.truncate(1);
@@ -157,7 +157,7 @@ fn pools_with_a_reset_of_their_own_follow_it_where_use_is_known() {
         })
         .build();
     assert_eq!(little(&pool, |v| v.resize(1 << 20, 1), |v| v.push(1), 5), 1);
-    // The use of such objects is not known.
+    // The use of such objects is unknown.
     struct Foreign(Vec<u8>);
     let pool = manual(|| Foreign(Vec::new()))
         .reset(|foreign| {
@@ -208,7 +208,7 @@ fn a_type_may_say_what_of_it_is_used() {
 
 #[test]
 fn it_holds_for_many_objects_on_many_threads_and_under_limits() {
-    // 16 scratch vectors stayed at 16 MiB. Returned by other threads, with limits, with passes.
+    // 16 scratch vectors stayed at 16 MiB. With returns on other threads, limits and passes.
     for bounded in [false, true] {
         let builder = manual(Vec::<u8>::new);
         let pool = Arc::new(if bounded {
@@ -237,7 +237,7 @@ fn it_holds_for_many_objects_on_many_threads_and_under_limits() {
         let stats = pool.stats();
         balanced(&stats);
         assert!(stats.idle_bytes < 1 << 20, "{stats:?}");
-        // All of them, but for what a pass found first.
+        // All of them, except those that a pass found first.
         let gone = stats.discarded_by.underused + stats.trimmed;
         assert!(stats.discarded_by.underused >= 8 && gone >= 16, "{stats:?}");
         workers.into_iter().for_each(Worker::end);

@@ -1,4 +1,4 @@
-//! Callbacks that panic: the pool goes on, nothing is handed out twice, nothing leaks.
+//! Callbacks that panic: the pool goes on, hands nothing out twice, and leaks nothing.
 
 use super::support::{Census, Tag, balanced, clear, join_all, manual, n, panics, some, trim};
 use repool::{Pool, Pooled, Recycle};
@@ -51,7 +51,7 @@ impl Drop for Bomb {
 
 #[test]
 fn a_create_that_panics_leaves_the_pool_as_it_was() {
-    // A18: a node without a value, or a count without an object.
+    // A node without a value, or a count without an object.
     let census = Census::new();
     let create = census.create();
     let calls = AtomicUsize::new(0);
@@ -75,7 +75,7 @@ fn a_create_that_panics_leaves_the_pool_as_it_was() {
 
 #[test]
 fn a_recycle_that_panics_drops_the_object() {
-    // A18: an object half reset that is handed out again, or dropped twice.
+    // A half-reset object that is handed out again, or dropped twice.
     for at in [At::Recycle, At::Weigh] {
         let census = Census::new();
         let pool = Bomb::pool(&census);
@@ -102,7 +102,7 @@ fn a_recycle_that_panics_drops_the_object() {
 
 #[test]
 fn a_custom_reset_that_panics_drops_the_object() {
-    // A18 for the closures of the builder.
+    // For the closures of the builder.
     let census = Census::new();
     let pool = manual(census.create())
         .reset(|tag: &mut Tag| {
@@ -128,7 +128,7 @@ fn a_custom_reset_that_panics_drops_the_object() {
 
 #[test]
 fn put_of_a_value_whose_reset_panics_drops_it() {
-    // A18: `put` resets as well.
+    // `put` resets as well.
     let census = Census::new();
     let pool = Bomb::pool(&census);
     let bomb = Bomb {
@@ -142,7 +142,7 @@ fn put_of_a_value_whose_reset_panics_drops_it() {
 
 #[test]
 fn a_destructor_that_panics_frees_its_object_and_spares_the_others() {
-    // A18: N of N objects go, in `clear`, in a pass and with the pool, and the panic goes on.
+    // N of N objects are dropped, in `clear`, in a pass and with the pool, and the panic resumes.
     let end: [fn(Pool<Bomb>); 3] = [
         |pool| clear(&pool),
         |pool| (0..3).for_each(|_| trim(&pool)),
@@ -165,7 +165,7 @@ fn a_destructor_that_panics_frees_its_object_and_spares_the_others() {
 
 #[test]
 fn after_a_destructor_panicked_the_pool_goes_on() {
-    // A18: a lock left held, a cache left shut, a charge never given back.
+    // A lock left held, a cache left shut, a charge never released.
     let census = Census::new();
     let create = census.create();
     let pool = manual(move || Bomb {
@@ -188,7 +188,7 @@ fn after_a_destructor_panicked_the_pool_goes_on() {
 
 #[test]
 fn an_object_discarded_with_a_panicking_destructor_is_gone() {
-    // A18: the destructor of an object that is dropped on return.
+    // The destructor of an object that is dropped on return.
     let census = Census::new();
     let create = census.create();
     let pool = manual(move || Bomb {
@@ -212,7 +212,7 @@ fn an_object_discarded_with_a_panicking_destructor_is_gone() {
 
 #[test]
 fn what_was_in_use_during_a_panic_is_dropped_not_reused() {
-    // A18: its state is not known. Inlined, called and custom resets; `put` as well.
+    // Its state is unknown. Inlined, called and custom resets; `put` as well.
     let bytes = manual(Vec::<u8>::new).build();
     let names = manual(Vec::<String>::new).build();
     let census = Census::new();
@@ -233,7 +233,7 @@ fn what_was_in_use_during_a_panic_is_dropped_not_reused() {
 
 #[test]
 fn a_guard_that_is_idle_before_the_panic_stays() {
-    // A18: only what was out is suspect.
+    // Only what was out is suspect.
     let census = Census::new();
     let pool = manual(census.create()).build();
     drop([pool.get(), pool.get()]);
@@ -247,7 +247,7 @@ fn a_guard_that_is_idle_before_the_panic_stays() {
 
 #[test]
 fn a_pool_can_be_used_by_destructors_during_unwinding() {
-    // A18: get and drop while the thread panics: what comes back is dropped, the rest works.
+    // Get and drop while the thread panics: what comes back is dropped, everything else works.
     struct Uses<'a>(&'a Pool<Tag>);
     impl Drop for Uses<'_> {
         fn drop(&mut self) {
@@ -273,7 +273,7 @@ fn a_pool_can_be_used_by_destructors_during_unwinding() {
 
 #[test]
 fn a_thread_that_dies_of_a_panic_leaves_its_idle_objects() {
-    // A18 and A17 together.
+    // A panic and a thread's end together.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let died = spawn({
@@ -296,7 +296,7 @@ fn a_thread_that_dies_of_a_panic_leaves_its_idle_objects() {
 
 #[test]
 fn panics_on_many_threads_lose_nothing() {
-    // A18: all of it at once, against a visitor.
+    // All of it together, against a visitor.
     let census = Census::new();
     let pool = Arc::new(Bomb::pool(&census));
     let rounds = n(1_500, 8);

@@ -1,4 +1,4 @@
-//! Objects that are there before they are asked for, and those that passes leave.
+//! Objects created before they are needed, and those that passes leave.
 
 use super::support::{Census, Worker, balanced, manual, n, panics, trim};
 use repool::{Level, Pool};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 #[test]
 fn what_was_made_ahead_serves_any_thread() {
-    // Objects that sit in the cache of the thread that made them ahead.
+    // Objects that stay in the cache of the thread that created them in advance.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     assert_eq!(pool.prefill(100), 100);
@@ -36,7 +36,7 @@ fn making_ahead_stops_at_each_limit() {
         assert_eq!(pool.prefill(50), expected);
         let stats = pool.stats();
         assert_eq!(stats.idle as usize, expected, "{stats:?}");
-        // One is made to see that it does not fit.
+        // One object is created to see that it does not fit.
         assert!(stats.discarded <= 1);
         balanced(&stats);
     }
@@ -79,7 +79,7 @@ fn a_panic_while_making_ahead_keeps_what_was_made() {
 
 #[test]
 fn passes_leave_the_minimum_at_any_level_of_pressure() {
-    // An expensive object's first use after 15 quiet seconds.
+    // The first use of an expensive object after 15 quiet seconds.
     for level in [Level::Normal, Level::Elevated, Level::Critical] {
         for (made, minimum) in [(100, 5), (100, 64), (3, 5), (200, 0), (1, 1)] {
             let census = Census::new();

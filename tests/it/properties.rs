@@ -1,7 +1,7 @@
-//! Random programs against a ledger: every object is in exactly one place, and the figures say so.
+//! Random programs against a ledger: every object is in exactly one place, and the figures agree.
 //!
-//! The operations run one at a time, each on one of three threads or the test's own, so that a
-//! failing program is the same on each run and can be shrunk.
+//! Operations run one at a time, each on one of three threads or on the test's own, so that a
+//! failing program can be repeated and shrunk.
 
 use super::support::{Worker, balanced, n};
 use proptest::collection::vec;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// What is known of every object there ever was, by its number.
+/// What is known of every object there has ever been, by its number.
 type Registry = Arc<Mutex<Vec<Record>>>;
 
 #[derive(Clone, Debug, Default)]
@@ -167,7 +167,7 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-/// The pool, and what we think of it.
+/// The pool, and its expected state.
 struct Ledger {
     pool: Option<Arc<Pool<Object>>>,
     registry: Registry,
@@ -176,7 +176,7 @@ struct Ledger {
     held: Vec<Pooled<Object>>,
     taken: Vec<Object>,
     enabled: bool,
-    /// Handed out while the pool was switched off: it does not know of them any more.
+    /// Handed out while the pool was switched off: the pool does not know of these objects.
     foreign: BTreeSet<usize>,
     requests: u64,
 }
@@ -359,7 +359,7 @@ impl Ledger {
         );
     }
 
-    /// After every operation.
+    /// Runs after every operation.
     fn check(&self) -> Stats {
         let stats = self.pool().stats();
         balanced(&stats);
@@ -396,7 +396,7 @@ impl Ledger {
     }
 }
 
-/// On worker `thread`, or right here if there is none of that number.
+/// On worker `thread`, or on this thread if there is none of that number.
 fn run<R: Send + 'static>(
     on: &[Worker],
     thread: usize,
@@ -420,7 +420,7 @@ fn program(limits: Limits, custom_reset: bool, ops: &[(usize, Op)], pool_first: 
         let stats = ledger.check();
         assert_eq!(stats.created + stats.reused, ledger.requests, "{stats:?}");
     }
-    // The end, either way round: everything is dropped once.
+    // The end, in either order: everything is dropped once.
     let held = std::mem::take(&mut ledger.held);
     if pool_first {
         drop(ledger.pool.take());
@@ -463,8 +463,8 @@ fn config() -> ProptestConfig {
 proptest! {
     #![proptest_config(config())]
 
-    // A10, A12, A16 to A19, A21, C9, C12, D8 together: an object in two places or none, dropped
-    // twice or never, a limit exceeded, a figure that is off by one.
+    // An object in two places or none, dropped twice or never, a limit exceeded, a figure that is off
+    // by one.
     #[test]
     fn every_object_is_in_exactly_one_place(
         limits in limits(),

@@ -33,7 +33,7 @@ thread_local! {
 }
 
 impl World {
-    /// Does what it is to do, unless it is doing it already.
+    /// Runs the act, unless it is running already.
     fn call(&self, from: From) {
         let Some(pool) = self.pool.get().and_then(Weak::upgrade) else {
             return;
@@ -139,8 +139,8 @@ const ACTS: [(&str, Act); 10] = [
 
 #[test]
 fn every_callback_may_use_the_pool_that_calls_it() {
-    // A20: a lock, a borrow or a busy flag held while the user's code runs: dead-lock, double
-    // hand-out, or a corrupted list.
+    // A lock, a borrow or a busy flag held while user code runs: a deadlock, a double hand-out, or
+    // a corrupted list.
     for from in [From::Create, From::Recycle, From::Weigh, From::Drop] {
         for custom_reset in [false, true] {
             for (name, act) in ACTS {
@@ -181,7 +181,7 @@ fn every_callback_may_use_the_pool_that_calls_it() {
 
 #[test]
 fn callbacks_of_many_threads_may_use_the_pool() {
-    // A20: the same, where the lock in question is contended.
+    // The same with a contended lock.
     for from in [From::Create, From::Recycle, From::Weigh, From::Drop] {
         let act: Act = |pool, world| {
             drop((pool.get(), pool.try_get()));
@@ -215,7 +215,7 @@ fn callbacks_of_many_threads_may_use_the_pool() {
 
 #[test]
 fn an_object_may_hold_guards_of_its_own_pool() {
-    // A20: a chain of guards that goes as one drop inside the other.
+    // A chain of guards, each dropped inside the drop of the previous one.
     #[derive(Default)]
     struct Nested {
         inner: Option<Pooled<Nested>>,
@@ -241,7 +241,7 @@ fn an_object_may_hold_guards_of_its_own_pool() {
 
 #[test]
 fn a_pool_may_hold_guards_of_another() {
-    // A20 across pools: dropping one pool's objects gives objects back to the other.
+    // Across pools: dropping one pool's objects returns objects to the other.
     let inner_census = Census::new();
     let inner = Arc::new(manual(inner_census.create()).build());
     let source = inner.clone();
@@ -258,7 +258,7 @@ fn a_pool_may_hold_guards_of_another() {
 
 #[test]
 fn create_may_use_the_pool_before_its_first_object() {
-    // A20: the first use of a pool in a static, from within its own first use.
+    // The first use of a pool in a static, from within its own first use.
     static DEPTH: AtomicUsize = AtomicUsize::new(0);
     static POOL: Pool<Vec<u8>> = Pool::new(|| {
         if DEPTH.fetch_add(1, SeqCst) < 3 {

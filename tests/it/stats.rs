@@ -1,4 +1,4 @@
-//! Every figure has a test that makes it move, and by how much (D8).
+//! Every figure has a test that changes it, and checks by how much.
 
 use super::support::{Census, Worker, balanced, join_all, manual, n, panics};
 use repool::{Pool, Pooled, Stats};
@@ -11,7 +11,6 @@ fn bytes() -> Pool<Vec<u8>> {
 
 #[test]
 fn created_and_reused_count_misses_and_hits() {
-    // D8, A3.
     let pool = bytes();
     let (a, b) = (pool.get(), pool.get());
     assert_eq!((pool.stats().created, pool.stats().reused), (2, 0));
@@ -30,7 +29,7 @@ fn created_and_reused_count_misses_and_hits() {
 
 #[test]
 fn hits_are_counted_wherever_they_come_from() {
-    // D8: cache, spare list, depot, another thread's leavings.
+    // From a cache, a spare list, the depot, and what another thread left behind.
     let pool = Arc::new(bytes());
     for k in [1, 33, 65, 300] {
         let before = pool.stats();
@@ -60,7 +59,7 @@ fn hits_are_counted_wherever_they_come_from() {
 
 #[test]
 fn counters_do_not_go_back_when_a_thread_ends() {
-    // D8: figures that live in a thread's cache and go with it. Hits and returns are for good.
+    // Figures that live in a thread's cache and vanish with it. Hits and returns are permanent.
     let pool = Arc::new(bytes());
     let (worker, other) = (Worker::new(), pool.clone());
     worker.run(move || (0..10).for_each(|_| drop(other.get())));
@@ -69,7 +68,7 @@ fn counters_do_not_go_back_when_a_thread_ends() {
     worker.end();
     let after = pool.stats();
     assert_eq!((after.created, after.reused, after.returned), (1, 9, 10));
-    // Nor when the next thread takes its place, nor after passes.
+    // Nor when the next thread takes its ID, nor after passes.
     let (worker, other) = (Worker::new(), pool.clone());
     worker.run(move || (0..5).for_each(|_| drop(other.get())));
     for _ in 0..4 {
@@ -85,7 +84,7 @@ fn counters_do_not_go_back_when_a_thread_ends() {
 
 #[test]
 fn returned_counts_what_was_taken_back() {
-    // D8: what comes back is taken back; at the limit the coldest ones go for it.
+    // Returned objects are taken back; at the limit the coldest ones are dropped for them.
     let pool = manual(|| Vec::<u8>::with_capacity(10)).max_idle(2).build();
     drop((pool.get(), pool.get(), pool.get()));
     pool.put(Vec::new());
@@ -95,7 +94,6 @@ fn returned_counts_what_was_taken_back() {
 
 #[test]
 fn adopted_counts_what_was_put_and_taken_what_was_taken_out() {
-    // D8.
     let pool = bytes();
     pool.put(Vec::new());
     pool.put(Vec::new());
@@ -110,7 +108,6 @@ fn adopted_counts_what_was_put_and_taken_what_was_taken_out() {
 
 #[test]
 fn in_use_counts_guards() {
-    // D8.
     let pool = bytes();
     let mut held: Vec<_> = (0..50).map(|_| pool.get()).collect();
     assert_eq!(pool.stats().in_use, 50);
@@ -126,7 +123,7 @@ fn in_use_counts_guards() {
 
 #[test]
 fn idle_and_idle_bytes_follow_every_object() {
-    // D8: weights as they were on return, in caches and in the depot.
+    // Weights as they were at the return, in caches and in the depot.
     let pool = bytes();
     let mut sum = 0;
     let held: Vec<_> = (0..n(200, 100))
@@ -159,7 +156,7 @@ fn idle_and_idle_bytes_follow_every_object() {
 
 #[test]
 fn a_custom_weigher_sets_idle_bytes() {
-    // D8 for `Builder::retained_bytes`; without it the types that are known are weighed.
+    // For `Builder::retained_bytes`; without it the pool weighs the types that it knows.
     let pool = manual(|| 0u8).reset(|_| true).retained_bytes(|_| 7).build();
     drop((pool.get(), pool.get()));
     assert_eq!(pool.stats().idle_bytes, 2 * (1 + 7));
@@ -172,7 +169,6 @@ fn a_custom_weigher_sets_idle_bytes() {
 
 #[test]
 fn trimmed_counts_passes_and_clears() {
-    // D8.
     let pool = bytes();
     drop((pool.get(), pool.get()));
     for _ in 0..3 {
@@ -186,7 +182,7 @@ fn trimmed_counts_passes_and_clears() {
 
 #[test]
 fn every_reason_to_discard_is_counted_by_itself() {
-    // D8: oversize, full, reset, panic, switched off; each moves its own figure and the sum.
+    // Oversize, full, reset, panic, switched off: each changes its own figure and the sum.
     let pool = manual(Vec::<u8>::new)
         .reset(|buf| buf.first() != Some(&1))
         .max_object_bytes(100)
@@ -222,7 +218,7 @@ fn every_reason_to_discard_is_counted_by_itself() {
 
 #[test]
 fn looking_changes_nothing() {
-    // D8: a `stats` that counts as use, and so keeps what is not needed, or that moves objects.
+    // A `stats` that counts as use, and so keeps what is not needed, or that moves objects.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let (worker, other) = (Worker::new(), pool.clone());
@@ -235,7 +231,7 @@ fn looking_changes_nothing() {
     assert_eq!(census.alive(), 0);
 }
 
-/// Figures that are read while objects move must not leave a count behind that is too high.
+/// Figures read while objects move must not leave a count that is too high.
 #[test]
 fn reuses_are_exact_once_all_is_quiet_however_often_figures_were_read() {
     let pool = Arc::new(manual(Vec::<u8>::new).build());
@@ -247,7 +243,7 @@ fn reuses_are_exact_once_all_is_quiet_however_often_figures_were_read() {
         }
     });
     for round in 1..=n(20_000, 10) as u64 {
-        // Arrives in batches, and leaves in batches.
+        // Objects arrive and leave in batches.
         assert_eq!(pool.prefill(64), 64);
         drop(pool.get());
         let _ = pool.clear();

@@ -1,5 +1,5 @@
-//! What all modules use: pools whose passes are driven by hand, objects that are counted, threads
-//! that do one thing at a time.
+//! Shared by all modules: pools whose passes the test runs, counted objects, and threads that run
+//! one job at a time.
 
 #[path = "../support/scale.rs"]
 mod scale;
@@ -11,24 +11,24 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
-/// A pool whose trim passes are driven by the test alone.
+/// A pool whose trim passes run only when the test calls them.
 pub(crate) fn manual<T: Send + 'static>(
     create: impl Fn() -> T + Send + Sync + 'static,
 ) -> Builder<T> {
     Pool::builder(create).trim_manually()
 }
 
-/// A pass whose outcome the test does not need.
+/// Runs a pass whose result the test does not need.
 pub(crate) fn trim<T: Send>(pool: &Pool<T>) {
     let _ = pool.trim();
 }
 
-/// Likewise.
+/// Clears a pool, without the result.
 pub(crate) fn clear<T: Send>(pool: &Pool<T>) {
     let _ = pool.clear();
 }
 
-/// Counts objects: each is born once and dies once, or the test fails.
+/// Counts objects: each must be born once and die once, or the test fails.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Census(Arc<Counts>);
 
@@ -69,13 +69,14 @@ impl Census {
         self.0.died.load(SeqCst)
     }
 
-    /// Died first: an object that is born and dies in between must not make this negative.
+    /// Reads `died` first: an object that is born and dies in between must not make this negative.
     pub(crate) fn alive(&self) -> usize {
         let died = self.died();
         self.born() - died
     }
 
-    /// The pool's figures and ours agree: everything is in exactly one place. `out`: guards held.
+    /// The pool's figures and the test's agree: everything is in exactly one place. `out` is the
+    /// number of guards held.
     #[track_caller]
     pub(crate) fn agrees_with(&self, stats: &Stats, out: usize) {
         balanced(stats);
@@ -93,13 +94,13 @@ impl Census {
     }
 }
 
-/// An object that knows who it is, and that complains when two users hold it at once.
+/// An object that knows its identity, and fails if two users hold it at once.
 #[derive(Debug)]
 pub(crate) struct Tag {
     pub(crate) id: usize,
     held: AtomicBool,
     alive: AtomicBool,
-    /// Written while held, without any synchronisation of its own, for the tools that see races.
+    /// Written while held, without synchronisation, for tools that detect races.
     scribble: [usize; 4],
     census: Census,
 }
@@ -152,7 +153,7 @@ impl Drop for Tag {
     }
 }
 
-/// The books balance, whenever one looks.
+/// The counters always add up.
 #[track_caller]
 pub(crate) fn balanced(stats: &Stats) {
     let came = stats.created + stats.adopted;
@@ -161,7 +162,7 @@ pub(crate) fn balanced(stats: &Stats) {
     assert_eq!(stats.discarded, stats.discarded_by.total(), "{stats:?}");
 }
 
-/// A thread that runs what it is told, one thing at a time, and is parked in between.
+/// A thread that runs one job at a time, and is parked in between.
 pub(crate) struct Worker {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -179,7 +180,7 @@ impl Worker {
         }
     }
 
-    /// Runs `job` over there, and waits for it.
+    /// Runs `job` on the worker, and waits for it.
     #[track_caller]
     pub(crate) fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
         let (done, result) = mpsc::channel();
@@ -225,7 +226,7 @@ pub(crate) fn join_all(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     }
 }
 
-/// A small random number generator (xorshift), the same on each run.
+/// A small random number generator (xorshift) with the same numbers in each run.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -233,7 +234,7 @@ impl Random {
         Self((seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -242,7 +243,7 @@ impl Random {
     }
 }
 
-/// Runs `f`, which has to panic with a `&str` message; the message.
+/// Runs `f`, which must panic with a `&str` message; returns the message.
 #[track_caller]
 pub(crate) fn panics<R>(f: impl FnOnce() -> R) -> &'static str {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {

@@ -9,7 +9,7 @@ use std::thread::spawn;
 
 #[test]
 fn guards_free_their_objects_once_after_the_pool() {
-    // A21, A16: a guard that gives its object to a pool that is gone.
+    // A guard that returns its object to a pool that is gone.
     for idle in [0, 1, 33, 100] {
         let census = Census::new();
         let pool = manual(census.create()).build();
@@ -29,7 +29,7 @@ fn guards_free_their_objects_once_after_the_pool() {
 
 #[test]
 fn a_guard_that_outlives_its_pool_may_be_taken_apart_or_sent() {
-    // A21: `into_inner` and a drop on another thread, after the pool.
+    // `into_inner` and a drop on another thread, after the pool.
     let census = Census::new();
     let pool = manual(census.create()).build();
     let (a, b) = (pool.get(), pool.get());
@@ -44,7 +44,7 @@ fn a_guard_that_outlives_its_pool_may_be_taken_apart_or_sent() {
 
 #[test]
 fn dropping_a_pool_empties_the_caches_of_parked_threads() {
-    // A21, C8: what sits in other threads' caches goes with the pool, at once.
+    // Objects in other threads' caches are dropped with the pool, immediately.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let filled = Arc::new(Barrier::new(4));
@@ -69,7 +69,7 @@ fn dropping_a_pool_empties_the_caches_of_parked_threads() {
 
 #[test]
 fn the_closures_go_with_the_last_object() {
-    // A21: `create` and `reset` leak, or go while a guard is out that may need them.
+    // `create` and `reset` leak, or are dropped while a guard that may need them is out.
     let witness = Arc::new(());
     let (create, reset, weigh) = (witness.clone(), witness.clone(), witness.clone());
     let pool = manual(move || Arc::strong_count(&create))
@@ -86,7 +86,7 @@ fn the_closures_go_with_the_last_object() {
 
 #[test]
 fn a_thread_may_end_after_the_pools_it_used() {
-    // A17: thread exit that visits caches of pools that are gone; and many of them.
+    // A thread's exit visits caches of pools that are gone; and many of them.
     let census = Census::new();
     let thread = spawn({
         let census = census.clone();
@@ -113,7 +113,7 @@ fn use_from_destructor(pool: &Pool<Tag>) {
     drop(held);
     drop(pool.try_get());
     let _ = (pool.trim(), pool.stats());
-    // A pool that this thread sees for the first time, at the very end.
+    // A pool that this thread sees for the first time while it ends.
     let census = Census::new();
     let own = manual(census.create()).build();
     drop((own.get(), own.get()));
@@ -132,7 +132,7 @@ thread_local! {
 
 static DESTROYED: AtomicUsize = AtomicUsize::new(0);
 
-/// Uses a pool when it is destroyed, and drops a guard after that.
+/// Uses a pool when it is dropped, and drops a guard afterwards.
 struct AtEnd(Option<Arc<Pool<Tag>>>, Option<Pooled<Tag>>);
 
 impl Drop for AtEnd {
@@ -145,9 +145,9 @@ impl Drop for AtEnd {
 
 #[test]
 fn thread_local_destructors_may_use_pools_before_and_after_ours() {
-    // A23: std runs destructors in the reverse order of first use on some systems and in any order
-    // on others. One of the two here comes after this crate's own: by then the thread's number
-    // and cache are gone, and what it gives back must neither be lost nor reach the next owner.
+    // Std runs destructors in the reverse order of first use on some systems, and in any order on
+    // others. One of the two here runs after this crate's own. By then the thread's ID and cache
+    // are gone, and what it returns must neither be lost nor reach the next owner.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let before = DESTROYED.load(SeqCst);
@@ -173,7 +173,7 @@ fn thread_local_destructors_may_use_pools_before_and_after_ours() {
 
 #[test]
 fn a_thread_may_see_its_first_pool_in_a_destructor() {
-    // A23: registration that needs a thread-local which cannot be made any more.
+    // Registration that needs a thread-local which can no longer be created.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     spawn({
@@ -191,7 +191,7 @@ fn a_thread_may_see_its_first_pool_in_a_destructor() {
 
 #[test]
 fn a_guard_in_a_thread_local_comes_back() {
-    // A23: `thread_local! { static X: Pooled<T> }`, the most common of all.
+    // `thread_local! { static X: Pooled<T> }`, the most common case.
     thread_local! {
         static KEPT: RefCell<Option<Pooled<Tag>>> = const { RefCell::new(None) };
     }
@@ -209,7 +209,7 @@ fn a_guard_in_a_thread_local_comes_back() {
 
 #[test]
 fn a_pool_may_be_dropped_by_a_thread_local_destructor() {
-    // A23: the last handle goes while its thread is torn down, with guards out.
+    // The last handle is dropped while its thread is torn down, with guards out.
     thread_local! {
         static OWNED: RefCell<Option<Pool<Tag>>> = const { RefCell::new(None) };
     }
@@ -234,7 +234,7 @@ fn a_pool_may_be_dropped_by_a_thread_local_destructor() {
 
 #[test]
 fn pools_end_while_their_threads_do() {
-    // A17, A21: closing a pool against the exit of the threads that have caches in it.
+    // Closing a pool against the exit of threads that have caches in it.
     for _ in 0..n(400, 5) {
         let census = Census::new();
         let pool = Arc::new(manual(census.create()).build());

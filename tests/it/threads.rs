@@ -10,7 +10,7 @@ use std::thread::spawn;
 
 #[test]
 fn ten_threads_find_their_contents_intact() {
-    // A8: objects torn, shared or handed out dirty under load.
+    // Objects torn, shared or handed out dirty under load.
     let pool = Arc::new(manual(Vec::<usize>::new).build());
     let rounds = n(1_000_000, 100);
     join_all((0..10).map(|me| {
@@ -34,8 +34,8 @@ fn ten_threads_find_their_contents_intact() {
 
 #[test]
 fn no_object_is_ever_held_twice() {
-    // A10: a double hand-out, by random hold times and guards dropped on other threads, with
-    // passes, clears and switching in between.
+    // A double hand-out, with random hold times and guards dropped on other threads, with passes,
+    // clears and switching in between.
     const THREADS: usize = 8;
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
@@ -102,8 +102,8 @@ fn no_object_is_ever_held_twice() {
 
 #[test]
 fn a_visitor_and_the_owners_never_get_the_same_object() {
-    // A10, the owner/visitor protocol: owners hammer their caches, a visitor empties them. Without
-    // the heavy fence this loses and doubles objects at once.
+    // The owner/visitor protocol: owners hammer their caches while a visitor empties them. Without
+    // the heavy fence, objects are lost and duplicated immediately.
     for visit in [
         (|pool: &Pool<Tag>| pool.clear().objects) as fn(&Pool<Tag>) -> u64,
         |pool| pool.trim().objects,
@@ -155,8 +155,8 @@ fn a_visitor_and_the_owners_never_get_the_same_object() {
 
 #[test]
 fn everything_at_once_loses_nothing() {
-    // C12: get, drop, put, take, trim, clear, stats and switching from many threads. The books
-    // balance whenever one looks, counters never go back, and at the end the count is exact.
+    // Get, drop, put, take, trim, clear, stats and switching on many threads. The figures always
+    // add up, counters never go back, and the final count is exact.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let rounds = n(20_000, 30);
@@ -196,10 +196,10 @@ fn everything_at_once_loses_nothing() {
         })
     }));
     let stats = pool.stats();
-    // What was handed out while the pool was off has gone then, as far as the pool knows.
+    // Objects handed out while the pool was off are gone as far as the pool knows.
     let taken = taken.load(SeqCst) as u64;
     assert!(stats.taken <= taken && taken <= stats.taken + stats.discarded_by.switched_off);
-    // Those that were taken have been dropped by their new owners.
+    // Objects that were taken out have been dropped by their new owners.
     balanced(&stats);
     assert_eq!(stats.in_use, 0, "{stats:?}");
     assert_eq!(stats.idle as usize, census.alive(), "{stats:?}");
@@ -209,7 +209,7 @@ fn everything_at_once_loses_nothing() {
 
 #[test]
 fn guards_dropped_on_another_thread_are_reused_there() {
-    // A14: foreign returns that pile up where no thread can reach them.
+    // Returns on another thread that pile up where no thread can reach them.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let guards: Vec<_> = (0..200).map(|_| pool.get()).collect();
@@ -230,7 +230,7 @@ fn guards_dropped_on_another_thread_are_reused_there() {
 
 #[test]
 fn a_producer_and_a_consumer_share_their_objects() {
-    // A14: a producer that always creates, a consumer that only hoards. At most 256 in flight.
+    // A producer that always creates, a consumer that only hoards. At most 256 objects in flight.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let (to, from) = sync_channel::<Pooled<Tag>>(if cfg!(miri) { 16 } else { 255 });
@@ -254,7 +254,7 @@ fn a_producer_and_a_consumer_share_their_objects() {
 
 #[test]
 fn a_guard_outlives_the_thread_that_got_it() {
-    // A16: a guard whose way back leads through its thread's memory.
+    // A guard whose return needs memory of the thread that got it.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let guards = spawn({
@@ -264,7 +264,7 @@ fn a_guard_outlives_the_thread_that_got_it() {
     .join()
     .expect("no panic");
     census.agrees_with(&pool.stats(), 40);
-    // A new thread gets the old one's number, and must not take its guards for its own.
+    // A new thread gets the old one's ID, and must not take its guards for its own.
     spawn({
         let pool = pool.clone();
         move || {
@@ -283,7 +283,7 @@ fn a_guard_outlives_the_thread_that_got_it() {
 
 #[test]
 fn a_thread_that_ends_leaves_its_objects_to_others() {
-    // A17: idle objects lost with their thread, or reachable for its successor only.
+    // Idle objects lost with their thread, or in reach of its successor only.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     for k in [1, 32, 40, 64, 200] {
@@ -303,7 +303,7 @@ fn a_thread_that_ends_leaves_its_objects_to_others() {
 
 #[test]
 fn a_thread_that_ends_leaves_its_objects_to_the_passes() {
-    // A17: what a dead thread left is trimmed like anything else.
+    // What an ended thread left is trimmed like anything else.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     spawn({
@@ -318,7 +318,7 @@ fn a_thread_that_ends_leaves_its_objects_to_the_passes() {
 
 #[test]
 fn short_lived_threads_go_round_with_the_same_objects() {
-    // A17: a leak of objects, caches or thread numbers per thread. (Memory: tests/alloc.rs.)
+    // A leak of objects, caches or thread IDs per thread. (Memory: tests/alloc.rs.)
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     for _ in 0..n(3_000, 20) {
@@ -333,7 +333,7 @@ fn short_lived_threads_go_round_with_the_same_objects() {
 
 #[test]
 fn threads_end_while_others_visit() {
-    // A17: a thread that hands its cache over at the moment a visitor empties it.
+    // A thread that hands its cache over at the moment a visitor empties it.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let ending = Arc::new(AtomicBool::new(false));
@@ -363,7 +363,7 @@ fn threads_end_while_others_visit() {
 
 #[test]
 fn a_thousand_pools_and_a_thousand_threads_at_once() {
-    // A24: tables that are too small, or that grow with the product of both.
+    // Tables that are too small, or whose size is the product of both numbers.
     let (pool_count, thread_count, uses) = if cfg!(miri) {
         (10, 6, 4)
     } else {
@@ -406,7 +406,7 @@ fn a_thousand_pools_and_a_thousand_threads_at_once() {
 
 #[test]
 fn first_use_from_many_threads_makes_one_inside() {
-    // A26: a pool in a static whose first use is a race, so that objects end up in a lost core.
+    // A race for the first use of a pool in a static, with objects in a core that lost it.
     for _ in 0..n(300, 5) {
         let pool: Arc<Pool<String>> = Arc::new(Pool::new(String::new));
         let together = Arc::new(Barrier::new(4));
@@ -426,7 +426,7 @@ fn first_use_from_many_threads_makes_one_inside() {
 
 #[test]
 fn workers_pass_an_object_round_and_round() {
-    // A14: an object whose home changes with every drop.
+    // An object whose owner changes with every drop.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let workers: Vec<_> = (0..3).map(|_| Worker::new()).collect();
@@ -450,7 +450,7 @@ fn workers_pass_an_object_round_and_round() {
 
 #[test]
 fn guards_travel_while_the_pool_is_dropped() {
-    // A21 under load: late guards on several threads against the end of the pool.
+    // Under load: late guards on several threads against the end of the pool.
     for _ in 0..n(300, 4) {
         let census = Census::new();
         let pool = manual(census.create()).build();

@@ -1,4 +1,4 @@
-//! Giving memory back: passes are driven by hand, so nothing here waits for a clock.
+//! Giving memory back. The tests run all passes, so nothing waits for a clock.
 
 use super::support::{Census, Tag, Worker, clear, join_all, manual, n, some, trim};
 use repool::{Pool, Pooled, Recycle, Trimmed};
@@ -7,14 +7,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::spawn;
 
-/// Gets so many at once, then gives them back.
+/// Gets this many objects at the same time, then returns them.
 fn use_at_once<T: Send>(pool: &Pool<T>, objects: usize) {
     drop((0..objects).map(|_| pool.get()).collect::<Vec<_>>());
 }
 
 #[test]
 fn the_first_pass_after_a_fill_removes_nothing() {
-    // C1, A4: a pass right after a burst that throws the burst away.
+    // A pass right after a burst that drops the burst.
     for k in some([1, 31, 32, 33, 64, 65, 200], 3) {
         let census = Census::new();
         let pool = manual(census.create()).build();
@@ -26,8 +26,8 @@ fn the_first_pass_after_a_fill_removes_nothing() {
 
 #[test]
 fn an_idle_object_is_gone_after_three_passes() {
-    // A4: memory that never comes back, wherever the object sits: in the cache of the thread that
-    // runs the passes, of a parked one, of one that has ended, or in the depot.
+    // Memory that never comes back, wherever the object is: in the cache of the thread that runs
+    // the passes, of a parked thread, of an ended one, or in the depot.
     for k in some([1, 2, 31, 32, 33, 63, 64, 65, 200], 3) {
         for place in ["own", "parked", "ended"] {
             let census = Census::new();
@@ -47,7 +47,7 @@ fn an_idle_object_is_gone_after_three_passes() {
 
 #[test]
 fn an_idle_pool_shrinks_monotonically() {
-    // C2: idle figures that go up without a return, or a tail that stays.
+    // Idle figures that rise without a return, or a remainder that stays.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let workers: Vec<_> = (0..3).map(|_| Worker::new()).collect();
@@ -68,7 +68,7 @@ fn an_idle_pool_shrinks_monotonically() {
 
 #[test]
 fn a_parked_thread_is_emptied_without_ever_running() {
-    // C8: Go solves this by stopping the world; other pools do not solve it.
+    // Go solves this by stopping the world; other pools do not solve it.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let parked: Vec<_> = (0..4).map(|_| Worker::new()).collect();
@@ -80,7 +80,7 @@ fn a_parked_thread_is_emptied_without_ever_running() {
         let _ = pool.trim();
     }
     assert_eq!(census.alive(), 0);
-    // And its cache still works.
+    // Its cache still works.
     for worker in &parked {
         let pool = pool.clone();
         worker.run(move || {
@@ -93,13 +93,13 @@ fn a_parked_thread_is_emptied_without_ever_running() {
 
 #[test]
 fn a_parked_threads_object_reaches_another_thread() {
-    // A11: an object that only its last user's thread can ever see again.
+    // An object that only the thread of its last user can ever get again.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let (one, two) = (Worker::new(), Worker::new());
     let source = pool.clone();
     one.run(move || use_at_once(&source, 1));
-    // One pass notices that thread 1 was at work, the next that it no longer is.
+    // One pass notices that thread 1 was active, the next that it no longer is.
     assert_eq!(pool.trim().objects + pool.trim().objects, 0);
     let other = pool.clone();
     let id = two.run(move || other.try_get().map(|tag| tag.id));
@@ -109,7 +109,7 @@ fn a_parked_threads_object_reaches_another_thread() {
 
 #[test]
 fn trim_says_what_it_removed() {
-    // C9: figures made up elsewhere than where the objects go.
+    // Figures that are not computed where the objects are dropped.
     let pool = manual(|| Vec::<u8>::with_capacity(100)).build();
     let size = (size_of::<Vec<u8>>() + 100) as u64;
     use_at_once(&pool, 70);
@@ -126,7 +126,7 @@ fn trim_says_what_it_removed() {
 
 #[test]
 fn every_trimmed_object_is_destroyed_once() {
-    // A7: N of N, not N - 1, and not twice.
+    // N of N objects, not N - 1, and none twice.
     for k in [1, 7, 32, 64, 100, n(5_000, 130)] {
         let census = Census::new();
         let pool = manual(census.create()).build();
@@ -144,7 +144,8 @@ fn every_trimmed_object_is_destroyed_once() {
     }
 }
 
-/// So many objects at once, so many times, with so many passes after each: none is made twice.
+/// Uses `k` objects at the same time, `times` times, with `passes` passes after each: none is
+/// created twice.
 fn assert_never_creates(k: usize, times: usize, passes: usize) {
     let pool = manual(|| 0u8).reset(|_| true).build();
     for _ in 0..times {
@@ -156,7 +157,7 @@ fn assert_never_creates(k: usize, times: usize, passes: usize) {
 
 #[test]
 fn a_steady_load_in_the_caches_never_creates() {
-    // C3: a policy that trims the working set, a bit each time.
+    // A policy that drops a part of the working set each time.
     for k in some([1, 2, 5, 31, 32, 33, 40, 63, 64], 3) {
         assert_never_creates(k, n(100, 8), 1);
     }
@@ -164,7 +165,7 @@ fn a_steady_load_in_the_caches_never_creates() {
 
 #[test]
 fn a_steady_load_in_the_depot_never_creates() {
-    // C3: the same for more than a cache holds.
+    // The same for more objects than a cache holds.
     for k in some([65, 96, 100, 300], 1) {
         assert_never_creates(k, n(100, 8), 1);
     }
@@ -172,7 +173,7 @@ fn a_steady_load_in_the_depot_never_creates() {
 
 #[test]
 fn a_steady_load_on_several_threads_never_creates() {
-    // C3: passes that move one thread's working set to another.
+    // Passes that move one thread's working set to another.
     let pool = Arc::new(manual(|| 0u8).reset(|_| true).build());
     let workers: Vec<_> = (0..4).map(|_| Worker::new()).collect();
     let mut created = Vec::new();
@@ -187,12 +188,14 @@ fn a_steady_load_on_several_threads_never_creates() {
     assert_eq!(created.first(), created.last());
 }
 
-/// Intervals until such a load is steady: until the consumer's cache has withheld the most that it ever does.
+/// Intervals until such a load is steady: until the consumer's cache has withheld as many objects
+/// as it ever does.
 const WARM: usize = 100;
-/// The most that a cache withholds: two lists.
+/// The most objects that a cache withholds: two lists.
 const WITHHELD: usize = 128;
 
-/// So many objects got here and dropped there in each interval: once it is steady, none is made.
+/// One thread gets `k` objects and another drops them in each interval: once the load is steady,
+/// none is created.
 fn assert_handing_over_never_creates(k: usize) {
     let pool = Arc::new(manual(|| 0u8).reset(|_| true).build());
     let (producer, consumer) = (Worker::new(), Worker::new());
@@ -220,8 +223,8 @@ fn assert_handing_over_never_creates(k: usize) {
 #[test]
 #[cfg_attr(miri, ignore = "a hundred intervals of a hundred objects")]
 fn a_steady_load_from_one_thread_to_another_never_creates() {
-    // C3: objects got here and dropped there, so that every one of them passes the depot. What the
-    // consumer's cache withholds is made once more at the start, and never again.
+    // One thread gets and another drops, so every object passes the depot. What the consumer's
+    // cache withholds is created once at the start, and never again.
     for k in some([100, 300, 1_000], 1) {
         assert_handing_over_never_creates(k);
     }
@@ -230,7 +233,7 @@ fn a_steady_load_from_one_thread_to_another_never_creates() {
 #[test]
 #[cfg_attr(miri, ignore = "a hundred intervals")]
 fn a_trickle_from_one_thread_to_another_never_creates() {
-    // C3: the same for no more than the consumer's cache holds, so that passes alone move it on.
+    // The same for no more objects than the consumer's cache holds, so only passes move them on.
     for k in some([1, 10, 40, 64], 1) {
         assert_handing_over_never_creates(k);
     }
@@ -238,7 +241,7 @@ fn a_trickle_from_one_thread_to_another_never_creates() {
 
 #[test]
 fn a_load_every_other_interval_never_creates() {
-    // C3: what was needed during the last two intervals is not surplus.
+    // What was needed during the last two intervals is not surplus.
     for k in some([1, 40, 64, 300], 2) {
         assert_never_creates(k, n(50, 6), 2);
     }
@@ -246,7 +249,7 @@ fn a_load_every_other_interval_never_creates() {
 
 #[test]
 fn under_a_growing_load_nothing_is_trimmed() {
-    // C4: surplus that is none.
+    // Dropping a surplus that does not exist.
     let pool = manual(|| 0u8).reset(|_| true).build();
     let most = n(300, 20);
     for k in 1..most {
@@ -258,7 +261,7 @@ fn under_a_growing_load_nothing_is_trimmed() {
 
 #[test]
 fn after_a_burst_only_the_working_set_stays() {
-    // C2, C13: a burst of 500, then a steady 10: the surplus goes, and nothing that is needed.
+    // A burst of 500, then a steady 10: passes drop the surplus and nothing that is needed.
     let pool = manual(|| 0u8).reset(|_| true).build();
     use_at_once(&pool, 500);
     for _ in 0..6 {
@@ -275,8 +278,8 @@ fn after_a_burst_only_the_working_set_stays() {
 
 #[test]
 fn what_an_active_thread_does_not_use_leaves_within_three_passes() {
-    // A4 for a thread that goes on with a part of what it had: exactly, as long as it uses at most a
-    // list (64) at once. Beyond that it works with the depot, a list at a time, and may keep one.
+    // For a thread that goes on with a part of what it had: exactly, as long as it uses at most one
+    // list (64) at once. Beyond that it works with the depot a list at a time, and may keep one.
     const LIST: usize = 64;
     for k in some([2, 5, 32, 33, 40, 64, 65, 100, 128, 129, 200, 400], 3) {
         for used in some([1, 2, 3, 8, 31, 40, 63, 64, 65, 80, 150], 2)
@@ -300,7 +303,7 @@ fn what_an_active_thread_does_not_use_leaves_within_three_passes() {
     }
 }
 
-/// Tells which objects have died.
+/// Records which objects have died.
 struct Mortal {
     tag: Tag,
     deaths: Arc<Mutex<BTreeSet<usize>>>,
@@ -318,7 +321,7 @@ impl Drop for Mortal {
 
 #[test]
 fn the_coldest_go_first() {
-    // C13: a pass drops nothing that was used since the one before, and of the rest the coldest.
+    // A pass drops nothing that was used since the previous pass, and the coldest of the rest.
     let census = Census::new();
     let deaths = Arc::new(Mutex::new(BTreeSet::new()));
     let (create, tell) = (census.create(), deaths.clone());
@@ -342,7 +345,7 @@ fn the_coldest_go_first() {
     assert!(!deaths.lock().expect("no panic").is_empty());
 }
 
-/// Waits in its destructor until it is let go.
+/// Waits in its destructor until it is released.
 struct Slow {
     entered: Sender<()>,
     leave: Arc<Mutex<Receiver<()>>>,
@@ -368,8 +371,8 @@ impl Drop for Slow {
 
 #[test]
 fn a_slow_destructor_in_a_pass_blocks_no_other_thread() {
-    // C14: destructors that run under the pool's lock, or with caches shut. The other threads do
-    // their whole work while the pass stands still inside a destructor.
+    // Destructors that run under the pool's lock, or with caches shut. The other threads do all
+    // their work while the pass is inside a destructor.
     for visit in [
         (|pool: &Pool<Slow>| (0..3).for_each(|_| trim(pool))) as fn(&Pool<Slow>),
         |pool| clear(pool),
@@ -411,7 +414,7 @@ fn a_slow_destructor_in_a_pass_blocks_no_other_thread() {
 
 #[test]
 fn passes_of_many_threads_at_once_count_each_object_once() {
-    // C9 under contention: the sum of what all passes say is what has died.
+    // Under contention: the sum of what all passes report is what has died.
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).build());
     let sum = Arc::new(Mutex::new(0));

@@ -1,4 +1,4 @@
-//! What the types promise by themselves: auto traits, sizes, what a guard forwards.
+//! Compile-time promises of the types: auto traits, sizes, what a guard forwards.
 
 use super::support::manual;
 use repool::{Builder, Discarded, Pool, Pooled, Stats, Trimmed};
@@ -10,16 +10,16 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::sync::MutexGuard;
 
-// A27: a pool of something that is `Send` and not `Sync` is both.
+// A pool of something that is `Send` and not `Sync` is both.
 assert_impl_all!(Pool<Cell<u8>>: Send, Sync, Debug);
 assert_impl_all!(Pool<Vec<u8>>: Send, Sync, UnwindSafe, RefUnwindSafe);
-// A27: a guard sends an object, and shares it only if the object can be shared.
+// A guard sends an object, and shares it only if the object can be shared.
 assert_impl_all!(Pooled<Cell<u8>>: Send, Debug);
 assert_not_impl_any!(Pooled<Cell<u8>>: Sync, Clone, Copy);
 assert_impl_all!(Pooled<String>: Send, Sync, Debug, Display, AsRef<str>, AsRef<[u8]>, UnwindSafe);
 assert_impl_all!(Pooled<Vec<u8>>: AsMut<[u8]>);
 assert_not_impl_any!(Pooled<Cell<u8>>: Display);
-// A27: what a pool's bound keeps out: neither of these is `Send`. (That `Pool<Rc<u8>>` does not
+// What a pool's bound keeps out: neither of these is `Send`. (That `Pool<Rc<u8>>` does not
 // compile is a doctest of `Pool`.)
 assert_not_impl_any!(Rc<u8>: Send);
 assert_not_impl_any!(MutexGuard<'static, u8>: Send);
@@ -34,7 +34,7 @@ assert_eq_size!(Option<Pooled<[u8; 100_000]>>, usize);
 assert_eq_size!(Pooled<()>, usize);
 assert_eq_size!(Option<Pooled<()>>, usize);
 
-// A pool is a pointer to its inside, and what that is made from: a name and two functions.
+// A pool is a pointer to its core, and what the core is created from: a name and two functions.
 assert_eq_size!(Pool<[u8; 100_000]>, [usize; 6]);
 
 // `Pool<Vec<u8>>` is nameable without a second parameter, and made in a `const` context.
@@ -47,7 +47,7 @@ fn is_static<T: 'static>(_: &T) {}
 
 #[test]
 fn a_guard_is_static_and_sharing_it_shares_the_object() {
-    // A27: a guard that borrows from its pool could not outlive it.
+    // A guard that borrows from its pool could not outlive it.
     let pool: Scratch = const { empty() };
     let mut guard = pool.get();
     is_static(&guard);
@@ -61,7 +61,7 @@ fn a_guard_is_static_and_sharing_it_shares_the_object() {
 
 #[test]
 fn a_guard_of_a_cell_is_sent() {
-    // A27: the bound is `Send`, not `Sync`.
+    // The bound is `Send`, not `Sync`.
     let pool = manual(|| Cell::new(1u8)).reset(|_| true).build();
     let guard = pool.get();
     let guard = std::thread::spawn(move || {
@@ -88,7 +88,7 @@ fn a_guard_speaks_for_its_object() {
 
 #[test]
 fn a_guard_compares_as_its_object_does() {
-    /// Both ways: a `!=` of one's own may differ from `!(==)`.
+    /// On either side: a custom `!=` may differ from `!(==)`.
     fn same<A: PartialEq<B>, B: PartialEq<A>>(a: A, b: B, expected: bool) {
         assert_eq!((a == b, b == a), (expected, expected));
         assert_eq!((a != b, b != a), (!expected, !expected));
@@ -115,7 +115,7 @@ fn a_guard_compares_as_its_object_does() {
     same(bytes.attach(vec![1, 2]), array, true);
     same(bytes.attach(vec![1, 2]), &[1, 2][..], true);
     assert!(bytes.attach(vec![1]) == [1][..] && [1][..] == bytes.attach(vec![1]));
-    // Plain numbers are objects as well.
+    // Plain numbers are objects, too.
     let numbers = manual(|| 1u64).build();
     assert!(numbers.get() == 1 && numbers.get() < 2);
 }
@@ -159,7 +159,7 @@ fn a_guard_is_iterated_by_reference_and_extended() {
 fn a_guard_reads_and_writes_as_its_object_does() {
     use std::fmt::Write as _;
     use std::io::{BufRead, Cursor, Read, Seek, SeekFrom, Write};
-    // By a bound, where `Deref` is of no use.
+    // Through a bound, where `Deref` does not help.
     fn write(mut into: impl Write) {
         into.write_all(b"one\n").unwrap();
         writeln!(into, "{}", 2).unwrap();
@@ -227,7 +227,7 @@ fn a_guard_is_serialized_as_its_object_is() {
 
 #[test]
 fn two_fields_of_an_object_are_borrowed_at_once() {
-    // Through a guard, each use of `Deref` borrows all of it.
+    // Through a guard, each use of `Deref` borrows the whole object.
     let pool = manual(<(String, Vec<usize>)>::default).build();
     let mut guard = pool.get();
     guard.0.push_str("a b");
@@ -238,7 +238,7 @@ fn two_fields_of_an_object_are_borrowed_at_once() {
 
 #[test]
 fn a_pool_shows_its_name_and_state() {
-    // What one reads in a log.
+    // What a log shows.
     let pool = manual(String::new).name("lines").build();
     assert_eq!(pool.name(), Some("lines"));
     drop(pool.get());

@@ -1,5 +1,5 @@
-//! What the figures of a pool say against it: each kind of advice has a load that calls for it, and one
-//! close by that does not.
+//! Advice from the figures of a pool: each kind of advice has a load that leads to it, and a
+//! similar load that does not.
 
 use repool::{Advice, Budget, Builder, Pool, Pooled, Stats};
 
@@ -9,7 +9,7 @@ fn pages() -> Builder<Page> {
     Pool::builder(|| Vec::with_capacity(4096)).trim_manually()
 }
 
-/// Requests one at a time, `2000` of them; `each` does something with the guard.
+/// Runs 2000 requests, one at a time; `each` does something with the guard.
 fn run(pool: &Pool<Page>, each: impl Fn(usize, Pooled<Page>)) -> Vec<Advice> {
     (0..2_000).for_each(|round| each(round, pool.get()));
     pool.stats().advice()
@@ -22,7 +22,7 @@ fn use_one(_: usize, page: Pooled<Page>) {
 #[test]
 fn a_pool_that_earns_its_keep_gets_none() {
     assert_eq!(run(&pages().build(), use_one), []);
-    // Bursts, passes in between, some drops for a limit.
+    // Bursts, passes in between, some drops because of a limit.
     let pool = pages().max_idle(90).build();
     for _ in 0..50 {
         drop((0..100).map(|_| pool.get()).collect::<Vec<_>>());
@@ -49,7 +49,7 @@ fn requests_while_switched_off_do_not_count() {
     assert_eq!(run(&pool, use_one), []);
 }
 
-/// So many of ten resets refuse the object.
+/// Runs resets of which this many in ten refuse the object.
 fn refusing(of_ten: usize) -> Vec<Advice> {
     let pool = Pool::builder(Page::new)
         .reset(move |page| {
@@ -189,7 +189,7 @@ fn guards_that_are_held_for_ever() {
     drop(held);
     (0..1_600).for_each(|_| drop(pool.get()));
     assert_eq!(pool.stats().advice(), []);
-    // Those that leave for good.
+    // Objects that leave for good.
     let advice = run(&pages().build(), |_, page| drop(Pooled::into_inner(page)));
     assert_eq!(
         advice,
@@ -218,7 +218,7 @@ fn buffers_that_are_requested_far_larger_than_they_are_filled() {
         pool.stats()
     };
     let stats = filled(82);
-    // Of each buffer the first use; all of them where they are wiped.
+    // The first use of each buffer; every use where buffers are wiped.
     let looks = if cfg!(feature = "zeroize") { 1_600 } else { 16 };
     let looked_at = (stats.looked_at_bytes, stats.used_bytes);
     assert_eq!(looked_at, (looks * 8_192, looks * 82));
@@ -232,20 +232,20 @@ fn buffers_that_are_requested_far_larger_than_they_are_filled() {
         "{}",
         advice[0]
     );
-    // One twelfth are 682.
+    // One twelfth is 682.
     assert_eq!(filled(640).advice().len(), 1);
     assert_eq!(filled(720).advice(), []);
-    // What was not filled at all says nothing.
+    // A buffer that was not filled at all says nothing.
     assert_eq!(filled(0).looked_at_bytes, 0);
 }
 
-// -------------------------------------------------------------------- where thresholds are from
+// -------------------------------------------------------------------- where the thresholds come from
 
-/// Numbers that look random and are the same on every run: SplitMix64.
+/// Numbers that look random and are the same in every run: SplitMix64.
 struct Dice(u64);
 
 impl Dice {
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     fn roll(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -259,12 +259,13 @@ impl Dice {
     }
 }
 
-/// The share of 2,000 things for which this is true.
+/// Returns the share of 2,000 trials for which this is true.
 fn share(mut of: impl FnMut() -> bool) -> f64 {
     (0..2_000).filter(|_| of()).count() as f64 / 2_000.0
 }
 
-/// Pools of which so many requests in a hundred end with an object too large, seen after so many requests.
+/// Returns the share of pools that get the advice when `percent` of their requests end with an
+/// object too large, after this many requests.
 fn called_oversize(percent: f64, requests: u64) -> f64 {
     let mut dice = Dice(percent as u64);
     share(|| {
@@ -272,7 +273,7 @@ fn called_oversize(percent: f64, requests: u64) -> f64 {
         stats.discarded_by.oversize = (0..requests)
             .filter(|_| dice.roll() < percent / 100.0)
             .count() as u64;
-        // As if ten times as much had been seen, where it takes a thousand to get an answer.
+        // As if ten times as much had been seen, because an answer takes a thousand requests.
         let scale = 1_000_u64.div_ceil(requests);
         stats.discarded_by.oversize *= scale;
         stats.reused = requests * scale;
@@ -281,7 +282,7 @@ fn called_oversize(percent: f64, requests: u64) -> f64 {
     })
 }
 
-/// Why nothing is said before a thousand requests.
+/// Why there is no advice before a thousand requests.
 #[test]
 #[cfg_attr(miri, ignore = "statistics of figures, millions of them")]
 fn a_thousand_requests_tell_a_tenth_from_a_fifth_more_or_less() {
@@ -290,7 +291,8 @@ fn a_thousand_requests_tell_a_tenth_from_a_fifth_more_or_less() {
     assert!(called_oversize(8.0, 100) > 0.1, "a hundred do not");
 }
 
-/// Pools of sixteen buffers whose users ask for what this share of their contents fits in.
+/// Returns the share of pools of sixteen buffers that get the advice if their users request what
+/// this share of their contents fits in.
 fn called_too_large(content: impl Fn(&mut Dice) -> f64, request: f64) -> f64 {
     let mut dice = Dice(5);
     share(|| {
@@ -304,8 +306,9 @@ fn called_too_large(content: impl Fn(&mut Dice) -> f64, request: f64) -> f64 {
     })
 }
 
-/// Why a twelfth, and of sixteen buffers: who sizes for 99 of 100 contents is left alone, also where a few are
-/// far larger than most, and who sizes for more than that is told, as a rule, where it costs much.
+/// Why a twelfth, and of sixteen buffers: users who size for 99 of 100 contents get no advice, even
+/// if a few contents are far larger than most; users who size for more than that usually get it
+/// where it costs much.
 #[test]
 #[cfg_attr(miri, ignore = "statistics of figures, millions of them")]
 fn requests_that_fit_99_of_100_contents_are_not_called_too_large() {

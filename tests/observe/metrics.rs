@@ -3,14 +3,14 @@
 use metrics_exporter_prometheus::PrometheusBuilder;
 use repool::Pool;
 
-/// What Prometheus would read.
+/// Returns what Prometheus would read.
 fn page() -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&recorder, repool::record_metrics);
     recorder.handle().render()
 }
 
-/// The figure of this line.
+/// Returns the figure of a line.
 fn figure(page: &str, metric: &str) -> f64 {
     let mut lines = page
         .lines()
@@ -75,8 +75,8 @@ fn figures_of_a_pool_are_on_the_page() {
     );
 }
 
-/// By Prometheus' rules: a prefix, base units, `_total` for counters and for nothing else; each
-/// described, once.
+/// By Prometheus' rules: a prefix, base units, `_total` for counters only, and one description for
+/// each metric.
 #[test]
 fn names_types_and_descriptions_follow_the_rules() {
     let pool = Pool::<String>::builder(String::new).name("rules").build();
@@ -112,7 +112,7 @@ fn names_types_and_descriptions_follow_the_rules() {
     assert!(types.contains_key("repool_janitor_passes_total"));
 }
 
-/// The exporter's own idea of good names, which adds what it finds missing, finds nothing missing.
+/// The exporter's own naming recommendations, which add what is missing, add nothing.
 #[test]
 fn the_exporters_recommended_names_are_the_same() {
     let names = |recommended: bool| {
@@ -132,7 +132,7 @@ fn the_exporters_recommended_names_are_the_same() {
     assert_eq!(names(true), names(false));
 }
 
-/// Two pools of one name are one line, with the sum.
+/// Two pools of the same name are one line with the sum.
 #[test]
 fn pools_of_one_name_are_added_up() {
     let build = || Pool::<String>::builder(String::new).name("sum").build();

@@ -4,7 +4,7 @@ use super::n;
 use repool::{Pool, PoolInfo, PoolKind, pools};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// The pools whose names start so: tests run side by side in one process.
+/// Returns the pools whose names start with `prefix`: tests run in parallel in one process.
 fn named(prefix: &str) -> Vec<PoolInfo> {
     let mut all = pools();
     all.retain(|pool| pool.name.starts_with(prefix));
@@ -59,7 +59,7 @@ fn a_pool_without_a_name_is_not_listed() {
     let pool = Pool::<Vec<u8>>::new(Vec::new);
     drop(pool.get());
     assert!(pools().iter().all(|pool| !pool.name.is_empty()));
-    // Other tests come and go meanwhile; none of them can hide a pool of a hundred.
+    // Other tests come and go meanwhile; none of them can hide one of a hundred pools.
     let unnamed: Vec<_> = (0..100).map(|_| Pool::<Vec<u8>>::new(Vec::new)).collect();
     unnamed.iter().for_each(|pool| drop(pool.get()));
     assert!(pools().len() < before + 100);
@@ -163,7 +163,7 @@ fn buffer_pools_are_listed_with_all_their_classes() {
     assert!(global.is_some());
 }
 
-/// While pools come, go and are used on other threads, the list is always of whole pools.
+/// While pools are created, dropped and used on other threads, the list only shows complete pools.
 #[test]
 fn pools_come_and_go_while_they_are_listed() {
     let stop = AtomicBool::new(false);
@@ -195,7 +195,7 @@ fn pools_come_and_go_while_they_are_listed() {
     assert_eq!(named("churn").len(), 1);
 }
 
-/// Ten thousand pools that have gone leave nothing behind, and what is left is found.
+/// Ten thousand dropped pools leave nothing behind, and the remaining ones are found.
 #[test]
 fn pools_that_have_gone_are_not_kept() {
     for round in 0..n(100, 2) {
@@ -208,7 +208,7 @@ fn pools_that_have_gone_are_not_kept() {
     assert_eq!(named("gone"), []);
 }
 
-/// A child finds its parent's pools, also when threads of the parent were adding and removing some.
+/// A child lists its parent's pools, even if threads of the parent were adding and removing some.
 #[cfg(all(unix, not(miri)))]
 #[test]
 fn a_forked_child_lists_pools() {
@@ -247,7 +247,7 @@ fn a_forked_child_lists_pools() {
     });
 }
 
-/// A list of the pools costs their users nothing: what they ask for they find.
+/// Listing pools costs their users nothing: they still find what they get.
 #[test]
 fn listing_pools_locks_no_user_out() {
     const REQUESTS: u64 = n(200_000, 200) as u64;

@@ -37,7 +37,7 @@ fn misses_see_how_many_objects_are_in_use_at_most() {
         drop((0..most).map(|_| pool.get()).collect::<Vec<_>>());
         drop((0..most / 2).map(|_| pool.get()).collect::<Vec<_>>());
         let peak = pool.stats().peak_in_use;
-        // Each further one is counted up to 64, and one in 64 after that.
+        // Each further object is counted up to 64, and one in 64 after that.
         assert!(peak <= most && peak >= most - most / 64, "{peak} of {most}");
     }
 }
@@ -46,7 +46,7 @@ fn misses_see_how_many_objects_are_in_use_at_most() {
 fn idle_ones_of_other_threads_are_not_in_use() {
     let pool = manual();
     std::thread::scope(|scope| {
-        // A thread that lives on, with forty idle ones in its cache.
+        // A thread that lives on, with forty idle objects in its cache.
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
         let pool = &pool;
@@ -75,7 +75,7 @@ fn passes_see_how_many_objects_are_idle_at_most() {
     assert_eq!((pool.stats().idle, pool.stats().peak_idle), (10, 200));
 }
 
-/// Every counter, and the peaks, in an order that a later snapshot must not undercut.
+/// Every counter, and the peaks, in an order that a later snapshot must not fall below.
 fn rising(stats: &Stats) -> Vec<u64> {
     let mut all = vec![
         stats.created,
@@ -92,7 +92,7 @@ fn rising(stats: &Stats) -> Vec<u64> {
     all
 }
 
-/// Reads the figures over and over while `work` runs on three threads.
+/// Reads the figures repeatedly while `work` runs on three threads.
 fn never_go_back(read: impl Fn() -> Stats, work: impl Fn(usize) + Sync) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -142,7 +142,7 @@ fn counters_of_a_pool_never_go_back_under_load() {
                 3 if round % 70 == 3 => drop(pool.clear()),
                 _ => {}
             }
-            // What one thread got another one drops.
+            // What one thread got, another drops.
             if round % 5 == 0 {
                 std::thread::scope(|scope| {
                     scope.spawn(|| drop(held));
@@ -226,7 +226,7 @@ fn figures_serialize_with_the_names_of_their_fields() {
         (&stats["peak_idle"], &stats["discarded_by"]["oversize"]),
         (&1.into(), &0.into())
     );
-    // As many as `Debug` shows, so that none is missing.
+    // As many as `Debug` shows, so none is missing.
     let fields =
         stats.as_object().unwrap().len() + stats["discarded_by"].as_object().unwrap().len();
     assert_eq!(fields, format!("{:?}", one.stats).matches(": ").count());
@@ -238,7 +238,7 @@ fn figures_serialize_with_the_names_of_their_fields() {
     assert!(serde_json::to_value(repool::janitor_stats()).unwrap()["running"].is_boolean());
 }
 
-/// One object each, dropped for one reason, which is the one that the figures give.
+/// One object each, dropped for one reason, which the figures report.
 #[test]
 fn every_way_to_be_discarded_has_its_reason() {
     use repool::{Budget, Builder, Pooled};
@@ -292,7 +292,7 @@ fn every_way_to_be_discarded_has_its_reason() {
         pool.get().resize(1 << 20, 1);
         (0..5).for_each(|_| pool.get().push(1));
     });
-    // After its end a pool has no figures of its own; one that is listed has.
+    // A dropped pool has no figures of its own; a listed pool has.
     let reasons = repool::Discarded::default().by_reason().count();
     assert_eq!(reasons, 9, "and `closed`");
 }

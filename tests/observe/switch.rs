@@ -3,7 +3,7 @@
 use repool::Pool;
 use std::process::{Command, Output};
 
-/// What the child does: uses pools of each kind, and says which of them kept something.
+/// The child uses pools of each kind, and prints which of them kept something.
 #[test]
 #[ignore = "run by the others, as a child"]
 fn switched_child() {
@@ -94,7 +94,7 @@ fn run(value: Option<&str>) -> (String, Vec<String>) {
     )
 }
 
-/// Which pools are to be on: the list without those of features that are missing.
+/// The pools that are to be on, without those of missing features.
 fn kept(on: [(&str, bool); 5]) -> String {
     let there = on.iter().filter(|(name, _)| match *name {
         "arenas" => cfg!(feature = "bumpalo"),

@@ -1,6 +1,7 @@
-//! `bytes`' own tests of a `BytesMut` (`tests/test_bytes.rs`, 1.12), of a `Buffer`: in a new pool, and in buffers
-//! that were grown, split and frozen before. Capacities are those of a class where bytes' are exact. Left out:
-//! what only concerns `Bytes`, and four that ask whether a view is the only handle, which it never is
+//! `bytes`' own tests of a `BytesMut` (`tests/test_bytes.rs`, 1.12), run on a `Buffer`: in a new
+//! pool, and in buffers that were grown, split and frozen before. Where `bytes` has exact
+//! capacities, these have those of a class. Left out are tests that only concern `Bytes`, and four
+//! that ask whether a view is the only handle, which it never is
 //! (`a_view_is_never_the_only_handle…` in `buffers/handles.rs`).
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -9,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const LONG: &[u8] = b"mary had a little lamb, little lamb, little lamb";
 
-/// Runs a claim with buffers of this capacity and content, with any past.
+/// Runs a claim with buffers of this capacity and content, with different histories.
 fn in_any(capacity: usize, content: &[u8], claim: impl Fn(Buffer)) {
     type Past = fn(&BufferPool, usize);
     let pasts: [Past; 6] = [
@@ -146,7 +147,7 @@ fn freeze_clone_shared() {
     });
 }
 
-/// With and without its reference count made before.
+/// With and without a reference count from before.
 fn freeze_after(act: impl Fn(&mut Buffer), left: &[u8]) {
     for shared in [false, true] {
         in_any(8, b"abcdefgh", |mut buffer| {

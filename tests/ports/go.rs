@@ -1,5 +1,6 @@
-//! `src/sync/pool_test.go` and `example_pool_test.go`. A pass is what a collection is there, but needs two quiet
-//! intervals more before it drops; `TestNilPool` has no counterpart.
+//! Go's `src/sync/pool_test.go` and `example_pool_test.go`. A pass takes the place of a garbage
+//! collection, but needs two more quiet intervals before it drops; `TestNilPool` has no
+//! counterpart.
 
 use super::{Census, n};
 use repool::{Pool, Pooled};
@@ -13,7 +14,7 @@ use std::thread::scope;
 fn test_pool() {
     let pool: Pool<String> = Pool::builder(String::new).trim_manually().build();
     assert!(pool.try_get().is_none(), "an empty one has none");
-    // A reset would clear them; their addresses tell them apart.
+    // A reset would clear them; their addresses distinguish them.
     let (a, b) = (String::with_capacity(10), String::with_capacity(20));
     let expected = [b.as_ptr(), a.as_ptr()];
     pool.put(a);
@@ -67,7 +68,7 @@ fn test_pool_gc() {
         for _ in 0..100 {
             drop(Pooled::into_inner(pool.try_get().expect("100 were put")));
         }
-        // All, where Go settles for all but one.
+        // All of them, where Go accepts all but one.
         assert_eq!(census.alive(), 0);
         assert!(pool.try_get().is_none());
     }
@@ -108,8 +109,8 @@ fn test_pool_stress() {
     assert_eq!(stats.created + stats.reused, 10 * ROUNDS as u64);
 }
 
-/// `TestPoolDequeue` and `TestPoolChain`: one thread puts, and takes one of ten itself; nine others take. Each
-/// object is seen just once.
+/// `TestPoolDequeue` and `TestPoolChain`: one thread puts, and takes one in ten itself; nine other
+/// threads take. Each object is seen exactly once.
 fn exactly_once(objects: usize) {
     let census = Census::default();
     let pool = census.pool();
@@ -147,7 +148,8 @@ fn exactly_once(objects: usize) {
                 own.fetch_add(1, SeqCst);
             }
         }
-        // What is still in this thread's cache is not in the others' reach until a pass, or until it takes it.
+        // The others cannot reach what is in this thread's cache until a pass, or until it takes it
+        // itself.
         while taken.load(SeqCst) < objects {
             if !take(&mut mine) {
                 std::thread::yield_now();
@@ -167,7 +169,7 @@ fn test_pool_dequeue() {
 
 #[test]
 fn test_pool_chain() {
-    // Not far from where a list ends.
+    // Close to where a list ends.
     let objects = [1, 63, 64, 65, 127, 128, 129];
     for objects in objects.into_iter().step_by(n(1, 4)) {
         exactly_once(objects);
@@ -186,7 +188,7 @@ fn example_pool() {
     assert_eq!(line, "2006-01-02T15:04:05Z path=/search?q=flowers");
 }
 
-/// `BenchmarkPoolStarvation`: two thirds come back of what is got at once.
+/// `BenchmarkPoolStarvation`: two thirds of the objects got at once come back.
 #[test]
 fn benchmark_pool_starvation() {
     let census = Census::default();

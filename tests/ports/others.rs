@@ -1,8 +1,9 @@
-//! Of commons-pool, Netty, .NET (`ArrayPool`, Kestrel's memory pool, `RecyclableMemoryStream`), libp2p, grpc-go,
-//! bytebufferpool, the Solaris slab allocator, tcmalloc and snmalloc. What is left out: double releases (a guard is
-//! moved when it is dropped), leak reports (there is no detector), returns to the wrong pool (a guard knows its own),
-//! waiting for an object (a pool never waits). Classes at their boundaries, sizes near the largest number, strikes
-//! and the rules of passes have tests of their own (`buffers/shapes.rs`, `it/trimming.rs`).
+//! Tests of commons-pool, Netty, .NET (`ArrayPool`, Kestrel's memory pool,
+//! `RecyclableMemoryStream`), libp2p, grpc-go, bytebufferpool, the Solaris slab allocator, tcmalloc
+//! and snmalloc. Left out are double releases (dropping a guard moves it), leak reports, returns to
+//! the wrong pool (a guard knows its own), and waiting for an object (a pool never waits). Class
+//! boundaries, sizes near the largest number, underuse and the rules of passes have their own tests
+//! (`buffers/shapes.rs`, `it/trimming.rs`).
 
 use super::{Census, Numbered, n};
 use bytes::{BufMut, Bytes};
@@ -45,7 +46,7 @@ fn commons_no_instance_overlap() {
     assert!(census.made() < 1_000);
 }
 
-/// `testErrorFactoryDoesNotBlockThreads`: a factory that fails takes no room for good.
+/// `testErrorFactoryDoesNotBlockThreads`: a factory that fails takes up no room for good.
 #[test]
 fn commons_error_factory_does_not_block_threads() {
     let pool = Pool::builder(|| -> String { std::panic::resume_unwind(Box::new("no")) })
@@ -210,7 +211,7 @@ fn netty_thread_cache_destroyed_after_exit_run() {
     assert_eq!(census.alive(), 0);
 }
 
-/// `testTrim`: it says whether there was anything.
+/// `testTrim`: the result says whether there was anything to trim.
 #[test]
 fn netty_trim() {
     let pool = Census::default().pool();
@@ -238,7 +239,7 @@ fn netty_idle_threads_are_trimmed() {
     for _ in 0..4 {
         let _ = pool.trim();
     }
-    // (Without a process-wide barrier nothing is in the cache to begin with.)
+    // (Without a process-wide barrier nothing is in the cache.)
     assert_eq!(census.alive(), 0);
     drop(end);
     parked.join().expect("no panic");
@@ -295,7 +296,8 @@ fn dotnet_thread_local_is_collected_under_high_pressure() {
     assert_eq!(census.alive(), 0);
 }
 
-/// Kestrel: `CanEvictBlocks`, `EvictsBlocksGraduallyWhenIdle`: monotone, and at zero within three passes.
+/// Kestrel: `CanEvictBlocks`, `EvictsBlocksGraduallyWhenIdle`: monotone, and zero within three
+/// passes.
 #[test]
 fn kestrel_evicts_blocks_when_idle() {
     let census = Census::default();
@@ -312,7 +314,8 @@ fn kestrel_evicts_blocks_when_idle() {
     assert!(left.is_sorted_by(|a, b| a >= b) && left[2] == 0, "{left:?}");
 }
 
-/// Kestrel: `DoesNotEvictBlocksWhenActive`, `EvictsSmallAmountOfBlocksWhenTrafficIsTheSame`: ours drops none.
+/// Kestrel: `DoesNotEvictBlocksWhenActive`, `EvictsSmallAmountOfBlocksWhenTrafficIsTheSame`: this
+/// pool drops none.
 #[test]
 fn kestrel_does_not_evict_blocks_when_active() {
     let census = Census::default();
@@ -347,7 +350,7 @@ fn rms_old_buffers_are_kept_until_dispose() {
         views.push(buffer.split().freeze());
     }
     drop(buffer);
-    // Others use what there is.
+    // Other requests use the existing buffers.
     for _ in 0..n(10, 2) {
         let mut others: Vec<_> = (0..20).map(|_| pool.get(4096)).collect();
         others.iter_mut().for_each(|one| one.put_bytes(0xff, 4096));
@@ -377,7 +380,8 @@ fn rms_in_use_returns_to_zero_after_more_than_4_gib() {
 
 // ---------------------------------------------------------------- Go's others
 
-/// libp2p `TestPool`, `TestBufferPoolIgnoresShortBuffers`: what is put serves what it can hold, and no more.
+/// libp2p `TestPool`, `TestBufferPoolIgnoresShortBuffers`: a buffer that is put serves what it can
+/// hold, and no more.
 #[test]
 fn libp2p_buffer_pool_ignores_short_buffers() {
     let pool = BufferPool::builder().trim_manually().build();
@@ -414,7 +418,7 @@ fn libp2p_pool_stress_byte_slice_pool() {
     assert_eq!(pool.stats().in_use, 0);
 }
 
-/// grpc-go `mem`: the root comes back once, after the last of its parts.
+/// grpc-go `mem`: the root comes back once, after its last part.
 #[test]
 fn grpc_split_buffers_return_their_root_once() {
     let pool = BufferPool::builder().trim_manually().build();
@@ -434,7 +438,7 @@ fn grpc_split_buffers_return_their_root_once() {
     assert_eq!((pool.stats().idle, pool.stats().in_use), (1, 0));
 }
 
-/// bytebufferpool issue 15, golang#23199: sizes are not learned from one for another.
+/// bytebufferpool issue 15, golang#23199: sizes are not learned from one buffer for another.
 #[test]
 fn bytebufferpool_rare_large_ones_make_no_others_large() {
     let pool = BufferPool::builder().trim_manually().build();
@@ -449,7 +453,7 @@ fn bytebufferpool_rare_large_ones_make_no_others_large() {
 
 // ---------------------------------------------------------------- allocators
 
-/// Bonwick's working set, tcmalloc's `StressSizeClassResize`: created is what lives and what was dropped.
+/// Bonwick's working set, tcmalloc's `StressSizeClassResize`: created equals alive plus dropped.
 #[test]
 fn kmem_a_burst_goes_and_the_working_set_stays() {
     let census = Census::default();
@@ -464,14 +468,14 @@ fn kmem_a_burst_goes_and_the_working_set_stays() {
     }
     let (made, alive) = (census.made(), census.alive());
     assert_eq!(made, BURST, "the working set is never dropped");
-    // A thread that uses more than a list at once may keep almost another list.
+    // A thread that uses more than a list at once may keep nearly one more list.
     assert!((70..70 + 64).contains(&alive), "{alive}");
     let stats = pool.stats();
     assert_eq!(stats.created, stats.idle + stats.trimmed + stats.discarded);
 }
 
-/// snmalloc `multi_threadatexit`, `multi_setspecific`: used by thread-local destructors, before and after the
-/// thread's own are handed over.
+/// snmalloc `multi_threadatexit`, `multi_setspecific`: used by thread-local destructors, before and
+/// after the thread's caches are handed over.
 #[test]
 fn snmalloc_use_at_thread_exit() {
     static POOL: Pool<Vec<u8>> = Pool::new(Vec::new);
@@ -499,7 +503,7 @@ fn snmalloc_use_at_thread_exit() {
     assert!(stats.created < 200, "{stats:?}");
 }
 
-/// snmalloc `lotsofthreads`, E8: an arena that is dropped by another thread than the one that filled it.
+/// snmalloc `lotsofthreads`: an arena that another thread drops than the one that filled it.
 #[test]
 fn arenas_are_released_on_other_threads() {
     let pool = ArenaPool::builder().trim_manually().build();

@@ -1,5 +1,5 @@
-//! Programs of operations on one `ArenaPool`, on several threads, against a ledger: what is alive
-//! in the arenas never overlaps, and stays as it was written; an arena comes out empty.
+//! Programs of operations on one `ArenaPool`, on several threads, against a ledger: live
+//! allocations never overlap and stay as they were written; an arena comes out empty.
 
 use super::workers::{Ops, Workers};
 use arbitrary::Arbitrary;
@@ -29,7 +29,7 @@ enum Op {
         size: u16,
         align: u8,
     },
-    /// More than any chunk can hold.
+    /// Requests more than any chunk can hold.
     TryAllocHuge {
         slot: u8,
         less: u8,
@@ -55,14 +55,14 @@ enum Op {
 
 struct Tenant {
     arena: Arena,
-    /// What is alive in it: where, and the mark that fills it.
+    /// What is alive in it: the address, the length, and the mark that fills it.
     alive: Vec<(*mut u8, usize, u8)>,
     limit: Option<usize>,
     /// Not handed out while the pool was off: those belong to no pool.
     belongs: bool,
 }
 
-// SAFETY: the pointers are into the tenant's own arena, which goes with them.
+// SAFETY: the pointers are into the tenant's own arena, which moves with them.
 unsafe impl Send for Tenant {}
 
 impl Tenant {
@@ -80,7 +80,7 @@ impl Tenant {
 
     fn alloc(&mut self, size: usize, align: u8, mark: u8) {
         let layout = Layout::from_size_align(size, 1 << (align % 13)).expect("small");
-        // An error only where the program has set a limit.
+        // Fails only if the program has set a limit.
         if let Ok(at) = self.arena.try_alloc_layout(layout) {
             assert_eq!(at.addr().get() % layout.align(), 0);
             // SAFETY: fresh memory of the arena, `size` bytes of it.
@@ -100,7 +100,7 @@ impl Tenant {
 
     fn check(&self) {
         for &(at, size, mark) in &self.alive {
-            // SAFETY: alive until the arena is dropped, and written in full.
+            // SAFETY: alive until the arena is dropped, and completely written.
             let bytes = unsafe { std::slice::from_raw_parts(at, size) };
             assert!(bytes.iter().all(|byte| *byte == mark), "not as written");
         }
@@ -165,7 +165,7 @@ pub(crate) fn run(program: Program) {
             }
             Op::TryAllocHuge { slot, less } => {
                 if let Some(tenant) = &slots[usize::from(slot) % SLOTS] {
-                    // Refused by bumpalo: the allocator of a fuzzing run aborts instead.
+                    // bumpalo refuses it: the allocator of a fuzzing run would abort instead.
                     let bytes = isize::MAX as usize - usize::from(less % 16);
                     let layout = Layout::from_size_align(bytes, 1).expect("not too large");
                     assert!(tenant.arena.try_alloc_layout(layout).is_err());

@@ -1,4 +1,4 @@
-//! A buffer, or a part of one, next to the vector that it should be equal to.
+//! A buffer, or a part of one, with the vector that it must equal.
 
 use super::buffer_program::{Edit, Writing, size};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -10,7 +10,7 @@ use std::mem;
 pub(crate) struct Tenant {
     pub(crate) buffer: Buffer,
     pub(crate) model: Vec<u8>,
-    /// The pool that counts it, by number; `None` if it had no capacity at first.
+    /// The number of the pool that counts it; `None` if it had no capacity at first.
     pub(crate) home: Option<usize>,
 }
 
@@ -69,7 +69,7 @@ impl Piece {
     }
 }
 
-/// Up to `room` bytes more.
+/// Edits with up to `room` more bytes.
 pub(crate) fn edit(
     bytes: &mut BytesMut,
     model: &mut Vec<u8>,
@@ -85,7 +85,7 @@ pub(crate) fn edit(
             return None;
         }
         Edit::Fill => {
-            // All of the capacity: no other handle may have a byte of it.
+            // The whole capacity: no other handle may own a byte of it.
             model.resize(bytes.capacity().min(len + room), mark);
             bytes.put_bytes(mark, model.len() - len);
             return None;
@@ -140,7 +140,7 @@ pub(crate) fn edit(
     })
 }
 
-/// What a thread's own destructors give back, before the pool's or after them.
+/// What a thread's own destructors return, before or after the pool's.
 pub(crate) struct Left {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) freeze: bool,

@@ -1,6 +1,6 @@
 //! Programs of operations on one `BufferPool`, on several threads, against plain vectors: a buffer
-//! comes out empty and large enough, and what is in it, or frozen, or split off, stays as it was
-//! written. Against the figures: they add up, and so does the memory.
+//! comes out empty and large enough, and its content, frozen and split parts included, stays as it
+//! was written. Also checks that the figures add up, and the memory with them.
 
 use super::buffer_model::{LEFT, Left, Part, Piece, Tenant, edit};
 use super::buffer_program::{How, Op, Program, Settings, size};
@@ -11,18 +11,18 @@ use std::mem;
 use std::sync::Arc;
 
 const THREADS: usize = 3;
-/// So many buffers are out at most, and so many parts of buffers.
+/// The most buffers that are out, and the most parts of buffers.
 const BUFFERS: usize = 24;
 const PARTS: usize = 40;
-/// What all of them hold together, at most: all of it is compared after each operation.
+/// The most bytes in all of them together: everything is compared after each operation.
 const ALIVE: usize = 256 << 10;
 
-/// A pool, and what it should say.
+/// A pool, and its expected figures.
 struct Subject {
     pool: Arc<BufferPool>,
     number: usize,
     max_class: usize,
-    /// Requests with a size, and without.
+    /// Requests for more than 0 bytes, and for 0 bytes.
     sized: u64,
     without: u64,
 }
@@ -59,7 +59,7 @@ impl Subject {
         }
     }
 
-    /// Notes requests for buffers.
+    /// Counts requests for buffers.
     fn asked(&mut self, asked: usize, buffers: usize) {
         if asked > 0 {
             self.sized += buffers as u64;
@@ -92,9 +92,9 @@ struct World {
     workers: Workers,
     tenants: Vec<Tenant>,
     pieces: Vec<Piece>,
-    /// The homes of what threads were left with.
+    /// The pools of what threads were left with.
     left: [Vec<Option<usize>>; THREADS],
-    /// Live byte memory at the start.
+    /// The live byte memory at the start.
     before: ledger::Live,
 }
 
@@ -347,7 +347,7 @@ impl World {
                 self.check_budget_is_unused();
             }
         }
-        // What is too much goes, oldest first.
+        // The surplus is dropped, oldest first.
         if let Some(many) = self.pieces.len().checked_sub(PARTS) {
             let old: Vec<_> = self.pieces.drain(..many).collect();
             self.drop_on(thread, false, old);
@@ -382,13 +382,13 @@ impl World {
         let sum = |figure: fn(&repool::ClassStats) -> u64| classes.iter().map(figure).sum::<u64>();
         assert_eq!(stats.idle, sum(|class| class.idle));
         assert_eq!(stats.idle_bytes, sum(|class| class.idle_bytes));
-        // Those handed out while the pool was switched off are of no class.
+        // Buffers handed out while the pool was switched off belong to no class.
         assert!(stats.created >= sum(|class| class.created));
         assert_eq!(stats.reused, sum(|class| class.reused));
         assert!(classes.iter().all(|class| class.lent <= class.in_use));
 
-        // Every request with a size got a buffer, a new one or an old one. One without a size counts when
-        // it is written to.
+        // Every request for more than 0 bytes got a new or an old buffer. A request for 0 bytes
+        // counts when the buffer is written to.
         let Subject { sized, without, .. } = self.subject;
         let requests = stats.created + stats.reused;
         assert!((sized..=sized + without).contains(&requests), "{stats:?}");
@@ -398,8 +398,8 @@ impl World {
                 .all(|class| class.requests == class.created + class.reused)
         );
 
-        // In use is what is out, and what waits for its last part. (Plain ones, from while the pool was
-        // switched off, and those without memory are not.)
+        // In use is what is out, and what waits for its last part. (Not unpooled buffers, from
+        // while the pool was switched off, and not those without memory.)
         let left = self.left.iter().flatten().copied();
         let homes = left.chain(self.tenants.iter().map(|tenant| tenant.home));
         let out = homes.filter(|home| *home == Some(self.subject.number));
@@ -427,12 +427,12 @@ impl World {
             assert!(budget.used() <= budget.limit());
         }
 
-        // With nothing out, what is idle is all the memory that there is.
+        // If nothing is out, the idle buffers are all the memory there is.
         let left = self.left.iter().any(|left| !left.is_empty());
         if self.tenants.is_empty() && self.pieces.is_empty() && !left && lent == 0 {
             let live = ledger::Live::now().since(self.before);
-            // One that was cut back to nothing has no block. Without a limit, one that grew in place and
-            // was cut back may hold more than it says.
+            // A buffer that was cut back to nothing has no block. Without a limit, a buffer that
+            // grew in place and was cut back may hold more than it reports.
             assert!(live.blocks <= stats.idle as i64, "{live:?} {stats:?}");
             assert!(live.bytes >= stats.idle_bytes as i64, "{live:?} {stats:?}");
             let bounded = max_idle.is_some() || max_idle_bytes.is_some() || self.budget.is_some();

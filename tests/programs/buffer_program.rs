@@ -1,4 +1,4 @@
-//! What a program for a `BufferPool` may be.
+//! The possible programs for a `BufferPool`.
 
 use super::workers::Ops;
 use arbitrary::Arbitrary;
@@ -6,8 +6,8 @@ use arbitrary::Arbitrary;
 #[derive(Arbitrary, Debug)]
 pub(crate) struct Program {
     pub(crate) settings: Settings,
-    /// Whether the figures are read after each operation. It is a visit to every thread, so
-    /// programs without it see what happens when no pass looks.
+    /// Whether the figures are read after each operation. That is a visit to every thread, so
+    /// programs without it show what happens when no pass looks.
     pub(crate) looks: bool,
     /// Whether the pool is dropped before what is still out.
     pub(crate) pool_first: bool,
@@ -25,14 +25,14 @@ pub(crate) struct Settings {
     pub(crate) wipes: bool,
 }
 
-/// Sizes are for [`size`].
+/// [`size`] interprets the sizes.
 #[derive(Arbitrary, Debug)]
 pub(crate) enum Op {
     Get {
         asked: u16,
         how: How,
     },
-    /// More than there can be.
+    /// Requests more than possible.
     TryGetHuge {
         less: u8,
     },
@@ -55,17 +55,17 @@ pub(crate) enum Op {
         at: u8,
         part: u8,
     },
-    /// A buffer's `BytesMut` for a part.
+    /// Swaps a buffer's `BytesMut` with a part.
     Swap {
         at: u8,
         part: u8,
     },
-    /// One buffer's for another's.
+    /// Swaps the `BytesMut` of two buffers.
     SwapBuffers {
         at: u8,
         other: u8,
     },
-    /// A buffer's for an empty one.
+    /// Swaps a buffer's `BytesMut` with an empty one.
     Empty {
         at: u8,
     },
@@ -80,7 +80,7 @@ pub(crate) enum Op {
     FreezePart {
         part: u8,
     },
-    /// A part that is frozen for its `BytesMut`, if there is no other handle.
+    /// Turns a frozen part back into a `BytesMut`, if there is no other handle.
     Thaw {
         part: u8,
     },
@@ -105,7 +105,7 @@ pub(crate) enum Op {
         at: u8,
         freeze: bool,
     },
-    /// Many buffers at once, and back.
+    /// Many buffers at the same time, and back.
     Burst {
         asked: u16,
         buffers: u8,
@@ -120,7 +120,7 @@ pub(crate) enum Op {
     },
     Figures,
     EndThread,
-    /// What is out is late. Another pool takes its place.
+    /// What is out is late then. Another pool takes the place of this one.
     DropPool,
 }
 
@@ -140,7 +140,7 @@ pub(crate) enum Writing {
     WriteAll,
     ReadFrom,
     Extend,
-    /// The other way round.
+    /// In the other direction.
     CopyToBytes,
 }
 
@@ -159,7 +159,7 @@ pub(crate) enum Edit {
     SplitOff(u16),
 }
 
-/// Half of them out of a few, so that buffers meet in a class; others up to 128 KiB.
+/// Half of them are one of a few sizes, so that buffers meet in a class; others are up to 128 KiB.
 pub(crate) fn size(raw: u16) -> usize {
     let rest = usize::from(raw & 0x1fff);
     match raw >> 13 {

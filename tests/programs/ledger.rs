@@ -1,5 +1,5 @@
-//! An allocator that keeps count of byte memory: of blocks with alignment 1, which is what buffers
-//! are made of, and nothing else that stays for long.
+//! An allocator that counts byte memory: blocks with alignment 1, which buffers use, and nothing
+//! else that stays for long.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -41,29 +41,29 @@ fn enter(layout: Layout, blocks: i64, bytes: i64) {
     }
 }
 
-// SAFETY: passes everything on to the system's allocator.
+// SAFETY: forwards every call to the system's allocator.
 unsafe impl GlobalAlloc for Ledger {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         enter(layout, 1, layout.size() as i64);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         enter(layout, -1, -(layout.size() as i64));
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         enter(layout, 1, layout.size() as i64);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         enter(layout, 0, size as i64 - layout.size() as i64);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.realloc(at, layout, size) }
     }
 }

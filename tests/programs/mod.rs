@@ -1,4 +1,5 @@
-//! Programs of operations, made of bytes: what the fuzz targets run (`fuzz/`), and `tests/replay.rs` runs again.
+//! Programs of operations, made from bytes: the fuzz targets run them (`fuzz/`), and so does
+//! `tests/replay.rs`.
 
 mod arena_ops;
 mod buffer_model;
@@ -28,7 +29,7 @@ pub(crate) fn run_one(name: &str, data: &[u8]) {
     target.expect("one of the above").1(data);
 }
 
-/// Runs the program that these bytes make, if they make one.
+/// Runs the program that these bytes encode, if they do.
 fn run<'a, Program: Arbitrary<'a>>(data: &'a [u8], program: fn(Program)) {
     if data.len() < Program::size_hint(0).0 {
         return;

@@ -32,12 +32,12 @@ enum Op {
     TryGet {
         slot: u8,
     },
-    /// Dirties the object, and makes it weigh so much.
+    /// Dirties the object, and gives it this weight.
     Write {
         slot: u8,
         weight: u16,
     },
-    /// Its reset will say that it is to be dropped.
+    /// Makes its reset refuse it.
     Spoil {
         slot: u8,
     },
@@ -223,7 +223,7 @@ pub(crate) fn run(program: Program) {
         }
     }
 
-    // The pool goes first if there is an odd number of objects out, which are then late.
+    // If an odd number of objects is out, the pool is dropped first, and these objects are late.
     let late = slots.iter().flatten().count() % 2 == 1;
     if !late {
         slots.clear();
@@ -234,7 +234,7 @@ pub(crate) fn run(program: Program) {
     assert_eq!(census.alive(), 0, "objects are lost");
 }
 
-/// Objects that are alive and not out.
+/// Returns the objects that are alive and not out.
 fn idle(slots: &Slots, census: &Census) -> usize {
     census.alive() - slots.iter().flatten().count()
 }

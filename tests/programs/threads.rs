@@ -1,6 +1,7 @@
-//! Programs of operations on several threads at once: which comes first is up to the machine, so an input that
-//! fails may have to be run a few times. An object is in one place at a time, comes out clean, and is dropped once;
-//! what is in a buffer stays as it was written; and at the end nothing is left.
+//! Programs of operations on several threads at once. The machine decides which comes first, so an
+//! input that fails may have to be run a few times. An object is in one place at a time, comes out
+//! clean, and is dropped once; the content of a buffer stays as it was written; and at the end
+//! nothing is left.
 
 use super::workers::Ops;
 use arbitrary::Arbitrary;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{scope, spawn};
 
 const THREADS: usize = 4;
-/// What a thread holds at most.
+/// The most that a thread holds.
 const HELD: usize = 100;
 
 #[derive(Arbitrary, Debug)]
@@ -19,7 +20,7 @@ pub(crate) struct Program {
     limits: Limits,
     /// Whether the janitor runs.
     watched: bool,
-    /// Whether the pool has a reset of its own.
+    /// Whether the pool has a custom reset.
     custom: bool,
     ops: Ops<Op>,
 }
@@ -83,13 +84,13 @@ enum Op {
     },
     Stats,
     Yield,
-    /// The rest is done by another thread.
+    /// Another thread does the rest.
     EndThread,
 }
 
 #[derive(Debug)]
 struct Object {
-    /// On the heap, so that a sanitizer sees a use after the end.
+    /// On the heap, so that a sanitizer detects a use after the end.
     canary: Box<u64>,
     held: AtomicBool,
     dirty: bool,
@@ -311,7 +312,7 @@ impl World {
             }
             Op::Take { at } => match pick(held, at) {
                 Some(Held::Object(_)) | None => {
-                    // Taken out below, where it is not a `Held` any more.
+                    // Taken out below, where it is no longer a `Held`.
                     if let Some(object) = self.pool.try_get() {
                         drop(Pooled::into_inner(object));
                     }
@@ -410,7 +411,7 @@ pub(crate) fn run(program: Program) {
         alive,
     } = world;
     drop(mail);
-    // The janitor may have some in hand.
+    // The janitor may be handling some.
     wait(|| {
         let _ = (pool.clear(), buffers.clear());
         let stats = (pool.stats(), buffers.stats());

@@ -1,4 +1,4 @@
-//! Programs, and threads that run one job at a time and hand back what came of it.
+//! Programs, and threads that run one job at a time and return its result.
 
 use arbitrary::{Arbitrary, Unstructured};
 use std::any::Any;
@@ -9,13 +9,13 @@ use std::thread::JoinHandle;
 type Outcome = Result<Box<dyn Any + Send>, Box<dyn Any + Send>>;
 type Job = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 
-/// Operations, each with the thread that it runs on: all that the input has left, so it goes last
-/// in a program. (A `Vec` ends where a byte of the input says so, which is soon.)
+/// Operations, each with the thread that it runs on. They take the rest of the input, so they come
+/// last in a program. (A `Vec` would end where a byte of the input says so, which is soon.)
 #[derive(Debug)]
 pub(crate) struct Ops<O>(pub(crate) Vec<(u8, O)>);
 
-/// What each operation has of the input, used or not: one that is mutated leaves those after it as
-/// they are.
+/// The bytes of the input that each operation takes, used or not: mutating one leaves the later
+/// ones as they are.
 const RECORD: usize = 12;
 
 impl<'a, O: Arbitrary<'a>> Arbitrary<'a> for Ops<O> {
@@ -42,7 +42,7 @@ impl Workers {
         Self((0..threads).map(|_| Worker::new()).collect())
     }
 
-    /// Runs `job` on this thread, and waits for it. Its panic is the caller's.
+    /// Runs `job` on this thread, and waits for it. If it panics, so does the caller.
     pub(crate) fn run<R: Send + 'static>(
         &self,
         thread: usize,

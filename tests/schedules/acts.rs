@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 thread_local! {
-    /// Dropped while the thread ends: before its caches are handed over, or after that.
+    /// Dropped while the thread ends: before or after its caches are handed over.
     static STASH: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
-/// More are let go.
+/// The most objects that a thread holds; it drops the rest.
 const HANDS: usize = 200;
 
-/// The books balance, whenever one looks.
+/// The counters always add up.
 #[track_caller]
 pub(crate) fn balanced(stats: &Stats) {
     let came = stats.created + stats.adopted;
@@ -55,7 +55,7 @@ fn get_many(subject: &Subject, random: &mut Random, faults: bool, hands: &mut Ve
     }
 }
 
-/// Gets and drops, as fast as may be: mostly hits.
+/// Gets and drops as fast as possible: mostly hits.
 fn pairs(subject: &Subject, many: usize, random: &mut Random) {
     for _ in 0..many {
         match &subject.pool {
@@ -101,7 +101,7 @@ pub(crate) fn live(
             0..25 => hands.extend(get(&subject, random, world.plan.faults)),
             25..28 => get_many(&subject, random, world.plan.faults, hands),
             28..50 => drop(any(hands, random)),
-            // The tight pair.
+            // A get and a drop in turn.
             50..58 => {
                 let most = if world.plan.tight { 1_000 } else { 40 };
                 pairs(&subject, random.below(most), random);
@@ -140,7 +140,7 @@ pub(crate) fn live(
                 if let Some(one) = any(hands, random) {
                     let many = STASH.with_borrow_mut(|stash| {
                         stash.push(one);
-                        // A thread that stays must not pile them up.
+                        // A thread that stays must not accumulate them.
                         if stash.len() > 20 {
                             std::mem::take(stash)
                         } else {
@@ -153,7 +153,7 @@ pub(crate) fn live(
             90 => visit(world, random),
             91 => std::thread::yield_now(),
             92 => std::thread::sleep(Duration::from_micros(random.below(300) as u64)),
-            // On a thread that ends at once.
+            // On a thread that ends immediately.
             93 if random.below(8) == 0 => {
                 if let Some(one) = any(hands, random) {
                     let _ = std::thread::spawn(move || drop(one)).join();

@@ -1,5 +1,5 @@
-//! What makes schedules worse: signals that hold up threads wherever they are, also inside their caches. And what
-//! notices that nothing moves any more.
+//! Disturbances of a schedule: signals that hold up threads anywhere, also inside their caches. And
+//! a watchdog for a schedule that no longer moves.
 
 use super::world::Random;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// The threads that may be disturbed.
 static TASKS: Mutex<Vec<libc::pid_t>> = Mutex::new(Vec::new());
 
-/// While this is there, the thread that made it may be disturbed.
+/// While this exists, the thread that created it may be disturbed.
 pub(crate) struct Enlisted(libc::pid_t);
 
 pub(crate) fn enlist() -> Enlisted {
@@ -32,7 +32,7 @@ impl Drop for Enlisted {
     }
 }
 
-/// Sends signals for as long as it is there.
+/// Sends signals while it exists.
 pub(crate) struct Disturber {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -50,11 +50,12 @@ extern "C" fn delay(_: libc::c_int) {
             tv_sec: 0,
             tv_nsec: i64::from(next >> 11),
         };
-        // SAFETY: may be called in a signal handler; this thread's own, for as long as it lives.
+        // SAFETY: may be called in a signal handler; this thread's own value, valid for its whole
+        // life.
         let errno = unsafe { libc::__errno_location() };
         // SAFETY: as above.
         let before = unsafe { *errno };
-        // SAFETY: may be called in a signal handler, and the pointers are valid or null.
+        // SAFETY: may be called in a signal handler; the pointers are valid or null.
         unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
         // SAFETY: as above.
         unsafe { *errno = before };
@@ -66,11 +67,12 @@ extern "C" fn delay(_: libc::c_int) {
 impl Disturber {
     pub(crate) fn start(seed: usize) -> Self {
         let handler: extern "C" fn(libc::c_int) = delay;
-        // SAFETY: all zero is a value of this plain struct: no flags but the one below, an empty mask.
+        // SAFETY: all zero is a valid value of this plain struct: no flags but the one below, an
+        // empty mask.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = handler as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART;
-        // SAFETY: the handler calls what may be called in one.
+        // SAFETY: the handler calls only what may be called in one.
         let failed = unsafe { libc::sigaction(SIGNAL, &raw const action, std::ptr::null_mut()) };
         assert_eq!(failed, 0);
         let stop = Arc::new(AtomicBool::new(false));
@@ -81,7 +83,7 @@ impl Disturber {
                 std::thread::sleep(Duration::from_micros(30 + random.below(200) as u64));
                 let tasks = TASKS.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(&task) = tasks.get(random.below(tasks.len().max(1))) {
-                    // Enlisted, so it has not ended: it would need the lock first.
+                    // Enlisted, so it has not ended: that would need the lock first.
                     let process = std::process::id() as libc::pid_t;
                     // SAFETY: takes integers.
                     unsafe { libc::syscall(libc::SYS_tgkill, process, task, SIGNAL) };
@@ -116,7 +118,8 @@ pub(crate) fn now_running(seed: usize) {
     progress(1);
 }
 
-/// Ends the process if nothing has happened for a minute: what waits in here waits for fractions of a second.
+/// Ends the process if nothing has happened for a minute: every wait in here takes fractions of a
+/// second.
 pub(crate) struct Watchdog {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

@@ -1,4 +1,5 @@
-//! What is pooled, and what a thread has in hand of it. Each knows whether it is where it should be.
+//! What is pooled, and what a thread holds of it. Each object knows whether it is where it should
+//! be.
 
 use super::world::Random;
 use bytes::{Bytes, BytesMut};
@@ -7,16 +8,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering::SeqCst};
 
-/// The books of one pool, kept apart from its own.
+/// The test's own counts for one pool.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     #[expect(dead_code, reason = "there to be printed")]
     pub(crate) name: String,
-    /// Things only: that there are.
+    /// For things only: how many exist.
     pub(crate) alive: AtomicI64,
-    /// What they weigh.
+    /// Their weight.
     pub(crate) alive_bytes: AtomicI64,
-    /// Guards in hand, in a channel, in an object or in a thread-local.
+    /// Guards held, in a channel, in an object or in a thread-local.
     pub(crate) out: AtomicI64,
     pub(crate) out_bytes: AtomicI64,
     /// Views and parts of buffers.
@@ -24,7 +25,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Whether all that came has gone.
+    /// Returns whether everything that came has gone.
     pub(crate) fn is_even(&self) -> bool {
         let figures = [
             &self.alive,
@@ -66,11 +67,11 @@ pub(crate) struct Thing {
     canary: [u64; 3],
     state: AtomicU8,
     weight: usize,
-    /// Its reset (1) or its destructor (2) panics; its reset refuses it (3).
+    /// 1: its reset panics; 2: its destructor panics; 3: its reset refuses it.
     fault: u8,
-    /// Left behind by a user: has to be gone for the next one.
+    /// Left by a user: must be gone for the next one.
     dirt: u64,
-    /// Of another pool.
+    /// An object of another pool.
     inner: Option<Box<Held>>,
     tally: Arc<Tally>,
 }
@@ -95,7 +96,7 @@ impl Thing {
         assert_eq!(self.canary, [canary; 3], "overwritten: {self:?}");
     }
 
-    /// A caller has got it.
+    /// Called when a caller has got it.
     fn hold(&mut self, random: &mut Random, faults: bool) {
         self.check();
         let before = self.state.swap(HELD, SeqCst);
@@ -119,7 +120,7 @@ impl Thing {
         };
     }
 
-    /// The caller is about to give it up.
+    /// Called when the caller is about to give it up.
     fn let_go(&mut self) {
         self.check();
         let before = self.state.swap(IDLE, SeqCst);
@@ -168,7 +169,7 @@ impl Drop for Thing {
     }
 }
 
-/// Something of a pool, and the books that it is in.
+/// Something of a pool, and the counts that include it.
 #[derive(Debug)]
 pub(crate) struct Held {
     item: Option<Item>,
@@ -185,7 +186,7 @@ enum Item {
     Arena(Arena, Vec<InArena>),
 }
 
-/// All bytes are `mark`.
+/// Checks that all bytes are `mark`.
 #[derive(Clone, Copy, Debug)]
 struct Filled {
     len: usize,
@@ -195,7 +196,7 @@ struct Filled {
 impl Filled {
     fn check(self, content: &[u8]) {
         assert_eq!(content.len(), self.len, "of another length");
-        // The first is right, and each is like the next one.
+        // The first is right, and each equals the next.
         let same = content.first().is_none_or(|&byte| byte == self.mark)
             && content
                 .get(1..)
@@ -210,7 +211,7 @@ struct InArena {
     filled: Filled,
 }
 
-// SAFETY: into the arena beside it, which goes with it.
+// SAFETY: into the arena next to it, which moves with it.
 unsafe impl Send for InArena {}
 
 impl Held {
@@ -278,7 +279,7 @@ impl Held {
         }
     }
 
-    /// Whether what it holds is still what was written.
+    /// Returns whether its content is as it was written.
     pub(crate) fn check(&self) {
         match self.item.as_ref().expect("until it is dropped") {
             Item::Thing(thing) => thing.check(),
@@ -288,7 +289,7 @@ impl Held {
             Item::Part(part, filled) => filled.check(part),
             Item::Arena(_, all) => {
                 for one in all {
-                    // SAFETY: allocated in the arena beside it, and initialised.
+                    // SAFETY: allocated in the arena next to it, and initialised.
                     one.filled
                         .check(unsafe { std::slice::from_raw_parts(one.at, one.filled.len) });
                 }
@@ -296,7 +297,7 @@ impl Held {
         }
     }
 
-    /// Uses it somehow; what has come of it besides.
+    /// Uses it in a random way; returns what else came of it.
     pub(crate) fn use_it(&mut self, random: &mut Random) -> Option<Held> {
         self.check();
         let tally = self.tally.clone();
@@ -363,7 +364,7 @@ impl Held {
         }
     }
 
-    /// Puts something of another pool into it, which then goes when it is dropped.
+    /// Puts something of another pool into it, which is dropped with it.
     pub(crate) fn stuff(&mut self, other: Held) {
         match &mut self.item {
             Some(Item::Thing(thing)) if !matches!(other.item, Some(Item::Thing(_))) => {
@@ -385,7 +386,7 @@ impl Held {
         });
     }
 
-    /// Has the pool drop it.
+    /// Makes the pool drop it.
     pub(crate) fn discard(mut self) {
         self.before_it_goes();
         let item = self.item.take();

@@ -1,4 +1,4 @@
-//! One schedule: its pools, its threads, and what has to be true whenever all of them rest.
+//! One schedule: its pools, its threads, and what has to hold whenever all threads rest.
 
 use super::acts::{self, balanced};
 use super::disturb::{self, Disturber};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
-/// Threads that stay for all of a schedule, with full caches while they rest.
+/// Threads that stay for the whole schedule, with full caches while they rest.
 const SITTERS: usize = 4;
 /// Threads that live a few lives in each round.
 const CHURNERS: usize = 4;
@@ -20,7 +20,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// xorshift: the same on each run.
+/// xorshift: the same numbers in each run.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -37,7 +37,7 @@ impl Random {
         (self.0 >> 11) as usize % end
     }
 
-    /// Bytes: mostly few.
+    /// A number of bytes, mostly small.
     pub(crate) fn size(&mut self) -> usize {
         match self.below(32) {
             0 => self.below(100_000),
@@ -47,15 +47,15 @@ impl Random {
     }
 }
 
-/// What kind of schedule it is.
+/// The kind of schedule.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Callbacks panic.
+    /// Whether callbacks panic.
     pub(crate) faults: bool,
     pub(crate) switches: bool,
     pub(crate) pressure: bool,
     signals: bool,
-    /// Many hits, and visitors without a rest.
+    /// Whether there are many hits, and visitors without a pause.
     pub(crate) tight: bool,
     acts: usize,
 }
@@ -104,12 +104,12 @@ pub(crate) struct Subject {
     in_budget: bool,
 }
 
-/// Nothing that a user can reach is inside a panic.
+/// Checks that nothing within a user's reach is inside a panic.
 impl std::panic::RefUnwindSafe for Subject {}
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        // What its pool drops with it may panic, on purpose and one by one.
+        // What its pool drops with it may panic, on purpose and one at a time.
         let pool = std::mem::replace(&mut self.pool, Kind::Vec(Pool::new(Vec::new)));
         let _ = quietly(|| drop(pool));
     }
@@ -119,7 +119,7 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) budget: Option<Budget>,
     slots: Vec<Mutex<Arc<Subject>>>,
-    /// Of all pools that there were.
+    /// Of all pools that there have been.
     tallies: Mutex<Vec<Arc<Tally>>>,
     boxes: Vec<(Sender<Held>, Mutex<Receiver<Held>>)>,
     pressure: Pressure,
@@ -161,7 +161,7 @@ impl World {
         world
     }
 
-    /// A new pool of one of the four kinds.
+    /// Creates a pool of one of the four kinds.
     fn make(&self, kind: usize, random: &mut Random) -> Subject {
         let manual = random.below(2) == 0;
         let max_idle = [1, 8, 40, 500][random.below(4)];
@@ -252,7 +252,8 @@ impl World {
         lock(&self.slots[slot]).clone()
     }
 
-    /// A pool goes, with what is idle in it, whatever is still out; another one of its kind takes its place.
+    /// Drops a pool with its idle objects, whatever is still out, and puts another of its kind in
+    /// its place.
     pub(crate) fn replace(&self, slot: usize, random: &mut Random) {
         let kind = match self.subject(slot).pool {
             Kind::Thing(_) => 0,
@@ -281,7 +282,7 @@ impl World {
         self.pressure.set(level);
     }
 
-    /// All threads rest: each object is in one place, and everybody knows of it.
+    /// Checks, while all threads rest, that each object is in one place and counted there.
     fn check_at_rest(&self) {
         if let Some(budget) = &self.budget {
             assert!(budget.used() <= budget.limit(), "{budget:?}");
@@ -289,7 +290,7 @@ impl World {
         for slot in 0..self.pools() {
             let subject = self.subject(slot);
             balanced(&subject.pool.stats());
-            // The janitor may be dropping something, and that may be a guard of this pool.
+            // The janitor may be dropping something, possibly a guard of this pool.
             eventually(|| subject.check_at_rest());
         }
         if let Some(budget) = &self.budget {
@@ -308,13 +309,13 @@ impl World {
         }
     }
 
-    /// Those of pools that are gone with all that they had.
+    /// Checks the pools that are gone.
     fn forget_tallies(&self) {
         let is_over = |tally: &Arc<Tally>| Arc::strong_count(tally) == 1 && tally.is_even();
         lock(&self.tallies).retain(|tally| !is_over(tally));
     }
 
-    /// All threads have ended: everything is given back.
+    /// Checks, after all threads have ended, that everything is given back.
     fn check_at_end(&self) {
         for one in &self.boxes {
             lock(&one.1).try_iter().for_each(drop);
@@ -347,7 +348,7 @@ impl World {
 }
 
 impl Subject {
-    /// By our own count.
+    /// By the test's own count.
     fn idle(&self) -> i64 {
         self.tally.alive.load(SeqCst) - self.tally.out.load(SeqCst)
     }
@@ -365,7 +366,7 @@ impl Subject {
         balanced(&stats);
         let out = self.tally.out.load(SeqCst) as u64;
         let views = self.tally.views.load(SeqCst) as u64;
-        // What a pool hands out while it is switched off is not in use, as far as its figures go.
+        // Objects handed out while a pool is switched off are not `in_use`.
         let fine = match &self.pool {
             Kind::Thing(_) => {
                 let (idle, bytes) = (self.idle(), self.idle_bytes());
@@ -376,7 +377,7 @@ impl Subject {
                     && bytes as u64 <= self.max_bytes as u64
             }
             Kind::Vec(_) => stats.in_use <= out,
-            // Neither are buffers without memory.
+            // Nor are buffers without memory.
             Kind::Buffer(_) => stats.in_use <= out + views,
             Kind::Arena(_) => stats.in_use <= out,
         };
@@ -396,7 +397,7 @@ impl Subject {
     }
 }
 
-/// Waits for what another thread is about to do; twenty seconds is "never".
+/// Waits for another thread to do something; fails after twenty seconds.
 fn eventually(mut done: impl FnMut() -> Result<(), String>) {
     let start = Instant::now();
     while let Err(why) = done() {
@@ -405,7 +406,7 @@ fn eventually(mut done: impl FnMut() -> Result<(), String>) {
     }
 }
 
-/// Says which seed it was.
+/// Prints the seed.
 struct Says(usize);
 
 impl Drop for Says {
@@ -416,11 +417,11 @@ impl Drop for Says {
     }
 }
 
-/// A round of a sitter: how many acts. When the sender goes, the thread ends.
+/// A round of a sitter: the number of acts. When the sender is dropped, the thread ends.
 type Rounds = (Sender<usize>, Receiver<()>);
 
-/// Runs a schedule of rounds, until `rest`, which is called after each, says that it was the last one. How many
-/// acts it had.
+/// Runs a schedule in rounds until `rest`, called after each, returns `true`. Returns the number of
+/// acts.
 pub(crate) fn run(seed: usize, mut rest: impl FnMut(usize) -> bool) -> usize {
     let _says = Says(seed);
     disturb::now_running(seed);
@@ -513,7 +514,7 @@ pub(crate) fn run(seed: usize, mut rest: impl FnMut(usize) -> bool) -> usize {
     let tallies = std::mem::take(&mut *lock(&world.tallies));
     drop(world);
     Pressure::system().install();
-    // Pools that went while an owner was held up inside its cache are emptied by the janitor.
+    // The janitor empties pools that were dropped while an owner was held up inside its cache.
     eventually(|| {
         let lost = tallies.iter().find(|tally| !tally.is_even());
         lost.map_or(Ok(()), |lost| Err(format!("{lost:?}")))

@@ -1,11 +1,11 @@
-//! An allocator that knows how much is allocated, by all threads together.
+//! An allocator that knows how much all threads together have allocated.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 pub(crate) struct Ledger;
 
-/// Threads count apart, so that they do not order each other.
+/// Threads count separately, so that they do not order each other.
 #[repr(align(128))]
 struct Shard {
     blocks: AtomicI64,
@@ -41,7 +41,7 @@ impl Live {
 }
 
 thread_local! {
-    /// Its address tells threads apart.
+    /// Its address identifies the thread.
     static HERE: u8 = const { 0 };
 }
 
@@ -52,29 +52,29 @@ fn count(blocks: i64, bytes: i64) {
     shard.bytes.fetch_add(bytes, Relaxed);
 }
 
-// SAFETY: passes everything on to the system's allocator; counting allocates nothing and needs no destructor.
+// SAFETY: forwards every call to the system's allocator; counting allocates nothing and needs no destructor.
 unsafe impl GlobalAlloc for Ledger {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         count(-1, -(layout.size() as i64));
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(0, size as i64 - layout.size() as i64);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.realloc(at, layout, size) }
     }
 }

@@ -1,6 +1,6 @@
 //! How long tests run.
 
-/// All of these cases; under Miri so many of them, from the first on.
+/// Returns all of these cases; under Miri, at most this many, starting with the first.
 #[allow(dead_code, reason = "not every test has cases")]
 pub(crate) fn some<T>(all: impl IntoIterator<Item = T>, miri: usize) -> Vec<T> {
     let all: Vec<T> = all.into_iter().collect();
@@ -12,7 +12,8 @@ pub(crate) fn some<T>(all: impl IntoIterator<Item = T>, miri: usize) -> Vec<T> {
     all.into_iter().step_by(step).collect()
 }
 
-/// How often: `full` times `REPOOL_TEST_SCALE` (default 1), or `miri` times under Miri.
+/// Returns a number of repetitions: `full` times `REPOOL_TEST_SCALE` (default 1); `miri` under
+/// Miri.
 pub(crate) fn n(full: usize, miri: usize) -> usize {
     if cfg!(miri) {
         return miri;
