@@ -1,4 +1,4 @@
-//! What a request costs that makes 100 small allocations of mixed size: arenas from repool and
+//! The cost of a request that makes 100 small allocations of mixed size: arenas from repool and
 //! from its peers, and the same boxes and strings from malloc.
 //!
 //! As in `ratios`, all contenders run in one process, in turn, in many short rounds, and the order
@@ -19,23 +19,23 @@ use std::time::{Duration, Instant};
 
 const ALLOCATIONS: usize = 100;
 
-/// Where a request's parts come from.
+/// Where the parts of a request come from.
 trait Scratch {
     fn value<T: Copy + 'static>(&self, value: T) -> &T;
     fn text(&self, text: &str) -> &str;
 }
 
-/// [`parts`], compiled once for each kind of arena, so that contenders with the same arena run the
-/// same code and differ by their pools alone.
+/// [`parts`], compiled once per kind of arena, so that contenders with the same arena run the same
+/// code and differ only in their pools.
 #[inline(never)]
 fn request(scratch: &impl Scratch) {
     parts(scratch);
 }
 
-/// Three structs and two strings in five, of 16 to 96 and 4 to 60 bytes: 3 KiB altogether.
+/// Three structs and two strings in five, of 16 to 96 and 4 to 60 bytes: 3 KiB in total.
 ///
-/// Inlined into a loop it is compiled differently in each; for bumpalo by up to 8 %, which is more
-/// than what the pools differ by.
+/// If it were inlined into a loop, it would be compiled differently in each; for bumpalo that makes
+/// up to 8 %, which is more than the difference between the pools.
 #[inline(always)]
 fn parts(scratch: &impl Scratch) {
     static TEXT: &str = "the text that names and values are cut from, all sixty bytes";
@@ -85,7 +85,7 @@ impl Scratch for blink_alloc::Blink<&blink_alloc::BlinkAlloc> {
     }
 }
 
-/// Boxes and strings, freed one by one at the end, in the order they came.
+/// Boxes and strings, freed one by one at the end, in the order of their creation.
 struct Boxes<A: GlobalAlloc + 'static> {
     allocator: &'static A,
     owned: RefCell<Vec<(*mut u8, Layout)>>,
@@ -106,9 +106,9 @@ impl<A: GlobalAlloc> Scratch for Boxes<A> {
     #[inline(always)]
     fn value<T: Copy>(&self, value: T) -> &T {
         let at = self.place(Layout::new::<T>()).cast::<T>();
-        // SAFETY: fresh, and of the layout of `T`.
+        // SAFETY: fresh, and with the layout of `T`.
         unsafe { at.write(value) };
-        // SAFETY: written just now, freed after the last look.
+        // SAFETY: written just now, and freed after its last use.
         unsafe { &*at }
     }
 
@@ -126,7 +126,7 @@ impl<A: GlobalAlloc> Scratch for Boxes<A> {
 }
 
 fn boxes<A: GlobalAlloc>(allocator: &'static A, n: u64) {
-    // The list is made once: what is measured are the boxes.
+    // The list is created once: only the boxes are measured.
     let scratch = Boxes {
         allocator,
         owned: RefCell::new(Vec::with_capacity(ALLOCATIONS)),
@@ -170,7 +170,7 @@ fn repool_inlined(n: u64) {
     }
 }
 
-/// Without any pool: what is above this is the pool's price.
+/// Without any pool: what exceeds this is the price of the pool.
 #[inline(never)]
 fn own_bump(n: u64) {
     let mut bump = Bump::with_capacity(16 << 10);
@@ -180,7 +180,7 @@ fn own_bump(n: u64) {
     }
 }
 
-/// The same for bump-scope: the two arenas differ in price as well.
+/// The same for bump-scope: the two arenas also differ in price.
 #[inline(never)]
 fn own_bump_scope(n: u64) {
     let mut bump = bump_scope::Bump::<bump_scope::alloc::Global>::with_size(16 << 10);
@@ -285,10 +285,10 @@ const CONTENDERS: [(&str, Loop); 14] = [
     ("one bump_scope::Bump, inlined", own_bump_scope_inlined),
 ];
 
-/// At most so many times the other, for the same boxes and strings; the rest: less than once.
+/// The wanted ratio to the other for the same boxes and strings; for the others, below one.
 const TARGETS: [f64; 8] = [1.0, 1.1, 0.35, 0.6, 1.0, 1.0, 1.0, 1.0];
 
-/// Nanoseconds of one request, of each of so many threads at once.
+/// Nanoseconds per request, for each of this many threads at the same time.
 fn time(run: Loop, threads: usize, n: u64) -> f64 {
     let barrier = Barrier::new(threads);
     let one = || {
@@ -351,7 +351,7 @@ fn main() {
         .into_iter()
         .flat_map(|threads| (0..CONTENDERS.len()).map(move |at| (at, threads)))
         .collect();
-    // Two threads are started for each figure: that must not be most of it.
+    // Each figure starts two threads; that must not dominate it.
     let counts: Vec<u64> = cases
         .iter()
         .map(|&(at, threads)| {
@@ -359,7 +359,7 @@ fn main() {
             (slice.as_nanos() as f64 / once * threads as f64).max(1.0) as u64
         })
         .collect();
-    // Prime to the number of cases: each is run once in a round, and follows each other in turn.
+    // Prime to the number of cases: each runs once per round, and follows each other one in turn.
     let steps: Vec<usize> = (1..cases.len())
         .filter(|&step| common_divisor(step, cases.len()) == 1)
         .collect();

@@ -1,9 +1,9 @@
-//! A hit in turn over many pools, beside `regex-automata`'s own pool on the same objects.
+//! A hit in turn over many pools, compared with `regex-automata`'s own pool on the same objects.
 //!
-//! A program with a thousand regexes has a thousand pools, and each search gets from another one. What a hit costs
-//! then is the cache lines that it touches, none of which the last hit has touched. Both sides take turns
-//! within one process, in another order each round, over the same permutation of their pools; a ratio is taken
-//! within each round.
+//! A program with a thousand regexes has a thousand pools, and each search gets from a different
+//! one. The cost of a hit is then the cache lines that it touches, none of which the previous hit
+//! has touched. Both sides take turns within one process, in a different order each round, over the
+//! same permutation of their pools; a ratio is taken within each round.
 //!
 //! Usage: `cargo bench --bench many_pools`
 
@@ -17,7 +17,7 @@ const ROUNDS: usize = 201;
 /// Hits of one side in one round, at least.
 const HITS: usize = 50_000;
 
-/// A search's scratch memory, as far as a hit touches it.
+/// The scratch memory of a search, as far as a hit touches it.
 struct Cache {
     slots: Vec<usize>,
     searches: usize,
@@ -44,7 +44,7 @@ fn search(cache: &mut Cache) {
     cache.searches += 1;
 }
 
-/// The time of one hit, in nanoseconds.
+/// Nanoseconds per hit.
 fn time(order: &[usize], hit: impl Fn(usize)) -> f64 {
     let turns = HITS.div_ceil(order.len());
     let start = Instant::now();
@@ -54,7 +54,7 @@ fn time(order: &[usize], hit: impl Fn(usize)) -> f64 {
     start.elapsed().as_nanos() as f64 / (turns * order.len()) as f64
 }
 
-/// Every pool once, so that each is as far from the last one as the next.
+/// Every pool once, in an order without locality.
 fn order(pools: usize) -> Vec<usize> {
     let mut order: Vec<_> = (0..pools).collect();
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
@@ -68,7 +68,7 @@ fn order(pools: usize) -> Vec<usize> {
 }
 
 fn compare(count: usize) {
-    // In turn, so that neither side's memory lies better.
+    // In turn, so that neither side has the better memory.
     let (mut ours, mut theirs, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..count {
         let pool = Pool::builder(cache).trim_every(Duration::from_secs(3600));
@@ -101,7 +101,7 @@ fn compare(count: usize) {
         for turn in 0..sides.len() {
             let side = (round + turn) % sides.len();
             let took = sides[side](&order);
-            // The first rounds make the objects.
+            // The first rounds create the objects.
             if round >= 2 {
                 times[side].push(took);
             }

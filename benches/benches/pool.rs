@@ -1,6 +1,7 @@
-//! Times of hits, misses, held guards, threads and hand-over, each beside plain allocation.
+//! Times of hits, misses, held guards, threads and hand-over, each next to plain allocation.
 //!
-//! Absolute times move with the machine's mood; `ratios` compares within the same millisecond.
+//! Absolute times vary with the state of the machine; `ratios` compares within the same
+//! millisecond.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use repool::{Pool, Pooled};
@@ -12,7 +13,7 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Times a loop that counts by itself.
+/// Times a loop that counts its own iterations.
 fn timed(run: impl Fn(u64)) -> impl FnMut(u64) -> Duration {
     move |n| {
         let start = Instant::now();
@@ -21,7 +22,7 @@ fn timed(run: impl Fn(u64)) -> impl FnMut(u64) -> Duration {
     }
 }
 
-/// Get, write 64 bytes, give back: the object was idle in the thread's cache.
+/// Get, write 64 bytes, return: the object was idle in the thread's cache.
 fn hit(c: &mut Criterion) {
     let mut group = c.benchmark_group("hit");
     group.bench_function("repool", |b| b.iter_custom(timed(repool_bench_vec)));
@@ -53,8 +54,8 @@ fn miss(c: &mut Criterion) {
     group.finish();
 }
 
-/// Some objects held at a time, given back in the order they came. 8 fit in a list of the cache;
-/// 40 do not.
+/// Some objects held at a time, returned in the order they were got. 8 fit into one list of the
+/// cache; 40 do not.
 fn holding(c: &mut Criterion) {
     fn one<const N: usize>(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("hold-{N}"));
@@ -77,8 +78,8 @@ fn holding(c: &mut Criterion) {
     one::<40>(c);
 }
 
-/// The time in which `threads` threads have done `n` pairs each, all started at once: from the
-/// first to start to the last to end.
+/// The time in which `threads` threads have done `n` pairs each, all started at the same time: from
+/// the first start to the last end.
 fn at_once(threads: usize, n: u64, run: fn(u64)) -> Duration {
     let barrier = Barrier::new(threads);
     let spans = thread::scope(|scope| {
@@ -99,8 +100,8 @@ fn at_once(threads: usize, n: u64, run: fn(u64)) -> Duration {
         .map_or(Duration::ZERO, |(end, start)| end - start)
 }
 
-/// The tight pair on several threads. With more threads than cores, the time goes up by the
-/// share of a core each has.
+/// A get and a drop in turn on several threads. With more threads than cores, the time rises by the
+/// share of a core that each thread has.
 fn threads(c: &mut Criterion) {
     let mut group = c.benchmark_group("threads");
     for threads in [1, 2, 8] {
@@ -135,8 +136,8 @@ fn hand_over<T: Send>(n: u64, make: impl Fn() -> T + Sync) -> Duration {
     start.elapsed()
 }
 
-/// One thread gets and writes, the other drops; a bounded channel between. The channel is most of
-/// the time: compare the two.
+/// One thread gets and writes, the other drops, with a bounded channel between them. The channel
+/// takes most of the time: compare the two.
 fn cross_thread(c: &mut Criterion) {
     let mut group = c.benchmark_group("cross-thread");
     let pool = Pool::new(fresh);

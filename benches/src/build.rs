@@ -1,4 +1,4 @@
-//! Tells the programs which compiler and which commit they were built from.
+//! Tells the programs from which compiler and commit they were built.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ fn main() {
     println!("cargo:rustc-env=BENCH_RUSTC={rustc}");
 
     let head = output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]));
-    // Only what the figures depend on: a changed README makes no other commit.
+    // Only what the figures depend on: a changed README makes no new commit here.
     let sources = [
         "../src",
         "../Cargo.toml",
@@ -30,7 +30,7 @@ fn main() {
     };
     println!("cargo:rustc-env=BENCH_COMMIT={commit}");
 
-    // A file that is not there would run this on every build.
+    // A missing file would run this on every build.
     for path in sources
         .into_iter()
         .chain(["../.git/logs/HEAD", "../.git/index"])

@@ -1,8 +1,8 @@
-//! The loops that are timed and counted: get an object, write 64 bytes, give it back.
+//! The loops that are timed and counted: get an object, write 64 bytes, return it.
 //!
-//! One definition serves the criterion benches, `ratios` and the instruction counts of
-//! `hit_path`. Each loop is a function of its own with a plain symbol name, so that
-//! `ci/hit-path.sh` finds it in the binary.
+//! One definition serves the criterion benches, `ratios` and the instruction counts of `hit_path`.
+//! Each loop is a separate function with a plain symbol name, so that `ci/hit-path.sh` finds it in
+//! the binary.
 
 pub mod report;
 
@@ -13,10 +13,10 @@ use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use std::cell::Cell;
 use std::hint::black_box;
 
-/// What an object starts with.
+/// The initial content of an object.
 pub const CAPACITY: usize = 1024;
 
-/// What is written into each.
+/// What is written into each object.
 pub static BLOCK: [u8; 64] = [0xA5; 64];
 
 /// The pool of the tight loops.
@@ -40,7 +40,7 @@ pub fn work(bytes: &mut Vec<u8>) {
     black_box(bytes.as_mut_ptr());
 }
 
-/// The tight pair on repool.
+/// A get and a drop in turn on repool.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_vec(n: u64) {
@@ -50,7 +50,7 @@ pub fn repool_bench_vec(n: u64) {
     }
 }
 
-/// `N` guards held at a time, dropped in the order they came.
+/// `N` guards held at a time, dropped in the order they were got.
 #[inline(always)]
 pub fn held<const N: usize>(n: u64) {
     for _ in 0..n {
@@ -134,7 +134,7 @@ impl Recycle for Scratch {
 
 static SCRATCH: Pool<Scratch> = Pool::new(Scratch::new);
 
-/// The tight pair on a type with a `Recycle` of its own.
+/// A get and a drop in turn of a type with its own `Recycle`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_user(n: u64) {
@@ -144,7 +144,7 @@ pub fn repool_bench_user(n: u64) {
     }
 }
 
-/// Eight of these held at a time, dropped in the order they came. One round is eight pairs.
+/// Eight of these held at a time, dropped in the order they were got. One round is eight pairs.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_user_held(n: u64) {
@@ -163,7 +163,7 @@ pub fn repool_bench_user_held(n: u64) {
 
 static BUFFERS: BufferPool = BufferPool::new();
 
-/// The tight pair on a buffer, of a size that the compiler does not know.
+/// A get and a drop in turn of a buffer, of a size that the compiler does not know.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_buffer(n: u64) {
@@ -185,7 +185,8 @@ pub fn repool_bench_frozen(n: u64) {
     }
 }
 
-/// What of the last one is `bytes`' own: a single handle, split, frozen and reclaimed.
+/// The part of the previous loop that is `bytes`' own: a single handle, split, frozen and
+/// reclaimed.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_bare(n: u64) {
@@ -199,7 +200,7 @@ pub fn repool_bench_bare(n: u64) {
 
 static ARENAS: ArenaPool = ArenaPool::new();
 
-/// The tight pair on an arena, with 64 bytes allocated in it.
+/// A get and a drop in turn of an arena, with 64 bytes allocated in it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_arena(n: u64) {
@@ -221,7 +222,7 @@ pub fn repool_bench_arena_off(n: u64) {
     }
 }
 
-/// The same without a pool: an arena for each round, with the chunk that the pool's have.
+/// The same without a pool: a new arena per round, with the chunk that the pool's arenas have.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_plain_arena(n: u64) {
@@ -231,7 +232,7 @@ pub fn repool_bench_plain_arena(n: u64) {
     }
 }
 
-/// What of the first is bumpalo's own: one arena, reset each round.
+/// The part of the first loop that is bumpalo's own: one arena, reset each round.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_bare_arena(n: u64) {
@@ -249,7 +250,7 @@ thread_local! {
 /// The floor: one object per thread, in a bare thread-local cell. It holds a single object, has no
 /// bounds and gives nothing back.
 ///
-/// Cleared when taken, which is the kindest form: the vector stays in registers.
+/// Cleared when taken, which is the most favourable form: the vector stays in registers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_cell(n: u64) {
@@ -261,8 +262,8 @@ pub fn repool_bench_cell(n: u64) {
     }
 }
 
-/// The cell, cleared when it goes back, as repool's objects are. It is then moved by narrow stores
-/// that a wide load follows.
+/// The cell, cleared on return, as repool's objects are. It is then moved by narrow stores followed
+/// by a wide load.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_cell_clean(n: u64) {
@@ -274,14 +275,14 @@ pub fn repool_bench_cell_clean(n: u64) {
     }
 }
 
-/// The work in a function that is not inlined, as it mostly is in a program: a vector cannot stay
-/// in registers.
+/// The work in a function that is not inlined, as in most programs: the vector cannot stay in
+/// registers.
 #[inline(never)]
 fn work_called(bytes: &mut Vec<u8>) {
     work(bytes);
 }
 
-/// The tight pair on repool, with the work behind a call.
+/// A get and a drop in turn on repool, with the work behind a call.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub fn repool_bench_vec_called(n: u64) {
@@ -312,7 +313,7 @@ pub fn repool_bench_plain(n: u64) {
     }
 }
 
-/// The same with a given allocator, and no vector around it: alloc, write, dealloc.
+/// The same with a given allocator, and without a vector: alloc, write, dealloc.
 #[inline(always)]
 pub fn malloc_pairs(allocator: &impl GlobalAlloc, n: u64) {
     let layout = Layout::new::<[u8; CAPACITY]>();
@@ -323,7 +324,7 @@ pub fn malloc_pairs(allocator: &impl GlobalAlloc, n: u64) {
             handle_alloc_error(layout);
         }
         let block: &[u8; 64] = black_box(&BLOCK);
-        // SAFETY: 64 of the 1024 bytes just allocated, which no other code knows.
+        // SAFETY: the first 64 of the 1024 bytes just allocated, which no other code has.
         unsafe { memory.copy_from_nonoverlapping(block.as_ptr(), block.len()) };
         black_box(memory);
         // SAFETY: allocated above with this layout.

@@ -14,7 +14,7 @@ pub fn line(name: &str, mut figures: Vec<f64>, note: &str) {
     println!("{name:<40} {:>8.3} {quartiles:>17}{note}", at(0.5));
 }
 
-/// Everything a figure has to come with.
+/// Everything that a figure must come with.
 pub fn print_setting(args: &[String]) {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {

@@ -1,4 +1,4 @@
-//! `tests/programs/arena_ops.rs`.
+//! Runs `tests/programs/arena_ops.rs`.
 #![no_main]
 
 #[path = "../../tests/programs/mod.rs"]

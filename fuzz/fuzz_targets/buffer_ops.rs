@@ -1,4 +1,4 @@
-//! `tests/programs/buffer_ops.rs`.
+//! Runs `tests/programs/buffer_ops.rs`.
 #![no_main]
 
 #[path = "../../tests/programs/mod.rs"]

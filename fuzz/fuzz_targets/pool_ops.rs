@@ -1,4 +1,4 @@
-//! `tests/programs/pool_ops.rs`.
+//! Runs `tests/programs/pool_ops.rs`.
 #![no_main]
 
 #[path = "../../tests/programs/mod.rs"]

@@ -1,4 +1,4 @@
-//! `tests/programs/threads.rs`.
+//! Runs `tests/programs/threads.rs`.
 #![no_main]
 
 #[path = "../../tests/programs/mod.rs"]

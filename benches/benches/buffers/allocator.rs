@@ -1,14 +1,14 @@
 //! The global allocator, one of three for the whole life of the process.
 //!
-//! Chosen by the very first allocation, from the environment: so what is allocated, even before
-//! `main`, is freed where it came from. After a later switch, each free would have to know which
-//! allocator its block came from, including the pool's bookkeeping and thread-locals.
+//! The very first allocation chooses it from the environment, so that what is allocated, even
+//! before `main`, is freed by the same allocator. After a later switch, each free would have to
+//! know which allocator its block came from, including the pool's bookkeeping and thread-locals.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// What the environment says; without it, glibc.
+/// The value in the environment; glibc if there is none.
 pub const VARIABLE: &CStr = c"REPOOL_BENCH_ALLOCATOR";
 pub const NAMES: [&str; 3] = ["glibc", "mimalloc", "jemalloc"];
 
@@ -29,13 +29,13 @@ fn choice() -> u8 {
 
 #[cold]
 fn choose() -> u8 {
-    // Not by `std::env`, which allocates.
-    // SAFETY: the name ends in a zero, and nothing changes the environment.
+    // Does not use `std::env`, which allocates.
+    // SAFETY: the name ends in a zero byte, and nothing changes the environment.
     let value = unsafe { libc::getenv(VARIABLE.as_ptr()) };
     let name = if value.is_null() {
         c""
     } else {
-        // SAFETY: not null, so a string of the environment, which nothing changes.
+        // SAFETY: not null, so a string in the environment, which nothing changes.
         unsafe { CStr::from_ptr(value) }
     };
     let choice = match name.to_bytes() {
@@ -52,11 +52,11 @@ struct Chosen;
 #[global_allocator]
 static ALLOCATOR: Chosen = Chosen;
 
-// SAFETY: every call goes to an allocator, and to the same one in all of the process's life.
+// SAFETY: every call is forwarded to the same allocator for the whole life of the process.
 unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match choice() {
                 MIMALLOC => mimalloc::MiMalloc.alloc(layout),
@@ -68,7 +68,7 @@ unsafe impl GlobalAlloc for Chosen {
 
     #[inline]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match choice() {
                 MIMALLOC => mimalloc::MiMalloc.dealloc(at, layout),
@@ -80,7 +80,7 @@ unsafe impl GlobalAlloc for Chosen {
 
     #[inline]
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match choice() {
                 MIMALLOC => mimalloc::MiMalloc.realloc(at, layout, size),

@@ -7,24 +7,24 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 
-/// Does it so many times.
+/// Runs it this many times.
 pub type Loop = Box<dyn FnMut(u64)>;
 
 pub struct Contender {
     pub name: &'static str,
-    /// Makes it anew. It allocates its memory now, or when it first runs.
+    /// Creates it. It allocates its memory now, or in its first run.
     pub make: Box<dyn Fn() -> Loop>,
 }
 
 pub struct Case {
     pub title: String,
-    /// Of the buffers; for mixed sizes, some size.
+    /// The size of the buffers; for mixed sizes, some size.
     pub size: usize,
-    /// How many buffers a loop's turn asks for.
+    /// The number of buffers per turn of a loop.
     pub buffers: usize,
     /// The pool comes first.
     pub contenders: Vec<Contender>,
-    /// The lines: one contender over another, by name, and what is wanted.
+    /// The wanted ratios: one contender over another, by name, and the target.
     pub lines: &'static [Line],
 }
 
@@ -48,7 +48,7 @@ const MIXED: &[Line] = &[
     (POOL, RECLAIM, "-"),
 ];
 
-/// The cases; only those with this in their title, if the variable is set.
+/// Returns the cases; if the variable is set, only those with its value in their title.
 pub const FILTER: &str = "REPOOL_BENCH_CASES";
 
 pub fn cases() -> Vec<Case> {
@@ -79,7 +79,7 @@ fn all_cases() -> Vec<Case> {
 
 // ---------------------------------------------------------------- the work on a buffer
 
-// Functions and not an enum, so that no contender branches on it.
+// Functions, not an enum, so that no contender branches on it.
 
 static SOURCE: [u8; 1 << 20] = [0xA5; 1 << 20];
 
@@ -101,20 +101,21 @@ fn words(bytes: &mut BytesMut, _: usize) {
     black_box(bytes.as_mut_ptr());
 }
 
-/// One byte in each page, and a length that says that all is used.
+/// One byte in each page, and a length that covers everything.
 #[inline(always)]
 fn pages(bytes: &mut BytesMut, size: usize) {
     write_pages(&mut bytes.spare_capacity_mut()[..size]);
-    // SAFETY: within the capacity, as the slice above was. What was never written is never read:
-    // these bytes are moved, shared and dropped, and that is all.
+    // SAFETY: within the capacity, as the slice above was. Bytes that were never written are never
+    // read: they are only moved, shared and dropped.
     unsafe { bytes.set_len(size) };
     black_box(bytes.as_mut_ptr());
 }
 
-/// Compiled once: such a loop, inlined, came out different in each contender, by a fifth.
+/// Compiled once: if it is inlined, such a loop differs by a fifth between contenders.
 #[inline(never)]
 fn write_pages(room: &mut [MaybeUninit<u8>]) {
-    // One line less than a page: none is left out, and they are not all in one cache set.
+    // One cache line less than a page: no page is left out, and the bytes are not all in one cache
+    // set.
     for page in room.chunks_mut(4096 - 64) {
         page[0].write(1);
     }
@@ -133,11 +134,11 @@ fn head() -> &'static [u8; 32] {
     black_box(&SOURCE).first_chunk().expect("it is longer")
 }
 
-/// These, and a length that says that all is used.
+/// These bytes, and a length that covers everything.
 #[inline(always)]
 fn touch(bytes: &mut BytesMut, size: usize) {
     bytes.put_slice(head());
-    // SAFETY: `size` is what was asked for; what was never written is never read.
+    // SAFETY: `size` was requested; bytes that were never written are never read.
     unsafe { bytes.set_len(size) };
     black_box(bytes.as_mut_ptr());
 }
@@ -159,7 +160,7 @@ fn looped(mut one: impl FnMut() + 'static) -> Loop {
     })
 }
 
-/// Without a janitor: no pass falls into a contender's time.
+/// Without a janitor, so that no pass falls into a contender's time.
 fn pool() -> BufferPool {
     BufferPool::builder().trim_manually().build()
 }
@@ -223,7 +224,7 @@ fn frozen(
                 share(buffer.freeze());
             })
         }),
-        // What `bytes` itself takes: nothing that keeps a handle to the memory can be faster.
+        // The cost of `bytes` itself: nothing that keeps a handle to the memory can be faster.
         contender(BARE, move || {
             let mut kept = BytesMut::with_capacity(size);
             looped(move || {
@@ -249,8 +250,8 @@ fn frozen(
     }
 }
 
-/// Sizes as a service sees them: many small ones, few large ones (Zipf, exponent 1, over 64 B to
-/// 1 MiB).
+/// Sizes of a typical service: many small ones, few large ones (Zipf, exponent 1, over 64 B to 1
+/// MiB).
 static SIZES: LazyLock<Vec<usize>> = LazyLock::new(|| {
     let weights: Vec<f64> = (0..15).map(|rank| 1.0 / f64::from(rank + 1)).collect();
     let total: f64 = weights.iter().sum();
@@ -269,7 +270,7 @@ static SIZES: LazyLock<Vec<usize>> = LazyLock::new(|| {
 });
 
 /// A stream of mixed sizes: get, touch, drop. A turn is the whole stream, so that all contenders
-/// serve the same sizes, and have served each before their time is taken.
+/// serve the same sizes, and have served each before they are timed.
 fn mixed() -> Case {
     fn stream(mut one: impl FnMut(usize) + 'static) -> Loop {
         let sizes: &[usize] = &SIZES;

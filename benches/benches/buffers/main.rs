@@ -1,12 +1,13 @@
 //! `BufferPool` against a reused local buffer, plain `BytesMut` and peers, as ratios of times taken
 //! within the same round; see `ratios` for the method, and `rounds.rs` for what is added to it.
 //!
-//! Once for each of glibc, mimalloc and jemalloc, and all contenders on the same one: who uses
-//! jemalloc has the pool's buffers on jemalloc too. This process starts another one for each
+//! Measured on glibc, mimalloc and jemalloc, with all contenders on the same allocator: users of
+//! jemalloc have the pool's buffers on jemalloc, too. This process starts one process per
 //! allocator, one after the other, and prints what they measured.
 //!
-//! Usage: `cargo bench --bench buffers [-- ROUNDS [MICROSECONDS]]`: rounds (301) and the time of one
-//! contender in one (300). `REPOOL_BENCH_CASES=frozen` keeps the cases with this in their title.
+//! Usage: `cargo bench --bench buffers [-- ROUNDS [MICROSECONDS]]`: rounds (301) and the time of
+//! one contender in one round (300). `REPOOL_BENCH_CASES=frozen` selects the cases with this in
+//! their title.
 
 mod allocator;
 mod cases;
@@ -53,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures, on the allocator that this process has; a line for each contender.
+/// Measures on the allocator of this process; one line per contender.
 fn run(rounds: usize, slice: Duration) {
     let mut random = rounds::Random::new();
     for case in cases() {
@@ -110,7 +111,7 @@ fn print_lines(all: &[Times]) {
     }
 }
 
-/// Of two contenders' times in each round.
+/// The ratios of two contenders' times in each round.
 fn ratios(case: &Case, times: &[Vec<f64>], (one, other): (&str, &str)) -> Vec<f64> {
     let of = |name| {
         let which = case.contenders.iter().position(|one| one.name == name);

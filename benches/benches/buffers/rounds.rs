@@ -1,14 +1,14 @@
-//! How a case is timed: in many short rounds, each with contenders made anew.
+//! How a case is timed: in many short rounds, each with new contenders.
 //!
-//! A pool's buffer and a local one are allocated once, and where they come to lie decides much of
-//! what a short write to them costs: whether it is aligned, and whether it crosses a page. Kept for
-//! a whole run, they would compare two addresses. So each round has its own, at other addresses,
-//! and the median over all rounds is one over many addresses as well.
+//! A pool's buffer and a local one are allocated once, and their addresses decide much of the cost
+//! of a short write: whether it is aligned, and whether it crosses a page. Kept for a whole run,
+//! they would compare two addresses. So each round has its own contenders at other addresses, and
+//! the median over all rounds is one over many addresses.
 
 use crate::cases::{Case, Loop};
 use std::time::{Duration, Instant};
 
-/// The times of each contender in ns a buffer, one for each round.
+/// The times of each contender in ns per buffer, one per round.
 pub fn measure(case: &Case, rounds: usize, slice: Duration, random: &mut Random) -> Vec<Vec<f64>> {
     let mut first = Draw::new(case, random);
     let lengths: Vec<u64> = first
@@ -21,7 +21,7 @@ pub fn measure(case: &Case, rounds: usize, slice: Duration, random: &mut Random)
     for round in 0..rounds {
         let mut draw = Draw::new(case, random);
         for step in 0..lengths.len() {
-            // Another one starts each round; every other round goes backwards.
+            // Each round starts with a different one; every other round runs backwards.
             let step = if round % 2 == 0 {
                 step
             } else {
@@ -29,7 +29,7 @@ pub fn measure(case: &Case, rounds: usize, slice: Duration, random: &mut Random)
             };
             let which = (step + round / 2) % lengths.len();
             let (run, n) = (&mut draw.loops[which], lengths[which]);
-            // What is new is slow, and the others may have put its lines out of the cache.
+            // A new contender is slow, and the others may have evicted its cache lines.
             run(n);
             let ns = timed(run, n).as_secs_f64() * 1e9;
             times[which].push(ns / (n * case.buffers as u64) as f64);
@@ -38,7 +38,7 @@ pub fn measure(case: &Case, rounds: usize, slice: Duration, random: &mut Random)
     times
 }
 
-/// Each contender once, all in memory of their own.
+/// Runs each contender once, each in its own memory.
 struct Draw {
     loops: Vec<Loop>,
     /// What lies between them.
@@ -52,17 +52,18 @@ impl Draw {
             .contenders
             .iter()
             .map(|contender| {
-                // Odd sizes, for an allocator that puts one block behind the other; above what glibc
-                // keeps for its next call, or they would lie where they lay before. And blocks of
-                // the size that is measured, for one that has a place for each size.
+                // Odd sizes, for an allocator that places blocks one behind the other, larger than
+                // what glibc keeps for its next call, or they would get the old addresses. And
+                // blocks of the measured size, for an allocator with a region per size.
                 gaps.extend((0..=random.below(6)).map(|_| block(1033 + random.below(4096))));
                 gaps.extend((0..random.below(3)).map(|_| block(case.size)));
-                // And small ones: what surrounds a buffer is not the first of its size in a process
-                // either. An allocator with pages for each size would put all of it at their start.
+                // And small blocks: in a real process the memory around a buffer is not the first
+                // of its size either. An allocator with pages per size would otherwise place all of
+                // it at their start.
                 let small = random.below(200);
                 gaps.extend((0..small).map(|_| block(16 + random.below(1000))));
                 let mut run = (contender.make)();
-                // A pool allocates when it is used.
+                // A pool allocates when it is first used.
                 run(1);
                 run
             })
@@ -81,7 +82,7 @@ fn timed(run: &mut Loop, n: u64) -> Duration {
     start.elapsed()
 }
 
-/// How often fits into a slice.
+/// Returns how many runs fit into a slice.
 fn calibrate(run: &mut Loop, slice: Duration) -> u64 {
     let mut n = 1;
     loop {
@@ -94,7 +95,7 @@ fn calibrate(run: &mut Loop, slice: Duration) -> u64 {
     }
 }
 
-/// xorshift: the same on every run.
+/// xorshift: the same numbers in every run.
 pub struct Random(u64);
 
 impl Random {

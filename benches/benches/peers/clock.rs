@@ -1,9 +1,9 @@
-//! Rounds: the contenders in turns, and which of the turns count.
+//! Rounds: the contenders in turns, and which turns count.
 //!
-//! Turns with more than one thread need the machine for themselves. The kernel says how long all of its
-//! processors were busy (/proc/stat) and how long this process ran; a turn in which other processes took
-//! more than a tenth of the machine is thrown away, counted, and tried again, a few times. So the
-//! threads of the turns that remain did run at the same time.
+//! Turns with more than one thread need the machine to themselves. The kernel reports how long all
+//! processors were busy (/proc/stat) and how long this process ran. A turn in which other processes
+//! took more than a tenth of the machine is discarded, counted, and repeated a few times. So the
+//! threads of the remaining turns did run at the same time.
 
 use crate::contender::{self, Contender};
 use crate::go::{GO, Go};
@@ -11,26 +11,26 @@ use crate::scenario::Scenario;
 use crate::{Options, live};
 use std::time::{Duration, Instant};
 
-/// The share of the machine that others may take in a turn of more than one thread.
+/// The share of the machine that others may take during a turn of more than one thread.
 const OTHERS: f64 = 0.1;
 
 /// How often a turn is tried.
 const TRIES: usize = 4;
 
-/// What one contender did in one scenario.
+/// The results of one contender in one scenario.
 pub struct Figures {
     pub name: &'static str,
-    /// Nanoseconds of one core for an object; `None` for a round that does not count.
+    /// Nanoseconds of one core per object; `None` for a round that does not count.
     pub ns: Vec<Option<f64>>,
     pub gets: u64,
-    /// `None` where nothing counts them: other allocators' blocks.
+    /// `None` if nothing counts them: blocks of other allocators.
     pub created: Option<u64>,
-    /// Bytes of an object.
+    /// Bytes per object.
     pub size: usize,
-    /// Objects alive when all were given back and the threads had ended, and some seconds later.
+    /// Objects alive after all were returned and the threads had ended, and some seconds later.
     pub left: Option<u64>,
     pub later: Option<u64>,
-    /// The share of objects that crossed threads, in the last turn, where that is counted.
+    /// The share of objects that crossed threads in the last turn, if it was counted.
     pub crossed: Option<f64>,
 }
 
@@ -51,7 +51,7 @@ impl Figures {
 
 pub struct Outcome {
     pub figures: Vec<Figures>,
-    /// Turns thrown away.
+    /// Turns discarded.
     pub thrown: usize,
 }
 
@@ -73,14 +73,14 @@ pub fn measure(scenario: &Scenario, number: usize, go: Option<&Go>, options: &Op
         .chain(go.map(|_| Figures::new(GO, scenario.bytes(), *scenario != Scenario::First)))
         .collect();
     let alive: Vec<_> = contenders.iter().map(|one| live::alive(one.size)).collect();
-    // What is new is slow: a round that does not count.
+    // A new contender is slow: a round that does not count.
     for contender in &contenders {
         contender.turn(*scenario, window / 4);
     }
     let mut thrown = 0;
     for round in 0..options.rounds {
         for step in 0..figures.len() {
-            // Another one starts each round; every other round goes backwards.
+            // Each round starts with a different one; every other round runs backwards.
             let step = if round % 2 == 0 {
                 step
             } else {
@@ -126,7 +126,7 @@ pub fn measure(scenario: &Scenario, number: usize, go: Option<&Go>, options: &Op
     for (at, contender) in contenders.iter().enumerate() {
         figures[at].left = left(contender, alive[at]);
     }
-    // An allocator's blocks and small objects are not looked at.
+    // Blocks and small objects of an allocator are not counted.
     if figures.iter().any(|one| one.created.is_some()) {
         std::thread::sleep(Duration::from_secs(options.wait));
     }
@@ -152,14 +152,14 @@ impl Others {
         }
     }
 
-    /// Of all its processors' time, since the start; `elsewhere` is what a program of ours took in
-    /// seconds. Nothing, where the kernel does not say.
+    /// Returns the share of all processors' time since the start. `elsewhere` is what one of our
+    /// own programs took, in seconds. Returns nothing if the kernel does not report it.
     fn share(&self, elsewhere: f64) -> f64 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let wall = self.wall.elapsed().as_secs_f64();
         match self.all.zip(busy()) {
             Some((before, after)) => {
-                // The kernel counts in hundredths of a second on each processor.
+                // The kernel counts in hundredths of a second per processor.
                 let others = (after - before) - (ours() - self.ours) - elsewhere - 0.01 * cores;
                 others.max(0.0) / (wall * cores)
             }
@@ -168,7 +168,7 @@ impl Others {
     }
 }
 
-/// Seconds that all processors have been busy, together.
+/// Returns the seconds that all processors together have been busy.
 fn busy() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
@@ -184,13 +184,13 @@ fn busy() -> Option<f64> {
     Some(busy / 100.0)
 }
 
-/// Seconds that this process has run, all threads together.
+/// Returns the seconds that this process has run, all threads together.
 fn ours() -> f64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: writes to the given place only.
+    // SAFETY: writes only to the given place.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     assert_eq!(result, 0, "the clock is there on every Unix");
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

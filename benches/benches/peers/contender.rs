@@ -1,9 +1,9 @@
-//! The pools, each as its documentation says it is fastest, and plain allocation.
+//! The pools, each used as its documentation says it is fastest, and plain allocation.
 //!
-//! A contender is made anew for each scenario, with objects of a size of its own (see `live`). Pools
-//! that could be in a `static` live for ever here, so no contender pays for a reference count that a user
-//! can avoid. `ALL` says whether the user writes all bytes of an object, or 64 of them; it is a constant,
-//! so that the usual case has no test for it.
+//! Each scenario has new contenders, with objects of a size unique to each (see `live`). Pools that
+//! could be in a `static` live for ever here, so no contender pays for a reference count that a
+//! user can avoid. `ALL` says whether the user writes all bytes of an object, or 64 of them; it is
+//! a constant, so that the usual case needs no test for it.
 
 use crate::live;
 use crate::scenario::{Scenario, USUAL};
@@ -15,11 +15,11 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Objects that a bounded pool may keep: more than any scenario has.
+/// The most objects that a bounded pool may keep: more than any scenario has.
 const MOST: usize = 8192;
-/// The largest object that such a pool may keep, in bytes: more than any scenario has.
+/// The largest object that such a pool may keep, in bytes: larger than in any scenario.
 const LARGEST: usize = 8 << 20;
-/// The same two of a pool that is made to be used once.
+/// The same two for a pool that is created to be used once.
 const FEW: usize = 64;
 
 pub const REPOOL: &str = "repool";
@@ -28,9 +28,9 @@ pub const GLIBC: &str = "glibc";
 pub const MIMALLOC: &str = "mimalloc";
 pub const JEMALLOC: &str = "jemalloc";
 const PLURALITY: &str = "plurality";
-/// What a thread has for itself, shared with nobody: no pool, or one for each thread.
+/// A slot that belongs to one thread and is shared with no other: no pool, or one for each thread.
 pub const OWN_SLOTS: [&str; 2] = [CELL, "thread_local! Vec"];
-/// Pools that all threads share, and not a slot or a stack of each thread's own.
+/// Pools shared by all threads, without a slot or a stack per thread.
 pub const SYNC_PEERS: [&str; 9] = [
     "regex-automata",
     "opool",
@@ -42,33 +42,21 @@ pub const SYNC_PEERS: [&str; 9] = [
     "SegQueue",
     "Mutex<Vec>",
 ];
-/// These, and pools with a stack for each thread.
-pub const POOLS: [&str; 11] = [
-    "regex-automata",
-    "opool",
-    "object-pool",
-    "lockfree-object-pool",
-    "poolshark global",
-    "sharded-slab",
-    "ArrayQueue",
-    "SegQueue",
-    "Mutex<Vec>",
-    "thread_local crate",
-    "poolshark local",
-];
+/// Pools with a stack for each thread.
+pub const THREAD_POOLS: [&str; 2] = ["thread_local crate", "poolshark local"];
 
 pub struct Contender {
     pub name: &'static str,
-    /// Of its objects.
+    /// The size of its objects.
     pub size: usize,
     turn: Box<dyn Fn(Scenario, Duration) -> Turn>,
-    /// Cannot leave its thread.
+    /// Whether it cannot leave its thread.
     single: bool,
-    /// An allocator: each object is a new one.
+    /// Whether it is an allocator: each object is a new one.
     plain: bool,
     can_discard: bool,
     can_collect: bool,
-    /// Makes a pool, uses it once and drops it.
+    /// Creates a pool, uses it once and drops it.
     first: Option<fn()>,
 }
 
@@ -98,9 +86,10 @@ impl Contender {
         }
     }
 
-    /// Whether the global allocator sees its objects, and takes no other blocks for them.
+    /// Whether the global allocator sees its objects, and it uses no other blocks for them.
     pub fn is_counted(&self, scenario: Scenario) -> bool {
-        // Plain blocks do not go through it; those of a pool that is used once are of one size for all.
+        // Plain blocks do not go through it; those of a pool that is used once have one size for
+        // all.
         let seen = !self.plain && self.name != PLURALITY && scenario != Scenario::First;
         seen && self.size > 512
     }
@@ -110,7 +99,7 @@ impl Contender {
     }
 }
 
-/// Makes contenders, and gives each its size.
+/// Creates contenders, and gives each its size.
 struct Maker {
     next: usize,
     made: Vec<Contender>,
@@ -191,7 +180,7 @@ fn work<const ALL: bool>(bytes: &mut Vec<u8>) {
     }
 }
 
-/// The same on what a pool hands out without clearing it.
+/// The same on an object that a pool hands out without clearing it.
 #[inline(always)]
 fn cleared<const ALL: bool>(bytes: &mut Vec<u8>) {
     bytes.clear();
@@ -220,7 +209,7 @@ thread_local! {
 /// A block of an allocator, without a vector around it.
 struct Block<A: GlobalAlloc + 'static>(*mut u8, &'static A, Layout);
 
-// SAFETY: a block that one thread owns; allocators take blocks from any thread.
+// SAFETY: a block that one thread owns; allocators accept blocks from any thread.
 unsafe impl<A: GlobalAlloc + Sync> Send for Block<A> {}
 
 impl<A: GlobalAlloc> Block<A> {
@@ -231,11 +220,11 @@ impl<A: GlobalAlloc> Block<A> {
         let memory = unsafe { allocator.alloc(layout) };
         assert!(!memory.is_null());
         if ALL {
-            // SAFETY: just allocated with this size, and no other code knows it.
+            // SAFETY: just allocated with this size, and no other code has it.
             unsafe { memory.write_bytes(1, size) };
         } else {
             let block: &[u8; 64] = black_box(&repool_bench::BLOCK);
-            // SAFETY: 64 bytes of at least as many just allocated, which no other code knows.
+            // SAFETY: the first 64 bytes of a larger block, which no other code has.
             unsafe { memory.copy_from_nonoverlapping(block.as_ptr(), block.len()) };
         }
         Self(black_box(memory), allocator, layout)
@@ -250,18 +239,18 @@ impl<A: GlobalAlloc> Drop for Block<A> {
     }
 }
 
-/// All of them for the scenario with this number, with nothing in them.
+/// All contenders for the scenario with this number, empty.
 pub fn all(scenario: Scenario, number: usize) -> Vec<Contender> {
-    // The only one that is there before it is made.
+    // The only one that exists before it is created.
     poolshark::local::clear();
-    // What the scenario before this one has left idle may be dropped during this one, so it is of other
-    // sizes. All are in one class of malloc, but for those of 64 bytes.
+    // What the previous scenario has left idle may be dropped during this one, so its objects have
+    // other sizes. All are in one class of malloc, except those of 64 bytes.
     let aside = match scenario.bytes() {
         USUAL => 32 * (number % 4),
         bytes if bytes < USUAL => 0,
         _ => 32 * (number % 2),
     };
-    // There is room for the 64 bytes that are written.
+    // There is room for the 64 written bytes.
     let first = (scenario.bytes() - live::SIZES - aside).max(64);
     live::count_from(first);
     let mut maker = Maker {
@@ -309,7 +298,7 @@ fn ours<const ALL: bool>(maker: &mut Maker) {
         .first(|| drop(Pool::new(|| create(USUAL)).get()));
 }
 
-/// What a thread keeps for itself, without a pool around it.
+/// What a thread keeps for itself, without a pool.
 fn own_slots<const ALL: bool>(maker: &mut Maker) {
     let size = maker.size();
     let new = move || create(size);
@@ -461,7 +450,7 @@ fn pools<const ALL: bool>(maker: &mut Maker) {
         bytes
     };
     let give = |bytes: Vec<u8>| {
-        // Above the limit it comes back, and is dropped.
+        // Above the limit it comes back and is dropped.
         drop(poolshark::local::insert_sz(MOST, LARGEST, bytes));
     };
     maker.add(("poolshark local", size), get, give, Some(drop::<Vec<u8>>));
@@ -484,7 +473,7 @@ fn pools<const ALL: bool>(maker: &mut Maker) {
             *pool.take() = create(USUAL);
         });
 
-    // Creates and clears by key; an object is there by `Default`, so it grows when it is new.
+    // Creates and clears by key; an object is created by `Default`, so it grows when it is new.
     let size = maker.size();
     let pool: &sharded_slab::Pool<Vec<u8>> = leaked(sharded_slab::Pool::new());
     let get = move || {
@@ -509,7 +498,7 @@ fn pools<const ALL: bool>(maker: &mut Maker) {
             pool.clear(key);
         });
 
-    // Pools memory, not objects: what would be in a block is made and dropped each time. Its blocks
+    // Pools memory, not objects: the value in a block is created and dropped each time. Its blocks
     // have a constant size.
     let size = maker.size();
     if (512..=USUAL).contains(&size) {
@@ -521,7 +510,7 @@ fn pools<const ALL: bool>(maker: &mut Maker) {
         let get = move || {
             let mut block = pool.alloc_uninit_box();
             let bytes: &[u8; 64] = black_box(&repool_bench::BLOCK);
-            // SAFETY: 64 bytes of more that are this block's.
+            // SAFETY: the first 64 bytes of this larger block.
             unsafe { block.as_mut_ptr().cast::<[u8; 64]>().write(*bytes) };
             black_box(block.as_mut_ptr());
             block

@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-/// Objects that go over at a time.
+/// Objects that are handed over at a time.
 const BATCH: usize = 64;
 
-/// Batches go over, and their empty vectors come back, so the channel costs a 64th for each object.
+/// Batches go over, and their empty vectors come back, so the channel costs a 64th per object.
 struct Lines<T> {
     full: (Sender<Vec<T>>, Receiver<Vec<T>>),
     empty: (Sender<Vec<T>>, Receiver<Vec<T>>),
@@ -50,7 +50,7 @@ pub fn run<T: Send + 'static>(
                 barrier.wait();
                 for mut batch in full {
                     batch.drain(..).for_each(give);
-                    // Full only when no getter wants it.
+                    // Full only if no getter needs it.
                     let _ = empty.try_send(batch);
                 }
             });
@@ -67,7 +67,7 @@ pub fn run<T: Send + 'static>(
                 })
             })
             .collect();
-        // Or the droppers would wait for ever.
+        // Otherwise the droppers would wait for ever.
         drop(lines);
         let done: Vec<_> = workers
             .into_iter()
@@ -115,7 +115,7 @@ pub fn pipeline<T: Send + 'static>(
         let (full, back) = (lines.full.1.clone(), lines.empty.0.clone());
         scope.spawn(move || {
             for mut batch in full {
-                // Looked at on the way.
+                // Checked on the way.
                 batch.iter_mut().for_each(|object| {
                     black_box(object);
                 });

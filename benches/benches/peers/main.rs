@@ -1,18 +1,19 @@
-//! repool beside other pools at their best settings, beside plain allocation, and beside Go.
+//! repool compared with other pools at their best settings, with plain allocation, and with Go.
 //!
-//! All contenders do the same work: get a vector of 1 KiB, write 64 bytes, give it back. They take
-//! turns within one process, in another order each round; a ratio is taken within each round, and the
-//! medians of those are reported with their quartiles. Beside the times: the share of gets that found an
-//! idle object, and objects and bytes alive when all is given back, and 15 s later.
+//! All contenders do the same work: get a vector of 1 KiB, write 64 bytes, return it. They take
+//! turns within one process, in a different order each round. A ratio is taken within each round,
+//! and the medians of the ratios are reported with their quartiles. Next to the times: the share of
+//! gets that found an idle object, and the objects and bytes alive after everything is returned,
+//! and 15 s later.
 //!
-//! Usage: `cargo bench --bench peers [-- [--rounds N] [--window MS] [--only TEXT] [--wait S]]`: rounds
-//! (21), the length of one contender's turn (20 ms for one thread, three times that for more), scenarios
-//! with this text in their name, seconds until what is alive is counted again (15). Go takes part if
-//! `go` is in the PATH.
+//! Usage: `cargo bench --bench peers [-- [--rounds N] [--window MS] [--only TEXT] [--wait S]]`:
+//! rounds (21), the length of one contender's turn (20 ms for one thread, three times that for
+//! more), scenarios with this text in their name, seconds until what is alive is counted again
+//! (15). Go takes part if `go` is in the PATH.
 //!
-//! The cast: [`scenario`] says what is done with objects, and [`contender`] has the pools; [`work`],
-//! [`crossing`] and [`tasks`] do it, [`clock`] times it and says which rounds do not count, [`live`]
-//! counts objects, [`go`] speaks with the Go program, and [`table`] prints.
+//! The parts: [`scenario`] says what is done with objects, and [`contender`] has the pools;
+//! [`work`], [`crossing`] and [`tasks`] do it, [`clock`] times it and decides which rounds count,
+//! [`live`] counts objects, [`go`] talks to the Go program, and [`table`] prints.
 
 mod clock;
 mod contender;

@@ -1,35 +1,37 @@
-//! What can be done with objects: the list of scenarios, their names, and what each asks of a contender.
+//! What can be done with objects: the list of scenarios, their names, and what each requires of a
+//! contender.
 //!
 //! [`crate::work`], [`crate::crossing`] and [`crate::tasks`] do it.
 
-/// Bytes of an object, unless a scenario is about the size.
+/// Bytes per object, unless a scenario is about the size.
 pub const USUAL: usize = 1024;
 /// Gets of one short-lived thread.
 pub const SHORT: usize = 10;
-/// Objects that lie idle in `BenchmarkPoolSTW`, as in Go's.
+/// Objects that are idle in `BenchmarkPoolSTW`, as in Go's.
 pub const IDLE: usize = 100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// So many threads, each with so many objects at once, first in, first out.
+    /// This many threads, each with this many objects at the same time, first in, first out.
     Held { threads: usize, objects: usize },
-    /// One object of so many bytes; all of them are written, or 64.
+    /// One object of this many bytes, all of them written, or 64.
     Sized { bytes: usize, touched: bool },
     /// Each object is lost, so nothing is ever idle.
     Miss,
-    /// Creating takes a millisecond. Each thread holds 100, and allocates 32 KiB beside each.
+    /// Creating takes a millisecond. Each thread holds 100 objects, and allocates 32 KiB for each
+    /// in addition.
     Expensive { threads: usize },
-    /// Get 100, give 67 back and lose the rest.
+    /// Get 100, return 67 and lose the rest.
     Starvation { threads: usize },
     /// A new pool, one get, one drop, and the pool is dropped.
     First,
-    /// What a collection of idle objects takes, with [`IDLE`] of them.
+    /// The time of a collection of idle objects, with [`IDLE`] of them.
     Collection,
     /// Threads that get ten objects and end, one after the other.
     ShortLived,
-    /// So many threads get, and so many others drop.
+    /// This many threads get, and this many others drop.
     Crossing { getters: usize, droppers: usize },
-    /// One gets, one passes on, one drops.
+    /// One thread gets, one passes on, one drops.
     Pipeline,
     /// tokio tasks that hold an object across an await and wake on any worker.
     Tasks { workers: usize },
@@ -117,7 +119,7 @@ impl Scenario {
         }
     }
 
-    /// Of an object.
+    /// The bytes per object.
     pub fn bytes(&self) -> usize {
         match *self {
             Self::Sized { bytes, .. } => bytes,
@@ -125,12 +127,12 @@ impl Scenario {
         }
     }
 
-    /// All bytes of an object are written, and not 64 of them.
+    /// Whether all bytes of an object are written, instead of 64.
     pub fn touches_all(&self) -> bool {
         matches!(self, Self::Sized { touched: true, .. })
     }
 
-    /// More than one thread at a time.
+    /// Whether more than one thread runs at a time.
     pub fn is_parallel(&self) -> bool {
         match self {
             Self::Held { threads, .. } => *threads > 1,
@@ -145,7 +147,7 @@ impl Scenario {
         }
     }
 
-    /// Only operations that stay on the thread.
+    /// Whether all operations stay on the thread.
     pub fn is_single(&self) -> bool {
         matches!(self, Self::Held { threads: 1, .. } | Self::Sized { .. })
     }

@@ -1,8 +1,9 @@
-//! tokio tasks that hold an object across an await, and wake on any of the workers.
+//! tokio tasks that hold an object across an await, and wake on any worker.
 //!
-//! `yield_now` alone would leave a task on its worker. So a task leaves its waker in a queue that all
-//! workers share and wakes the one that has waited longest, which runs where it is woken. How many
-//! objects came back on another worker than the one that got them is counted and printed.
+//! `yield_now` alone would leave a task on its worker. So a task puts its waker into a queue that
+//! all workers share and wakes the one that has waited longest, which then runs where it is woken.
+//! The number of objects that came back on another worker than the one that got them is counted and
+//! printed.
 
 use crate::work::{Turn, cores};
 use std::cell::Cell;
@@ -53,7 +54,7 @@ impl Shared {
     }
 }
 
-/// A number of this thread's own.
+/// A number unique to this thread.
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     thread_local! {
@@ -94,7 +95,7 @@ pub fn run<T: Send + 'static>(
         .collect();
     std::thread::sleep(window);
     shared.stop.store(true, Ordering::Relaxed);
-    // One may have looked at `stop` before that, and wait from now on.
+    // One may have checked `stop` before that, and wait from now on.
     while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
         shared.wake_all();
         std::thread::yield_now();

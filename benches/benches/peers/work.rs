@@ -7,41 +7,42 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What creating takes in [`Scenario::Expensive`].
+/// How long creating takes in [`Scenario::Expensive`].
 const EXPENSIVE: Duration = Duration::from_millis(1);
-/// How often a pool that collects does so there. Go's pool does with the garbage, about as often.
+/// How often a collecting pool collects there. Go's pool does with its garbage collector, about as
+/// often.
 const PASSES: Duration = Duration::from_millis(10);
 
-/// What one turn was.
+/// The result of one turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
     pub gets: u64,
-    /// From the first operation to the last; on one thread its own processor time, which others on
-    /// the machine do not lengthen.
+    /// From the first operation to the last; on one thread its own processor time, which other
+    /// processes do not lengthen.
     pub wall: Duration,
-    /// How many threads could run at once.
+    /// How many threads could run at the same time.
     pub cores: usize,
-    /// The share of objects that another thread gave back than the one that got them, where only
-    /// counting says it.
+    /// The share of objects that another thread returned than the one that got them, if only
+    /// counting shows it.
     pub crossed: Option<f64>,
 }
 
 impl Turn {
-    /// Nanoseconds of one core for each object.
+    /// Nanoseconds of one core per object.
     pub fn ns(&self) -> f64 {
         self.wall.as_nanos() as f64 * self.cores as f64 / self.gets.max(1) as f64
     }
 }
 
-/// What some contenders can do beside get and give.
+/// What some contenders can do in addition to get and return.
 pub struct Extra<T> {
     /// Loses an object: it does not come back.
     pub discard: Option<fn(T)>,
-    /// Gives back to the allocator what has been idle.
+    /// Returns to the allocator what has been idle.
     pub pass: Option<&'static (dyn Fn() + Sync)>,
 }
 
-// Not derived: that would ask for `T: Copy`.
+// Not derived: that would require `T: Copy`.
 impl<T> Clone for Extra<T> {
     fn clone(&self) -> Self {
         *self
@@ -50,30 +51,30 @@ impl<T> Clone for Extra<T> {
 
 impl<T> Copy for Extra<T> {}
 
-/// Whether creating takes long now.
+/// Whether creating takes long at the moment.
 static SLOW: AtomicBool = AtomicBool::new(false);
 
 /// Every contender that creates vectors does so here.
 pub fn create(size: usize) -> Vec<u8> {
-    // Relaxed: a switch that is thrown between turns.
+    // Relaxed: switched between turns.
     if SLOW.load(Ordering::Relaxed) {
         std::thread::sleep(EXPENSIVE);
     }
     Vec::with_capacity(size)
 }
 
-/// So many threads run at once on this machine.
+/// Returns how many threads can run at the same time on this machine.
 pub fn cores(threads: usize) -> usize {
     threads.min(std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// That this thread has had.
+/// Returns the processor time of this thread.
 pub fn processor_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: writes to the given place only.
+    // SAFETY: writes only to the given place.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     assert_eq!(result, 0, "the clock is there on every Unix");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -97,8 +98,8 @@ pub fn run_single<T>(
     })
 }
 
-/// Runs on this thread; the first eighth is not counted: what the other contenders have done to the
-/// processor's caches is not on this one's bill.
+/// Runs on this thread. The first eighth is not counted, so that this contender does not pay for
+/// what the others have done to the processor's caches.
 pub fn single(window: Duration, mut work: impl FnMut(Duration) -> u64) -> Turn {
     work(window / 8);
     let start = processor_time();
@@ -111,7 +112,7 @@ pub fn single(window: Duration, mut work: impl FnMut(Duration) -> u64) -> Turn {
     }
 }
 
-/// Gets and gives until the window is over; how often.
+/// Gets and returns until the window is over; returns how often.
 fn rounds<T>(
     window: Duration,
     objects: usize,
@@ -138,7 +139,7 @@ fn rounds<T>(
     gets
 }
 
-/// Does this until the window is over; how many objects that were.
+/// Repeats this until the window is over; returns the number of objects.
 fn until(window: Duration, objects: u64, mut once: impl FnMut()) -> u64 {
     let start = Instant::now();
     let mut gets = 0;
@@ -220,8 +221,8 @@ pub fn run<T: Send + 'static>(
     }
 }
 
-/// Go's benchmark of the same name: 100 objects held, and memory allocated beside each, while idle
-/// objects are collected every now and then.
+/// Go's benchmark of the same name: 100 objects held, and memory allocated for each in addition,
+/// while idle objects are collected now and then.
 fn expensive<T>(
     threads: usize,
     window: Duration,
@@ -257,7 +258,7 @@ fn expensive<T>(
     turn
 }
 
-/// All threads begin and end together: each warms up, waits for the others, and runs for the whole
+/// All threads start and end together: each warms up, waits for the others, and runs for the whole
 /// window.
 fn together(threads: usize, window: Duration, work: impl Fn(Duration) -> u64 + Sync) -> Turn {
     let barrier = Barrier::new(threads + 1);

@@ -1,14 +1,14 @@
-//! Times that others on the machine do not lengthen, and what a set of them says.
+//! Times that other processes do not lengthen, and summaries of them.
 
 use std::time::Duration;
 
-/// Processor time that this thread has had.
+/// Returns the processor time of this thread.
 pub(crate) fn processor_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: writes to the given place only.
+    // SAFETY: writes only to the given place.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     assert_eq!(result, 0, "the clock is there on every Unix");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -28,7 +28,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// `None` if there are none.
     pub(crate) fn of(mut figures: Vec<f64>) -> Option<Self> {
         if figures.is_empty() {
             return None;

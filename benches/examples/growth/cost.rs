@@ -1,4 +1,4 @@
-//! One number grows, all else stays: what a get, a write of 64 bytes and a drop take then.
+//! One parameter grows, everything else stays: the cost of a get, a write of 64 bytes and a drop.
 
 use crate::clock::{Spread, nanoseconds};
 use repool::Pool;
@@ -8,9 +8,9 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long one contender runs in one round.
+/// How long one contender runs per round.
 const WINDOW: Duration = Duration::from_millis(8);
-/// Threads need several of the system's turns.
+/// Threads need several of the scheduler's time slices.
 const THREADS_WINDOW: Duration = Duration::from_millis(60);
 
 pub(crate) struct Curve {
@@ -23,7 +23,7 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, Spread)>,
 }
 
-/// One point of one line: nanoseconds of processor time for an object.
+/// One point of one line: nanoseconds of processor time per object.
 type Contender = Box<dyn FnMut() -> f64>;
 
 pub(crate) fn curves(rounds: usize) -> Vec<Curve> {
@@ -86,7 +86,7 @@ fn of(numbers: &[usize], make: impl Fn(usize) -> Vec<Contender>) -> Vec<(f64, Ve
 
 fn in_turns(rounds: usize, contenders: &mut [Contender]) -> Vec<Option<Spread>> {
     let mut times = vec![Vec::new(); contenders.len()];
-    // The first round is for what is new.
+    // The first round warms up.
     for round in 0..=rounds {
         for step in 0..contenders.len() {
             let at = (step + round) % contenders.len();
@@ -101,11 +101,11 @@ fn in_turns(rounds: usize, contenders: &mut [Contender]) -> Vec<Option<Spread>> 
 
 /// Until the window is over.
 fn timed(window: Duration, objects: usize, once: impl FnMut()) -> f64 {
-    // So that looking at the clock costs each object next to nothing.
+    // So that reading the clock costs each object next to nothing.
     timed_by(window, (512 / objects).max(1), objects, once)
 }
 
-/// The same, with a look at the clock after so many times.
+/// The same, reading the clock after this many times.
 fn timed_by(window: Duration, times: usize, objects: usize, mut once: impl FnMut()) -> f64 {
     let (start, from) = (Instant::now(), nanoseconds());
     let mut done = 0;

@@ -1,4 +1,4 @@
-//! The pictures: one panel for each curve, both axes logarithmic.
+//! The charts: one panel per curve, both axes logarithmic.
 
 use crate::cost::Curve;
 use crate::model::Panel;
@@ -16,7 +16,7 @@ const HEAD: u32 = 44;
 const FONT: &str = "sans-serif";
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
-/// Colours of Okabe and Ito's, told apart by all eyes.
+/// Okabe and Ito's colours, which colour-blind readers can tell apart.
 const ORANGE: RGBColor = RGBColor(213, 94, 0);
 const BLUE: RGBColor = RGBColor(0, 114, 178);
 const SKY: RGBColor = RGBColor(86, 180, 233);
@@ -89,7 +89,7 @@ pub(crate) fn cores(path: &Path, panels: &[Panel]) -> Outcome {
             dashed: true,
             points: panel_of.linear.clone(),
         }];
-        // The one that is there lies on top.
+        // The existing one is on top.
         let lines = panel_of.lines.iter().zip(&names).zip(colors).rev();
         series.extend(lines.map(|(((_, points), name), color)| Series {
             name,
@@ -188,7 +188,7 @@ fn panel(
     Ok(())
 }
 
-/// 0.1, 20, 4,000: what a scale has.
+/// Formats a number for a scale: 0.1, 20, 4,000.
 fn number(figure: f64) -> String {
     match figure {
         1e6.. => format!("{:.0} M", figure / 1e6),

@@ -1,15 +1,15 @@
-//! How cost grows: with threads, pools, objects held and their size; and what becomes of one depot on
+//! How the cost grows with threads, pools, objects held and their size, and how one depot does on
 //! machines with more cores than this one.
 //!
 //! ```sh
 //! cargo run --release --example growth -- --out growth.svg --cores cores.svg
 //! ```
 //!
-//! [`cost`] times get, write and drop while one number grows, [`memory`] adds up what pools and threads
-//! allocate, [`parts`] measures what a machine with many cores is made of: a line that moves, an exchange
-//! with the depot, the time that the depot's lock is held. [`model`] puts the parts together: a simulation of
-//! cores at a depot, first held against what two cores do here, then run with more of them and with
-//! more depots. [`draw`] draws.
+//! [`cost`] times get, write and drop while one parameter grows, [`memory`] adds up what pools and
+//! threads allocate, [`parts`] measures the parts of a machine with many cores: a cache line that
+//! moves, an exchange with the depot, the time that the depot's lock is held. [`model`] combines
+//! the parts in a simulation of cores at a depot, first compared with what two cores do here, then
+//! run with more cores and with more depots. [`draw`] draws.
 
 mod clock;
 mod cost;
@@ -38,7 +38,7 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     cores: Option<PathBuf>,
 
-    /// Rounds; medians of them are reported.
+    /// Rounds, whose medians are reported.
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 
 pub(crate) struct Adding;
 
-/// Adding up would be on the bill of plain allocation, so it is off while times are taken.
+/// Off while times are taken, because adding up would slow down plain allocation.
 static ON: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
@@ -17,19 +17,19 @@ fn add(bytes: isize) {
     }
 }
 
-// SAFETY: every call goes to `System` as it came; adding up does not allocate.
+// SAFETY: every call is forwarded to `System` unchanged; adding up does not allocate.
 unsafe impl GlobalAlloc for Adding {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size() as isize);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         add(-(layout.size() as isize));
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(block, layout) }
     }
 }
@@ -37,8 +37,8 @@ unsafe impl GlobalAlloc for Adding {
 const THREADS: [usize; 4] = [1, 4, 16, 64];
 const POOLS: [usize; 4] = [1, 16, 256, 1024];
 
-/// What is left allocated when each of the threads has used each of the pools once, in bytes, without the
-/// objects; threads and pools are still there.
+/// Returns what is left allocated after each thread has used each pool once, in bytes, without the
+/// objects; threads and pools still exist.
 fn bytes(threads: usize, pools: usize) -> isize {
     let (used, left) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
     let before = LIVE.load(Relaxed);
@@ -72,7 +72,7 @@ fn bytes(threads: usize, pools: usize) -> isize {
     live - before
 }
 
-/// What a thread costs that uses no pool, in bytes.
+/// Returns the bytes of a thread that uses no pool.
 fn bytes_of_thread() -> isize {
     bytes(64, 0) / 64
 }
@@ -110,7 +110,8 @@ pub(crate) fn print() {
     );
 }
 
-/// The factors of `pools`, `threads * pools` and `threads` with the smallest squares of relative errors.
+/// Returns the factors of `pools`, `threads * pools` and `threads` with the least squares of
+/// relative errors.
 fn fit(all: &[(f64, f64, f64)]) -> [f64; 3] {
     let mut rows = [[0.0; 4]; 3];
     for (threads, pools, found) in all {
@@ -121,7 +122,7 @@ fn fit(all: &[(f64, f64, f64)]) -> [f64; 3] {
             }
         }
     }
-    // Gauss and Jordan; the sums of squares on the diagonal are not zero.
+    // Gauss-Jordan; the sums of squares on the diagonal are not zero.
     for at in 0..3 {
         let by = rows[at][at];
         rows[at].iter_mut().for_each(|cell| *cell /= by);

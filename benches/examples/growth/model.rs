@@ -1,32 +1,34 @@
-//! Many cores at a depot, simulated.
+//! A simulation of many cores at a depot.
 //!
-//! A core works for a while, then asks for a depot's lock as the pool does: it tries, and after each try that
-//! fails it pauses twice as long, up to 64 pauses; then it yields; after 64 tries it does without. Who holds the
-//! lock does so for a time that is longer if another core had it before. Times vary by a fifth, evenly.
+//! A core works for a while, then requests a depot's lock as the pool does: it tries, and after
+//! each failed try it pauses twice as long, up to 64 pauses; then it yields; after 64 tries it
+//! gives up. The holder keeps the lock longer if another core had it before. Times vary by a fifth,
+//! evenly distributed.
 //!
-//! Two of these times cannot be measured alone: how long the lock is held when it comes from another core, and
-//! what else an exchange costs then. They are those with which two simulated cores behave as two real ones did,
-//! in each row of [`crate::parts::Contended`]. Then half of the cores get lists of 64 and half give them back,
-//! and the work between two exchanges is that of 64 objects that cross.
+//! Two of these times cannot be measured in isolation: how long the lock is held when it comes from
+//! another core, and what else an exchange costs then. They are chosen so that two simulated cores
+//! behave as two real ones did, in each row of [`crate::parts::Contended`]. Then half of the cores
+//! get lists of 64 and half return them, and the work between two exchanges is that of 64 objects
+//! that cross.
 //!
-//! With more than one depot, a core gives to that of its own number, and takes there; where that is empty
-//! it asks the next, for the price of a line each.
+//! With more than one depot, a core returns to the depot of its own number and takes from it; if
+//! that is empty, it asks the next one, at the price of one cache line each.
 
 use crate::parts::{LIST, Parts};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 const TRIES: u32 = 64;
-/// Below this many tries a core pauses, and then it yields.
+/// Below this many tries a core pauses; then it yields.
 const PAUSES: u32 = 7;
 
-/// What an exchange consists of, in nanoseconds.
+/// The parts of an exchange, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Costs {
-    /// Holding the lock, if this core had it before, and if another one had.
+    /// Holding the lock, if this core had it before, and if another one had it.
     held: f64,
     held_moved: f64,
-    /// What else an exchange costs when another core had the depot before.
+    /// What else an exchange costs if another core had the depot before.
     moved: f64,
     line: f64,
     pause: f64,
@@ -37,9 +39,9 @@ struct Costs {
 struct Machine {
     cores: usize,
     depots: usize,
-    /// From the end of one exchange to the beginning of the next.
+    /// From the end of one exchange to the start of the next.
     work: f64,
-    /// Half of the cores only take, and half only give; otherwise each does both in turn.
+    /// Whether half of the cores only take and half only return; otherwise each does both in turn.
     crossing: bool,
 }
 
@@ -47,7 +49,7 @@ struct Machine {
 struct Outcome {
     /// Nanoseconds of one core from one exchange to the next.
     cycle: f64,
-    /// The share of exchanges that got no lock in time.
+    /// The share of exchanges that did not get a lock in time.
     without: f64,
 }
 
@@ -88,7 +90,8 @@ struct Depot {
     lists: usize,
 }
 
-/// The same numbers in each run (Steele and others, "Fast splittable pseudorandom number generators", 2014).
+/// The same numbers in each run (Steele and others, "Fast splittable pseudorandom number
+/// generators", 2014).
 struct Random(u64);
 
 impl Random {
@@ -137,7 +140,7 @@ fn simulate(machine: Machine, costs: Costs, exchanges: usize) -> Outcome {
             }
         })
         .collect();
-    // The first tenth is not counted: locks and stocks find their usual state.
+    // The first tenth is not counted: locks and stocks reach their usual state.
     let all = exchanges * cores;
     let (mut done, mut without, mut from, mut until) = (0, 0, 0.0, 0.0);
     while done < all {
@@ -203,7 +206,7 @@ fn simulate(machine: Machine, costs: Costs, exchanges: usize) -> Outcome {
     }
 }
 
-/// Two cores as they were measured: what an exchange takes there, by the work before it.
+/// Two cores as measured: what an exchange takes there, by the work before it.
 fn two_cores(parts: &Parts, costs: Costs) -> Vec<(f64, f64, f64)> {
     parts
         .contended
@@ -222,7 +225,7 @@ fn two_cores(parts: &Parts, costs: Costs) -> Vec<(f64, f64, f64)> {
         .collect()
 }
 
-/// The costs with which two simulated cores come closest to two real ones.
+/// Returns the costs with which two simulated cores come closest to two real ones.
 fn calibrated(parts: &Parts) -> Option<Costs> {
     let line = parts.line?.median;
     let alone = parts.contended.first()?.alone.median;
@@ -253,7 +256,7 @@ fn calibrated(parts: &Parts) -> Option<Costs> {
     .map(|(_, costs)| costs)
 }
 
-/// One panel of the picture: objects that cross in a microsecond, by cores.
+/// One panel of the chart: objects that cross per microsecond, by cores.
 pub(crate) struct Panel {
     pub(crate) title: String,
     /// By number of depots.
@@ -264,9 +267,9 @@ pub(crate) struct Panel {
 
 const CORES: [usize; 9] = [2, 4, 8, 16, 32, 64, 96, 128, 256];
 const DEPOTS: [usize; 5] = [1, 2, 4, 8, 16];
-/// Nanoseconds that the program itself spends with each object, on either side.
+/// Nanoseconds that the program itself spends on each object, on either side.
 const OWN_WORK: [f64; 4] = [0.0, 30.0, 100.0, 1000.0];
-/// One depot is enough while it does so much of what unhindered cores would.
+/// One depot is enough while it reaches this share of what unhindered cores would do.
 const ENOUGH: f64 = 0.9;
 
 pub(crate) fn run(parts: &Parts) -> Vec<Panel> {
@@ -326,9 +329,9 @@ pub(crate) fn run(parts: &Parts) -> Vec<Panel> {
     panels
 }
 
-/// The most cores for which so many depots are enough.
+/// Returns the most cores for which this many depots are enough.
 fn limit(own: f64, side: f64, costs: Costs, depots: usize) -> usize {
-    // Enough for n is enough for fewer.
+    // If it is enough for n, it is enough for fewer.
     let enough = |cores: &usize| share(own, side, costs, *cores, depots).0 >= ENOUGH;
     let (mut low, mut high) = (2, 1024);
     if enough(&high) {
@@ -345,7 +348,7 @@ fn limit(own: f64, side: f64, costs: Costs, depots: usize) -> usize {
     low
 }
 
-/// What is done, as a share of what unhindered cores would; exchanges without a lock.
+/// The work done, as a share of what unhindered cores would do, and the exchanges without a lock.
 fn share(own: f64, side: f64, costs: Costs, cores: usize, depots: usize) -> (f64, f64) {
     let machine = Machine {
         cores,

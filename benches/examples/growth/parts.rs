@@ -1,8 +1,9 @@
-//! What a machine with many cores is made of, measured with two.
+//! The parts of a machine with many cores, measured with two.
 //!
-//! Every exchange with the depot is forced where that is asked: a pool whose objects claim to weigh as much
-//! as a whole list keeps one object in a list, so nearly each get and each drop takes the depot's lock. Two threads
-//! run pinned to a processor each; a round in which one of them did not run for a tenth of the time does not count.
+//! Where needed, every exchange with the depot is forced: a pool whose objects claim to weigh as
+//! much as a whole list keeps one object per list, so nearly every get and every drop takes the
+//! depot's lock. Two threads run, each pinned to a processor; a round in which one of them did not
+//! run for a tenth of the time does not count.
 
 use crate::clock::{Spread, nanoseconds};
 use repool::{Pool, Pooled};
@@ -17,29 +18,29 @@ const LIST_BYTES: usize = 128 << 10;
 
 /// Short, so that two threads may run through one without being interrupted.
 const WINDOW: Duration = Duration::from_millis(3);
-/// Objects that a thread holds at once where each is to go to the depot.
+/// Objects that a thread holds at a time if each has to go to the depot.
 const HELD: usize = 32;
 /// Nanoseconds of other work between two exchanges.
 pub(crate) const BETWEEN: [f64; 6] = [0.0, 50.0, 100.0, 200.0, 400.0, 1600.0];
 
 pub(crate) struct Parts {
-    /// A line that one core has written, read by the other: nanoseconds.
+    /// Nanoseconds to read a cache line that another core has written.
     pub(crate) line: Option<Spread>,
     /// How the pool waits for a lock: a pause of the processor, and a yield to the system.
     pub(crate) pause: Spread,
     pub(crate) yielded: Spread,
     /// Get and drop of an object that stays on its thread.
     pub(crate) pair: Spread,
-    /// A whole list out of the depot, or into it, with no other thread there.
+    /// Moving a whole list out of the depot or into it, with no other thread there.
     pub(crate) exchange: Spread,
-    /// The same with lists of one object, from [`BETWEEN`]'s work on: alone, beside a thread that has a depot of
-    /// its own, and beside one that uses the same depot.
+    /// The same with lists of one object, from [`BETWEEN`]'s work on: alone, beside a thread with
+    /// its own depot, and beside one that uses the same depot.
     pub(crate) contended: Vec<Contended>,
-    /// What an object costs both threads together that one got and the other dropped, and what it costs if it
-    /// goes back by hand instead of to the pool.
+    /// What an object that one thread gets and another drops costs both threads together, and what
+    /// it costs if it is handed back directly instead of through the pool.
     pub(crate) crossing: Option<[Spread; 2]>,
-    /// A thread's own get and drop: beside a thread that touches no pool, beside one that drops objects of another
-    /// pool, and beside one that drops those that this thread got.
+    /// A thread's own get and drop: beside a thread that touches no pool, beside one that drops
+    /// objects of another pool, and beside one that drops those that this thread got.
     pub(crate) beside: [Option<Spread>; 3],
 }
 
@@ -48,20 +49,21 @@ pub(crate) struct Contended {
     pub(crate) alone: Spread,
     pub(crate) apart: Option<Spread>,
     pub(crate) shared: Option<Spread>,
-    /// Objects made for 1000 gets at the shared depot, because its lock was not to be had in time.
+    /// Objects created per 1000 gets at the shared depot, because its lock was not available in
+    /// time.
     pub(crate) created: f64,
 }
 
 pub(crate) fn measure(rounds: usize) -> Parts {
     eprintln!("parts ...");
     let spread = |of: &dyn Fn() -> f64| {
-        // What is new is slow.
+        // A new pool is slow.
         of();
         Spread::of((0..rounds).map(|_| of()).collect()).expect("there is a round")
     };
     let light: Pool<u64> = Pool::builder(|| 0).trim_manually().build();
     let pair = spread(&|| held(&light, LIST));
-    // Between these two are four lists more, and nothing else that differs.
+    // Between these two are four more lists, and no other difference.
     let exchange = spread(&|| {
         let (few, many) = (256.0 * held(&light, 256), 512.0 * held(&light, 512));
         (many - few - 256.0 * held(&light, LIST)) / 8.0
@@ -81,14 +83,14 @@ pub(crate) fn measure(rounds: usize) -> Parts {
     }
 }
 
-/// Nanoseconds of one call.
+/// Nanoseconds per call.
 fn each(calls: u32, call: impl Fn()) -> f64 {
     let from = nanoseconds();
     (0..calls).for_each(|_| call());
     (nanoseconds() - from) / f64::from(calls)
 }
 
-/// Nanoseconds of a get and a drop, so many held at once.
+/// Nanoseconds of a get and a drop, with this many objects held at a time.
 fn held(pool: &Pool<u64>, objects: usize) -> f64 {
     let mut guards = Vec::with_capacity(objects);
     let start = Instant::now();
@@ -103,17 +105,18 @@ fn held(pool: &Pool<u64>, objects: usize) -> f64 {
     (nanoseconds() - from) / done as f64
 }
 
-/// Keeps this thread on one processor; says whether that worked.
+/// Pins this thread to one processor; returns whether that worked.
 fn pin(processor: usize) -> bool {
     // SAFETY: all zero is an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: writes to the given set only; 0 and 1 are within it.
+    // SAFETY: writes only to the given set; 0 and 1 are within it.
     unsafe { libc::CPU_SET(processor, &mut set) };
-    // SAFETY: reads the given set only.
+    // SAFETY: only reads the given set.
     unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) == 0 }
 }
 
-/// Runs both at once, each on a processor of its own; what they return, if both ran all the time.
+/// Runs both at the same time, each on its own processor; returns their results if both ran all the
+/// time.
 fn both<A: Send, B: Send>(
     one: impl FnOnce() -> A + Send,
     other: impl FnOnce() -> B + Send,
@@ -135,7 +138,7 @@ fn both<A: Send, B: Send>(
     })
 }
 
-/// A round that does not count is tried again, many times.
+/// A round that does not count is repeated, many times.
 fn counting<R>(rounds: usize, run: impl Fn() -> Option<R>) -> Vec<R> {
     let mut results = Vec::new();
     for _ in 0..10 * rounds {
@@ -147,12 +150,12 @@ fn counting<R>(rounds: usize, run: impl Fn() -> Option<R>) -> Vec<R> {
     results
 }
 
-/// One line goes to and fro.
+/// One cache line goes back and forth.
 fn transfers(rounds: usize) -> Option<Spread> {
     const TIMES: usize = 20_000;
     let times = counting(rounds, || {
         let ball = AtomicUsize::new(0);
-        // Release and Acquire: each side goes on from what the other has written.
+        // Release and Acquire: each side continues from what the other has written.
         let play = |mine: usize| {
             let start = Instant::now();
             for turn in 0..TIMES {
@@ -168,7 +171,7 @@ fn transfers(rounds: usize) -> Option<Spread> {
     Spread::of(times)
 }
 
-/// Iterations of [`work`] in a nanosecond.
+/// Iterations of [`work`] per nanosecond.
 fn speed() -> f64 {
     const TIMES: u64 = 200_000;
     let from = nanoseconds();
@@ -192,7 +195,8 @@ fn heavy() -> Pool<u64> {
         .build()
 }
 
-/// Nanoseconds of one exchange, with so many iterations of work before each. Gets are added to `gets`.
+/// Nanoseconds of one exchange, with this many iterations of work before each. Adds the number of
+/// gets to `gets`.
 fn exchanges(pool: &Pool<u64>, times: u64, gets: &AtomicUsize) -> f64 {
     let mut guards: Vec<Pooled<u64>> = Vec::with_capacity(HELD);
     let (start, from, mut done) = (Instant::now(), nanoseconds(), 0.0);
@@ -218,7 +222,7 @@ fn contended(rounds: usize, between: f64) -> Contended {
     let (one, other, shared) = (heavy(), heavy(), heavy());
     let gets = &AtomicUsize::new(0);
     let run = |pool| exchanges(pool, times, gets);
-    // The first objects are made here.
+    // The first objects are created here.
     run(&one);
     let alone = (0..rounds).map(|_| run(&one)).collect();
     let mean = |(one, other)| f64::midpoint(one, other);
@@ -238,7 +242,8 @@ fn contended(rounds: usize, between: f64) -> Contended {
     }
 }
 
-/// Batches of [`LIST`] vectors go over, and their empty batch comes back. `make` fills and `take` empties one.
+/// Batches of [`LIST`] vectors go over, and their empty batch comes back. `make` fills a batch and
+/// `take` empties it.
 fn over<T: Send>(
     make: impl Fn(&mut Vec<T>) + Send,
     take: impl Fn(&mut Vec<T>) + Send,
@@ -251,7 +256,7 @@ fn over<T: Send>(
     let getter = move || {
         let (start, from, mut done) = (Instant::now(), nanoseconds(), 0.0);
         while start.elapsed() < WINDOW {
-            // Waits by asking: a thread that sleeps would not count as one that runs.
+            // Polls: a thread that sleeps would not count as one that runs.
             let Ok(mut batch) = empty.try_recv() else {
                 spin_loop();
                 continue;

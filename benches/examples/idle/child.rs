@@ -1,6 +1,6 @@
-//! One variant, in a process of its own: load, give back, park, and sample what is left.
+//! One variant, in its own process: load, return everything, park, and sample what is left.
 //!
-//! The report goes to the parent by stdout, a line for each figure.
+//! The report goes to the parent through stdout, one line per figure.
 
 use crate::options::{Options, THREADS};
 use crate::system;
@@ -11,27 +11,27 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Samples in a second.
+/// Samples per second.
 const RATE: u32 = 4;
 
-/// What one child reported.
+/// One child's report.
 pub(crate) struct Run {
     pub(crate) variant: Variant,
-    /// Resident bytes when the threads were there, and had taken nothing.
+    /// Resident bytes when the threads existed and had taken nothing.
     pub(crate) before: u64,
     /// Resident bytes when all objects were out.
     pub(crate) peak: u64,
     pub(crate) samples: Vec<Sample>,
-    /// What the allocator said was in use at the end.
+    /// What the allocator reported to be in use at the end.
     pub(crate) in_use: Option<u64>,
-    /// Buffers that the pool did not take back.
+    /// Buffers that the pool did not accept.
     pub(crate) refused: u64,
-    /// Memory was short at some time, which makes repool trim sooner.
+    /// Whether memory was short at some time, which makes repool trim sooner.
     pub(crate) pressed: bool,
 }
 
 pub(crate) struct Sample {
-    /// Seconds since the last object was given back.
+    /// Seconds since the last object was returned.
     pub(crate) at: f64,
     pub(crate) idle: u64,
     pub(crate) rss: u64,
@@ -47,7 +47,7 @@ impl Run {
 // ---------------------------------------------------------------- in the child
 
 pub(crate) fn run(variant: Variant, options: &Options) -> Result<(), String> {
-    // Leaked: the parked threads are there until the process ends.
+    // Leaked: the parked threads exist until the process ends.
     let barrier: &'static Barrier = Box::leak(Box::new(Barrier::new(THREADS + 1)));
     let objects = options.objects();
     for number in 0..THREADS {
@@ -76,12 +76,12 @@ pub(crate) fn run(variant: Variant, options: &Options) -> Result<(), String> {
     let start = Instant::now();
 
     let mut pressed = false;
-    // Printed at the end: nothing else is to happen in between.
+    // Printed at the end, so that nothing else happens in between.
     let mut samples = Vec::with_capacity(RATE as usize * options.seconds as usize + 1);
     for tick in 0..=options.seconds as u32 * RATE {
         let due = Duration::from_secs(1) * tick / RATE;
         thread::sleep(due.saturating_sub(start.elapsed()));
-        // Not at the first: it shows what is there before the allocator is told.
+        // Not at the first sample, which shows the state before the allocator is told.
         if tick % RATE == 0 && tick > 0 {
             pressed |= Pressure::system().level() != Level::Normal;
             if options.trims_allocator() {
@@ -105,7 +105,7 @@ pub(crate) fn run(variant: Variant, options: &Options) -> Result<(), String> {
 
 // ---------------------------------------------------------------- in the parent
 
-/// Runs a variant in a process of its own.
+/// Runs a variant in its own process.
 pub(crate) fn start(variant: Variant, options: &Options) -> Result<Run, String> {
     let program =
         std::env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;

@@ -1,4 +1,4 @@
-//! The figures as a picture: two panels over one time, a line for each variant.
+//! The figures as a chart: two panels over the same time, one line per variant.
 
 use crate::child::{Run, Sample};
 use crate::options::Options;
@@ -84,7 +84,7 @@ fn panel<'a>(
         .axis_desc_style((FONT, 15))
         .label_style((FONT, 13))
         .draw()?;
-    // Wide lines first, narrow ones on top of them: where two coincide, both are seen.
+    // Wide lines first, narrow ones on top: where two coincide, both are visible.
     for variant in [
         Variant::Plain,
         Variant::ObjectPool,
@@ -125,7 +125,7 @@ fn add<'a>(
     } else {
         chart.draw_series(LineSeries::new(points, style))?
     };
-    // A dashed line needs two pieces to look like one; in a whole line the second changes nothing.
+    // A dashed line needs two pieces to look like one; in a solid line the second changes nothing.
     let end = if dashed { 14 } else { 36 };
     series.label(variant.name()).legend(move |at| {
         EmptyElement::at(at)

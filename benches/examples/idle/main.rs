@@ -4,17 +4,17 @@
 //! cargo run --release --example idle -- --out idle.svg
 //! ```
 //!
-//! 64 threads take 64 KiB buffers until about 1 GiB is out, give all of them back, and are parked:
-//! a service after its busiest second. No thread calls the pool any more. Four variants of the same
-//! program, one after the other, each in a [`child`] process of its own, so that none inherits the
-//! heap of another: see [`variant`]. [`figure`] draws what the children report and [`table`]
-//! prints it.
+//! 64 threads take 64 KiB buffers until about 1 GiB is out, return all of them, and are parked: a
+//! service after its busiest second. No thread calls the pool any more. Four variants of the same
+//! program run one after the other, each in its own [`child`] process, so that none inherits the
+//! heap of another: see [`variant`]. [`figure`] draws what the children report and [`table`] prints
+//! it.
 //!
-//! A pool gives memory back to the allocator; whether the process shrinks then is the allocator's
-//! business. glibc keeps what is freed, so the sampling thread calls `malloc_trim(0)` once a
-//! second, in every variant alike; `--no-malloc-trim` shows the same without that. It still keeps
-//! the top of each arena but the first, tens of MiB at times, with nothing in use there: the table
-//! has what glibc itself says is in use, and `--arenas 1` shows the same without such tops.
+//! A pool returns memory to the allocator; whether the process shrinks then is up to the allocator.
+//! glibc keeps what is freed, so the sampling thread calls `malloc_trim(0)` once a second, in every
+//! variant; `--no-malloc-trim` shows the same without that. glibc still keeps the top of each arena
+//! but the first, tens of MiB at times, with nothing in use there: the table shows what glibc
+//! itself reports to be in use, and `--arenas 1` shows the same without such tops.
 
 mod child;
 mod figure;

@@ -1,4 +1,4 @@
-//! The command line, and one clear line for what it cannot mean.
+//! The command line, and a one-line error for anything invalid.
 
 use crate::system;
 use crate::variant::{OBJECT, Variant};
@@ -22,19 +22,19 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600), allow_negative_numbers = true, default_value_t = 30)]
     pub(crate) seconds: u64,
 
-    /// MiB that are out at once, in all threads together, 4 to 65536.
+    /// MiB that are out at the same time, in all threads together, 4 to 65536.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(4..=65536), allow_negative_numbers = true, default_value_t = 1024)]
     pub(crate) mib: u64,
 
-    /// Leave what was freed to the allocator, and do not call malloc_trim.
+    /// Leave freed memory to the allocator, without calling malloc_trim.
     #[arg(long)]
     pub(crate) no_malloc_trim: bool,
 
-    /// Let glibc have this many arenas at most, 1 to 1024 [default: its own rule, 8 for each core].
+    /// The most arenas that glibc may have, 1 to 1024 [default: its own rule, 8 per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024), allow_negative_numbers = true)]
     pub(crate) arenas: Option<u64>,
 
-    /// Be one variant, for the program that started this one.
+    /// Run one variant, for the process that started this one.
     #[arg(long, hide = true)]
     pub(crate) child: Option<Variant>,
 }
@@ -63,7 +63,7 @@ impl Options {
         args
     }
 
-    /// What was done, for the title of the figure and the head of the table.
+    /// What was done, for the title of the chart and the head of the table.
     pub(crate) fn title(&self) -> String {
         let out = (self.objects() * THREADS * OBJECT) >> 20;
         format!(
@@ -72,7 +72,7 @@ impl Options {
         )
     }
 
-    /// What the allocator has to do with it.
+    /// The allocator's part in it.
     pub(crate) fn caption(&self) -> [String; 2] {
         let name = system::allocator();
         let arenas = match self.arenas {
@@ -99,7 +99,7 @@ impl Options {
     }
 }
 
-/// The options, or the line to fail with. Prints the help and leaves when that was asked for.
+/// Returns the options, or a one-line error. Prints the help and exits if that was requested.
 pub(crate) fn read() -> Result<Options, String> {
     Options::try_parse().map_err(|error| {
         if matches!(
@@ -108,7 +108,7 @@ pub(crate) fn read() -> Result<Options, String> {
         ) {
             error.exit();
         }
-        // clap says what is wrong in its first line; the rest is advice.
+        // clap describes the error in its first line; the rest is advice.
         let text = error.to_string();
         let line = text
             .lines()

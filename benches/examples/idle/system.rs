@@ -1,6 +1,6 @@
-//! What the system tells about this process, and what it can be told.
+//! What the system reports about this process, and what it can be told.
 
-/// The resident set now, in bytes.
+/// Returns the current resident set, in bytes.
 pub(crate) fn rss() -> Result<u64, String> {
     let status = std::fs::read_to_string("/proc/self/status")
         .map_err(|error| format!("cannot read /proc/self/status: {error}"))?;
@@ -14,7 +14,7 @@ pub(crate) fn rss() -> Result<u64, String> {
 
 pub(crate) const HAS_MALLOC_TRIM: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
-/// Makes the allocator give free pages back, where it has a call for that.
+/// Makes the allocator return free pages, if it has a call for that.
 pub(crate) fn malloc_trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: may be called at any time, by any thread.
@@ -23,7 +23,7 @@ pub(crate) fn malloc_trim() {
     }
 }
 
-/// Bytes that the allocator says are in use, if it does.
+/// Returns the bytes that the allocator reports to be in use, if it does.
 pub(crate) fn in_use() -> Option<u64> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

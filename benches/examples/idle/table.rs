@@ -3,7 +3,7 @@
 use crate::child::{Run, Sample};
 use crate::options::Options;
 
-/// The moments that are printed, in seconds since the last object was given back.
+/// The moments that are printed, in seconds since the last object was returned.
 const MOMENTS: [u64; 6] = [0, 5, 10, 15, 20, 30];
 
 pub(crate) fn print(options: &Options, runs: &[Run]) {
@@ -84,7 +84,7 @@ fn row(run: &Run, moments: &[u64], figure: impl Fn(&Sample) -> u64) {
     println!();
 }
 
-/// From when on something was so, to the end.
+/// From when on something held, to the end.
 fn since(run: &Run, is_so: impl Fn(&Sample) -> bool) -> String {
     let first = run
         .samples

@@ -1,12 +1,12 @@
-//! The four programs: where a thread takes its buffers from, and where it gives them back to.
+//! The four programs: where a thread takes its buffers from, and where it returns them.
 
 use clap::ValueEnum;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of one buffer. Below glibc's threshold for mapping an allocation by itself (128 KiB),
-/// above which freed memory would leave the process at once.
+/// Bytes per buffer. Below glibc's threshold for mapping an allocation separately (128 KiB), above
+/// which freed memory would leave the process at once.
 pub(crate) const OBJECT: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,7 +28,7 @@ thread_local! {
     static CACHE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Buffers in all the thread-local caches; only the owners can look into those. Relaxed: a figure.
+/// Buffers in all thread-local caches; only their owners can look into those. Relaxed: a counter.
 static CACHED: AtomicUsize = AtomicUsize::new(0);
 
 impl Variant {
@@ -54,7 +54,7 @@ impl Variant {
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Takes buffers and writes all over them; when `all_out` returns, gives them back.
+    /// Takes buffers and writes all of their bytes; when `all_out` returns, returns them.
     pub(crate) fn load(self, objects: usize, all_out: impl FnOnce()) {
         match self {
             Self::Repool => hold(objects, || written(REPOOL.get()), all_out),
@@ -64,7 +64,7 @@ impl Variant {
         }
     }
 
-    /// Bytes of the buffers that wait to be used again, as the pool says.
+    /// Bytes of the idle buffers, as reported by the pool.
     pub(crate) fn idle_bytes(self) -> u64 {
         match self {
             Self::Repool => REPOOL.stats().idle_bytes,
@@ -75,7 +75,8 @@ impl Variant {
     }
 }
 
-/// Buffers that repool did not take back, since others were returning theirs at the same moment.
+/// Buffers that repool did not accept because other threads were returning theirs at the same
+/// moment.
 pub(crate) fn refused() -> u64 {
     REPOOL.stats().discarded
 }

@@ -31,7 +31,7 @@ fn control_xchg(n: u64) {
 fn control_fence(n: u64) {
     for i in 0..n {
         fence(Ordering::SeqCst);
-        // Or the fences become one.
+        // Otherwise the fences become one.
         black_box(i);
     }
 }
@@ -42,7 +42,7 @@ fn control_fence(n: u64) {
 fn control_mfence(n: u64) {
     for i in 0..n {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: has no operands, and is there on every x86-64.
+        // SAFETY: has no operands, and exists on every x86-64.
         unsafe {
             std::arch::asm!("mfence", options(nostack, preserves_flags));
         }
@@ -63,8 +63,8 @@ fn control_call(n: u64) {
     }
 }
 
-/// The forbidden thing happens only now and then: a checker that looks at the common path alone
-/// lets it pass.
+/// The forbidden instruction runs only now and then: a checker that only looks at the common path
+/// would accept it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn control_rare(n: u64) {

@@ -1,8 +1,9 @@
-//! What the end of a thread costs that has used many pools, and a pass over them.
+//! The cost of the end of a thread that has used many pools, and of a pass over them.
 //!
-//! A thread gets and drops one object of each pool, and ends. Its caches are handed over by the destructor of a
-//! thread-local, so that is timed from between two others: thread-locals are destroyed in the opposite order of
-//! their first use. Thread processor time, so that other programs on the machine hardly matter.
+//! A thread gets and drops one object of each pool, and ends. The destructor of a thread-local
+//! hands its caches over, so that is timed from between two others: thread-locals are destroyed in
+//! the reverse order of their first use. Measured in thread processor time, so that other programs
+//! on the machine hardly matter.
 //!
 //! Usage: `many_pools [ROUNDS [POOLS]]` (21 rounds, 10,000 pools)
 
@@ -13,13 +14,13 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The end of a thread may take this long, and a pass that.
+/// The limits for the end of a thread, and for a pass.
 const TARGETS: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(20)];
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 static ENDED: AtomicU64 = AtomicU64::new(0);
 
-/// Notes the time when its thread-local is destroyed.
+/// Records the time when its thread-local is destroyed.
 struct Note(&'static AtomicU64, Cell<bool>);
 
 impl Drop for Note {
@@ -33,7 +34,7 @@ thread_local! {
     static BEFORE: Note = const { Note(&BEGUN, Cell::new(false)) };
 }
 
-/// Processor time of this thread.
+/// Returns the processor time of this thread.
 fn thread_nanos() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -56,7 +57,7 @@ fn exit_nanos(pools: &[Pool<Vec<u8>>]) -> u64 {
         });
         user.join().expect("no panic");
     });
-    // A thread that is joined by a scope may not have run its destructors; wait for them.
+    // A thread joined by a scope may not have run its destructors yet; wait for them.
     while ENDED.load(Ordering::Acquire) == 0 {
         std::thread::yield_now();
     }

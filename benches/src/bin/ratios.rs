@@ -1,10 +1,11 @@
 //! How repool compares, as ratios of times taken within the same millisecond.
 //!
 //! All contenders run in one process, in turn, in many short rounds; the order changes from round
-//! to round. A ratio is taken within each round, and the median of those is reported with its
-//! quartiles: a machine that changes speed, or is busy for a while, moves both sides.
+//! to round. A ratio is taken within each round, and the median of the ratios is reported with its
+//! quartiles: a machine that changes speed, or is busy for a while, affects both sides.
 //!
-//! Usage: `ratios [ROUNDS [MICROSECONDS]]`: rounds (201) and the time of one contender in one (200).
+//! Usage: `ratios [ROUNDS [MICROSECONDS]]`: rounds (201) and the time of one contender in one round
+//! (200).
 
 use repool_bench as bench;
 use repool_bench::report::{line, print_setting};
@@ -39,7 +40,7 @@ type Loop = fn(u64);
 struct Contender {
     name: &'static str,
     run: Loop,
-    /// How many threads run it at once.
+    /// How many threads run it at the same time.
     threads: usize,
 }
 
@@ -71,7 +72,7 @@ const CONTENDERS: [Contender; 10] = [
     contender("cell, 2 threads", bench::repool_bench_cell, 2),
 ];
 
-/// What is compared with what, and the ratio aimed at.
+/// What is compared with what, and the target.
 const PAIRS: [(usize, usize, Option<f64>); 8] = [
     (REPOOL, CELL, Some(1.30)),
     (REPOOL, CELL_CLEAN, Some(1.30)),
@@ -80,11 +81,11 @@ const PAIRS: [(usize, usize, Option<f64>); 8] = [
     (REPOOL, SYSTEM, None),
     (REPOOL, MIMALLOC, None),
     (REPOOL_TWICE, REPOOL, Some(1.15)),
-    // What two busy cores cost on this machine whatever runs there.
+    // The cost of two busy cores on this machine, whatever runs there.
     (CELL_TWICE, CELL, None),
 ];
 
-/// Two threads whose runs overlap less than this did not run at once: no figure.
+/// Two threads whose runs overlap less than this did not run at the same time: no figure.
 const OVERLAP: f64 = 0.8;
 
 fn main() -> ExitCode {
@@ -128,13 +129,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The times of each contender, one for each round.
+/// The times of each contender, one per round.
 fn measure(rounds: u64, slice: Duration, second: &Second) -> Vec<Vec<Option<f64>>> {
     let lengths = CONTENDERS.map(|contender| calibrate(contender.run, slice));
     let mut times = vec![Vec::new(); CONTENDERS.len()];
     for round in 0..rounds as usize {
         for step in 0..CONTENDERS.len() {
-            // Another one starts each round; every other round goes backwards.
+            // Each round starts with a different one; every other round runs backwards.
             let step = if round % 2 == 0 {
                 step
             } else {
@@ -143,7 +144,7 @@ fn measure(rounds: u64, slice: Duration, second: &Second) -> Vec<Vec<Option<f64>
             let which = (step + round / 2) % CONTENDERS.len();
             let Contender { run, threads, .. } = CONTENDERS[which];
             let n = lengths[which];
-            // A round of others may have put this one's lines out of the cache.
+            // The others may have evicted this one's cache lines.
             run(n / 16);
             let time = match threads {
                 1 => Some(Span::of(run, n).length()),
@@ -155,7 +156,7 @@ fn measure(rounds: u64, slice: Duration, second: &Second) -> Vec<Vec<Option<f64>
     times
 }
 
-/// How many pairs take about a slice.
+/// Returns how many pairs take about one slice.
 fn calibrate(run: Loop, slice: Duration) -> u64 {
     let mut n = 1_000;
     loop {
@@ -170,7 +171,7 @@ fn calibrate(run: Loop, slice: Duration) -> u64 {
     }
 }
 
-/// When a run began and ended.
+/// When a run started and ended.
 #[derive(Clone, Copy)]
 struct Span {
     start: Instant,
@@ -197,14 +198,14 @@ impl Span {
     }
 }
 
-/// The second thread: asleep but for the rounds of two.
+/// The second thread: asleep except in rounds of two.
 struct Second {
     jobs: mpsc::Sender<(Loop, u64)>,
     spans: mpsc::Receiver<Span>,
     gate: &'static Gate,
 }
 
-/// Where the two wait for each other, spinning, so that they start together.
+/// Where the two spin until both are ready, so that they start together.
 struct Gate {
     ready: AtomicBool,
     open: AtomicU64,
@@ -237,7 +238,8 @@ impl Second {
         }
     }
 
-    /// Runs a loop on both threads; the time of one, or `None` if they did not run at once.
+    /// Runs a loop on both threads; returns the time of one, or `None` if they did not run at the
+    /// same time.
     fn together(&self, run: Loop, n: u64) -> Option<Duration> {
         self.jobs.send((run, n)).ok()?;
         while !self.gate.ready.swap(false, Ordering::Acquire) {

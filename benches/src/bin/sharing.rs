@@ -1,9 +1,10 @@
-//! What another thread does to this thread's own get and drop (I10): this thread's pair alone, beside a thread that drops
-//! objects of another pool, and beside one that drops objects that this thread got from the same pool.
+//! What another thread does to this thread's own get and drop (I10): this thread's pair alone,
+//! beside a thread that drops objects of another pool, and beside one that drops objects that this
+//! thread got from the same pool.
 //!
-//! Both threads have a processor of their own. Compared is thread processor time for each pair, and only of rounds in
-//! which both threads ran all the time: where a thread took much longer than its processor time, the machine was busy,
-//! and they did not overlap.
+//! Each thread has its own processor. Compared is thread processor time per pair, and only in
+//! rounds in which both threads ran all the time: if a thread took much longer than its processor
+//! time, the machine was busy, and they did not overlap.
 //!
 //! Usage: `sharing [ROUNDS]` (200)
 
@@ -14,14 +15,15 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// "The same" divided by "alone" is at most this.
+/// The limit of "the same pool" divided by "alone".
 const TARGET: f64 = 1.1;
-/// A thread that took longer than its processor time by more than this part has waited for a processor.
+/// A thread that took longer than its processor time by more than this share has waited for a
+/// processor.
 const WAITED: f64 = 1.15;
 const OBJECTS: usize = 20_000;
 const PAIRS_ALONE: u64 = 100_000;
 const PAIRS_AT_ONCE: u64 = 500;
-/// Rounds in which both ran that a figure needs.
+/// How many rounds in which both ran a figure needs.
 const ENOUGH: usize = 5;
 
 static OURS: Pool<Vec<u8>> = Pool::new(fresh);
@@ -48,9 +50,9 @@ fn nanos(clock: libc::clockid_t) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Where this thread runs from now on; `false` if it may not.
+/// Pins this thread to a processor; returns `false` if that is not permitted.
 fn pin(processor: usize) -> bool {
-    // SAFETY: a set of processors is plain bits, and zero is an empty one.
+    // SAFETY: a set of processors is plain bits, and zero is an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: sets a bit of `set`, and checks the number.
     unsafe { libc::CPU_SET(processor, &mut set) };
@@ -58,7 +60,8 @@ fn pin(processor: usize) -> bool {
     unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) == 0 }
 }
 
-/// Processor time of this thread while `work` runs, in nanoseconds, and how much longer it took.
+/// Returns the processor time of this thread while `work` runs, in nanoseconds, and how much longer
+/// it took.
 fn timed(work: impl FnOnce()) -> (f64, f64) {
     let (wall, own) = (
         nanos(libc::CLOCK_MONOTONIC),
@@ -83,7 +86,7 @@ fn wait_for(ready: usize) {
     }
 }
 
-/// The other thread: drops what it is sent, and says how much longer that took than it ran.
+/// The other thread: drops what it receives, and reports how much longer that took than it ran.
 fn dropper(objects: Receiver<Objects>, done: SyncSender<(f64, f64, Objects)>) {
     assert!(pin(1), "there is a second processor");
     for mut objects in objects {
@@ -126,7 +129,8 @@ fn main() -> ExitCode {
         }
         let pool = if mode == 1 { &OTHER } else { &OURS };
         let mut held = std::mem::take(&mut spare);
-        // Twice, so that this thread is the last that had each: every drop over there is a foreign one.
+        // Twice, so that this thread was the last owner of each: every drop on the other thread
+        // crosses.
         for _ in 0..2 {
             held.clear();
             held.extend((0..OBJECTS).map(|_| pool.get()));

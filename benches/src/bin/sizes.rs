@@ -1,7 +1,7 @@
-//! Bytes: of what a user holds, and of what the pool allocates for it.
+//! Sizes in bytes: of what a user holds, and of what the pool allocates for it.
 //!
 //! What is private to the library is measured from outside, by an allocator that adds up what is
-//! asked for. `ci/gates.sh` compares each line with its baseline.
+//! requested. `ci/gates.sh` compares each line with its baseline.
 
 use repool::{Arena, ArenaPool, Buffer, BufferPool, Pool, Pooled};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::Barrier;
 use std::thread;
 
-/// Threads that are alive at once for the size of a cache.
+/// Threads that are alive at the same time for the size of a cache.
 const THREADS: usize = 32;
 
 struct Adding;
@@ -18,7 +18,7 @@ struct Adding;
 static ALLOCATOR: Adding = Adding;
 
 thread_local! {
-    /// Bytes that this thread has asked for and not freed.
+    /// Bytes that this thread has allocated and not freed.
     static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
@@ -27,22 +27,22 @@ fn add(bytes: isize) {
     let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
 }
 
-// SAFETY: every call goes to `System` as it came; adding up does not allocate.
+// SAFETY: every call is forwarded to `System` unchanged; adding up does not allocate.
 unsafe impl GlobalAlloc for Adding {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size() as isize);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         add(-(layout.size() as isize));
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
-/// What `run` leaves allocated, in bytes; its result lives on.
+/// Returns what `run` leaves allocated, in bytes; its result stays alive.
 fn cost<R>(run: impl FnOnce() -> R) -> (isize, R) {
     let before = LIVE.get();
     let result = run();
@@ -74,7 +74,7 @@ fn main() {
     println!("node.u64 {node}");
     println!("pool.first_use {}", used - node);
 
-    // A cache in each of 64 pools, on a thread of its own: what the thread adds, per pool.
+    // A cache in each of 64 pools, on a separate thread: what the thread adds per pool.
     let pools: Vec<_> = (0..64).map(|_| pool()).collect();
     for pool in &pools {
         drop(pool.get());
@@ -85,7 +85,7 @@ fn main() {
             .map(|_| {
                 scope.spawn(|| {
                     let (bytes, ()) = cost(|| pools.iter().for_each(|pool| drop(pool.get())));
-                    // All threads live at once: each has caches of its own.
+                    // All threads are alive at the same time: each has its own caches.
                     barrier.wait();
                     bytes
                 })

@@ -1,8 +1,10 @@
-//! What the thresholds of `Stats::advice` stand on: instructions of hits, misses and plain allocation.
+//! The counts behind the thresholds of `Stats::advice`: instructions of hits, misses and plain
+//! allocation.
 //!
-//! Usage: `thresholds CASE BYTES HELD`, for `benches/thresholds.sh` to count under callgrind. CASE is `glibc`,
-//! `mimalloc` or `jemalloc` (plain blocks of that allocator), `hit`, `refused` (each get creates, each drop discards)
-//! or `trimmed` (each object is created, returned, and dropped by a pass). HELD objects are out at once.
+//! Usage: `thresholds CASE BYTES HELD`, for `benches/thresholds.sh` to count under callgrind. CASE
+//! is `glibc`, `mimalloc` or `jemalloc` (plain blocks of that allocator), `hit`, `refused` (each
+//! get creates, each drop discards) or `trimmed` (each object is created, returned, and dropped by
+//! a pass). HELD objects are out at the same time.
 
 use repool::{Pool, Pooled};
 use repool_bench::BLOCK;
@@ -22,14 +24,14 @@ fn thresholds_window(run: &mut dyn FnMut()) {
     run();
 }
 
-/// Blocks of an allocator, with the bytes written that the objects of pools get.
+/// Blocks of an allocator, with the same bytes written as in the objects of pools.
 fn blocks(allocator: &impl GlobalAlloc, bytes: usize, all: &mut Vec<*mut u8>) {
     let layout = Layout::array::<u8>(bytes).expect("a size that can be");
     for _ in 0..all.capacity() {
         // SAFETY: not of size 0.
         let block = unsafe { allocator.alloc(layout) };
         assert!(!block.is_null());
-        // SAFETY: a block is at least as large.
+        // SAFETY: a block is at least that large.
         unsafe { block.copy_from_nonoverlapping(black_box(&BLOCK).as_ptr(), BLOCK.len()) };
         all.push(black_box(block));
     }

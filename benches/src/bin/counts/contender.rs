@@ -1,5 +1,5 @@
-//! Where the objects come from. `none` gets nothing: what it costs is the loop's own, and
-//! `ci/gates.sh` takes it off the others.
+//! Where the objects come from. `none` gets nothing: its cost is that of the loop, and
+//! `ci/gates.sh` subtracts it from the others.
 
 use crate::OBJECTS;
 use crate::scenario::Scenario;
@@ -36,7 +36,7 @@ pub const NAMES: [&str; 17] = [
     "offarena",
 ];
 
-/// No pass falls into a run.
+/// No pass runs during a measurement.
 const NEVER: Duration = Duration::from_secs(3600);
 
 pub fn run(scenario: Scenario, name: &str) -> Result<(), String> {
@@ -112,7 +112,7 @@ pub fn run(scenario: Scenario, name: &str) -> Result<(), String> {
             measure(scenario, get, Some(&|| pool.stats()))
         }
         "plainarena" => {
-            // Of the chunk that a pool's arenas have.
+            // With the chunk that a pool's arenas have.
             let get = || {
                 let arena = Bump::with_capacity(4032);
                 black_box(arena.alloc(7_u64));
@@ -149,7 +149,7 @@ fn vectors(scenario: Scenario, pool: &Pool<Vec<u8>>) -> Result<(), String> {
     measure(scenario, get, Some(&|| pool.stats()))
 }
 
-/// Runs it, checks that it was what it says, and prints the line of figures.
+/// Runs it, checks that it was what its name says, and prints the line of figures.
 fn measure<T: Send>(
     scenario: Scenario,
     get: impl Fn() -> T + Sync,
@@ -168,7 +168,7 @@ fn measure<T: Send>(
         let after = stats();
         created = after.created - before.created;
         let gets = created + after.reused - before.reused;
-        // The pool's own figures: each get of the counted part was either made or reused.
+        // The pool's own figures: each get of the counted part was either a creation or a reuse.
         if gets != done.gets as u64 {
             return Err(format!(
                 "the pool counted {gets} gets and not {}: {created} created; before: {before}; \

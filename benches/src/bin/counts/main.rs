@@ -4,9 +4,9 @@
 //!
 //! Only what runs inside [`counts_window`] is counted: getting the objects, writing 64 bytes to
 //! each, dropping them. Channels, thread starts, and the warm-up are outside. Threads take strict
-//! turns, so a scenario is the same sequence of operations on every run, and its counts are exact.
+//! turns, so a scenario is the same sequence of operations in every run, and its counts are exact.
 //!
-//! Each run proves that it was what its name says: the objects were held or crossed threads as
+//! Each run checks that it was what its name says: the objects were held or crossed threads as
 //! stated, and the pool's own figures add up to the number of gets. If not, it fails. The last line
 //! on stdout is `gets N created M`.
 

@@ -1,6 +1,6 @@
-//! What a run does with its objects: how many are held at once, and which thread drops them.
+//! What a run does with its objects: how many are held at a time, and which thread drops them.
 //!
-//! A scenario counts its own gets, and who dropped what: see [`Done`].
+//! A scenario counts its own gets, and which thread dropped what: see [`Done`].
 
 use crate::{OBJECTS, WARM_UP, counts_window};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,11 @@ use std::thread::{self, ThreadId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// One thread gets so many, then drops them, first in, first out.
+    /// One thread gets this many, then drops them, first in, first out.
     Held(usize),
-    /// One thread gets, another drops. 64 go over at a time, and 64 more are on their way.
+    /// One thread gets, another drops. 64 are handed over at a time, and 64 more are in flight.
     Crossing,
-    /// Two threads get 64 each, exchange them, and drop what the other one got.
+    /// Two threads get 64 each, exchange them, and drop the other's.
     Swapping,
 }
 
@@ -53,13 +53,13 @@ impl Scenario {
     }
 }
 
-/// What the counted part of a run was.
+/// The result of the counted part of a run.
 #[derive(Debug)]
 pub struct Done {
     pub gets: usize,
-    /// Objects that were dropped by another thread than the one that got them.
+    /// Objects dropped by another thread than the one that got them.
     pub crossed: usize,
-    /// The most objects that one thread held at once.
+    /// The most objects that one thread held at a time.
     pub held: usize,
 }
 
@@ -152,8 +152,8 @@ impl<T> Sent<T> {
     }
 }
 
-/// Whose turn it is, and what lies between the threads. Strict turns make the run the same each
-/// time: nothing depends on the scheduler.
+/// Whose turn it is, and what is in flight between the threads. Strict turns make every run the
+/// same: nothing depends on the scheduler.
 struct Table<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -179,7 +179,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Waits for turn `number`, does it, and lets the next one go.
+    /// Waits for turn `number`, runs it, and lets the next one go.
     fn turn(&self, number: usize, run: impl FnOnce(&mut State<T>)) {
         let mut state = self.wait(number);
         run(&mut state);
@@ -236,7 +236,7 @@ fn crossing<T: Send>(get: &(impl Fn() -> T + Sync), warm: &(impl Fn() + Sync)) -
         scope.spawn(|| {
             for round in 0..rounds {
                 table.turn(2 * round + 1, |state| {
-                    // One batch stays on its way, so what comes back is not what was just got.
+                    // One batch stays in flight, so what comes back is not what was just got.
                     if round > 0 {
                         state.drop_one(round >= before, 0);
                     }

@@ -11,7 +11,7 @@ const CACHES: usize = 100;
 /// Milliseconds for one pass over all of them.
 const TARGET: f64 = 50.0;
 
-/// What successive passes find when every thread has used every pool once, and then sleeps.
+/// What successive passes find after every thread has used every pool once and then sleeps.
 const STATES: [&str; 4] = [
     "used, one object each: set aside",
     "unused, one object each: moved",
@@ -19,14 +19,14 @@ const STATES: [&str; 4] = [
     "empty",
 ];
 
-/// Whether a thread of the process is at work on another core. The process-wide barrier of a pass
+/// Whether a thread of the process runs on another core. The process-wide barrier of a pool
 /// interrupts those, and only those.
 const SETTINGS: [(&str, bool); 2] = [("all others parked", false), ("one other busy", true)];
 
 /// One pass over all pools: how long it took, and what it dropped.
 struct Pass {
     took: Duration,
-    /// Of that, time on a core: what is left on a machine that is busy with other things.
+    /// The part of it on a core, on a machine that is busy with other things.
     cpu: Duration,
     dropped: u64,
 }
@@ -96,7 +96,7 @@ fn pass(pools: &[Pool<Vec<u8>>]) -> Pass {
     }
 }
 
-/// Runs `work`, while another thread keeps a core busy if wanted.
+/// Runs `work`, while another thread keeps a core busy if requested.
 fn with_company(busy: bool, work: impl FnOnce()) {
     let over = AtomicBool::new(false);
     let here = AtomicBool::new(false);
@@ -144,13 +144,13 @@ fn line(name: &str, passes: &[Pass]) {
     );
 }
 
-/// The calling thread's time on a core so far.
+/// Returns the time that the calling thread has spent on a core so far.
 fn cpu_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the clock is there on every Linux, and `time` is ours.
+    // SAFETY: the clock exists on every Linux, and `time` is ours.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -1,4 +1,5 @@
-//! What trim passes cost: the one who runs them, and those who use the pools meanwhile.
+//! The cost of trim passes: for the thread that runs them, and for those that use the pools
+//! meanwhile.
 //!
 //! [`caches`] times passes over 1,000 pools with 100 caches each. [`tail`] compares the slowest
 //! operations of two busy threads with passes and without.

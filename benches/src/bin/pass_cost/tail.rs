@@ -1,7 +1,7 @@
 //! The slowest operations of two busy threads, with a pass every 10 ms and without.
 //!
-//! The sides take turns in one process, in another order each round, and are compared within a
-//! round. One side is there twice: how far it is from itself is what the machine does.
+//! The sides take turns in one process, in a different order each round, and are compared within a
+//! round. One side occurs twice: its difference from itself is the noise of the machine.
 
 use hdrhistogram::Histogram;
 use repool::{Pool, janitor_stats};
@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 const THREADS: usize = 2;
 const INTERVAL: Duration = Duration::from_millis(10);
 const TARGET: f64 = 1.5;
-/// Operations between two readings of the clock; both are done, in turn, by the same threads. One
-/// alone is mostly the clock, whose steps may be as long as an operation; sixteen hide a little.
+/// Operations between two readings of the clock; the same threads do both, in turn. A single
+/// operation is mostly the clock, whose steps may be as long as an operation; sixteen hide a
+/// little.
 const BATCHES: [u64; 2] = [1, 16];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ struct Side {
     pool: Pool<Vec<u8>>,
 }
 
-/// What is compared with side 0, and the ratio aimed at.
+/// What is compared with side 0, and the target.
 const PAIRS: [(usize, &str, Option<f64>); 3] = [
     (1, "janitor", Some(TARGET)),
     (2, "third thread", None),
@@ -69,7 +70,7 @@ pub(crate) fn run(rounds: u64, length: Duration) {
     let mut turns: [Vec<Turn>; 4] = Default::default();
     for round in 0..rounds as usize {
         for place in 0..sides.len() {
-            // Another one starts each round; every other round goes backwards.
+            // Each round starts with a different one; every other round runs backwards.
             let place = if round % 2 == 0 {
                 place
             } else {
@@ -137,8 +138,8 @@ fn print_batch(which: usize, batch: u64, sides: &[Side], turns: &[Vec<Turn>]) {
     }
 }
 
-/// Empties the pools, so that each turn starts from the same, and waits until the janitor is at
-/// rest: during the other sides' turns no passes run.
+/// Empties the pools, so that each turn starts from the same state, and waits until the janitor is
+/// at rest: no passes run during the other sides' turns.
 fn settle(sides: &[Side]) {
     for side in sides {
         side.pool.clear();
@@ -197,7 +198,7 @@ fn time_operations(
     length: Duration,
 ) -> [Histogram<u64>; BATCHES.len()] {
     let mut times = BATCHES.map(|_| histogram());
-    // Twice: first without keeping the figures, to be warm.
+    // Twice: first without keeping the figures, to warm up.
     for (length, keep) in [(length / 20, false), (length, true)] {
         barrier.wait();
         let start = Instant::now();
@@ -220,7 +221,7 @@ fn time_operations(
     times
 }
 
-/// Runs a pass in each interval; how many those were.
+/// Runs a pass in each interval; returns how many.
 fn trim_until(over: &AtomicBool, pool: &Pool<Vec<u8>>) -> u64 {
     let mut passes = 0;
     while !over.load(Ordering::Relaxed) {
