@@ -41,7 +41,7 @@ pub use crate::{
     object::guard::Pooled,
     object::pool::Pool,
     object::recycle::Recycle,
-    object::roster::PoolKind,
+    object::registry::PoolKind,
     observe::{Advice, PoolInfo, pools},
     pressure::Pressure,
 };

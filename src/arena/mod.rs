@@ -7,14 +7,14 @@
 //! | `recipes.rs` | the two pools that an arena pool is made of |
 //! | `region.rs` | the objects of that pool: bump allocators, and their reset |
 //! | `sizes.rs` | how large an arena is: the policy, without side effects |
-//! | `roster.rs` | adding an arena pool to the list of named pools |
+//! | `registry.rs` | adding an arena pool to the registry of named pools |
 
 mod builder;
 mod diagnosed;
 mod pool;
 mod recipes;
 mod region;
-mod roster;
+mod registry;
 mod sizes;
 
 pub use self::builder::ArenaPoolBuilder;

@@ -6,7 +6,7 @@
 
 use super::recipes;
 use super::region::Region;
-use super::roster;
+use super::registry;
 use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
@@ -152,8 +152,8 @@ use std::ops::Deref;
 /// reset it: nothing is cheaper, but it has no limits and no passes.
 pub struct ArenaPool {
     pool: Pool<Region>,
-    /// Whether the pool is in the list of named pools, if it has a name.
-    entered: AtomicBool,
+    /// Whether the pool is in the registry of named pools, if it has a name.
+    registered: AtomicBool,
 }
 
 static GLOBAL: ArenaPool = ArenaPool::named("global");
@@ -187,15 +187,15 @@ impl ArenaPool {
     pub(super) fn of(regions: Pool<Region>) -> Self {
         Self {
             pool: regions,
-            entered: AtomicBool::new(false),
+            registered: AtomicBool::new(false),
         }
     }
 
-    /// Adds the pool to the list of named pools, once, if it has a name.
+    /// Adds the pool to the registry of named pools, once, if it has a name.
     #[inline]
-    fn enter(&self) {
-        // Relaxed: a single thread adds it, and the list has a lock.
-        if !self.entered.load(Ordering::Relaxed) {
+    fn register(&self) {
+        // Relaxed: a single thread adds it, and the registry has a lock.
+        if !self.registered.load(Ordering::Relaxed) {
             self.enter_slow();
         }
     }
@@ -203,11 +203,11 @@ impl ArenaPool {
     #[cold]
     fn enter_slow(&self) {
         // Relaxed: as above.
-        if self.entered.swap(true, Ordering::Relaxed) {
+        if self.registered.swap(true, Ordering::Relaxed) {
             return;
         }
         if let Some(name) = self.name() {
-            roster::enter(name, self.pool.core());
+            registry::add(name, self.pool.core());
         }
     }
 
@@ -215,7 +215,7 @@ impl ArenaPool {
         Self {
             // The arenas of a pool share a `Sizes`, which the first use creates.
             pool: Pool::deferred(name, Role::Regions, recipes::of_regions),
-            entered: AtomicBool::new(false),
+            registered: AtomicBool::new(false),
         }
     }
 
@@ -251,7 +251,7 @@ impl ArenaPool {
     #[inline(never)]
     #[track_caller]
     fn get_slow(&self) -> Arena {
-        self.enter();
+        self.register();
         let mut region = self.pool.get_slow();
         if region.went_out() {
             region.poison();

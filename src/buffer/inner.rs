@@ -42,8 +42,8 @@ pub(super) struct Inner {
     settings: Settings,
     enabled: Switch,
     me: Weak<Inner>,
-    /// Whether the pool is in the list of named pools, if it has a name.
-    pub(super) entered: AtomicBool,
+    /// Whether the pool is in the registry of named pools, if it has a name.
+    pub(super) registered: AtomicBool,
     /// Counts unpooled buffers; made when the pool is first switched off.
     off: Lazy<OffCounter>,
     /// `off` while buffers are unpooled; null otherwise.
@@ -78,7 +78,7 @@ impl Inner {
             enabled: Switch::new(true),
             open: AtomicUsize::new(SLOTS),
             me: Weak::clone(me),
-            entered: AtomicBool::new(false),
+            registered: AtomicBool::new(false),
         });
         if inner.settings.common.is_off() {
             inner.set_enabled(false);
@@ -358,7 +358,7 @@ fn slots(class: usize) -> Range<usize> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.leave();
+        self.unregister();
         self.all_used().for_each(|used| used.class.lent.close());
     }
 }

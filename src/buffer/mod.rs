@@ -28,7 +28,7 @@ mod policy;
 mod pool;
 mod queue;
 mod read;
-mod roster;
+mod registry;
 mod settings;
 mod shells;
 mod stats;

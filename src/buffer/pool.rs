@@ -165,7 +165,7 @@ impl BufferPool {
     }
 
     pub(super) fn of(inner: Arc<Inner>) -> Self {
-        inner.enter();
+        inner.register();
         Self {
             inner: Lazy::made(inner),
             ..Self::new()
@@ -446,7 +446,7 @@ impl BufferPool {
             Inner::new(settings)
         };
         let inner = self.inner.get_or_make(make);
-        inner.enter();
+        inner.register();
         inner
     }
 

@@ -21,7 +21,7 @@ pub(crate) mod pool;
 mod prefill;
 pub(crate) mod recipe;
 pub(crate) mod recycle;
-pub(crate) mod roster;
+pub(crate) mod registry;
 pub(crate) mod settings;
 pub(crate) mod shell;
 mod tables;

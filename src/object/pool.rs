@@ -7,7 +7,7 @@ use crate::object::free_nodes;
 use crate::object::guard::Pooled;
 use crate::object::recipe::{ConstReset, Recipe, Source};
 use crate::object::recycle::Recycle;
-use crate::object::roster::{self, PoolKind};
+use crate::object::registry::{self, PoolKind};
 use crate::object::shell::Shell;
 use crate::raw::off_counter::OffCounter;
 use crate::raw::pool::Core;
@@ -366,7 +366,7 @@ impl<T: Send + 'static> Pool<T> {
     ///
     /// The call adds up the figures of each thread's cache. That is cheap enough for once a second.
     pub fn stats(&self) -> Stats {
-        self.core_if_used().map(roster::stats).unwrap_or_default()
+        self.core_if_used().map(registry::stats).unwrap_or_default()
     }
 
     /// Switches pooling off or on, to compare runs with and without it.
@@ -534,7 +534,7 @@ impl<T: Send + 'static> Pool<T> {
         };
         if let Some(name) = recipe.settings.listed_name() {
             let member = Box::new(WeakCore::new(core));
-            roster::enter(fresh.addr(), PoolKind::Objects, name, member);
+            registry::add(fresh.addr(), PoolKind::Objects, name, member);
         }
         core
     }
@@ -560,7 +560,7 @@ impl<T: Send + 'static> Drop for Pool<T> {
         // A destructor of an idle object may panic: the reference goes all the same.
         let handle = Strong(core.address());
         if self.source.is_listed() {
-            roster::leave(handle.0.addr());
+            registry::remove(handle.0.addr());
         }
         // SAFETY: the pool's reference keeps the core.
         slow::close(unsafe { &*handle.0 });

@@ -299,7 +299,7 @@ impl<T: 'static> Source<T> {
         }
     }
 
-    /// Returns whether the pool, or the whole it belongs to, is in the list of named pools.
+    /// Returns whether the pool, or the whole it belongs to, is in the registry of named pools.
     pub(crate) fn is_listed(&self) -> bool {
         let is_part = matches!(self, Self::Built(recipe) if recipe.settings.is_part());
         !is_part && self.name().is_some()

@@ -7,7 +7,7 @@
 
 use super::pools::{PoolInfo, pools};
 use crate::background::worker::janitor_stats;
-use crate::object::roster::PoolKind;
+use crate::object::registry::PoolKind;
 use crate::raw::stats::Stats;
 use metrics::{Label, Unit};
 

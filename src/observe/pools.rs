@@ -1,6 +1,6 @@
 //! [`pools`]: the named pools of the process.
 
-use crate::object::roster::{self, PoolKind};
+use crate::object::registry::{self, PoolKind};
 use crate::raw::stats::Stats;
 use std::fmt;
 
@@ -54,7 +54,7 @@ impl fmt::Display for PoolInfo {
 /// ```
 #[must_use]
 pub fn pools() -> Vec<PoolInfo> {
-    let mut pools: Vec<_> = roster::entries()
+    let mut pools: Vec<_> = registry::entries()
         .iter()
         .filter_map(|entry| {
             Some(PoolInfo {

@@ -5,7 +5,7 @@
 use crate::background::worker::JanitorStats;
 #[cfg(feature = "bytes")]
 use crate::buffer::ClassStats;
-use crate::object::roster::PoolKind;
+use crate::object::registry::PoolKind;
 use crate::observe::pools::PoolInfo;
 use crate::raw::stats::{Discarded, Stats, Trimmed};
 use serde::ser::{Serialize, SerializeStruct, Serializer};

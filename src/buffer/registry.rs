@@ -1,30 +1,30 @@
-//! The entry of a buffer pool in the list of named pools.
+//! The entry of a buffer pool in the registry of named pools.
 
 use super::inner::Inner;
 use super::stats;
-use crate::object::roster::{self, Member, PoolKind};
+use crate::object::registry::{self, Member, PoolKind};
 use crate::raw::stats::Stats;
 use crate::sync::Ordering;
 use crate::sync::rare::Weak;
 use std::ptr;
 
 impl Inner {
-    /// Adds the pool to the list, once, if it has a name.
-    pub(super) fn enter(&self) {
-        // Relaxed: a single thread adds it, and the list has a lock.
-        if self.entered.swap(true, Ordering::Relaxed) {
+    /// Adds the pool to the registry, once, if it has a name.
+    pub(super) fn register(&self) {
+        // Relaxed: a single thread adds it, and the registry has a lock.
+        if self.registered.swap(true, Ordering::Relaxed) {
             return;
         }
         if let Some(name) = self.settings().common.name() {
             let member = Box::new(self.weak());
-            roster::enter(self.address(), PoolKind::Buffers, name, member);
+            registry::add(self.address(), PoolKind::Buffers, name, member);
         }
     }
 
-    /// Removes the pool, which is being dropped, from the list.
-    pub(super) fn leave(&self) {
+    /// Removes the pool, which is being dropped, from the registry.
+    pub(super) fn unregister(&self) {
         if self.settings().common.name().is_some() {
-            roster::leave(self.address());
+            registry::remove(self.address());
         }
     }
 

@@ -1,9 +1,9 @@
-//! The list of the named pools of the process, of every kind. `observe/` shows it.
+//! The registry of named pools of the process, of every kind. `observe/` lists it.
 //!
-//! A pool with a name is added when it is first used and removed when it is dropped. The list keeps
+//! A pool with a name is added when it is first used and removed when it is dropped. The registry keeps
 //! no pool alive. No hit, return or pass touches it.
 //!
-//! The list is split into parts with a lock each, so that a thread lost in a fork while it changed
+//! It is split into parts with a lock each, so that a thread lost in a fork while it changed
 //! one part does not take all of them along: a child that cannot lock a part goes on without the
 //! pools in it, and pools added later go to another part. Locks are only tried, and nothing is
 //! dropped while one is held.
@@ -40,7 +40,7 @@ impl fmt::Display for PoolKind {
     }
 }
 
-/// A pool as the list sees it, without its user's handle.
+/// A pool as the registry sees it, without its user's handle.
 pub(crate) trait Member: Send + Sync {
     /// Returns what the pool has done and holds; `None` if the pool is gone.
     fn stats(&self) -> Option<Stats>;
@@ -49,7 +49,7 @@ pub(crate) trait Member: Send + Sync {
     fn is_enabled(&self) -> bool;
 }
 
-/// An entry of the list.
+/// An entry of the registry.
 pub(crate) struct Entry {
     pub(crate) kind: PoolKind,
     pub(crate) name: Box<str>,
@@ -71,7 +71,7 @@ fn parts(address: usize) -> impl Iterator<Item = &'static Part> {
 }
 
 /// Adds a pool.
-pub(crate) fn enter(address: usize, kind: PoolKind, name: &str, member: Box<dyn Member>) {
+pub(crate) fn add(address: usize, kind: PoolKind, name: &str, member: Box<dyn Member>) {
     let entry = Arc::new(Entry {
         kind,
         name: name.into(),
@@ -83,7 +83,7 @@ pub(crate) fn enter(address: usize, kind: PoolKind, name: &str, member: Box<dyn 
 }
 
 /// Removes a pool.
-pub(crate) fn leave(address: usize) {
+pub(crate) fn remove(address: usize) {
     let gone = parts(address).find_map(|part| {
         let mut part = part.lock_bounded(Timeout::Long)?;
         part.remove(&address)
@@ -143,7 +143,7 @@ mod tests {
         let mut names: Vec<_> = entries()
             .iter()
             .map(|entry| entry.name.to_string())
-            .filter(|name| name.starts_with("roster-test"))
+            .filter(|name| name.starts_with("registry-test"))
             .collect();
         names.sort();
         names
@@ -153,23 +153,23 @@ mod tests {
     #[test]
     fn a_part_that_stays_locked_keeps_no_pool_out_and_none_in() {
         let address = 64 * PARTS * 1_000;
-        enter(
+        add(
             address,
             PoolKind::Objects,
-            "roster-test-1",
+            "registry-test-1",
             Box::new(Nothing),
         );
-        assert_eq!(names(), ["roster-test-1"]);
+        assert_eq!(names(), ["registry-test-1"]);
         let lost = parts(address).next().and_then(Mutex::try_lock);
         assert!(lost.is_some());
         let other = address + 64 * PARTS;
-        enter(other, PoolKind::Arenas, "roster-test-2", Box::new(Nothing));
-        assert_eq!(names(), ["roster-test-2"]);
-        leave(other);
+        add(other, PoolKind::Arenas, "registry-test-2", Box::new(Nothing));
+        assert_eq!(names(), ["registry-test-2"]);
+        remove(other);
         assert!(names().is_empty());
         drop(lost);
-        leave(address);
-        leave(address);
+        remove(address);
+        remove(address);
         assert!(names().is_empty());
     }
 }

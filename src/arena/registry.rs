@@ -1,0 +1,12 @@
+//! The entry of an arena pool in the registry of named pools.
+
+use crate::object::registry::{self, PoolKind};
+use crate::raw::pool::Core;
+use crate::raw::refs::WeakCore;
+
+/// Adds an arena pool to the registry. The pool of regions removes it.
+pub(super) fn add(name: &str, regions: &Core) {
+    let address = regions.address().addr();
+    let member = Box::new(WeakCore::new(regions));
+    registry::add(address, PoolKind::Arenas, name, member);
+}
