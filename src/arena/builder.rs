@@ -1,7 +1,7 @@
 //! [`ArenaPoolBuilder`]: the settings of an arena pool.
 
 use super::pool::ArenaPool;
-use super::recipes;
+use super::factory;
 use super::sizes::FIRST;
 use crate::budget::Budget;
 use crate::object::settings::Settings;
@@ -111,6 +111,6 @@ impl ArenaPoolBuilder {
 
     /// Builds the pool.
     pub fn build(self) -> ArenaPool {
-        ArenaPool::of(recipes::pool(self.settings, self.first_chunk).build())
+        ArenaPool::of(factory::pool(self.settings, self.first_chunk).build())
     }
 }

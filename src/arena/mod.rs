@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `pool.rs` | what users call: [`ArenaPool`], [`Arena`] |
 //! | `builder.rs` `diagnosed.rs` | the settings |
-//! | `recipes.rs` | the two pools that an arena pool is made of |
+//! | `factory.rs` | the two pools that an arena pool is made of |
 //! | `region.rs` | the objects of that pool: bump allocators, and their reset |
 //! | `sizes.rs` | how large an arena is: the policy, without side effects |
 //! | `registry.rs` | adding an arena pool to the registry of named pools |
@@ -12,7 +12,7 @@
 mod builder;
 mod diagnosed;
 mod pool;
-mod recipes;
+mod factory;
 mod region;
 mod registry;
 mod sizes;

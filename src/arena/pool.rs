@@ -4,7 +4,7 @@
 //! bookkeeping. Caches, depot, passes, limits and figures are that pool's. `sizes` decides how
 //! large an arena is; `region` has the reset.
 
-use super::recipes;
+use super::factory;
 use super::region::Region;
 use super::registry;
 use crate::object::by_value::{ByValue, Leave};
@@ -214,7 +214,7 @@ impl ArenaPool {
     const fn of_name(name: Option<&'static str>) -> Self {
         Self {
             // The arenas of a pool share a `Sizes`, which the first use creates.
-            pool: Pool::deferred(name, Role::Regions, recipes::of_regions),
+            pool: Pool::deferred(name, Role::Regions, factory::of_regions),
             registered: AtomicBool::new(false),
         }
     }

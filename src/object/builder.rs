@@ -3,7 +3,7 @@
 use crate::budget::Budget;
 use crate::object::diagnosed::settings::Choice;
 use crate::object::pool::Pool;
-use crate::object::recipe::{Fill, Recipe};
+use crate::object::factory::{Fill, Factory};
 use crate::object::recycle::Recycle;
 use crate::object::settings::Settings;
 use crate::sync::rare::Arc;
@@ -39,7 +39,7 @@ pub struct Builder<T: Send + 'static, R = OwnReset> {
 /// here. So a pool of `HashMap`s with a custom reset still weighs them as [`Recycle`] does.
 pub struct Unweighed<T: Send + 'static> {
     /// Shared with the pools that this builder has built.
-    recipe: Arc<Recipe<T>>,
+    factory: Arc<Factory<T>>,
 }
 
 impl<T: Send + 'static> Pool<T> {
@@ -60,7 +60,7 @@ impl<T: Send + 'static> Pool<T> {
     pub fn builder(create: impl Fn() -> T + Send + Sync + 'static) -> Builder<T> {
         Builder {
             unweighed: Unweighed {
-                recipe: Arc::new(Recipe::new(create)),
+                factory: Arc::new(Factory::new(create)),
             },
             reset: PhantomData,
         }
@@ -76,7 +76,7 @@ impl<T: Send + 'static, R> fmt::Debug for Builder<T, R> {
 impl<T: Send + 'static> fmt::Debug for Unweighed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("settings", &self.recipe.settings)
+            .field("settings", &self.factory.settings)
             .finish_non_exhaustive()
     }
 }
@@ -112,7 +112,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
         self,
         reset: impl Fn(&mut T) -> bool + Send + Sync + 'static,
     ) -> Builder<T, CustomReset<T>> {
-        let Builder { unweighed, .. } = self.change(|recipe| recipe.set_closure(reset));
+        let Builder { unweighed, .. } = self.change(|factory| factory.set_closure(reset));
         Builder {
             unweighed,
             reset: PhantomData,
@@ -141,23 +141,23 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// assert_eq!(pool.stats().idle_bytes as usize, size_of::<Table>() + 8_000);
     /// ```
     pub fn retained_bytes(self, weigh: impl Fn(&T) -> usize + Send + Sync + 'static) -> Self {
-        self.change(|recipe| recipe.set_weigh(weigh))
+        self.change(|factory| factory.set_weigh(weigh))
     }
 
-    fn change(mut self, change: impl FnOnce(&mut Recipe<T>)) -> Self {
-        let recipe = Arc::get_mut(&mut self.unweighed.recipe);
-        change(recipe.expect("a builder does not change after it has built a pool"));
+    fn change(mut self, change: impl FnOnce(&mut Factory<T>)) -> Self {
+        let factory = Arc::get_mut(&mut self.unweighed.factory);
+        change(factory.expect("a builder does not change after it has built a pool"));
         self
     }
 
     pub(in crate::object) fn set(self, set: impl FnOnce(&mut Settings)) -> Self {
-        self.change(|recipe| set(&mut recipe.settings))
+        self.change(|factory| set(&mut factory.settings))
     }
 
-    /// For pools made of pools; see [`OnPass`](crate::object::recipe::OnPass).
+    /// For pools made of pools; see [`OnPass`](crate::object::factory::OnPass).
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn on_pass(self, on_pass: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.change(|recipe| recipe.set_on_pass(on_pass))
+        self.change(|factory| factory.set_on_pass(on_pass))
     }
 
     /// Excludes the pool from diagnostics, for parts of a pool that users never see.
@@ -169,13 +169,13 @@ impl<T: Send + 'static, R> Builder<T, R> {
     /// Sets how objects are created while the pool is switched off.
     #[allow(dead_code, reason = "for arenas, which are a feature")]
     pub(crate) fn create_off(self, create: Fill<T>) -> Self {
-        self.change(|recipe| recipe.set_create_off(create))
+        self.change(|factory| factory.set_create_off(create))
     }
 
-    /// See [`Recipe::set_heap_only`].
+    /// See [`Factory::set_heap_only`].
     #[allow(dead_code, reason = "for buffers and arenas, which are features")]
     pub(crate) fn heap_only(self) -> Self {
-        self.change(Recipe::set_heap_only)
+        self.change(Factory::set_heap_only)
     }
 
     /// Replaces all settings by another builder's.
@@ -294,14 +294,14 @@ impl<T: Send + 'static> Builder<T, OwnReset> {
     where
         T: Recycle,
     {
-        Pool::from_recipe(self.recipe())
+        Pool::from_factory(self.factory())
     }
 
-    pub(crate) fn recipe(self) -> Arc<Recipe<T>>
+    pub(crate) fn factory(self) -> Arc<Factory<T>>
     where
         T: Recycle,
     {
-        self.change(Recipe::set_recycle).unweighed.recipe
+        self.change(Factory::set_recycle).unweighed.factory
     }
 }
 
@@ -311,8 +311,8 @@ impl<T: Recycle + Send + 'static> Builder<T, CustomReset<T>> {
     ///
     /// For types that do not implement [`Recycle`] this is [`Unweighed::build`].
     pub fn build(self) -> Pool<T> {
-        let recipe = self.change(Recipe::set_recycles_weights).unweighed.recipe;
-        Pool::from_recipe(recipe)
+        let factory = self.change(Factory::set_recycles_weights).unweighed.factory;
+        Pool::from_factory(factory)
     }
 }
 
@@ -348,7 +348,7 @@ impl<T: Send + 'static> Unweighed<T> {
     /// ```
     #[must_use]
     pub fn build(&self) -> Pool<T> {
-        self.recipe.check_weights();
-        Pool::from_recipe(Arc::clone(&self.recipe))
+        self.factory.check_weights();
+        Pool::from_factory(Arc::clone(&self.factory))
     }
 }

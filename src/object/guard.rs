@@ -6,7 +6,7 @@
 
 use crate::object::diagnosed::steps;
 use crate::object::free_nodes::is_no_core;
-use crate::object::recipe::DROP_IT;
+use crate::object::factory::DROP_IT;
 use crate::object::recycle;
 use crate::object::shell::{Node, Shell};
 use crate::raw::cache::Cache;
@@ -491,7 +491,7 @@ unsafe fn keep<T: Send + 'static>(core: *const Core, link: *mut Link, weight: us
     }
     if weight == DROP_IT {
         // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, and the node keeps it.
-        let reason = unsafe { Shell::<T>::recipe(core) }.why_dropped();
+        let reason = unsafe { Shell::<T>::factory(core) }.why_dropped();
         // SAFETY: guaranteed by the caller.
         return unsafe { Core::discard(link, reason) };
     }

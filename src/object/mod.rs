@@ -19,7 +19,7 @@ mod memory;
 mod parts;
 pub(crate) mod pool;
 mod prefill;
-pub(crate) mod recipe;
+pub(crate) mod factory;
 pub(crate) mod recycle;
 pub(crate) mod registry;
 pub(crate) mod settings;

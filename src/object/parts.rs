@@ -6,7 +6,7 @@ use crate::object::diagnosed::steps;
 use crate::object::entry::{Entry, Top};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
-use crate::object::recipe::{Recipe, Source};
+use crate::object::factory::{Factory, Source};
 use crate::object::recycle::Recycle;
 use crate::object::settings::Role;
 use crate::raw::refs::WeakCore;
@@ -56,7 +56,7 @@ impl<T: Send + 'static> Pool<T> {
     pub(crate) const fn deferred(
         name: Option<&'static str>,
         role: Role,
-        make: fn() -> Arc<Recipe<T>>,
+        make: fn() -> Arc<Factory<T>>,
     ) -> Self {
         Self {
             entry: Entry::new(),

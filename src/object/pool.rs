@@ -5,7 +5,7 @@ use crate::object::diagnosed::steps;
 use crate::object::entry::Entry;
 use crate::object::free_nodes;
 use crate::object::guard::Pooled;
-use crate::object::recipe::{ConstReset, Recipe, Source};
+use crate::object::factory::{ConstReset, Factory, Source};
 use crate::object::recycle::Recycle;
 use crate::object::registry::{self, PoolKind};
 use crate::object::shell::Shell;
@@ -86,7 +86,7 @@ impl<T: Recycle + Send + 'static> Pool<T> {
     /// assert!(LINES.get().capacity() >= 256);
     /// ```
     pub const fn new(create: fn() -> T) -> Self {
-        Self::of_functions(None, create, ConstReset::Own(Recipe::set_recycle))
+        Self::of_functions(None, create, ConstReset::Own(Factory::set_recycle))
     }
 
     /// Like [`Pool::new`], with a name.
@@ -102,7 +102,7 @@ impl<T: Recycle + Send + 'static> Pool<T> {
     /// assert!(repool::pools().iter().any(|pool| pool.name == "lines"));
     /// ```
     pub const fn named(name: &'static str, create: fn() -> T) -> Self {
-        let reset = ConstReset::Own(Recipe::set_recycle);
+        let reset = ConstReset::Own(Factory::set_recycle);
         Self::of_functions(Some(name), create, reset)
     }
 }
@@ -425,10 +425,10 @@ impl<T: Send + 'static> Pool<T> {
     // ---------------------------------------------------------------- inside
 
     /// Creates a pool whose core is created by its first use.
-    pub(crate) fn from_recipe(recipe: Arc<Recipe<T>>) -> Self {
+    pub(crate) fn from_factory(factory: Arc<Factory<T>>) -> Self {
         Self {
             entry: Entry::new(),
-            source: Source::Built(recipe),
+            source: Source::Built(factory),
         }
     }
 
@@ -439,9 +439,9 @@ impl<T: Send + 'static> Pool<T> {
         let core = self.core();
         if let Some(off) = off(core) {
             // SAFETY: the core of this pool is the head of a `Shell<T>`.
-            let recipe = unsafe { Shell::<T>::recipe(core.address()) };
+            let factory = unsafe { Shell::<T>::factory(core.address()) };
             // SAFETY: a value is written.
-            let guard = unsafe { Pooled::of_no_pool(|slot| recipe.create_off(slot)) };
+            let guard = unsafe { Pooled::of_no_pool(|slot| factory.create_off(slot)) };
             free_nodes::count_off(off);
             return guard;
         }
@@ -521,18 +521,20 @@ impl<T: Send + 'static> Pool<T> {
 
     #[cold]
     fn core_slow(&self) -> &Core {
-        let recipe = self.source.recipe();
-        let fresh = Shell::allocate(Arc::clone(&recipe));
-        if recipe.settings.is_off() {
-            // SAFETY: a core, by the only reference to it.
-            unsafe { &*fresh }.set_enabled(false);
+        let factory = self.source.factory();
+        let fresh = Shell::allocate(Arc::clone(&factory));
+        // SAFETY: a core, which this keeps until it releases it.
+        let core = unsafe { &*fresh };
+        if factory.settings.is_off() {
+            core.set_enabled(false);
         }
-        // SAFETY: the pool's reference, which `Drop` gives up.
-        let core = match unsafe { self.entry.init(fresh) } {
-            Ok(core) => core,
-            Err(first) => return first,
-        };
-        if let Some(name) = recipe.settings.listed_name() {
+        // SAFETY: the pool's reference keeps it for as long as there is a pool.
+        if let Err(first) = unsafe { self.entry.init(fresh) } {
+            // SAFETY: fresh, so this is its only reference.
+            unsafe { Core::release(fresh) };
+            return first;
+        }
+        if let Some(name) = factory.settings.listed_name() {
             let member = Box::new(WeakCore::new(core));
             registry::add(fresh.addr(), PoolKind::Objects, name, member);
         }

@@ -3,7 +3,7 @@
 use crate::background::manual;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
-use crate::object::recipe::DROP_IT;
+use crate::object::factory::DROP_IT;
 use crate::object::shell::Shell;
 use crate::raw::limits::Charge;
 use crate::raw::node::Link;
@@ -69,8 +69,8 @@ fn keep_in_depot<T: Send + 'static>(
     let weight = unsafe { Shell::<T>::reset(core.address(), &mut object) };
     if weight == DROP_IT {
         // SAFETY: as above.
-        let recipe = unsafe { Shell::<T>::recipe(core.address()) };
-        return Err((object, recipe.why_dropped()));
+        let factory = unsafe { Shell::<T>::factory(core.address()) };
+        return Err((object, factory.why_dropped()));
     }
     if !core.limits.accepts(weight) {
         return Err((object, Reason::Oversize));

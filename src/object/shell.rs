@@ -1,4 +1,4 @@
-//! The typed part of a core: what a node holds, and how a core reaches its [`Recipe`].
+//! The typed part of a core: what a node holds, and how a core reaches its [`Factory`].
 //!
 //! A [`Shell`] is one allocation: a core, followed by what depends on `T`. The untyped core reaches
 //! the typed part through its vtable. A [`Node`] is a `Link` followed by an object. A pool's node
@@ -7,7 +7,7 @@
 use crate::object::diagnosed::slot::Slot;
 use crate::object::free_nodes::{FreeNode, is_no_core};
 use crate::object::memory::{Block, Room};
-use crate::object::recipe::{Recipe, Reset};
+use crate::object::factory::{Factory, Reset};
 use crate::object::recycle::is_inlined;
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
@@ -132,33 +132,33 @@ const STRIKES: u32 = 5;
 /// A core with what it needs for its type; the core is its head.
 #[repr(C)]
 pub(crate) struct Shell<T: Send + 'static> {
-    /// Its typed data are the recipe's [`Reset<T>`], and the recipe itself from `Arc::into_raw`.
+    /// Its typed data are the factory's [`Reset<T>`], and the factory itself from `Arc::into_raw`.
     core: Core,
     slot: Slot,
-    object: PhantomData<Arc<Recipe<T>>>,
+    object: PhantomData<Arc<Factory<T>>>,
 }
 
 impl<T: Send + 'static> Shell<T> {
     const VTABLE: &'static VTable = &VTable {
         drop_node: Node::<T>::drop_node,
-        drop_payload: Self::drop_recipe,
+        drop_payload: Self::drop_factory,
         on_pass: Self::on_pass,
         name: Self::name,
         free: Self::free,
     };
 
-    pub(crate) fn allocate(recipe: Arc<Recipe<T>>) -> *mut Core {
+    pub(crate) fn allocate(factory: Arc<Factory<T>>) -> *mut Core {
         // The hot path of a return would use the inlined reset.
-        let slow_returns = recipe.is_foreign() && is_inlined::<T>();
-        let settings = &recipe.settings;
+        let slow_returns = factory.is_foreign() && is_inlined::<T>();
+        let settings = &factory.settings;
         let diagnostics = settings.diagnostics();
         let interval = settings
             .interval()
             .filter(|_| !diagnostics.is_deterministic());
         let slot = Slot::new(diagnostics, settings.label::<T>());
-        let mut core = Core::new(Self::VTABLE, recipe.limits(), slow_returns, interval);
-        let reset = recipe.reset() as *mut ();
-        core.set_of_type([reset, Arc::into_raw(recipe).cast_mut().cast()]);
+        let mut core = Core::new(Self::VTABLE, factory.limits(), slow_returns, interval);
+        let reset = factory.reset() as *mut ();
+        core.set_of_type([reset, Arc::into_raw(factory).cast_mut().cast()]);
         if slot.is_on() {
             core.set_diagnostics();
         }
@@ -174,12 +174,12 @@ impl<T: Send + 'static> Shell<T> {
     }
 
     /// # Safety
-    /// `core` is the head of a live `Shell<T>` whose recipe is there: a strong reference is held.
-    pub(crate) unsafe fn recipe<'a>(core: *const Core) -> &'a Recipe<T> {
+    /// `core` is the head of a live `Shell<T>` whose factory is there: a strong reference is held.
+    pub(crate) unsafe fn factory<'a>(core: *const Core) -> &'a Factory<T> {
         // SAFETY: guaranteed by the caller.
-        let [_, recipe] = unsafe { (*core).of_type() };
-        // SAFETY: from `allocate`; the reference that `drop_recipe` releases keeps it.
-        unsafe { &*recipe.cast::<Recipe<T>>() }
+        let [_, factory] = unsafe { (*core).of_type() };
+        // SAFETY: from `allocate`; the reference that `drop_factory` releases keeps it.
+        unsafe { &*factory.cast::<Factory<T>>() }
     }
 
     /// Returns the core's diagnostics.
@@ -195,12 +195,12 @@ impl<T: Send + 'static> Shell<T> {
     /// Creates an object.
     ///
     /// # Safety
-    /// As [`Shell::recipe`].
+    /// As [`Shell::factory`].
     pub(crate) unsafe fn create(core: &Core) -> NonNull<Link> {
         // SAFETY: guaranteed by the caller.
-        let recipe = unsafe { Self::recipe(core.address()) };
+        let factory = unsafe { Self::factory(core.address()) };
         // SAFETY: guaranteed by the caller.
-        let link = unsafe { Self::node(core, |slot| recipe.create(slot)) };
+        let link = unsafe { Self::node(core, |slot| factory.create(slot)) };
         core.count_created();
         // Weighing it is user code: if that panics, the node must go.
         let bomb = DiscardOnDrop {
@@ -210,7 +210,7 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw const (*link.as_ptr().cast::<Node<T>>()).value };
         // SAFETY: I1: the node is held here, and its value is there.
-        if let Some(weight) = recipe.weight_of_new(unsafe { &*value }) {
+        if let Some(weight) = factory.weight_of_new(unsafe { &*value }) {
             core.limits.expect(weight);
         }
         std::mem::forget(bomb);
@@ -220,7 +220,7 @@ impl<T: Send + 'static> Shell<T> {
     /// Creates a node with the value that `fill` writes. The caller holds it.
     ///
     /// # Safety
-    /// As [`Shell::recipe`], and `fill` writes a value, or panics.
+    /// As [`Shell::factory`], and `fill` writes a value, or panics.
     pub(crate) unsafe fn node(
         core: &Core,
         fill: impl FnOnce(&mut MaybeUninit<T>),
@@ -246,7 +246,7 @@ impl<T: Send + 'static> Shell<T> {
     /// has to be dropped. User code: may panic.
     ///
     /// # Safety
-    /// As [`Shell::recipe`]; `link` is the head of the object's node, which the caller holds.
+    /// As [`Shell::factory`]; `link` is the head of the object's node, which the caller holds.
     #[cold]
     pub(crate) unsafe fn is_underused(core: *const Core, link: *mut Link, object: &T) -> bool {
         // SAFETY: guaranteed by the caller.
@@ -256,7 +256,7 @@ impl<T: Send + 'static> Shell<T> {
             return false;
         }
         // SAFETY: guaranteed by the caller.
-        let used = unsafe { Self::recipe(core) }.used_bytes(object);
+        let used = unsafe { Self::factory(core) }.used_bytes(object);
         // SAFETY: guaranteed by the caller.
         let before = unsafe { Link::underuse_count(link) };
         let strikes = if used < weight / 4 { before + 1 } else { 0 };
@@ -268,7 +268,7 @@ impl<T: Send + 'static> Shell<T> {
     /// Resets an object and returns its weight, or [`DROP_IT`]. User code: may panic.
     ///
     /// # Safety
-    /// As [`Shell::recipe`].
+    /// As [`Shell::factory`].
     #[inline(always)]
     pub(crate) unsafe fn reset(core: *const Core, object: &mut T) -> usize {
         // SAFETY: guaranteed by the caller.
@@ -276,43 +276,43 @@ impl<T: Send + 'static> Shell<T> {
         // SAFETY: from `allocate`, which stored it with this type.
         let reset = unsafe { std::mem::transmute::<*mut (), Reset<T>>(reset) };
         // SAFETY: guaranteed by the caller.
-        reset(unsafe { Self::recipe(core) }, object)
+        reset(unsafe { Self::factory(core) }, object)
     }
 
     /// For the vtable.
     ///
     /// # Safety
-    /// As [`Shell::recipe`].
+    /// As [`Shell::factory`].
     unsafe fn on_pass(core: *const Core) -> bool {
         // SAFETY: guaranteed by the caller.
-        unsafe { Self::recipe(core) }.on_pass()
+        unsafe { Self::factory(core) }.on_pass()
     }
 
     /// For the vtable.
     ///
     /// # Safety
-    /// As [`Shell::recipe`].
+    /// As [`Shell::factory`].
     unsafe fn name(core: *const Core) -> Option<String> {
         // SAFETY: guaranteed by the caller.
-        let recipe = unsafe { Self::recipe(core) };
-        recipe.settings.name().map(String::from)
+        let factory = unsafe { Self::factory(core) };
+        factory.settings.name().map(String::from)
     }
 
     /// For the vtable.
     ///
     /// # Safety
     /// The last strong reference is gone.
-    unsafe fn drop_recipe(core: *const Core) {
+    unsafe fn drop_factory(core: *const Core) {
         // SAFETY: alive: the weak reference that the strong ones share is still held.
-        let [_, recipe] = unsafe { (*core).of_type() };
+        let [_, factory] = unsafe { (*core).of_type() };
         // SAFETY: I8: from `Arc::into_raw` in `allocate`; released once, and not used again.
-        drop(unsafe { Arc::from_raw(recipe.cast_const().cast::<Recipe<T>>()) });
+        drop(unsafe { Arc::from_raw(factory.cast_const().cast::<Factory<T>>()) });
     }
 
     /// For the vtable.
     ///
     /// # Safety
-    /// The last reference is gone, and so is the recipe.
+    /// The last reference is gone, and so is the factory.
     unsafe fn free(core: *const Core) {
         // SAFETY: allocated as a box in `allocate`; the last reference is gone.
         let mut shell = unsafe { Box::from_raw(core.cast_mut().cast::<Self>()) };

@@ -5,7 +5,7 @@ use super::records;
 use super::slot::Diagnosis;
 use crate::background::manual::ensure_watched;
 use crate::object::free_nodes::is_no_core;
-use crate::object::recipe::DROP_IT;
+use crate::object::factory::DROP_IT;
 use crate::object::shell::{Node, Shell};
 use crate::raw::limits::Charge;
 use crate::raw::node::{Batch, End, Link};
@@ -113,7 +113,7 @@ pub(crate) unsafe fn gives_back<T: Send + 'static>(core: *const Core, link: *mut
     let weight = unsafe { Shell::<T>::reset(core, object) };
     if weight == DROP_IT {
         // SAFETY: as above, and the node keeps it.
-        bomb.reason = unsafe { Shell::<T>::recipe(core) }.why_dropped();
+        bomb.reason = unsafe { Shell::<T>::factory(core) }.why_dropped();
         return true;
     }
     if diagnosis.refuses() {

@@ -1,8 +1,8 @@
-//! [`Recipe`]: how a pool creates, resets and weighs its objects, and the settings for them.
+//! [`Factory`]: how a pool creates, resets and weighs its objects, and the settings for them.
 //!
-//! A builder makes a recipe; a `const` pool keeps a [`Source`], from which its first use makes one.
-//! A pool and its core share the recipe, which never changes: closures are called through
-//! `&Recipe`.
+//! A builder makes a factory; a `const` pool keeps a [`Source`], from which its first use makes one.
+//! A pool and its core share the factory, which never changes: closures are called through
+//! `&Factory`.
 
 use crate::object::recycle::{Recycle, is_inlined, known_use, known_weight};
 use crate::object::settings::{Role, Settings};
@@ -14,7 +14,7 @@ use std::any::type_name;
 use std::mem::{MaybeUninit, needs_drop};
 
 /// Resets an object and returns its weight, or [`DROP_IT`]. User code: may panic.
-pub(crate) type Reset<T> = fn(&Recipe<T>, &mut T) -> usize;
+pub(crate) type Reset<T> = fn(&Factory<T>, &mut T) -> usize;
 
 /// Returned by a reset if the object must not be kept.
 pub(crate) const DROP_IT: usize = usize::MAX;
@@ -42,7 +42,7 @@ fn in_place<T>(create: impl Fn() -> T + Send + Sync + 'static) -> Fill<T> {
 }
 
 /// How a pool creates, resets and weighs its objects.
-pub(crate) struct Recipe<T> {
+pub(crate) struct Factory<T> {
     create: Fill<T>,
     reset: Reset<T>,
     /// The closure called by [`by_closure`].
@@ -64,7 +64,7 @@ struct Extras<T> {
     create_off: Option<Fill<T>>,
 }
 
-impl<T: 'static> Recipe<T> {
+impl<T: 'static> Factory<T> {
     /// Objects are created by `create`. The caller then sets how they are reset.
     pub(crate) fn new(create: impl Fn() -> T + Send + Sync + 'static) -> Self {
         Self::of(in_place(create))
@@ -171,7 +171,7 @@ impl<T: 'static> Recipe<T> {
         (self.create)(slot);
     }
 
-    /// Creates an object that the pool does not keep. Like [`Recipe::create`].
+    /// Creates an object that the pool does not keep. Like [`Factory::create`].
     #[inline]
     pub(crate) fn create_off(&self, slot: &mut MaybeUninit<T>) {
         match self
@@ -242,27 +242,27 @@ impl<T: 'static> Recipe<T> {
 }
 
 /// Resets and weighs with [`Recycle`].
-fn by_recycle<T: Recycle>(_: &Recipe<T>, object: &mut T) -> usize {
+fn by_recycle<T: Recycle>(_: &Factory<T>, object: &mut T) -> usize {
     object.recycle();
     // `usize::MAX` has two meanings here; see `why_dropped`.
     object.retained_bytes()
 }
 
 /// Resets with [`Recycle`] and weighs with the user's closure.
-fn by_recycle_weighed<T: Recycle + 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
+fn by_recycle_weighed<T: Recycle + 'static>(factory: &Factory<T>, object: &mut T) -> usize {
     object.recycle();
-    recipe.weight(object)
+    factory.weight(object)
 }
 
 /// Resets and weighs with the user's closures. Without a reset nothing is kept.
-fn by_closure<T: 'static>(recipe: &Recipe<T>, object: &mut T) -> usize {
-    if !recipe.closure.as_ref().is_some_and(|reset| reset(object)) {
+fn by_closure<T: 'static>(factory: &Factory<T>, object: &mut T) -> usize {
+    if !factory.closure.as_ref().is_some_and(|reset| reset(object)) {
         return DROP_IT;
     }
-    recipe.weight(object)
+    factory.weight(object)
 }
 
-/// Where a pool's recipe comes from.
+/// Where a pool's factory comes from.
 pub(crate) enum Source<T> {
     /// From functions, for `const` pools.
     Functions {
@@ -276,15 +276,15 @@ pub(crate) enum Source<T> {
     Deferred {
         name: Option<&'static str>,
         role: Role,
-        make: fn() -> Arc<Recipe<T>>,
+        make: fn() -> Arc<Factory<T>>,
     },
-    Built(Arc<Recipe<T>>),
+    Built(Arc<Factory<T>>),
 }
 
 /// How the objects of a `const` pool are reset.
 pub(crate) enum ConstReset<T> {
     /// By [`Recycle`], as set by this function.
-    Own(fn(&mut Recipe<T>)),
+    Own(fn(&mut Factory<T>)),
     /// By the user's function.
     Custom(fn(&mut T) -> bool),
 }
@@ -295,13 +295,13 @@ impl<T: 'static> Source<T> {
         match self {
             Self::Functions { name, .. } => *name,
             Self::Deferred { name, .. } => *name,
-            Self::Built(recipe) => recipe.settings.name(),
+            Self::Built(factory) => factory.settings.name(),
         }
     }
 
     /// Returns whether the pool, or the whole it belongs to, is in the registry of named pools.
     pub(crate) fn is_listed(&self) -> bool {
-        let is_part = matches!(self, Self::Built(recipe) if recipe.settings.is_part());
+        let is_part = matches!(self, Self::Built(factory) if factory.settings.is_part());
         !is_part && self.name().is_some()
     }
 
@@ -310,12 +310,12 @@ impl<T: 'static> Source<T> {
         match self {
             Self::Functions { name, .. } => Role::Whole.is_off(*name),
             Self::Deferred { name, role, .. } => role.is_off(*name),
-            Self::Built(recipe) => recipe.settings.is_off(),
+            Self::Built(factory) => factory.settings.is_off(),
         }
     }
 
-    /// Returns the recipe, and makes it if necessary.
-    pub(crate) fn recipe(&self) -> Arc<Recipe<T>> {
+    /// Returns the factory, and makes it if necessary.
+    pub(crate) fn factory(&self) -> Arc<Factory<T>> {
         match self {
             Self::Functions {
                 name,
@@ -323,23 +323,23 @@ impl<T: 'static> Source<T> {
                 reset,
             } => {
                 let create = *create;
-                let mut recipe = Recipe::of(Box::new(move |slot| words::write(slot, create())));
+                let mut factory = Factory::of(Box::new(move |slot| words::write(slot, create())));
                 match reset {
-                    ConstReset::Own(set_recycle) => set_recycle(&mut recipe),
-                    ConstReset::Custom(reset) => recipe.set_closure(*reset),
+                    ConstReset::Own(set_recycle) => set_recycle(&mut factory),
+                    ConstReset::Custom(reset) => factory.set_closure(*reset),
                 }
                 if let Some(name) = name {
-                    recipe.settings.set_name(*name);
+                    factory.settings.set_name(*name);
                 }
-                Arc::new(recipe)
+                Arc::new(factory)
             }
             Self::Deferred { name, role, make } => {
-                let mut recipe = make();
-                let settings = Arc::get_mut(&mut recipe).map(|recipe| &mut recipe.settings);
+                let mut factory = make();
+                let settings = Arc::get_mut(&mut factory).map(|factory| &mut factory.settings);
                 settings.expect("just made").set_role(*role, *name);
-                recipe
+                factory
             }
-            Self::Built(recipe) => Arc::clone(recipe),
+            Self::Built(factory) => Arc::clone(factory),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::region::Region;
 use super::sizes::{FIRST, Sizes};
 use crate::object::builder::Builder;
 use crate::object::pool::Pool;
-use crate::object::recipe::Recipe;
+use crate::object::factory::Factory;
 use crate::object::settings::{Role, Settings};
 use crate::sync::rare::Arc;
 
@@ -27,7 +27,7 @@ pub(super) fn pool(mut settings: Settings, first_chunk: usize) -> Builder<Region
         })
 }
 
-/// Makes the recipe for the first use of a `const` pool.
-pub(super) fn of_regions() -> Arc<Recipe<Region>> {
-    pool(Settings::default(), FIRST).recipe()
+/// Makes the factory for the first use of a `const` pool.
+pub(super) fn of_regions() -> Arc<Factory<Region>> {
+    pool(Settings::default(), FIRST).factory()
 }
