@@ -196,12 +196,12 @@ impl ArenaPool {
     fn register(&self) {
         // Relaxed: a single thread adds it, and the registry has a lock.
         if !self.registered.load(Ordering::Relaxed) {
-            self.enter_slow();
+            self.register_slow();
         }
     }
 
     #[cold]
-    fn enter_slow(&self) {
+    fn register_slow(&self) {
         // Relaxed: as above.
         if self.registered.swap(true, Ordering::Relaxed) {
             return;

@@ -2,7 +2,7 @@
 //! header (`raw/root.rs`, with the orderings).
 
 use crate::object::guard::Pooled;
-use crate::object::shell::Node;
+use crate::object::typed_core::Node;
 use crate::raw::cache::Cache;
 use crate::raw::node::Link;
 use crate::raw::pool::Core;

@@ -8,7 +8,7 @@ use crate::object::diagnosed::steps;
 use crate::object::free_nodes::is_no_core;
 use crate::object::factory::DROP_IT;
 use crate::object::recycle;
-use crate::object::shell::{Node, Shell};
+use crate::object::typed_core::{Node, TypedCore};
 use crate::raw::cache::Cache;
 use crate::raw::cache_table::CacheTable;
 use crate::raw::limits::MAX_WEIGHT;
@@ -107,10 +107,10 @@ impl<T: Send> Pooled<T> {
     /// Creates a guard with a new object from the pool's `create`, which may panic.
     ///
     /// # Safety
-    /// `core` is the head of a live `Shell<T>` of which a strong reference is held.
+    /// `core` is the head of a live `TypedCore<T>` of which a strong reference is held.
     pub(crate) unsafe fn create(core: &Core) -> Self {
         // SAFETY: guaranteed by the caller.
-        let link = unsafe { Shell::<T>::create(core) };
+        let link = unsafe { TypedCore::<T>::create(core) };
         // SAFETY: the head of a node that no other thread knows.
         unsafe { Self::from_link(link) }
     }
@@ -121,7 +121,7 @@ impl<T: Send> Pooled<T> {
     /// As [`Pooled::create`].
     pub(crate) unsafe fn hold(core: &Core, value: impl FnOnce() -> T) -> Self {
         // SAFETY: guaranteed by the caller.
-        let link = unsafe { Shell::<T>::node(core, |slot| _ = slot.write(value())) };
+        let link = unsafe { TypedCore::<T>::node(core, |slot| _ = slot.write(value())) };
         // SAFETY: the head of a node that no other thread knows.
         unsafe { Self::from_link(link) }
     }
@@ -437,8 +437,8 @@ unsafe fn give_back_rarely<T: Send + 'static>(link: *mut Link) {
     };
     // SAFETY: I1: the caller holds the node; the value is there.
     let object = unsafe { &(*link.cast::<Node<T>>()).value };
-    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`; the caller holds the node.
-    let underused = unsafe { Shell::is_underused(core, link, object) };
+    // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`; the caller holds the node.
+    let underused = unsafe { TypedCore::is_underused(core, link, object) };
     std::mem::forget(bomb);
     if underused {
         // SAFETY: guaranteed by the caller.
@@ -463,8 +463,8 @@ unsafe fn reset_and_keep<T: Send + 'static>(core: *const Core, link: *mut Link) 
     };
     // SAFETY: I1: the caller holds the node; the value is there.
     let object = unsafe { &mut (*link.cast::<Node<T>>()).value };
-    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
-    let weight = unsafe { Shell::<T>::reset(core, object) };
+    // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`.
+    let weight = unsafe { TypedCore::<T>::reset(core, object) };
     std::mem::forget(bomb);
     // SAFETY: guaranteed by the caller.
     unsafe { keep::<T>(core, link, weight) };
@@ -490,8 +490,8 @@ unsafe fn keep<T: Send + 'static>(core: *const Core, link: *mut Link, weight: us
         }
     }
     if weight == DROP_IT {
-        // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, and the node keeps it.
-        let reason = unsafe { Shell::<T>::factory(core) }.why_dropped();
+        // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`, and the node keeps it.
+        let reason = unsafe { TypedCore::<T>::factory(core) }.why_dropped();
         // SAFETY: guaranteed by the caller.
         return unsafe { Core::discard(link, reason) };
     }

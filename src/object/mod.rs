@@ -23,6 +23,6 @@ pub(crate) mod factory;
 pub(crate) mod recycle;
 pub(crate) mod registry;
 pub(crate) mod settings;
-pub(crate) mod shell;
+pub(crate) mod typed_core;
 mod tables;
 pub(crate) mod words;

@@ -8,7 +8,7 @@ use crate::object::guard::Pooled;
 use crate::object::factory::{ConstReset, Factory, Source};
 use crate::object::recycle::Recycle;
 use crate::object::registry::{self, PoolKind};
-use crate::object::shell::Shell;
+use crate::object::typed_core::TypedCore;
 use crate::raw::off_counter::OffCounter;
 use crate::raw::pool::Core;
 use crate::raw::refs::{Strong, WeakCore};
@@ -301,7 +301,7 @@ impl<T: Send + 'static> Pool<T> {
             return unsafe { Pooled::of_no_pool(|slot| _ = slot.write(value)) };
         }
         core.counters.adopted();
-        // SAFETY: the core of this pool is the head of a `Shell<T>`.
+        // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
         let guard = unsafe { Pooled::hold(core, || value) };
         guard.note_out();
         guard
@@ -438,8 +438,8 @@ impl<T: Send + 'static> Pool<T> {
     pub(crate) fn get_slow(&self) -> Pooled<T> {
         let core = self.core();
         if let Some(off) = off(core) {
-            // SAFETY: the core of this pool is the head of a `Shell<T>`.
-            let factory = unsafe { Shell::<T>::factory(core.address()) };
+            // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
+            let factory = unsafe { TypedCore::<T>::factory(core.address()) };
             // SAFETY: a value is written.
             let guard = unsafe { Pooled::of_no_pool(|slot| factory.create_off(slot)) };
             free_nodes::count_off(off);
@@ -463,7 +463,7 @@ impl<T: Send + 'static> Pool<T> {
     fn get_from(&self, core: &Core) -> Pooled<T> {
         let object = match self.take(core) {
             Some(object) => object,
-            // SAFETY: the core of this pool is the head of a `Shell<T>`.
+            // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
             None => unsafe { Pooled::create(core) },
         };
         object.note_out();
@@ -472,7 +472,7 @@ impl<T: Send + 'static> Pool<T> {
 
     /// Returns an idle object by the slow path.
     fn take(&self, core: &Core) -> Option<Pooled<T>> {
-        // SAFETY: the core of this pool is the head of a `Shell<T>`, and the pool keeps it.
+        // SAFETY: the core of this pool is the head of a `TypedCore<T>`, and the pool keeps it.
         let link = match unsafe { steps::take::<T>(core) } {
             Some(link) => link,
             None => slow::take(core, local::thread_id()),
@@ -492,7 +492,7 @@ impl<T: Send + 'static> Pool<T> {
             free_nodes::count_off(off);
             return guard;
         }
-        // SAFETY: the core of this pool is the head of a `Shell<T>`.
+        // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
         let guard = unsafe { Pooled::hold(core, create) };
         core.count_created();
         guard.note_out();
@@ -522,7 +522,7 @@ impl<T: Send + 'static> Pool<T> {
     #[cold]
     fn core_slow(&self) -> &Core {
         let factory = self.source.factory();
-        let fresh = Shell::allocate(Arc::clone(&factory));
+        let fresh = TypedCore::allocate(Arc::clone(&factory));
         // SAFETY: a core, which this keeps until it releases it.
         let core = unsafe { &*fresh };
         if factory.settings.is_off() {

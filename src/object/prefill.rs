@@ -4,7 +4,7 @@ use crate::background::manual;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
 use crate::object::factory::DROP_IT;
-use crate::object::shell::Shell;
+use crate::object::typed_core::TypedCore;
 use crate::raw::limits::Charge;
 use crate::raw::node::Link;
 use crate::raw::pool::Core;
@@ -38,7 +38,7 @@ impl<T: Send + 'static> Pool<T> {
         let _watched = Watched(core);
         let mut kept = 0;
         while kept < objects && !core.is_inactive() {
-            // SAFETY: the core of this pool is the head of a `Shell<T>`.
+            // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
             let object = unsafe { Pooled::<T>::create(core) };
             if let Err((object, reason)) = keep_in_depot(core, object) {
                 Pooled::discard_for(object, reason);
@@ -65,11 +65,11 @@ fn keep_in_depot<T: Send + 'static>(
     mut object: Pooled<T>,
 ) -> Result<(), (Pooled<T>, Reason)> {
     // If this panics, the guard drops its object.
-    // SAFETY: the core of a `Pooled<T>` is the head of a `Shell<T>`.
-    let weight = unsafe { Shell::<T>::reset(core.address(), &mut object) };
+    // SAFETY: the core of a `Pooled<T>` is the head of a `TypedCore<T>`.
+    let weight = unsafe { TypedCore::<T>::reset(core.address(), &mut object) };
     if weight == DROP_IT {
         // SAFETY: as above.
-        let factory = unsafe { Shell::<T>::factory(core.address()) };
+        let factory = unsafe { TypedCore::<T>::factory(core.address()) };
         return Err((object, factory.why_dropped()));
     }
     if !core.limits.accepts(weight) {

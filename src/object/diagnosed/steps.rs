@@ -6,7 +6,7 @@ use super::slot::Diagnosis;
 use crate::background::manual::ensure_watched;
 use crate::object::free_nodes::is_no_core;
 use crate::object::factory::DROP_IT;
-use crate::object::shell::{Node, Shell};
+use crate::object::typed_core::{Node, TypedCore};
 use crate::raw::limits::Charge;
 use crate::raw::node::{Batch, End, Link};
 use crate::raw::pool::Core;
@@ -24,16 +24,16 @@ pub(crate) fn has_diagnostics(core: &Core) -> bool {
 }
 
 /// # Safety
-/// `core` is the head of a live `Shell<T>`.
+/// `core` is the head of a live `TypedCore<T>`.
 unsafe fn diagnosis<'a, T: Send + 'static>(core: *const Core) -> Option<&'a Diagnosis> {
     // SAFETY: guaranteed by the caller.
-    unsafe { Shell::<T>::slot(core) }.diagnosis()
+    unsafe { TypedCore::<T>::slot(core) }.diagnosis()
 }
 
 /// Returns an idle object of a diagnosed pool, or null; `None` if the pool is not diagnosed.
 ///
 /// # Safety
-/// `core` is the head of a live `Shell<T>` of which a strong reference is held.
+/// `core` is the head of a live `TypedCore<T>` of which a strong reference is held.
 pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
     // SAFETY: guaranteed by the caller.
     let diagnosis = unsafe { diagnosis::<T>(core.address()) }?;
@@ -62,7 +62,7 @@ pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
 pub(crate) unsafe fn goes_out<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
-    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
+    // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`, which the node keeps.
     let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
         return;
     };
@@ -85,7 +85,7 @@ pub(crate) unsafe fn went_out<T: Send + 'static>(link: *mut Link) -> bool {
     if is_no_core(core) {
         return false; // no diagnosed pool hands such objects out
     }
-    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
+    // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`, which the node keeps.
     let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
         return false;
     };
@@ -98,7 +98,7 @@ pub(crate) unsafe fn went_out<T: Send + 'static>(link: *mut Link) -> bool {
 /// # Safety
 /// `link` is the head of a `Node<T>` of this core. The caller holds it, and on `true` gives it up.
 pub(crate) unsafe fn gives_back<T: Send + 'static>(core: *const Core, link: *mut Link) -> bool {
-    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
+    // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`, which the node keeps.
     let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
         return false;
     };
@@ -109,11 +109,11 @@ pub(crate) unsafe fn gives_back<T: Send + 'static>(core: *const Core, link: *mut
     };
     // SAFETY: I1: the caller holds the node; the value is there.
     let object = unsafe { &mut (*link.cast::<Node<T>>()).value };
-    // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`.
-    let weight = unsafe { Shell::<T>::reset(core, object) };
+    // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`.
+    let weight = unsafe { TypedCore::<T>::reset(core, object) };
     if weight == DROP_IT {
         // SAFETY: as above, and the node keeps it.
-        bomb.reason = unsafe { Shell::<T>::factory(core) }.why_dropped();
+        bomb.reason = unsafe { TypedCore::<T>::factory(core) }.why_dropped();
         return true;
     }
     if diagnosis.refuses() {

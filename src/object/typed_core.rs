@@ -1,6 +1,6 @@
 //! The typed part of a core: what a node holds, and how a core reaches its [`Factory`].
 //!
-//! A [`Shell`] is one allocation: a core, followed by what depends on `T`. The untyped core reaches
+//! A [`TypedCore`] is one allocation: a core, followed by what depends on `T`. The untyped core reaches
 //! the typed part through its vtable. A [`Node`] is a `Link` followed by an object. A pool's node
 //! lives in its own [`Block`]; `free_nodes.rs` has the nodes of no pool.
 
@@ -115,11 +115,11 @@ struct NodeMemory<T: Send + 'static> {
 
 impl<T: Send + 'static> Drop for NodeMemory<T> {
     fn drop(&mut self) {
-        // SAFETY: the core of a `Node<T>` is the head of a `Shell<T>`, which the node keeps.
-        unsafe { Shell::<T>::slot(self.core) }.freed(self.node.addr());
+        // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`, which the node keeps.
+        unsafe { TypedCore::<T>::slot(self.core) }.freed(self.node.addr());
         // SAFETY: a node is not at null.
         let start = unsafe { NonNull::new_unchecked(self.node.cast()) };
-        // SAFETY: from the block that `Shell::node` made; its value is gone.
+        // SAFETY: from the block that `TypedCore::node` made; its value is gone.
         drop(unsafe { Block::from_raw(start, Node::<T>::ROOM) });
         // SAFETY: the node's reference, released with it.
         unsafe { Core::release(self.core) };
@@ -131,14 +131,14 @@ const STRIKES: u32 = 5;
 
 /// A core with what it needs for its type; the core is its head.
 #[repr(C)]
-pub(crate) struct Shell<T: Send + 'static> {
+pub(crate) struct TypedCore<T: Send + 'static> {
     /// Its typed data are the factory's [`Reset<T>`], and the factory itself from `Arc::into_raw`.
     core: Core,
     slot: Slot,
     object: PhantomData<Arc<Factory<T>>>,
 }
 
-impl<T: Send + 'static> Shell<T> {
+impl<T: Send + 'static> TypedCore<T> {
     const VTABLE: &'static VTable = &VTable {
         drop_node: Node::<T>::drop_node,
         drop_payload: Self::drop_factory,
@@ -162,19 +162,19 @@ impl<T: Send + 'static> Shell<T> {
         if slot.is_on() {
             core.set_diagnostics();
         }
-        let shell = Box::new(Self {
+        let typed = Box::new(Self {
             core,
             slot,
             object: PhantomData,
         });
-        let core = Box::into_raw(shell).cast::<Core>();
+        let core = Box::into_raw(typed).cast::<Core>();
         // SAFETY: fresh, and unknown to any other thread.
         unsafe { Core::set_address(core) };
         core
     }
 
     /// # Safety
-    /// `core` is the head of a live `Shell<T>` whose factory is there: a strong reference is held.
+    /// `core` is the head of a live `TypedCore<T>` whose factory is there: a strong reference is held.
     pub(crate) unsafe fn factory<'a>(core: *const Core) -> &'a Factory<T> {
         // SAFETY: guaranteed by the caller.
         let [_, factory] = unsafe { (*core).of_type() };
@@ -185,7 +185,7 @@ impl<T: Send + 'static> Shell<T> {
     /// Returns the core's diagnostics.
     ///
     /// # Safety
-    /// `core` is the head of a live `Shell<T>`.
+    /// `core` is the head of a live `TypedCore<T>`.
     #[inline]
     pub(crate) unsafe fn slot<'a>(core: *const Core) -> &'a Slot {
         // SAFETY: guaranteed by the caller; the slot never changes.
@@ -195,7 +195,7 @@ impl<T: Send + 'static> Shell<T> {
     /// Creates an object.
     ///
     /// # Safety
-    /// As [`Shell::factory`].
+    /// As [`TypedCore::factory`].
     pub(crate) unsafe fn create(core: &Core) -> NonNull<Link> {
         // SAFETY: guaranteed by the caller.
         let factory = unsafe { Self::factory(core.address()) };
@@ -220,7 +220,7 @@ impl<T: Send + 'static> Shell<T> {
     /// Creates a node with the value that `fill` writes. The caller holds it.
     ///
     /// # Safety
-    /// As [`Shell::factory`], and `fill` writes a value, or panics.
+    /// As [`TypedCore::factory`], and `fill` writes a value, or panics.
     pub(crate) unsafe fn node(
         core: &Core,
         fill: impl FnOnce(&mut MaybeUninit<T>),
@@ -246,7 +246,7 @@ impl<T: Send + 'static> Shell<T> {
     /// has to be dropped. User code: may panic.
     ///
     /// # Safety
-    /// As [`Shell::factory`]; `link` is the head of the object's node, which the caller holds.
+    /// As [`TypedCore::factory`]; `link` is the head of the object's node, which the caller holds.
     #[cold]
     pub(crate) unsafe fn is_underused(core: *const Core, link: *mut Link, object: &T) -> bool {
         // SAFETY: guaranteed by the caller.
@@ -268,7 +268,7 @@ impl<T: Send + 'static> Shell<T> {
     /// Resets an object and returns its weight, or [`DROP_IT`]. User code: may panic.
     ///
     /// # Safety
-    /// As [`Shell::factory`].
+    /// As [`TypedCore::factory`].
     #[inline(always)]
     pub(crate) unsafe fn reset(core: *const Core, object: &mut T) -> usize {
         // SAFETY: guaranteed by the caller.
@@ -282,7 +282,7 @@ impl<T: Send + 'static> Shell<T> {
     /// For the vtable.
     ///
     /// # Safety
-    /// As [`Shell::factory`].
+    /// As [`TypedCore::factory`].
     unsafe fn on_pass(core: *const Core) -> bool {
         // SAFETY: guaranteed by the caller.
         unsafe { Self::factory(core) }.on_pass()
@@ -291,7 +291,7 @@ impl<T: Send + 'static> Shell<T> {
     /// For the vtable.
     ///
     /// # Safety
-    /// As [`Shell::factory`].
+    /// As [`TypedCore::factory`].
     unsafe fn name(core: *const Core) -> Option<String> {
         // SAFETY: guaranteed by the caller.
         let factory = unsafe { Self::factory(core) };
@@ -315,8 +315,8 @@ impl<T: Send + 'static> Shell<T> {
     /// The last reference is gone, and so is the factory.
     unsafe fn free(core: *const Core) {
         // SAFETY: allocated as a box in `allocate`; the last reference is gone.
-        let mut shell = unsafe { Box::from_raw(core.cast_mut().cast::<Self>()) };
+        let mut typed = unsafe { Box::from_raw(core.cast_mut().cast::<Self>()) };
         // SAFETY: no thread uses the caches any more.
-        unsafe { shell.core.free_caches() };
+        unsafe { typed.core.free_caches() };
     }
 }
