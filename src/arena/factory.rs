@@ -20,7 +20,7 @@ pub(super) fn pool(mut settings: Settings, first_chunk: usize) -> Builder<Region
     Pool::builder(move || Region::new(Arc::clone(&of_regions)))
         .settings(settings)
         .heap_only()
-        .create_off(Box::new(move |slot| Region::of_no_pool(slot, &of_others)))
+        .create_off(Box::new(move |slot| Region::unpooled(slot, &of_others)))
         .on_pass(move || {
             sizes.pass();
             false

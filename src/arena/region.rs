@@ -20,7 +20,7 @@
 //! going to keep the arena. Either one runs once per request, even though the pool may ask for a
 //! reset twice.
 //!
-//! While pooling is off, each request creates and drops its arena ([`Region::of_no_pool`]), which
+//! While pooling is off, each request creates and drops its arena ([`Region::unpooled`]), which
 //! is then treated like a plain `Bump`.
 //!
 //! # Limits
@@ -47,7 +47,7 @@ pub(crate) struct Region {
     settled: bool,
     /// Bytes of the chunk that a limit keeps from the request.
     barred: Cell<usize>,
-    /// `None` for an arena of no pool, whose end is not examined.
+    /// `None` for an unpooled arena, whose end is not examined.
     sizes: Option<Arc<Sizes>>,
 }
 
@@ -68,7 +68,7 @@ impl Region {
     /// Writes the region of a pool that is switched off in place, field by field: as a whole it
     /// would be built elsewhere and then copied.
     #[inline]
-    pub(super) fn of_no_pool(slot: &mut MaybeUninit<Self>, sizes: &Sizes) {
+    pub(super) fn unpooled(slot: &mut MaybeUninit<Self>, sizes: &Sizes) {
         let made = match sizes.limit() {
             usize::MAX => Bump::try_with_capacity(sizes.first()),
             limit => Ok(bump_of(sizes.first(), limit)),
@@ -110,7 +110,7 @@ impl Region {
         // Stored at both ends: that is cheaper than a branch.
         self.settled = false;
         let total = self.bump.allocated_bytes();
-        let free = self.bump.chunk_capacity();
+        let node = self.bump.chunk_capacity();
         let sizes = &self.sizes;
         let tell = |size: &mut Size, used: usize| {
             if let Some(sizes) = sizes {

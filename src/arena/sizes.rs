@@ -225,7 +225,7 @@ impl Sizes {
 }
 
 impl Size {
-    /// For an arena of no pool.
+    /// For an unpooled arena.
     pub(super) const fn none() -> Self {
         Self {
             usual: Cell::new(NONE),

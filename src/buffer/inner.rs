@@ -21,7 +21,7 @@ use super::lent::{self, Ring};
 use super::memory;
 use super::settings::Settings;
 use crate::object::entry::Entry;
-use crate::object::free_nodes;
+use crate::object::unpooled;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
 use crate::raw::off_counter::OffCounter;
@@ -266,7 +266,7 @@ impl Inner {
         });
         self.all_used().for_each(|used| self.switch(used));
         if on {
-            free_nodes::free_shared();
+            unpooled::free_shared();
         }
     }
 

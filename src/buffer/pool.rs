@@ -8,7 +8,7 @@ use super::memory;
 use super::settings::Settings;
 use super::stats::{self, ClassStats};
 use crate::background::hook;
-use crate::object::free_nodes;
+use crate::object::unpooled;
 use crate::object::settings::Role;
 use crate::raw::stats::{Stats, Trimmed};
 use crate::sync::lazy::Lazy;
@@ -288,7 +288,7 @@ impl BufferPool {
         if let Some(off) = self.inner.get().and_then(Inner::off) {
             if min_capacity <= isize::MAX as usize {
                 let buffer = Buffer::plain(BytesMut::with_capacity(min_capacity));
-                free_nodes::count_off(off);
+                unpooled::count_off(off);
                 return buffer;
             }
         }
@@ -303,7 +303,7 @@ impl BufferPool {
         if let Some(off) = self.inner.get().and_then(Inner::off) {
             let memory = memory::allocate(min_capacity, fallible);
             let memory = memory.ok_or_else(|| CapacityError::of(min_capacity))?;
-            free_nodes::count_off(off);
+            unpooled::count_off(off);
             return Ok(Buffer::plain(memory));
         }
         if min_capacity == 0 {

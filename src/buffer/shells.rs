@@ -3,13 +3,13 @@
 //! A pool that is switched off has to cost what plain code costs, so that a comparison is fair: the
 //! same allocator calls and nearly the same time. A [`Buffer`](super::Buffer) is two words wide, so
 //! that pooled buffers travel in registers, but a `BytesMut` is four words. So the `BytesMut` of an
-//! unpooled buffer lives in a [node of no pool](crate::object::free_nodes). Each thread keeps empty
+//! unpooled buffer lives in a [unpooled node](crate::object::unpooled). Each thread keeps empty
 //! nodes, so in the steady state an unpooled buffer calls the allocator for its own memory and
 //! nothing else.
 //!
 //! A [`Plain`] owns its node; no other thread touches it.
 
-use crate::object::free_nodes::FreeNode;
+use crate::object::unpooled::UnpooledNode;
 use crate::object::words;
 use crate::raw::node::Link;
 use bytes::BytesMut;
@@ -37,7 +37,7 @@ unsafe impl Sync for Plain {}
 impl Plain {
     #[inline(always)]
     pub(super) fn new(bytes: BytesMut) -> Self {
-        let shell = FreeNode::<Shell>::take();
+        let shell = UnpooledNode::<Shell>::take();
         let plain = Self(shell.into_raw());
         let content = plain.content().cast::<MaybeUninit<BytesMut>>();
         // SAFETY: the node is owned here and holds no value.
@@ -60,7 +60,7 @@ impl Plain {
     #[inline(always)]
     unsafe fn leave_shell(&self) {
         // SAFETY: from `new`; the caller does not use it again.
-        drop(unsafe { FreeNode::<Shell>::from_raw(self.0) });
+        drop(unsafe { UnpooledNode::<Shell>::from_raw(self.0) });
     }
 
     #[inline(always)]

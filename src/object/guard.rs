@@ -5,7 +5,7 @@
 //! when it drops the guard. Dropped on any other thread, the object goes to that thread's cache.
 
 use crate::object::diagnosed::steps;
-use crate::object::free_nodes::is_no_core;
+use crate::object::unpooled::is_no_core;
 use crate::object::factory::DROP_IT;
 use crate::object::recycle;
 use crate::object::typed_core::{Node, TypedCore};
@@ -126,14 +126,14 @@ impl<T: Send> Pooled<T> {
         unsafe { Self::from_link(link) }
     }
 
-    /// Creates a guard whose object belongs to no pool, for a pool that is switched off.
+    /// Creates a guard with an unpooled object, for a pool that is switched off.
     ///
     /// # Safety
     /// `fill` writes a value, or panics.
     #[inline(always)]
-    pub(crate) unsafe fn of_no_pool(fill: impl FnOnce(&mut MaybeUninit<T>)) -> Self {
+    pub(crate) unsafe fn unpooled(fill: impl FnOnce(&mut MaybeUninit<T>)) -> Self {
         // SAFETY: guaranteed by the caller.
-        let link = unsafe { Node::of_no_pool(fill) };
+        let link = unsafe { Node::unpooled(fill) };
         // SAFETY: the head of a node that no other thread knows.
         unsafe { Self::from_link(link) }
     }
@@ -243,7 +243,7 @@ impl<T: Send> Pooled<T> {
         // SAFETY: I1: the guard held the node.
         if is_no_core(unsafe { Core::of(link) }) {
             // SAFETY: I1: the guard held the node, and is gone without having given it back.
-            return unsafe { Node::<T>::drop_of_no_pool(link) };
+            return unsafe { Node::<T>::drop_unpooled(link) };
         }
         // SAFETY: I1: the guard held the node, and is gone without having given it back.
         unsafe { Core::discard(link, reason) };
@@ -350,7 +350,7 @@ unsafe fn give_back_missed<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     if is_no_core(unsafe { Core::of(link) }) {
         // SAFETY: guaranteed by the caller.
-        unsafe { Node::<T>::drop_of_no_pool(link) };
+        unsafe { Node::<T>::drop_unpooled(link) };
     } else {
         // SAFETY: guaranteed by the caller.
         unsafe { give_back::<T>(link) };
@@ -367,7 +367,7 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     // Decided once: an object that has not been reset must never be kept.
-    // SAFETY: the node keeps its core alive (I6), or is of no pool.
+    // SAFETY: the node keeps its core alive (I6), or is unpooled.
     let special = unsafe { Core::has_state_bits(core) };
     if special || std::thread::panicking() {
         // SAFETY: guaranteed by the caller.
@@ -386,7 +386,7 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
 unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
-    // SAFETY: the node keeps its core alive (I6), or is of no pool.
+    // SAFETY: the node keeps its core alive (I6), or is unpooled.
     let special = unsafe { Core::has_state_bits(core) };
     if special || std::thread::panicking() {
         // This resets it once more.
@@ -397,7 +397,7 @@ unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
     unsafe { keep::<T>(core, link, weight) };
 }
 
-/// Drops an object of no pool, or continues with [`give_back_rarely`].
+/// Drops an unpooled object, or continues with [`give_back_rarely`].
 ///
 /// # Safety
 /// As [`give_back`].
@@ -407,7 +407,7 @@ unsafe fn give_back_special<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     if is_no_core(unsafe { Core::of(link) }) {
         // SAFETY: guaranteed by the caller.
-        unsafe { Node::<T>::drop_of_no_pool(link) };
+        unsafe { Node::<T>::drop_unpooled(link) };
     } else {
         // SAFETY: guaranteed by the caller.
         unsafe { give_back_rarely::<T>(link) };

@@ -9,7 +9,7 @@ mod for_bytes;
 mod for_hashbrown;
 mod for_indexmap;
 mod for_smallvec;
-pub(crate) mod free_nodes;
+pub(crate) mod unpooled;
 pub(crate) mod guard;
 mod guard_bytes;
 mod guard_serde;

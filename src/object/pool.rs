@@ -3,7 +3,7 @@
 use crate::background::manual;
 use crate::object::diagnosed::steps;
 use crate::object::entry::Entry;
-use crate::object::free_nodes;
+use crate::object::unpooled;
 use crate::object::guard::Pooled;
 use crate::object::factory::{ConstReset, Factory, Source};
 use crate::object::recycle::Recycle;
@@ -298,7 +298,7 @@ impl<T: Send + 'static> Pool<T> {
             core.counters.adopted();
             core.counters.discarded(Reason::SwitchedOff, 1);
             // SAFETY: a value is written.
-            return unsafe { Pooled::of_no_pool(|slot| _ = slot.write(value)) };
+            return unsafe { Pooled::unpooled(|slot| _ = slot.write(value)) };
         }
         core.counters.adopted();
         // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
@@ -357,7 +357,7 @@ impl<T: Send + 'static> Pool<T> {
             return Trimmed::default();
         };
         if !core.is_enabled() {
-            free_nodes::free_shared();
+            unpooled::free_shared();
         }
         core.clear()
     }
@@ -396,7 +396,7 @@ impl<T: Send + 'static> Pool<T> {
     pub fn set_enabled(&self, on: bool) {
         self.core().set_enabled(on);
         if on {
-            free_nodes::free_shared();
+            unpooled::free_shared();
         }
     }
 
@@ -441,8 +441,8 @@ impl<T: Send + 'static> Pool<T> {
             // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
             let factory = unsafe { TypedCore::<T>::factory(core.address()) };
             // SAFETY: a value is written.
-            let guard = unsafe { Pooled::of_no_pool(|slot| factory.create_off(slot)) };
-            free_nodes::count_off(off);
+            let guard = unsafe { Pooled::unpooled(|slot| factory.create_off(slot)) };
+            unpooled::count_off(off);
             return guard;
         }
         self.get_from(core)
@@ -488,8 +488,8 @@ impl<T: Send + 'static> Pool<T> {
         let core = self.core();
         if let Some(off) = off(core) {
             // SAFETY: a value is written.
-            let guard = unsafe { Pooled::of_no_pool(|slot| _ = slot.write(create())) };
-            free_nodes::count_off(off);
+            let guard = unsafe { Pooled::unpooled(|slot| _ = slot.write(create())) };
+            unpooled::count_off(off);
             return guard;
         }
         // SAFETY: the core of this pool is the head of a `TypedCore<T>`.

@@ -2,10 +2,10 @@
 //!
 //! A [`TypedCore`] is one allocation: a core, followed by what depends on `T`. The untyped core reaches
 //! the typed part through its vtable. A [`Node`] is a `Link` followed by an object. A pool's node
-//! lives in its own [`Block`]; `free_nodes.rs` has the nodes of no pool.
+//! lives in its own [`Block`]; `unpooled.rs` has the unpooled nodes.
 
 use crate::object::diagnosed::slot::Slot;
-use crate::object::free_nodes::{FreeNode, is_no_core};
+use crate::object::unpooled::{UnpooledNode, is_no_core};
 use crate::object::memory::{Block, Room};
 use crate::object::factory::{Factory, Reset};
 use crate::object::recycle::is_inlined;
@@ -39,10 +39,10 @@ impl<T: Send + 'static> Node<T> {
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw const (*node).value };
         if is_no_core(core) {
-            // SAFETY: the value is there, and the node is not used again: the free node is empty.
+            // SAFETY: the value is there, and the node is not used again: the unpooled node is then empty.
             let value = unsafe { value.read() };
-            // SAFETY: a node of no pool, which the caller gives up.
-            drop(unsafe { Self::free_node_of(node.cast()) });
+            // SAFETY: an unpooled node, which the caller gives up.
+            drop(unsafe { Self::unpooled_node(node.cast()) });
             return value;
         }
         // SAFETY: the node keeps its core alive.
@@ -54,42 +54,42 @@ impl<T: Send + 'static> Node<T> {
         value
     }
 
-    /// Creates a node of no pool with the value that `fill` writes.
+    /// Creates an unpooled node with the value that `fill` writes.
     ///
     /// # Safety
     /// `fill` writes a value, or panics.
     #[inline(always)]
-    pub(crate) unsafe fn of_no_pool(fill: impl FnOnce(&mut MaybeUninit<T>)) -> NonNull<Link> {
-        let free = FreeNode::<Self>::take();
+    pub(crate) unsafe fn unpooled(fill: impl FnOnce(&mut MaybeUninit<T>)) -> NonNull<Link> {
+        let node = UnpooledNode::<Self>::take();
         // SAFETY: in bounds of the node.
-        let slot = unsafe { &raw mut (*free.node()).value };
+        let slot = unsafe { &raw mut (*node.node()).value };
         // SAFETY: as above; the slot is empty, and no other thread has the node.
         fill(unsafe { &mut *slot.cast::<MaybeUninit<T>>() });
         free.into_raw()
     }
 
-    /// Drops the value of a node of no pool and frees the node.
+    /// Drops the value of an unpooled node and frees the node.
     ///
     /// # Safety
-    /// As [`Node::free_node_of`].
+    /// As [`Node::unpooled_node`].
     #[inline(always)]
-    pub(crate) unsafe fn drop_of_no_pool(link: *mut Link) {
+    pub(crate) unsafe fn drop_unpooled(link: *mut Link) {
         // Freed even if the destructor panics.
         // SAFETY: guaranteed by the caller.
-        let free = unsafe { Self::free_node_of(link) };
+        let node = unsafe { Self::unpooled_node(link) };
         // SAFETY: in bounds of the node.
-        let value = unsafe { &raw mut (*free.node()).value };
+        let value = unsafe { &raw mut (*node.node()).value };
         // SAFETY: the value is there, and no other thread has the node.
         unsafe { ptr::drop_in_place(value) };
     }
 
     /// # Safety
-    /// The caller holds the node, which is of no pool, and gives it up.
-    unsafe fn free_node_of(link: *mut Link) -> FreeNode<Self> {
+    /// The caller holds the node, which is unpooled, and gives it up.
+    unsafe fn unpooled_node(link: *mut Link) -> UnpooledNode<Self> {
         // SAFETY: a node is not at null.
         let link = unsafe { NonNull::new_unchecked(link) };
-        // SAFETY: from `of_no_pool`; the caller gives it up.
-        unsafe { FreeNode::from_raw(link) }
+        // SAFETY: from `unpooled`; the caller gives it up.
+        unsafe { UnpooledNode::from_raw(link) }
     }
 
     /// For the vtable.

@@ -4,7 +4,7 @@ use super::poison::poison;
 use super::records;
 use super::slot::Diagnosis;
 use crate::background::manual::ensure_watched;
-use crate::object::free_nodes::is_no_core;
+use crate::object::unpooled::is_no_core;
 use crate::object::factory::DROP_IT;
 use crate::object::typed_core::{Node, TypedCore};
 use crate::raw::limits::Charge;

@@ -7,7 +7,7 @@
 //! free lists for the next object of about their size, of any pool and type.
 //!
 //! # Free lists
-//! One per size class ([`KINDS`]). Each thread has two stacks per class, with at most one *batch*
+//! One per size class ([`CLASSES`]). Each thread has two stacks per class, with at most one *batch*
 //! each ([`batch`]: 8 KiB). What does not fit goes, in batches, to a store shared by all threads,
 //! from which a thread without a free node takes a batch. So objects that one thread gets and
 //! another drops make no more allocator calls either. The store holds at most [`SHARED_BYTES`] per
@@ -37,7 +37,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
-/// Stands in for the core of a node of no pool, as far as a return looks at it.
+/// Stands in for the core of an unpooled node, as far as a return looks at it.
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct NoCore {
@@ -55,7 +55,7 @@ fn no_core() -> *const Core {
     (&raw const NO_CORE).cast()
 }
 
-/// Returns whether this is the core of a node of no pool. Nothing but [`Core::has_state_bits`] may be
+/// Returns whether this is the core of an unpooled node. Nothing but [`Core::has_state_bits`] may be
 /// called on it.
 #[inline(always)]
 pub(in crate::object) fn is_no_core(core: *const Core) -> bool {
@@ -82,66 +82,66 @@ fn count_off_slow(off: &OffCounter) {
 
 /// Size classes of free nodes: 128, 192, … 512 bytes, then 1 to 64 KiB by powers of two. (glibc
 /// does not merge smaller blocks than the first with their neighbours; see `memory.rs`.)
-const KINDS: usize = 14;
+const CLASSES: usize = 14;
 /// Up to this size, classes are [`STEP`] bytes apart.
 const SMALL: usize = 512;
 const STEP: usize = 64;
 const SMALLEST: usize = 128;
 const ALIGN: usize = 16;
 
-/// Returns the class that holds this layout; [`KINDS`] if none does.
-const fn kind_of(layout: Layout) -> usize {
+/// Returns the class that holds this layout; [`CLASSES`] if none does.
+const fn class_of(layout: Layout) -> usize {
     if layout.align() > ALIGN {
-        return KINDS;
+        return CLASSES;
     }
     let size = layout.size();
     let small = (SMALL - SMALLEST) / STEP + 1;
-    let kind = if size <= SMALLEST {
+    let class = if size <= SMALLEST {
         0
     } else if size <= SMALL {
         (size - SMALLEST).div_ceil(STEP)
     } else {
         small + (size.div_ceil(SMALL).next_power_of_two().ilog2() as usize) - 1
     };
-    if kind < KINDS { kind } else { KINDS }
+    if class < CLASSES { class } else { CLASSES }
 }
 
-const fn size_of_kind(kind: usize) -> usize {
+const fn size_of_class(class: usize) -> usize {
     let small = (SMALL - SMALLEST) / STEP + 1;
-    if kind < small {
-        SMALLEST + STEP * kind
+    if class < small {
+        SMALLEST + STEP * class
     } else {
-        SMALL << (kind - small + 1)
+        SMALL << (class - small + 1)
     }
 }
 
-const fn layout_of_kind(kind: usize) -> Layout {
-    match Layout::from_size_align(size_of_kind(kind), ALIGN) {
+const fn layout_of_class(class: usize) -> Layout {
+    match Layout::from_size_align(size_of_class(class), ALIGN) {
         Ok(layout) => layout,
-        Err(_) => panic!("the kinds are small"),
+        Err(_) => panic!("the classes are small"),
     }
 }
 
 /// Free nodes per batch, and per stack of a thread.
-const fn batch(kind: usize) -> u32 {
-    let many = (8 << 10) / size_of_kind(kind);
+const fn batch(class: usize) -> u32 {
+    let many = (8 << 10) / size_of_class(class);
     if many == 0 { 1 } else { many as u32 }
 }
 
-// -------------------------------------------------------------------- a node of no pool
+// -------------------------------------------------------------------- an unpooled node
 
-/// Owns a node of no pool, empty or full. Dropping it frees the node but not the value in it.
+/// Owns an unpooled node, empty or full. Dropping it frees the node but not the value in it.
 ///
 /// `N` starts with a [`Link`].
-pub(crate) struct FreeNode<N> {
+pub(crate) struct UnpooledNode<N> {
     link: NonNull<Link>,
     node: PhantomData<*mut N>,
 }
 
-impl<N> FreeNode<N> {
-    const KIND: usize = kind_of(Layout::new::<N>());
-    const LAYOUT: Layout = if Self::KIND < KINDS {
-        layout_of_kind(Self::KIND)
+impl<N> UnpooledNode<N> {
+    const CLASS: usize = class_of(Layout::new::<N>());
+    const LAYOUT: Layout = if Self::CLASS < CLASSES {
+        layout_of_class(Self::CLASS)
     } else {
         Layout::new::<N>()
     };
@@ -149,13 +149,13 @@ impl<N> FreeNode<N> {
     /// Takes an empty node.
     #[inline(always)]
     pub(crate) fn take() -> Self {
-        let kept = match Self::KIND {
-            KINDS => None,
-            kind => FREE.with(|own| own.0[kind].pop()),
+        let kept = match Self::CLASS {
+            CLASSES => None,
+            class => FREE.with(|own| own.0[class].pop()),
         };
         let link = match kept {
             Some(link) => link,
-            None => find_slow(Self::KIND, Self::LAYOUT),
+            None => find_slow(Self::CLASS, Self::LAYOUT),
         };
         Self {
             link,
@@ -164,7 +164,7 @@ impl<N> FreeNode<N> {
     }
 
     /// # Safety
-    /// `link` is from [`FreeNode::into_raw`] of a `FreeNode<N>`; the caller gives it up.
+    /// `link` is from [`UnpooledNode::into_raw`] of a `UnpooledNode<N>`; the caller gives it up.
     #[inline(always)]
     pub(crate) unsafe fn from_raw(link: NonNull<Link>) -> Self {
         Self {
@@ -186,17 +186,17 @@ impl<N> FreeNode<N> {
     }
 }
 
-impl<N> Drop for FreeNode<N> {
+impl<N> Drop for UnpooledNode<N> {
     #[inline(always)]
     fn drop(&mut self) {
-        let kept = match Self::KIND {
-            KINDS => false,
-            // SAFETY: the node is owned here, given up, and of this kind.
-            kind => FREE.with(|own| unsafe { own.0[kind].push(self.link) }),
+        let kept = match Self::CLASS {
+            CLASSES => false,
+            // SAFETY: the node is owned here, given up, and of this class.
+            class => FREE.with(|own| unsafe { own.0[class].push(self.link) }),
         };
         if !kept {
             // SAFETY: the node is owned here, given up, and has this layout.
-            unsafe { keep_slow(Self::KIND, Self::LAYOUT, self.link) };
+            unsafe { keep_slow(Self::CLASS, Self::LAYOUT, self.link) };
         }
     }
 }
@@ -210,10 +210,10 @@ struct Stack {
     room: Cell<u32>,
 }
 
-struct FreeNodes([Stack; KINDS]);
+struct FreeNodes([Stack; CLASSES]);
 
 /// A thread's second stacks, each null or a whole batch. Its destructor frees both stacks.
-struct Full([Cell<*mut Link>; KINDS]);
+struct Full([Cell<*mut Link>; CLASSES]);
 
 thread_local! {
     /// Has no destructor, so a use is a single access. It accepts no node before the first
@@ -224,9 +224,9 @@ thread_local! {
                 first: Cell::new(ptr::null_mut()),
                 room: Cell::new(0),
             }
-        }; KINDS])
+        }; CLASSES])
     };
-    static FULL: Full = const { Full([const { Cell::new(ptr::null_mut()) }; KINDS]) };
+    static FULL: Full = const { Full([const { Cell::new(ptr::null_mut()) }; CLASSES]) };
 }
 
 impl Stack {
@@ -242,7 +242,7 @@ impl Stack {
     /// Returns `false` if the stack is full; the caller then still owns the node.
     ///
     /// # Safety
-    /// The caller owns the node, which is of this kind, and on `true` gives it up.
+    /// The caller owns the node, which is of this class, and on `true` gives it up.
     #[inline(always)]
     unsafe fn push(&self, link: NonNull<Link>) -> bool {
         let room = self.room.get();
@@ -291,15 +291,15 @@ unsafe fn free_list(mut first: *mut Link, layout: Layout) {
 /// Finds a node when the thread's stack of this class is empty.
 #[cold]
 #[inline(never)]
-fn find_slow(kind: usize, layout: Layout) -> NonNull<Link> {
-    if kind == KINDS {
+fn find_slow(class: usize, layout: Layout) -> NonNull<Link> {
+    if class == CLASSES {
         return make(layout);
     }
     // While the thread ends it has none, and no place for the rest of a batch.
     let whole = FULL.try_with(|full| {
-        let whole = full.0[kind].replace(ptr::null_mut());
+        let whole = full.0[class].replace(ptr::null_mut());
         if whole.is_null() {
-            SHARED[kind].take()
+            SHARED[class].take()
         } else {
             whole
         }
@@ -308,7 +308,7 @@ fn find_slow(kind: usize, layout: Layout) -> NonNull<Link> {
         return make(layout);
     };
     FREE.with(|own| {
-        let stack = &own.0[kind];
+        let stack = &own.0[class];
         // SAFETY: a whole batch is taken, and owned here.
         stack.first.set(unsafe { Link::next(link.as_ptr()) });
         stack.room.set(1);
@@ -319,11 +319,11 @@ fn find_slow(kind: usize, layout: Layout) -> NonNull<Link> {
 /// Keeps or frees a node when the thread's stack of this class is full, or does not accept nodes.
 ///
 /// # Safety
-/// The caller owns the node, which has this layout, that of the kind, and gives it up.
+/// The caller owns the node, which has this layout, that of the class, and gives it up.
 #[cold]
 #[inline(never)]
-unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
-    if kind == KINDS {
+unsafe fn keep_slow(class: usize, layout: Layout, link: NonNull<Link>) {
+    if class == CLASSES {
         // SAFETY: guaranteed by the caller.
         return unsafe { free(link, layout) };
     }
@@ -331,14 +331,14 @@ unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
     unsafe { Link::set_next(link.as_ptr(), ptr::null_mut()) };
     let left = FULL.try_with(|full| {
         let stack = FREE.with(|own| {
-            let stack = &own.0[kind];
-            stack.room.set(batch(kind) - 1);
+            let stack = &own.0[class];
+            stack.room.set(batch(class) - 1);
             stack.first.replace(link.as_ptr())
         });
         // It was full without a node: it has not accepted any yet.
         match stack.is_null() {
             true => ptr::null_mut(),
-            false => full.0[kind].replace(stack),
+            false => full.0[class].replace(stack),
         }
     });
     let Ok(batch) = left else {
@@ -346,7 +346,7 @@ unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
         return unsafe { free(link, layout) };
     };
     // SAFETY: a whole batch, taken out of the thread's stack.
-    if !batch.is_null() && !unsafe { SHARED[kind].put(kind, batch) } {
+    if !batch.is_null() && !unsafe { SHARED[class].put(class, batch) } {
         // SAFETY: as above; the store has not accepted it.
         unsafe { free_list(batch, layout) };
     }
@@ -354,14 +354,14 @@ unsafe fn keep_slow(kind: usize, layout: Layout, link: NonNull<Link>) {
 
 impl Drop for Full {
     fn drop(&mut self) {
-        for (kind, full) in self.0.iter().enumerate() {
+        for (class, full) in self.0.iter().enumerate() {
             let own = FREE.with(|own| {
-                own.0[kind].room.set(0);
-                own.0[kind].first.replace(ptr::null_mut())
+                own.0[class].room.set(0);
+                own.0[class].first.replace(ptr::null_mut())
             });
             for list in [own, full.replace(ptr::null_mut())] {
                 // SAFETY: the thread's own, taken out.
-                unsafe { free_list(list, layout_of_kind(kind)) };
+                unsafe { free_list(list, layout_of_class(class)) };
             }
         }
     }
@@ -381,12 +381,12 @@ struct Shared {
     batches: StatUsize,
 }
 
-static SHARED: [Shared; KINDS] = [const {
+static SHARED: [Shared; CLASSES] = [const {
     Shared {
         first: AtomicPtr::new(ptr::null_mut()),
         batches: StatUsize::new(0),
     }
-}; KINDS];
+}; CLASSES];
 
 /// Returns the batch below this one.
 ///
@@ -429,9 +429,9 @@ impl Shared {
     /// Pushes a batch; returns `false` if there are enough.
     ///
     /// # Safety
-    /// The caller owns the batch, which is of this kind, and on `true` gives it up.
-    unsafe fn put(&self, kind: usize, first: *mut Link) -> bool {
-        let most = SHARED_BYTES / (batch(kind) as usize * size_of_kind(kind));
+    /// The caller owns the batch, which is of this class, and on `true` gives it up.
+    unsafe fn put(&self, class: usize, first: *mut Link) -> bool {
+        let most = SHARED_BYTES / (batch(class) as usize * size_of_class(class));
         if self.batches.fetch_add(1, Ordering::Relaxed) >= most {
             self.batches.fetch_sub(1, Ordering::Relaxed);
             return false;
@@ -473,14 +473,14 @@ impl Shared {
 
 /// Frees the free nodes in the store.
 pub(crate) fn free_shared() {
-    for (kind, shared) in SHARED.iter().enumerate() {
+    for (class, shared) in SHARED.iter().enumerate() {
         loop {
             let batch = shared.take();
             if batch.is_null() {
                 break;
             }
             // SAFETY: taken out, so owned here.
-            unsafe { free_list(batch, layout_of_kind(kind)) };
+            unsafe { free_list(batch, layout_of_class(class)) };
         }
     }
 }
@@ -493,19 +493,19 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn each_kind_holds_what_it_is_for_and_no_smaller_one_does() {
-        let kind = |size| {
+    fn each_class_holds_what_it_is_for_and_no_smaller_one_does() {
+        let class = |size| {
             let layout = Layout::from_size_align(size, 8).expect("not too large");
-            kind_of(layout)
+            class_of(layout)
         };
-        for at in 0..KINDS {
-            let most = size_of_kind(at);
-            assert_eq!((kind(most), kind(most + 1)), (at, at + 1));
+        for at in 0..CLASSES {
+            let most = size_of_class(at);
+            assert_eq!((class(most), class(most + 1)), (at, at + 1));
         }
-        assert_eq!((kind(1), size_of_kind(KINDS - 1)), (0, 64 << 10));
-        assert_eq!((kind(usize::MAX / 4), batch(KINDS - 1)), (KINDS, 1));
+        assert_eq!((class(1), size_of_class(CLASSES - 1)), (0, 64 << 10));
+        assert_eq!((class(usize::MAX / 4), batch(CLASSES - 1)), (CLASSES, 1));
         let aligned = Layout::from_size_align(64, 64).expect("a power of two");
-        assert_eq!(kind_of(aligned), KINDS);
+        assert_eq!(class_of(aligned), CLASSES);
     }
 
     struct Node {
@@ -515,8 +515,8 @@ mod tests {
 
     /// Each thread owns what it takes, and gives it to another thread, which drops it.
     #[test]
-    fn no_two_threads_have_one_spare() {
-        struct Sent(FreeNode<Node>);
+    fn no_two_threads_have_the_same_node() {
+        struct Sent(UnpooledNode<Node>);
         // SAFETY: a free node owns its node, which holds no value.
         unsafe impl Send for Sent {}
         let (rounds, threads) = if cfg!(miri) { (5, 2) } else { (2_000, 4) };
@@ -526,7 +526,7 @@ mod tests {
             for _ in 0..threads {
                 scope.spawn(|| {
                     for round in 0..rounds {
-                        let held: Vec<_> = (0..50).map(|_| Sent(FreeNode::take())).collect();
+                        let held: Vec<_> = (0..50).map(|_| Sent(UnpooledNode::take())).collect();
                         let mut seen = out.lock().expect("no panic");
                         assert!(held.iter().all(|node| seen.insert(node.0.node().addr())));
                         drop(seen);
