@@ -3,7 +3,7 @@
 use super::cell::Cell;
 use super::comeback;
 use super::inner::Inner;
-use super::shells::Plain;
+use super::unpooled::Unpooled;
 use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
 use crate::sync::lazy::LazyStatic;
@@ -58,7 +58,7 @@ enum Held {
     /// pool.
     Empty(Option<Weak<Inner>>),
     /// Of no pool, or of a pool that is switched off.
-    Plain(Plain),
+    Unpooled(Unpooled),
 }
 
 /// The content of an empty buffer.
@@ -82,7 +82,7 @@ impl Buffer {
     #[inline(always)]
     pub(super) fn plain(bytes: BytesMut) -> Self {
         Self {
-            held: ByValue::new(Held::Plain(Plain::new(bytes))),
+            held: ByValue::new(Held::Unpooled(Plain::new(bytes))),
         }
     }
 
@@ -209,7 +209,7 @@ impl Clone for Buffer {
                 }
             }
             Held::Empty(home) => return Self::empty(home.clone()),
-            Held::Plain(_) => Self::plain(BytesMut::with_capacity(self.len())),
+            Held::Unpooled(_) => Self::plain(BytesMut::with_capacity(self.len())),
         };
         copy.extend_from_slice(self);
         copy
@@ -221,7 +221,7 @@ impl Held {
     #[inline(always)]
     fn into_plain(self) -> BytesMut {
         match self {
-            Held::Plain(plain) => plain.into_inner(),
+            Held::Unpooled(unpooled) => plain.into_inner(),
             _ => BytesMut::new(),
         }
     }
@@ -238,7 +238,7 @@ impl Held {
                 cell.went_out(); // nothing in it to fill
                 Held::Pooled(cell)
             }
-            _ => Held::Plain(Plain::new(BytesMut::new())),
+            _ => Held::Unpooled(Plain::new(BytesMut::new())),
         }
     }
 }
@@ -251,7 +251,7 @@ impl Deref for Buffer {
         match &*self.held {
             Held::Pooled(cell) => &cell.bytes,
             Held::Empty(_) => NOTHING.get(BytesMut::new),
-            Held::Plain(plain) => plain,
+            Held::Unpooled(unpooled) => plain,
         }
     }
 }
@@ -263,13 +263,13 @@ impl DerefMut for Buffer {
         let held = &mut *self.held;
         match held {
             Held::Pooled(cell) => &mut cell.bytes,
-            Held::Plain(plain) => plain,
+            Held::Unpooled(unpooled) => plain,
             Held::Empty(home) => {
                 let open = Held::open(home.take());
                 mem::forget(mem::replace(held, open)); // an empty one without a home
                 match held {
                     Held::Pooled(cell) => &mut cell.bytes,
-                    Held::Plain(plain) => plain,
+                    Held::Unpooled(unpooled) => plain,
                     Held::Empty(_) => unreachable!("`open` never returns an empty one"),
                 }
             }
@@ -303,7 +303,7 @@ fn leave(cell: Pooled<Cell>) {
 /// Drops a buffer without a cell.
 #[inline(never)]
 fn leave_slow(held: Held) {
-    if let Held::Plain(plain) = held {
+    if let Held::Unpooled(unpooled) = held {
         drop(plain);
     }
 }

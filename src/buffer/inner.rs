@@ -247,7 +247,7 @@ impl Inner {
     }
 
     /// The number of unpooled buffers handed out.
-    pub(super) fn plain_ones(&self) -> u64 {
+    pub(super) fn unpooled_count(&self) -> u64 {
         self.off.get().map_or(0, OffCounter::sum)
     }
 

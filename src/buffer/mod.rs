@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `pool.rs` `builder.rs` `diagnosed.rs` `stats.rs` `error.rs` | what users call and see |
-//! | `guard.rs` | [`Buffer`]; `io.rs`, `read.rs`: its traits, and reading into it; `shells.rs`: where it is of no pool |
+//! | `guard.rs` | [`Buffer`]; `io.rs`, `read.rs`: its traits, and reading into it; `unpooled.rs`: unpooled buffers |
 //! | `inner.rs` `settings.rs` `off.rs` | a pool for each class, and the choice between them |
 //! | `cell.rs` | what is in those pools |
 //! | `comeback.rs` | how a buffer comes back |
@@ -30,7 +30,7 @@ mod queue;
 mod read;
 mod registry;
 mod settings;
-mod shells;
+mod unpooled;
 mod stats;
 mod tally;
 mod wipe;

@@ -287,7 +287,7 @@ impl BufferPool {
     fn get_slow(&self, min_capacity: usize) -> Buffer {
         if let Some(off) = self.inner.get().and_then(Inner::off) {
             if min_capacity <= isize::MAX as usize {
-                let buffer = Buffer::plain(BytesMut::with_capacity(min_capacity));
+                let buffer = Buffer::unpooled(BytesMut::with_capacity(min_capacity));
                 unpooled::count_off(off);
                 return buffer;
             }
@@ -304,7 +304,7 @@ impl BufferPool {
             let memory = memory::allocate(min_capacity, fallible);
             let memory = memory.ok_or_else(|| CapacityError::of(min_capacity))?;
             unpooled::count_off(off);
-            return Ok(Buffer::plain(memory));
+            return Ok(Buffer::unpooled(memory));
         }
         if min_capacity == 0 {
             return Ok(self.find_unsized());

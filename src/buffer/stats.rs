@@ -70,7 +70,7 @@ pub(super) fn of_all(inner: &Inner) -> Stats {
         sum.reused += again;
         sum.returned += again;
     }
-    let plain = inner.plain_ones();
+    let plain = inner.unpooled_count();
     sum.created += plain;
     sum.discarded += plain;
     sum.discarded_by.switched_off += plain;

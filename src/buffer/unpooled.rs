@@ -1,4 +1,4 @@
-//! [`Plain`]: a one-word handle to a `BytesMut` that belongs to no pool.
+//! [`Unpooled`]: a one-word handle to a `BytesMut` that belongs to no pool.
 //!
 //! A pool that is switched off has to cost what plain code costs, so that a comparison is fair: the
 //! same allocator calls and nearly the same time. A [`Buffer`](super::Buffer) is two words wide, so
@@ -7,7 +7,7 @@
 //! nodes, so in the steady state an unpooled buffer calls the allocator for its own memory and
 //! nothing else.
 //!
-//! A [`Plain`] owns its node; no other thread touches it.
+//! A [`Unpooled`] owns its node; no other thread touches it.
 
 use crate::object::unpooled::UnpooledNode;
 use crate::object::words;
@@ -21,36 +21,36 @@ use std::ptr::NonNull;
 /// [`Buffer`](super::Buffer) finds its bytes by the same instruction whether it is pooled or not.
 /// (Nothing else depends on that.)
 #[repr(C)]
-struct Shell {
+struct BytesNode {
     link: Link,
     bytes: BytesMut,
 }
 
 /// Owns a node with a `BytesMut`.
-pub(super) struct Plain(NonNull<Link>);
+pub(super) struct Unpooled(NonNull<Link>);
 
 // SAFETY: it owns its node, which holds a `BytesMut`, which is `Send`.
-unsafe impl Send for Plain {}
-// SAFETY: `&Plain` gives `&BytesMut` and nothing else, which is `Sync`.
-unsafe impl Sync for Plain {}
+unsafe impl Send for Unpooled {}
+// SAFETY: `&Unpooled` gives `&BytesMut` and nothing else, which is `Sync`.
+unsafe impl Sync for Unpooled {}
 
-impl Plain {
+impl Unpooled {
     #[inline(always)]
     pub(super) fn new(bytes: BytesMut) -> Self {
-        let shell = UnpooledNode::<Shell>::take();
-        let plain = Self(shell.into_raw());
-        let content = plain.content().cast::<MaybeUninit<BytesMut>>();
+        let node = UnpooledNode::<BytesNode>::take();
+        let unpooled = Self(node.into_raw());
+        let content = unpooled.content().cast::<MaybeUninit<BytesMut>>();
         // SAFETY: the node is owned here and holds no value.
         words::write(unsafe { &mut *content }, bytes);
-        plain
+        unpooled
     }
 
     /// Returns a pointer to the content.
     #[inline(always)]
     fn content(&self) -> *mut BytesMut {
-        let shell = self.0.as_ptr().cast::<Shell>();
+        let node = self.0.as_ptr().cast::<BytesNode>();
         // SAFETY: in bounds of the node.
-        unsafe { &raw mut (*shell).bytes }
+        unsafe { &raw mut (*node).bytes }
     }
 
     /// Frees the node without dropping its content.
@@ -58,23 +58,23 @@ impl Plain {
     /// # Safety
     /// `self` is not used again.
     #[inline(always)]
-    unsafe fn leave_shell(&self) {
+    unsafe fn free_node(&self) {
         // SAFETY: from `new`; the caller does not use it again.
-        drop(unsafe { UnpooledNode::<Shell>::from_raw(self.0) });
+        drop(unsafe { UnpooledNode::<BytesNode>::from_raw(self.0) });
     }
 
     #[inline(always)]
     pub(super) fn into_inner(self) -> BytesMut {
         let this = ManuallyDrop::new(self);
-        // SAFETY: taken once: a `Plain` holds a value, and is neither dropped nor used again.
+        // SAFETY: taken once: a `Unpooled` holds a value, and is neither dropped nor used again.
         let bytes = unsafe { words::read(this.content()) };
         // SAFETY: as above.
-        unsafe { this.leave_shell() };
+        unsafe { this.free_node() };
         bytes
     }
 }
 
-impl Deref for Plain {
+impl Deref for Unpooled {
     type Target = BytesMut;
 
     #[inline(always)]
@@ -84,7 +84,7 @@ impl Deref for Plain {
     }
 }
 
-impl DerefMut for Plain {
+impl DerefMut for Unpooled {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut BytesMut {
         // SAFETY: as in `deref`; `&mut self` makes it the only reference.
@@ -92,13 +92,13 @@ impl DerefMut for Plain {
     }
 }
 
-impl Drop for Plain {
+impl Drop for Unpooled {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: dropped once: nothing uses a `Plain` that is being dropped.
+        // SAFETY: dropped once: nothing uses a `Unpooled` that is being dropped.
         unsafe { self.content().drop_in_place() };
         // SAFETY: as above.
-        unsafe { self.leave_shell() };
+        unsafe { self.free_node() };
     }
 }
 
@@ -107,32 +107,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shells_are_used_again() {
-        let one = Plain::new(BytesMut::from(&b"one"[..]));
+    fn nodes_are_used_again() {
+        let one = Unpooled::new(BytesMut::from(&b"one"[..]));
         let place = one.0;
         assert_eq!(one.into_inner(), "one");
-        let mut two = Plain::new(BytesMut::from(&b"two"[..]));
+        let mut two = Unpooled::new(BytesMut::from(&b"two"[..]));
         assert_eq!((two.0, &two[..]), (place, &b"two"[..]));
         two.extend_from_slice(b" more");
         assert_eq!(&two[..], b"two more");
         drop(two);
-        assert_eq!(Plain::new(BytesMut::new()).0, place);
+        assert_eq!(Unpooled::new(BytesMut::new()).0, place);
     }
 
     #[test]
     fn dropped_on_another_thread_and_at_a_threads_end() {
         use std::cell::RefCell;
-        struct Late(Plain);
+        struct Late(Unpooled);
         impl Drop for Late {
             fn drop(&mut self) {
-                drop(Plain::new(BytesMut::from(&b"later still"[..])));
+                drop(Unpooled::new(BytesMut::from(&b"later still"[..])));
                 assert_eq!(&self.0[..], b"late");
             }
         }
         thread_local!(static SLOT: RefCell<Option<Late>> = const { RefCell::new(None) });
-        let late = || Late(Plain::new(BytesMut::from(&b"late"[..])));
+        let late = || Late(Unpooled::new(BytesMut::from(&b"late"[..])));
         for first in [true, false] {
-            let moved = Plain::new(BytesMut::from(&b"moved"[..]));
+            let moved = Unpooled::new(BytesMut::from(&b"moved"[..]));
             std::thread::spawn(move || {
                 if first {
                     SLOT.with_borrow_mut(|slot| *slot = None);
