@@ -32,7 +32,7 @@
 use super::sizes::{End, Size, Sizes};
 use crate::object::diagnosed::poison;
 use crate::object::recycle::Recycle;
-use crate::object::words;
+use crate::object::word_copy;
 use crate::raw::limits::MAX_WEIGHT;
 use crate::sync::rare::Arc;
 use bumpalo::Bump;
@@ -84,7 +84,7 @@ impl Region {
         if let Ok(bump) = &*made {
             // SAFETY: the slot is empty, as for the fields below. The value is not used again at
             // its old place.
-            unsafe { words::copy(bump, to) };
+            unsafe { word_copy::copy(bump, to) };
         }
         // SAFETY: as above.
         let size = unsafe { &raw mut (*region).size };

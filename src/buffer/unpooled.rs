@@ -10,7 +10,7 @@
 //! A [`Unpooled`] owns its node; no other thread touches it.
 
 use crate::object::unpooled::UnpooledNode;
-use crate::object::words;
+use crate::object::word_copy;
 use crate::raw::node::Link;
 use bytes::BytesMut;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -41,7 +41,7 @@ impl Unpooled {
         let unpooled = Self(node.into_raw());
         let content = unpooled.content().cast::<MaybeUninit<BytesMut>>();
         // SAFETY: the node is owned here and holds no value.
-        words::write(unsafe { &mut *content }, bytes);
+        word_copy::write(unsafe { &mut *content }, bytes);
         unpooled
     }
 
@@ -67,7 +67,7 @@ impl Unpooled {
     pub(super) fn into_inner(self) -> BytesMut {
         let this = ManuallyDrop::new(self);
         // SAFETY: taken once: a `Unpooled` holds a value, and is neither dropped nor used again.
-        let bytes = unsafe { words::read(this.content()) };
+        let bytes = unsafe { word_copy::read(this.content()) };
         // SAFETY: as above.
         unsafe { this.free_node() };
         bytes

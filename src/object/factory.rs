@@ -6,7 +6,7 @@
 
 use crate::object::recycle::{Recycle, is_inlined, known_use, known_weight};
 use crate::object::settings::{Role, Settings};
-use crate::object::words;
+use crate::object::word_copy;
 use crate::raw::limits::Limits;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
@@ -323,7 +323,7 @@ impl<T: 'static> Source<T> {
                 reset,
             } => {
                 let create = *create;
-                let mut factory = Factory::of(Box::new(move |slot| words::write(slot, create())));
+                let mut factory = Factory::of(Box::new(move |slot| word_copy::write(slot, create())));
                 match reset {
                     ConstReset::Own(set_recycle) => set_recycle(&mut factory),
                     ConstReset::Custom(reset) => factory.set_closure(*reset),

@@ -25,4 +25,4 @@ pub(crate) mod registry;
 pub(crate) mod settings;
 pub(crate) mod typed_core;
 mod tables;
-pub(crate) mod words;
+pub(crate) mod word_copy;
