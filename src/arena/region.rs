@@ -110,7 +110,7 @@ impl Region {
         // Stored at both ends: that is cheaper than a branch.
         self.settled = false;
         let total = self.bump.allocated_bytes();
-        let node = self.bump.chunk_capacity();
+        let free = self.bump.chunk_capacity();
         let sizes = &self.sizes;
         let tell = |size: &mut Size, used: usize| {
             if let Some(sizes) = sizes {

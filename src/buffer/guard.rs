@@ -80,9 +80,9 @@ impl Buffer {
     }
 
     #[inline(always)]
-    pub(super) fn plain(bytes: BytesMut) -> Self {
+    pub(super) fn unpooled(bytes: BytesMut) -> Self {
         Self {
-            held: ByValue::new(Held::Unpooled(Plain::new(bytes))),
+            held: ByValue::new(Held::Unpooled(Unpooled::new(bytes))),
         }
     }
 
@@ -153,7 +153,7 @@ impl Buffer {
     pub fn freeze(self) -> Bytes {
         match self.held.into_inner() {
             Held::Pooled(cell) => comeback::freeze(cell),
-            held => held.into_plain().freeze(),
+            held => held.into_bytes().freeze(),
         }
     }
 
@@ -174,7 +174,7 @@ impl Buffer {
     pub fn into_inner(self) -> BytesMut {
         match self.held.into_inner() {
             Held::Pooled(cell) => Cell::into_bytes(cell),
-            held => held.into_plain(),
+            held => held.into_bytes(),
         }
     }
 }
@@ -190,7 +190,7 @@ impl Default for Buffer {
 /// [`BufferPool::put`](crate::BufferPool::put).
 impl From<BytesMut> for Buffer {
     fn from(bytes: BytesMut) -> Self {
-        Self::plain(bytes)
+        Self::unpooled(bytes)
     }
 }
 
@@ -205,11 +205,11 @@ impl Clone for Buffer {
                 let found = origin.and_then(|pool| pool.get(self.len().max(1)));
                 match found {
                     Some(cell) => Self::of(cell).went_out(),
-                    None => Self::plain(BytesMut::with_capacity(self.len())),
+                    None => Self::unpooled(BytesMut::with_capacity(self.len())),
                 }
             }
             Held::Empty(home) => return Self::empty(home.clone()),
-            Held::Unpooled(_) => Self::plain(BytesMut::with_capacity(self.len())),
+            Held::Unpooled(_) => Self::unpooled(BytesMut::with_capacity(self.len())),
         };
         copy.extend_from_slice(self);
         copy
@@ -219,9 +219,9 @@ impl Clone for Buffer {
 impl Held {
     /// The content of a buffer without a cell.
     #[inline(always)]
-    fn into_plain(self) -> BytesMut {
+    fn into_bytes(self) -> BytesMut {
         match self {
-            Held::Unpooled(unpooled) => plain.into_inner(),
+            Held::Unpooled(unpooled) => unpooled.into_inner(),
             _ => BytesMut::new(),
         }
     }
@@ -238,7 +238,7 @@ impl Held {
                 cell.went_out(); // nothing in it to fill
                 Held::Pooled(cell)
             }
-            _ => Held::Unpooled(Plain::new(BytesMut::new())),
+            _ => Held::Unpooled(Unpooled::new(BytesMut::new())),
         }
     }
 }
@@ -251,7 +251,7 @@ impl Deref for Buffer {
         match &*self.held {
             Held::Pooled(cell) => &cell.bytes,
             Held::Empty(_) => NOTHING.get(BytesMut::new),
-            Held::Unpooled(unpooled) => plain,
+            Held::Unpooled(unpooled) => unpooled,
         }
     }
 }
@@ -263,13 +263,13 @@ impl DerefMut for Buffer {
         let held = &mut *self.held;
         match held {
             Held::Pooled(cell) => &mut cell.bytes,
-            Held::Unpooled(unpooled) => plain,
+            Held::Unpooled(unpooled) => unpooled,
             Held::Empty(home) => {
                 let open = Held::open(home.take());
                 mem::forget(mem::replace(held, open)); // an empty one without a home
                 match held {
                     Held::Pooled(cell) => &mut cell.bytes,
-                    Held::Unpooled(unpooled) => plain,
+                    Held::Unpooled(unpooled) => unpooled,
                     Held::Empty(_) => unreachable!("`open` never returns an empty one"),
                 }
             }
@@ -304,6 +304,6 @@ fn leave(cell: Pooled<Cell>) {
 #[inline(never)]
 fn leave_slow(held: Held) {
     if let Held::Unpooled(unpooled) = held {
-        drop(plain);
+        drop(unpooled);
     }
 }

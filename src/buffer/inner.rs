@@ -47,7 +47,7 @@ pub(super) struct Inner {
     /// Counts unpooled buffers; made when the pool is first switched off.
     off: Lazy<OffCounter>,
     /// `off` while buffers are unpooled; null otherwise.
-    plain: StatPtr<OffCounter>,
+    unpooled: StatPtr<OffCounter>,
     /// By class. Each is created by its first use.
     classes: [Lazy<Used>; ALL],
     /// The number of slots that gets may look at: all, or 0 while the pool is switched off.
@@ -74,8 +74,8 @@ impl Inner {
             classes: std::array::from_fn(|_| Lazy::new()),
             settings,
             off: Lazy::new(),
-            plain: StatPtr::new(ptr::null_mut()),
-            enabled: Switch::new(true),
+            unpooled: StatPtr::new(ptr::null_mut()),
+            enabled: AtomicBool::new(true),
             open: AtomicUsize::new(SLOTS),
             me: Weak::clone(me),
             registered: AtomicBool::new(false),
@@ -240,10 +240,10 @@ impl Inner {
     /// Returns the counter for unpooled buffers, if buffers are unpooled at the moment.
     #[inline(always)]
     pub(super) fn off(&self) -> Option<&OffCounter> {
-        // Acquire: pairs with the Release in `set_enabled`. No mutant: loom leaves statistics to std.
-        let plain = self.plain.load(Ordering::Acquire);
+        // Acquire: pairs with the Release in `set_enabled`.
+        let unpooled = self.unpooled.load(Ordering::Acquire);
         // SAFETY: null, or what `off` owns.
-        unsafe { plain.as_ref() }
+        unsafe { unpooled.as_ref() }
     }
 
     /// The number of unpooled buffers handed out.
@@ -259,10 +259,10 @@ impl Inner {
         self.enabled.apply(|on| {
             self.open
                 .store(if on { SLOTS } else { 0 }, Ordering::Relaxed);
-            let plain = self.off.get().filter(|_| !on && !self.settings.wipes());
-            let plain = plain.map_or(ptr::null_mut(), |off| ptr::from_ref(off).cast_mut());
-            // Release: pairs with the Acquire in `off`. No mutant: as there.
-            self.plain.store(plain, Ordering::Release);
+            let unpooled = self.off.get().filter(|_| !on && !self.settings.wipes());
+            let unpooled = unpooled.map_or(ptr::null_mut(), |off| ptr::from_ref(off).cast_mut());
+            // Release: pairs with the Acquire in `off`.
+            self.unpooled.store(unpooled, Ordering::Release);
         });
         self.all_used().for_each(|used| self.switch(used));
         if on {

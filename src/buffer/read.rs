@@ -38,7 +38,7 @@ impl Buffer {
     /// ```
     pub fn read_from(&mut self, reader: &mut (impl Read + ?Sized)) -> io::Result<usize> {
         let mut zeroed = Zeroed::new(self);
-        let node = match zeroed.free() {
+        let free = match zeroed.free() {
             0 => FIRST,
             free => free.min(ONE),
         };

@@ -70,10 +70,10 @@ pub(super) fn of_all(inner: &Inner) -> Stats {
         sum.reused += again;
         sum.returned += again;
     }
-    let plain = inner.unpooled_count();
-    sum.created += plain;
-    sum.discarded += plain;
-    sum.discarded_by.switched_off += plain;
+    let unpooled = inner.unpooled_count();
+    sum.created += unpooled;
+    sum.discarded += unpooled;
+    sum.discarded_by.switched_off += unpooled;
     // Objects that move between threads may have been counted twice; no limit is exceeded (I7).
     let (objects, bytes) = inner.settings().common.most();
     let idle = sum.idle.min(objects as u64);

@@ -3,11 +3,11 @@
 //! A pool that is switched off has to cost what plain code costs, so that a comparison is fair: the
 //! same allocator calls and nearly the same time. A [`Buffer`](super::Buffer) is two words wide, so
 //! that pooled buffers travel in registers, but a `BytesMut` is four words. So the `BytesMut` of an
-//! unpooled buffer lives in a [unpooled node](crate::object::unpooled). Each thread keeps empty
+//! unpooled buffer lives in an [unpooled node](crate::object::unpooled). Each thread keeps empty
 //! nodes, so in the steady state an unpooled buffer calls the allocator for its own memory and
 //! nothing else.
 //!
-//! A [`Unpooled`] owns its node; no other thread touches it.
+//! An [`Unpooled`] owns its node; no other thread touches it.
 
 use crate::object::unpooled::UnpooledNode;
 use crate::object::word_copy;
@@ -66,7 +66,7 @@ impl Unpooled {
     #[inline(always)]
     pub(super) fn into_inner(self) -> BytesMut {
         let this = ManuallyDrop::new(self);
-        // SAFETY: taken once: a `Unpooled` holds a value, and is neither dropped nor used again.
+        // SAFETY: taken once: an `Unpooled` holds a value, and is neither dropped nor used again.
         let bytes = unsafe { word_copy::read(this.content()) };
         // SAFETY: as above.
         unsafe { this.free_node() };
@@ -95,7 +95,7 @@ impl DerefMut for Unpooled {
 impl Drop for Unpooled {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: dropped once: nothing uses a `Unpooled` that is being dropped.
+        // SAFETY: dropped once: nothing uses an `Unpooled` that is being dropped.
         unsafe { self.content().drop_in_place() };
         // SAFETY: as above.
         unsafe { self.free_node() };

@@ -60,12 +60,12 @@ impl<T: Send + 'static> Node<T> {
     /// `fill` writes a value, or panics.
     #[inline(always)]
     pub(crate) unsafe fn unpooled(fill: impl FnOnce(&mut MaybeUninit<T>)) -> NonNull<Link> {
-        let node = UnpooledNode::<Self>::take();
+        let unpooled = UnpooledNode::<Self>::take();
         // SAFETY: in bounds of the node.
-        let slot = unsafe { &raw mut (*node.node()).value };
+        let slot = unsafe { &raw mut (*unpooled.node()).value };
         // SAFETY: as above; the slot is empty, and no other thread has the node.
         fill(unsafe { &mut *slot.cast::<MaybeUninit<T>>() });
-        free.into_raw()
+        unpooled.into_raw()
     }
 
     /// Drops the value of an unpooled node and frees the node.
@@ -76,9 +76,9 @@ impl<T: Send + 'static> Node<T> {
     pub(crate) unsafe fn drop_unpooled(link: *mut Link) {
         // Freed even if the destructor panics.
         // SAFETY: guaranteed by the caller.
-        let node = unsafe { Self::unpooled_node(link) };
+        let unpooled = unsafe { Self::unpooled_node(link) };
         // SAFETY: in bounds of the node.
-        let value = unsafe { &raw mut (*node.node()).value };
+        let value = unsafe { &raw mut (*unpooled.node()).value };
         // SAFETY: the value is there, and no other thread has the node.
         unsafe { ptr::drop_in_place(value) };
     }

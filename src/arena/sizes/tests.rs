@@ -80,7 +80,7 @@ impl Model {
             }
             total += newest;
         }
-        let node = newest.min(total - request.leaves);
+        let free = newest.min(total - request.leaves);
         let used = total - free;
         self.needs.push(request.needs);
         let quiet = total == size.kept() && used < self.sizes.least(total);
