@@ -1,23 +1,23 @@
-//! Nodes of no pool, in which pools that are switched off hand out their objects.
+//! Unpooled nodes, in which pools that are switched off hand out their objects.
 //!
 //! A pool that is off creates an object for each get and drops it with its guard, and this has to
 //! cost what plain code costs. So the guard's node belongs to no core ([`NO_CORE`] stands in for
 //! one): no reference is counted, and dropping the guard reads nothing of the pool. The memory of
-//! these nodes is not allocated and freed each time either: empty nodes, the *free nodes*, wait on
-//! free lists for the next object of about their size, of any pool and type.
+//! these nodes is not allocated and freed each time either: empty nodes wait on free lists for the
+//! next object of about their size, of any pool and type.
 //!
 //! # Free lists
 //! One per size class ([`CLASSES`]). Each thread has two stacks per class, with at most one *batch*
 //! each ([`batch`]: 8 KiB). What does not fit goes, in batches, to a store shared by all threads,
-//! from which a thread without a free node takes a batch. So objects that one thread gets and
-//! another drops make no more allocator calls either. The store holds at most [`SHARED_BYTES`] per
-//! class, and is emptied when any pool is switched on. A thread's own free nodes are freed when it
-//! ends. Objects above the largest class, and those with a larger alignment, have no free nodes.
+//! from which a thread with empty stacks takes a batch. So objects that one thread gets and another
+//! drops make no more allocator calls either. The store holds at most [`SHARED_BYTES`] per class,
+//! and is emptied when any pool is switched on. A thread's own empty nodes are freed when it ends.
+//! Objects above the largest class, and those with a larger alignment, have no free list.
 //!
 //! # Who may touch what
-//! A thread's free nodes: that thread only. It never calls the allocator while they are half moved.
-//! The store is a stack of batches per class, linked through the `home` of their first nodes. A
-//! thread always takes the whole stack, so there is no ABA problem; the holder of a batch pushes
+//! A thread's stacks: that thread only. It never calls the allocator while they are half changed.
+//! The store is a stack of batches per class, linked through the `last_cache` of their first nodes.
+//! A thread always takes the whole stack, so there is no ABA problem; the holder of a batch pushes
 //! it.
 //!
 //! # Orderings
@@ -80,7 +80,7 @@ fn count_off_slow(off: &OffCounter) {
 
 // -------------------------------------------------------------------- sizes
 
-/// Size classes of free nodes: 128, 192, … 512 bytes, then 1 to 64 KiB by powers of two. (glibc
+/// Size classes of unpooled nodes: 128, 192, … 512 bytes, then 1 to 64 KiB by powers of two. (glibc
 /// does not merge smaller blocks than the first with their neighbours; see `memory.rs`.)
 const CLASSES: usize = 14;
 /// Up to this size, classes are [`STEP`] bytes apart.
@@ -122,7 +122,7 @@ const fn layout_of_class(class: usize) -> Layout {
     }
 }
 
-/// Free nodes per batch, and per stack of a thread.
+/// Nodes per batch, and per stack of a thread.
 const fn batch(class: usize) -> u32 {
     let many = (8 << 10) / size_of_class(class);
     if many == 0 { 1 } else { many as u32 }
@@ -203,14 +203,14 @@ impl<N> Drop for UnpooledNode<N> {
 
 // -------------------------------------------------------------------- a thread's own
 
-/// A thread's stack of free nodes of one class.
+/// A thread's stack of empty nodes of one class.
 struct Stack {
     first: Cell<*mut Link>,
     /// How many more nodes fit.
     room: Cell<u32>,
 }
 
-struct FreeNodes([Stack; CLASSES]);
+struct FreeLists([Stack; CLASSES]);
 
 /// A thread's second stacks, each null or a whole batch. Its destructor frees both stacks.
 struct Full([Cell<*mut Link>; CLASSES]);
@@ -218,8 +218,8 @@ struct Full([Cell<*mut Link>; CLASSES]);
 thread_local! {
     /// Has no destructor, so a use is a single access. It accepts no node before the first
     /// [`keep_slow`], nor after [`Full`] is gone.
-    static FREE: FreeNodes = const {
-        FreeNodes([const {
+    static FREE: FreeLists = const {
+        FreeLists([const {
             Stack {
                 first: Cell::new(ptr::null_mut()),
                 room: Cell::new(0),
@@ -471,7 +471,7 @@ impl Shared {
     }
 }
 
-/// Frees the free nodes in the store.
+/// Frees the empty nodes in the store.
 pub(crate) fn free_shared() {
     for (class, shared) in SHARED.iter().enumerate() {
         loop {
@@ -517,7 +517,7 @@ mod tests {
     #[test]
     fn no_two_threads_have_the_same_node() {
         struct Sent(UnpooledNode<Node>);
-        // SAFETY: a free node owns its node, which holds no value.
+        // SAFETY: it owns its node, which holds no value.
         unsafe impl Send for Sent {}
         let (rounds, threads) = if cfg!(miri) { (5, 2) } else { (2_000, 4) };
         let out = Mutex::new(HashSet::new());
