@@ -78,8 +78,8 @@ pub use crate::observe::record_metrics;
 /// in tests.
 #[cfg(all(feature = "diagnostics", not(repool_loom)))]
 pub mod diagnostics {
-    pub use crate::object::diagnosed::records::{Leak, leaks};
-    pub use crate::object::diagnosed::settings::Diagnostics;
+    pub use crate::object::diagnostics::records::{Leak, leaks};
+    pub use crate::object::diagnostics::settings::Diagnostics;
 }
 
 #[cfg(feature = "derive")]

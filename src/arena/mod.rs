@@ -3,14 +3,14 @@
 //! | file | what |
 //! |---|---|
 //! | `pool.rs` | what users call: [`ArenaPool`], [`Arena`] |
-//! | `builder.rs` `diagnosed.rs` | the settings |
+//! | `builder.rs` `diagnostics.rs` | the settings |
 //! | `factory.rs` | the two pools that an arena pool is made of |
 //! | `region.rs` | the objects of that pool: bump allocators, and their reset |
 //! | `sizes.rs` | how large an arena is: the policy, without side effects |
 //! | `registry.rs` | adding an arena pool to the registry of named pools |
 
 mod builder;
-mod diagnosed;
+mod diagnostics;
 mod pool;
 mod factory;
 mod region;

@@ -30,7 +30,7 @@
 //! request may allocate beyond the chunk.
 
 use super::sizes::{End, Size, Sizes};
-use crate::object::diagnosed::poison;
+use crate::object::diagnostics::poison;
 use crate::object::recycle::Recycle;
 use crate::object::word_copy;
 use crate::raw::limits::MAX_WEIGHT;

@@ -19,7 +19,7 @@ use super::memory;
 use super::policy::{Record, Seen, Verdict};
 use super::wipe;
 use crate::background::manual::ensure_watched;
-use crate::object::diagnosed::poison;
+use crate::object::diagnostics::poison;
 use crate::object::guard::Pooled;
 use crate::object::recycle::Recycle;
 use crate::raw::refs::WeakCore;

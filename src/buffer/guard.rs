@@ -86,7 +86,7 @@ impl Buffer {
         }
     }
 
-    /// Tells a diagnosed pool that the buffer goes out. Slow path only.
+    /// Tells a pool with diagnostics that the buffer goes out. Slow path only.
     #[track_caller]
     pub(super) fn went_out(mut self) -> Self {
         if let Held::Pooled(cell) = &mut *self.held {

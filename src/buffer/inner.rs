@@ -326,11 +326,8 @@ impl Inner {
 
 impl Origin for Inner {
     fn has_lent(&self, class: usize) {
-        // Gets of a diagnosed pool take the slow path.
-        if let Some(used) = self
-            .if_used(class)
-            .filter(|used| !used.pool.has_diagnostics())
-        {
+        // Gets of a pool with diagnostics take the slow path.
+        if let Some(used) = self.if_used(class).filter(|used| !used.pool.has_diagnostics()) {
             for entry in &self.lent[slots(class)] {
                 // SAFETY: what is in `classes` stays there for as long as the entries.
                 unsafe { used.class.lent.enter_by(entry) };

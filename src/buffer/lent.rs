@@ -314,7 +314,7 @@ impl Lent {
             rings: Pool::builder(move || Ring::new(rings.take()))
                 // The class runs the passes.
                 .trim_manually()
-                .undiagnosed()
+                .without_diagnostics()
                 // A private budget without a limit: rings are not idle memory.
                 .budget(Budget::new(usize::MAX))
                 .build(),

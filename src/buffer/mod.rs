@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `pool.rs` `builder.rs` `diagnosed.rs` `stats.rs` `error.rs` | what users call and see |
+//! | `pool.rs` `builder.rs` `diagnostics.rs` `stats.rs` `error.rs` | what users call and see |
 //! | `guard.rs` | [`Buffer`]; `io.rs`, `read.rs`: its traits, and reading into it; `unpooled.rs`: unpooled buffers |
 //! | `inner.rs` `settings.rs` `off.rs` | a pool for each class, and the choice between them |
 //! | `cell.rs` | what is in those pools |
@@ -17,7 +17,7 @@ mod builder;
 mod cell;
 mod class;
 mod comeback;
-mod diagnosed;
+mod diagnostics;
 mod error;
 mod guard;
 mod inner;

@@ -1,7 +1,7 @@
 //! [`Builder`]: the settings of a pool.
 
 use crate::budget::Budget;
-use crate::object::diagnosed::settings::Choice;
+use crate::object::diagnostics::settings::Choice;
 use crate::object::pool::Pool;
 use crate::object::factory::{Fill, Factory};
 use crate::object::recycle::Recycle;
@@ -162,7 +162,7 @@ impl<T: Send + 'static, R> Builder<T, R> {
 
     /// Excludes the pool from diagnostics, for parts of a pool that users never see.
     #[allow(dead_code, reason = "for buffers, which are a feature")]
-    pub(crate) fn undiagnosed(self) -> Self {
+    pub(crate) fn without_diagnostics(self) -> Self {
         self.set(|settings| settings.set_diagnostics(Choice::NEVER))
     }
 

@@ -4,7 +4,7 @@
 //! last idle (`home`), so the thread that got an object finds its own cache with one comparison
 //! when it drops the guard. Dropped on any other thread, the object goes to that thread's cache.
 
-use crate::object::diagnosed::steps;
+use crate::object::diagnostics::steps;
 use crate::object::unpooled::is_no_core;
 use crate::object::factory::DROP_IT;
 use crate::object::recycle;
@@ -138,7 +138,7 @@ impl<T: Send> Pooled<T> {
         unsafe { Self::from_link(link) }
     }
 
-    /// Tells a diagnosed pool that the object goes out to the caller. Slow path only.
+    /// Tells a pool with diagnostics that the object goes out to the caller. Slow path only.
     #[track_caller]
     #[inline]
     pub(crate) fn note_out(&self) {

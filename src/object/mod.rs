@@ -2,8 +2,8 @@
 
 pub(crate) mod builder;
 pub(crate) mod by_value;
-#[cfg_attr(not(feature = "diagnostics"), path = "diagnosed_off.rs")]
-pub(crate) mod diagnosed;
+#[cfg_attr(not(feature = "diagnostics"), path = "diagnostics_off.rs")]
+pub(crate) mod diagnostics;
 pub(crate) mod entry;
 mod for_bytes;
 mod for_hashbrown;

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "for buffers and arenas, which are features")]
 
-use crate::object::diagnosed::steps;
+use crate::object::diagnostics::steps;
 use crate::object::entry::{Entry, Top};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
@@ -31,7 +31,7 @@ impl<T: Send + 'static> Pool<T> {
         unsafe { entry.set(self.core()) };
     }
 
-    /// Returns whether the pool is diagnosed, so threads have no caches in it.
+    /// Returns whether the pool has diagnostics, so threads have no caches in it.
     pub(crate) fn has_diagnostics(&self) -> bool {
         steps::has_diagnostics(self.core())
     }
@@ -103,7 +103,7 @@ impl<T: Send + 'static> Pool<T> {
 
 impl<T: Send + 'static> Pooled<T> {
     /// Called by a pool made of pools when the object goes out to its user. Slow path only. Returns
-    /// whether to fill the object's spare memory, because the pool is diagnosed.
+    /// whether to fill the object's spare memory, because the pool has diagnostics.
     #[track_caller]
     #[inline]
     pub(crate) fn went_out(&self) -> bool {

@@ -1,7 +1,7 @@
 //! [`Pool`]: the typed pool that users call.
 
 use crate::background::manual;
-use crate::object::diagnosed::steps;
+use crate::object::diagnostics::steps;
 use crate::object::entry::Entry;
 use crate::object::unpooled;
 use crate::object::guard::Pooled;

@@ -6,7 +6,7 @@
 
 use crate::background::worker;
 use crate::budget::Budget;
-use crate::object::diagnosed::settings::{Choice, Diagnostics};
+use crate::object::diagnostics::settings::{Choice, Diagnostics};
 use crate::raw::limits::{Limits, Quota};
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
@@ -159,7 +159,7 @@ impl Settings {
 
     #[allow(
         dead_code,
-        reason = "for diagnosed pools and buffers, which are features"
+        reason = "for pools with diagnostics and buffers, which are features"
     )]
     pub(crate) fn set_diagnostics(&mut self, choice: Choice) {
         self.diagnostics = choice;

@@ -4,7 +4,7 @@
 //! the typed part through its vtable. A [`Node`] is a `Link` followed by an object. A pool's node
 //! lives in its own [`Block`]; `unpooled.rs` has the unpooled nodes.
 
-use crate::object::diagnosed::slot::Slot;
+use crate::object::diagnostics::slot::Slot;
 use crate::object::unpooled::{UnpooledNode, is_no_core};
 use crate::object::memory::{Block, Room};
 use crate::object::factory::{Factory, Reset};

@@ -1,8 +1,8 @@
-//! The get and the return of a diagnosed pool.
+//! The get and the return of a pool with diagnostics.
 
 use super::poison::poison;
 use super::records;
-use super::slot::Diagnosis;
+use super::slot::CoreDiagnostics;
 use crate::background::manual::ensure_watched;
 use crate::object::unpooled::is_no_core;
 use crate::object::factory::DROP_IT;
@@ -17,7 +17,7 @@ use crate::thread::slow;
 use std::panic::Location;
 use std::ptr;
 
-/// Returns whether the pool has no caches, because it is diagnosed.
+/// Returns whether the pool has no caches, because it has diagnostics.
 #[inline]
 pub(crate) fn has_diagnostics(core: &Core) -> bool {
     core.has_diagnostics()
@@ -25,26 +25,26 @@ pub(crate) fn has_diagnostics(core: &Core) -> bool {
 
 /// # Safety
 /// `core` is the head of a live `TypedCore<T>`.
-unsafe fn diagnosis<'a, T: Send + 'static>(core: *const Core) -> Option<&'a Diagnosis> {
+unsafe fn diagnostics<'a, T: Send + 'static>(core: *const Core) -> Option<&'a CoreDiagnostics> {
     // SAFETY: guaranteed by the caller.
-    unsafe { TypedCore::<T>::slot(core) }.diagnosis()
+    unsafe { TypedCore::<T>::slot(core) }.diagnostics()
 }
 
-/// Returns an idle object of a diagnosed pool, or null; `None` if the pool is not diagnosed.
+/// Returns an idle object of a pool with diagnostics, or null; `None` if the pool has none.
 ///
 /// # Safety
 /// `core` is the head of a live `TypedCore<T>` of which a strong reference is held.
 pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
     // SAFETY: guaranteed by the caller.
-    let diagnosis = unsafe { diagnosis::<T>(core.address()) }?;
-    if core.is_inactive() || diagnosis.refuses() {
+    let diagnostics = unsafe { diagnostics::<T>(core.address()) }?;
+    if core.is_inactive() || diagnostics.refuses() {
         return Some(ptr::null_mut());
     }
     let idle = core.depot.objects();
-    let mut link = core.depot.take_where(diagnosis.chooser(idle));
+    let mut link = core.depot.take_where(diagnostics.chooser(idle));
     if link.is_null() {
         // The random choice was beyond the thread's own objects.
-        link = core.depot.take_where(diagnosis.chooser(1));
+        link = core.depot.take_where(diagnostics.chooser(1));
     }
     if link.is_null() {
         core.note_miss();
@@ -63,11 +63,11 @@ pub(crate) unsafe fn goes_out<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`, which the node keeps.
-    let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
+    let Some(diagnostics) = (unsafe { diagnostics::<T>(core) }) else {
         return;
     };
-    diagnosis.goes_out(link, Location::caller());
-    if diagnosis.is_chaotic() {
+    diagnostics.goes_out(link, Location::caller());
+    if diagnostics.is_chaotic() {
         // SAFETY: I1: the caller holds the node; the value is there.
         poison(unsafe { &mut (*link.cast::<Node<T>>()).value });
     }
@@ -83,23 +83,23 @@ pub(crate) unsafe fn went_out<T: Send + 'static>(link: *mut Link) -> bool {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     if is_no_core(core) {
-        return false; // no diagnosed pool hands such objects out
+        return false; // no pool with diagnostics hands such objects out
     }
     // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`, which the node keeps.
-    let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
+    let Some(diagnostics) = (unsafe { diagnostics::<T>(core) }) else {
         return false;
     };
     records::moved(link.addr(), Location::caller());
-    diagnosis.is_chaotic()
+    diagnostics.is_chaotic()
 }
 
-/// Returns an object if the pool is diagnosed; `false` means that nothing was done.
+/// Returns an object if the pool has diagnostics; `false` means that nothing was done.
 ///
 /// # Safety
 /// `link` is the head of a `Node<T>` of this core. The caller holds it, and on `true` gives it up.
 pub(crate) unsafe fn gives_back<T: Send + 'static>(core: *const Core, link: *mut Link) -> bool {
     // SAFETY: the core of a `Node<T>` is the head of a `TypedCore<T>`, which the node keeps.
-    let Some(diagnosis) = (unsafe { diagnosis::<T>(core) }) else {
+    let Some(diagnostics) = (unsafe { diagnostics::<T>(core) }) else {
         return false;
     };
     // The reset is user code: if it panics, the node must go.
@@ -116,11 +116,11 @@ pub(crate) unsafe fn gives_back<T: Send + 'static>(core: *const Core, link: *mut
         bomb.reason = unsafe { TypedCore::<T>::factory(core) }.why_dropped();
         return true;
     }
-    if diagnosis.refuses() {
+    if diagnostics.refuses() {
         bomb.reason = Reason::Reset;
         return true;
     }
-    diagnosis.becomes_idle(link);
+    diagnostics.becomes_idle(link);
     std::mem::forget(bomb);
     // SAFETY: guaranteed by the caller.
     unsafe { keep(core, link, weight) };

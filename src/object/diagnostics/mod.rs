@@ -1,7 +1,7 @@
-//! Diagnosed pools (feature `diagnostics`): pools with [`Diagnostics`] on, and records of which
+//! Pools with diagnostics (feature `diagnostics`): pools with [`Diagnostics`] on, and records of which
 //! guards hold their objects.
 //!
-//! A pool is diagnosed from its first use or never. No thread has a cache in a diagnosed pool: each
+//! A pool has diagnostics from its first use or never. No thread has a cache in a pool with diagnostics: each
 //! get and each return takes the slow path, as if the system had no barrier, and all idle objects
 //! are in the depot. So the hot path of other pools has nothing to check. A bit in the core marks
 //! the pool; returns read that bit on their slow path anyway.
@@ -15,7 +15,7 @@
 //! | `steps.rs` | get and return, typed |
 //! | `poison.rs` | spare memory |
 //!
-//! Without the feature, `diagnosed_off.rs` stands in for all of it.
+//! Without the feature, `diagnostics_off.rs` stands in for all of it.
 
 mod builder;
 pub(crate) mod poison;

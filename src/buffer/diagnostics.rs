@@ -1,15 +1,17 @@
-//! [`ArenaPoolBuilder::diagnostics`].
+//! [`BufferPoolBuilder::diagnostics`].
 
 #![cfg(feature = "diagnostics")]
 
-use super::builder::ArenaPoolBuilder;
-use crate::object::diagnosed::settings::{Choice, Diagnostics};
+use super::builder::BufferPoolBuilder;
+use crate::object::diagnostics::settings::{Choice, Diagnostics};
 
-impl ArenaPoolBuilder {
+impl BufferPoolBuilder {
     /// Sets the pool's diagnostics, regardless of what is set for the process or in the environment
     /// (feature `diagnostics`). See [`Builder::diagnostics`](crate::Builder::diagnostics).
     pub fn diagnostics(mut self, diagnostics: Diagnostics) -> Self {
-        self.settings.set_diagnostics(Choice::of(diagnostics));
+        self.settings
+            .common
+            .set_diagnostics(Choice::of(diagnostics));
         self
     }
 }

@@ -1,4 +1,4 @@
-//! Records of the objects of diagnosed pools, by the address of their node: which guards are out,
+//! Records of the objects of pools with diagnostics, by the address of their node: which guards are out,
 //! where they were got, and which thread an idle object belongs to.
 //!
 //! A record ends when its object becomes idle or its node is freed. The list is split into parts
@@ -47,7 +47,7 @@ impl fmt::Display for Leak {
     }
 }
 
-/// Returns the recorded guards that are out at this moment, of all diagnosed pools, grouped by the
+/// Returns the recorded guards that are out at this moment, of all pools with diagnostics, grouped by the
 /// place that got them, most guards first.
 ///
 /// Call it where all guards should be back: at the end of a test, or after a drain. A frozen buffer

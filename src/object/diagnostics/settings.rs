@@ -220,7 +220,7 @@ fn said() -> &'static Said {
         // Only one of the threads that race prints it.
         if SAID.set(parsed.unwrap_or_default()).is_ok() && !understood {
             eprintln!(
-                "repool: REPOOL_DIAGNOSTICS={text:?} is not understood; no pool is diagnosed. Say some of \
+                "repool: REPOOL_DIAGNOSTICS={text:?} is not understood; no pool has diagnostics. Use any of \
                  leaks=100 chaos=7 deterministic with commas in between, and :name,name for some pools only."
             );
         }

@@ -1,4 +1,4 @@
-//! Stands in for `diagnosed/` without the feature `diagnostics`: does nothing, at no cost.
+//! Stands in for `diagnostics/` without the feature `diagnostics`: does nothing, at no cost.
 
 pub(crate) mod poison {
     use std::mem::MaybeUninit;
@@ -8,7 +8,7 @@ pub(crate) mod poison {
 }
 
 pub(crate) mod settings {
-    /// No pool is diagnosed.
+    /// No pool has diagnostics.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Choice;
 

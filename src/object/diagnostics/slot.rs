@@ -16,9 +16,9 @@ const ONE_IN: u64 = 4;
 const AMONG: u64 = 64;
 
 /// A core's diagnostics, if it has any.
-pub(crate) struct Slot(Option<Diagnosis>);
+pub(crate) struct Slot(Option<CoreDiagnostics>);
 
-pub(crate) struct Diagnosis {
+pub(crate) struct CoreDiagnostics {
     settings: Diagnostics,
     /// What reports call the pool.
     pool: Arc<str>,
@@ -28,7 +28,7 @@ pub(crate) struct Diagnosis {
 
 impl Slot {
     pub(crate) fn new(settings: Diagnostics, pool: &str) -> Self {
-        Self(settings.is_on().then(|| Diagnosis {
+        Self(settings.is_on().then(|| CoreDiagnostics {
             settings,
             pool: pool.into(),
             gets: StatUsize::new(0),
@@ -36,7 +36,7 @@ impl Slot {
         }))
     }
 
-    pub(crate) fn diagnosis(&self) -> Option<&Diagnosis> {
+    pub(crate) fn diagnostics(&self) -> Option<&CoreDiagnostics> {
         self.0.as_ref()
     }
 
@@ -53,7 +53,7 @@ impl Slot {
     }
 }
 
-impl Diagnosis {
+impl CoreDiagnostics {
     pub(crate) fn is_chaotic(&self) -> bool {
         self.settings.chaos.is_some()
     }
