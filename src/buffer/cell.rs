@@ -9,7 +9,7 @@
 //! back, and was then partly filled. In a pool with limits, which must hold for such a buffer too,
 //! no return is plain.
 //!
-//! `cell.rs`, `lent.rs` and `comeback.rs` import each other. A cell knows its class, a class has
+//! `cell.rs`, `lent.rs` and `returns.rs` import each other. A cell knows its class, a class has
 //! the rings of its lent cells, and both a ring and a dropped buffer take the same steps to return
 //! a buffer. The types are recursive, and a trait that separated them would have a single
 //! implementor.
@@ -241,7 +241,7 @@ impl Cell {
     }
 
     /// Returns whether the buffer goes back unchanged and well used. If not,
-    /// `comeback::give_back_slow` has to check it.
+    /// `returns::give_back_slow` has to check it.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
         self.is_whole() && self.bytes.len().wrapping_sub(self.least) < self.span

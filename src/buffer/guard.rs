@@ -1,7 +1,7 @@
 //! [`Buffer`]: the user's handle to a pooled `BytesMut`.
 
 use super::cell::Cell;
-use super::comeback;
+use super::returns;
 use super::inner::Inner;
 use super::unpooled::Unpooled;
 use crate::object::by_value::{ByValue, Leave};
@@ -152,7 +152,7 @@ impl Buffer {
     #[must_use = "the content is gone without it"]
     pub fn freeze(self) -> Bytes {
         match self.held.into_inner() {
-            Held::Pooled(cell) => comeback::freeze(cell),
+            Held::Pooled(cell) => returns::freeze(cell),
             held => held.into_bytes().freeze(),
         }
     }
@@ -292,11 +292,11 @@ impl Leave for Held {
 #[inline(always)]
 fn leave(cell: Pooled<Cell>) {
     if !cell.is_plain() {
-        return comeback::give_back_slow(cell);
+        return returns::give_back_slow(cell);
     }
     let weight = cell.full();
     if let Err(cell) = Pooled::give_back_fast(cell, weight, |cell| cell.bytes.clear()) {
-        comeback::give_back_plain(cell);
+        returns::give_back_plain(cell);
     }
 }
 

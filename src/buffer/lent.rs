@@ -40,7 +40,7 @@
 //! See `cell.rs` for the three files that import each other.
 
 use super::cell::{Cell, Class};
-use super::comeback::{came_back, came_back_for_all, came_back_slow};
+use super::returns::{return_lent, return_lent_to_depot, return_lent_slow};
 use super::queue::Queue;
 use super::tally::{Figures, Tallies, Tally};
 use crate::budget::Budget;
@@ -207,7 +207,7 @@ impl Ring {
             if again {
                 first = Some(cell);
             } else {
-                came_back(cell);
+                return_lent(cell);
             }
         }
         first
@@ -225,7 +225,7 @@ impl Ring {
             };
             if cell.is_back() {
                 self.tally.left(false);
-                came_back(cell);
+                return_lent(cell);
             } else {
                 self.young.push(cell);
             }
@@ -270,7 +270,7 @@ fn ready((cell, plain): (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
     if plain {
         return Some(cell);
     }
-    came_back_slow(cell);
+    return_lent_slow(cell);
     None
 }
 
@@ -482,7 +482,7 @@ impl Class {
 
     /// Looks at all lent buffers; returns whether there may be something to look at next time.
     pub(super) fn look_at_all(&self) -> bool {
-        self.lent.look_at_all(came_back_for_all)
+        self.lent.look_at_all(return_lent_to_depot)
     }
 
     /// Looks at all lent buffers now and then, if there are more than may be idle: every [`APART`]

@@ -50,27 +50,27 @@ pub(super) fn give_back_plain(cell: Pooled<Cell>) {
 }
 
 /// Returns a lent buffer without views for a visitor: to the depot, where every thread can get it.
-pub(super) fn came_back_for_all(cell: Pooled<Cell>) {
+pub(super) fn return_lent_to_depot(cell: Pooled<Cell>) {
     if cell.is_plain_again() {
         Pooled::give_to_all(cell);
     } else {
-        came_back_slow(cell);
+        return_lent_slow(cell);
     }
 }
 
 /// Returns a lent buffer that has no views left or has waited long enough.
-pub(super) fn came_back(cell: Pooled<Cell>) {
+pub(super) fn return_lent(cell: Pooled<Cell>) {
     if cell.is_plain_again() {
         drop(cell);
     } else {
-        came_back_slow(cell);
+        return_lent_slow(cell);
     }
 }
 
-/// Like [`came_back`], for a buffer that has to be checked.
+/// Like [`return_lent`], for a buffer that has to be checked.
 #[cold]
 #[inline(never)]
-pub(super) fn came_back_slow(mut cell: Pooled<Cell>) {
+pub(super) fn return_lent_slow(mut cell: Pooled<Cell>) {
     let (enough, used) = (cell.has_waited_enough(), cell.used_before());
     cell.has_waited();
     if !enough && cell.regain() {
