@@ -2,12 +2,12 @@
 //!
 //! A user may do to a `BytesMut` whatever `bytes` allows: grow it, advance it, split it, or put
 //! another one in its place. So a return trusts nothing but what the returned `BytesMut` itself
-//! reports. A *plain* return needs no check: the buffer has the start and the capacity that it went
+//! reports. An *unchanged* return needs no check: the buffer has the start and the capacity that it went
 //! out with. A buffer that grew in place and was cut back by `split_off` passes that test as well.
-//! Therefore the first return of a buffer is not plain, nor is one that comes back empty or full.
+//! Therefore the first return of a buffer is not unchanged, nor is one that comes back empty or full.
 //! What remains is a buffer in its second use that was made to grow without being filled, was cut
 //! back, and was then partly filled. In a pool with limits, which must hold for such a buffer too,
-//! no return is plain.
+//! no return is unchanged.
 //!
 //! `cell.rs`, `lent.rs` and `returns.rs` import each other. A cell knows its class, a class has
 //! the rings of its lent cells, and both a ring and a dropped buffer take the same steps to return
@@ -96,7 +96,7 @@ impl fmt::Debug for Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
     /// For ever. How much of it was used does not matter.
-    Plainly,
+    Unchecked,
     /// For ever.
     ForEver,
     /// For this many passes. A buffer that was split, grown or replaced does not wait for ever: its
@@ -113,9 +113,9 @@ pub(crate) struct Cell {
     full: usize,
     /// The address where the allocation starts.
     start: usize,
-    /// A plain return has at least this many bytes of content,
+    /// An unchanged return has at least this many bytes of content,
     least: usize,
-    /// and less than this many more. 0: no return is plain.
+    /// and less than this many more. 0: no return is unchanged.
     span: usize,
     /// Whether a freeze has to do more than push the cell onto a ring.
     freezes_slowly: bool,
@@ -174,7 +174,7 @@ impl Cell {
             looked_at: false,
             clean: false,
             fresh: true,
-            waits: Waits::Plainly,
+            waits: Waits::Unchecked,
             class: Arc::clone(class),
             record: Record::NEW,
             used: 0,
@@ -214,14 +214,14 @@ impl Cell {
         self.start = self.bytes.as_ptr().addr();
     }
 
-    /// Works out which returns are plain.
+    /// Works out which returns are unchanged.
     fn settle(&mut self) {
         let enough = self.record.least(self.class.size, self.full);
         let bounded = self.class.is_bounded();
         self.looked_at = match enough {
-            Some(0) => self.class.wipes || self.waits != Waits::Plainly,
+            Some(0) => self.class.wipes || self.waits != Waits::Unchecked,
             // It has grown and is well used. Limits have to know what it weighs.
-            Some(_) => self.class.wipes || self.waits != Waits::Plainly || bounded,
+            Some(_) => self.class.wipes || self.waits != Waits::Unchecked || bounded,
             None => true,
         };
         self.freezes_slowly = self.looked_at || bounded;
@@ -243,20 +243,20 @@ impl Cell {
     /// Returns whether the buffer goes back unchanged and well used. If not,
     /// `returns::give_back_slow` has to check it.
     #[inline(always)]
-    pub(super) fn is_plain(&self) -> bool {
+    pub(super) fn is_unchanged(&self) -> bool {
         self.is_whole() && self.bytes.len().wrapping_sub(self.least) < self.span
     }
 
     /// Returns whether a freeze only has to push the cell onto a ring.
     #[inline(always)]
-    pub(super) fn freezes_plainly(&self) -> bool {
+    pub(super) fn freezes_fast(&self) -> bool {
         !self.freezes_slowly && self.is_whole()
     }
 
     /// Returns whether a lent buffer without views needs no check. (One that grew in place and was
     /// cut back is not whole any more: it has regained more than it had.)
     #[inline(always)]
-    pub(super) fn is_plain_again(&self) -> bool {
+    pub(super) fn is_unchanged_after_views(&self) -> bool {
         debug_assert!(self.bytes.is_empty());
         !self.looked_at && self.is_whole()
     }
@@ -264,8 +264,8 @@ impl Cell {
     /// Returns whether a lent buffer has no views left. If so, it has its memory again, and this
     /// must not be called again.
     #[inline(always)]
-    pub(super) fn is_back(&mut self) -> bool {
-        memory::is_back(&mut self.bytes)
+    pub(super) fn is_unique(&mut self) -> bool {
+        memory::is_unique(&mut self.bytes)
     }
 
     /// Returns how many bytes the user filled, as far as the pool can see, including what was
@@ -277,7 +277,7 @@ impl Cell {
     /// Returns how many bytes the user had filled when the buffer was lent.
     pub(super) fn used_before(&self) -> usize {
         match self.waits {
-            Waits::Plainly => self.full,
+            Waits::Unchecked => self.full,
             _ => self.used,
         }
     }
@@ -296,9 +296,9 @@ impl Cell {
 
     /// Ends what [`Cell::wait`] began.
     pub(super) fn has_waited(&mut self) {
-        if self.waits != Waits::Plainly {
+        if self.waits != Waits::Unchecked {
             self.class.lent.add_extra(self.extra().wrapping_neg());
-            self.waits = Waits::Plainly;
+            self.waits = Waits::Unchecked;
         }
     }
 
@@ -350,7 +350,7 @@ impl Cell {
 
     /// Returns whether the buffer is unchanged and the policy has nothing to decide. If so, it is
     /// cleared.
-    pub(super) fn is_plain_after_all(&mut self) -> bool {
+    pub(super) fn is_unchanged_slow(&mut self) -> bool {
         let calm = self.record.least(self.class.size, self.full) == Some(0);
         let whole = calm && !self.looked_at && !self.fresh && self.is_whole();
         if whole {

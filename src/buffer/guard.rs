@@ -291,12 +291,12 @@ impl Leave for Held {
 
 #[inline(always)]
 fn leave(cell: Pooled<Cell>) {
-    if !cell.is_plain() {
+    if !cell.is_unchanged() {
         return returns::give_back_slow(cell);
     }
     let weight = cell.full();
     if let Err(cell) = Pooled::give_back_fast(cell, weight, |cell| cell.bytes.clear()) {
-        returns::give_back_plain(cell);
+        returns::give_back_unchanged(cell);
     }
 }
 

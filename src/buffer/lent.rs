@@ -119,7 +119,7 @@ impl Ring {
     /// handed out as it is.
     #[inline(always)]
     fn take_in_place(&mut self) -> Option<(Pooled<Cell>, bool)> {
-        let cell = self.young.pop_if(|cell| cell.is_back())?;
+        let cell = self.young.pop_if(|cell| cell.is_unique())?;
         Some(self.leaves(cell))
     }
 }
@@ -145,9 +145,9 @@ impl Ring {
     /// as it is.
     #[inline(always)]
     fn leaves(&self, cell: Pooled<Cell>) -> (Pooled<Cell>, bool) {
-        let plain = cell.is_plain_again();
-        self.tally.left(plain);
-        (cell, plain)
+        let unchanged = cell.is_unchanged_after_views();
+        self.tally.left(unchanged);
+        (cell, unchanged)
     }
 
     /// Looks for a buffer to hand out, after the oldest one still had views.
@@ -172,7 +172,7 @@ impl Ring {
                 self.next = 0;
             }
             let at = self.next;
-            if self.young.get_mut(at)?.is_back() {
+            if self.young.get_mut(at)?.is_unique() {
                 return self.take_at(at).and_then(ready);
             }
             self.next += 1;
@@ -198,11 +198,11 @@ impl Ring {
             let Some(mut cell) = self.old.pop() else {
                 break;
             };
-            if !cell.is_back() {
+            if !cell.is_unique() {
                 self.old.push(cell);
                 continue;
             }
-            let again = first.is_none() && cell.is_plain_again();
+            let again = first.is_none() && cell.is_unchanged_after_views();
             self.tally.left(again);
             if again {
                 first = Some(cell);
@@ -223,7 +223,7 @@ impl Ring {
             let Some(mut cell) = self.young.pop() else {
                 break;
             };
-            if cell.is_back() {
+            if cell.is_unique() {
                 self.tally.left(false);
                 return_lent(cell);
             } else {
@@ -253,7 +253,7 @@ impl Ring {
                 let Some(mut cell) = cells.pop() else {
                     break;
                 };
-                if cell.is_back() || !cell.goes_on_waiting() {
+                if cell.is_unique() || !cell.goes_on_waiting() {
                     self.tally.left(false);
                     found(cell);
                 } else {
@@ -266,8 +266,8 @@ impl Ring {
 }
 
 /// Returns the buffer if it can be handed out as it is; otherwise makes it idle.
-fn ready((cell, plain): (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
-    if plain {
+fn ready((cell, unchanged): (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
+    if unchanged {
         return Some(cell);
     }
     return_lent_slow(cell);

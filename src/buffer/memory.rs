@@ -26,7 +26,7 @@ pub(super) fn allocate(capacity: usize, fallible: bool) -> Option<BytesMut> {
 }
 
 /// Clears a handle and regains its whole allocation; returns `false` while there are other handles
-/// to it. In that case call this again once [`is_back`] returns `true`.
+/// to it. In that case call this again once [`is_unique`] returns `true`.
 pub(super) fn regain(bytes: &mut BytesMut) -> bool {
     bytes.clear();
     // The first call may have moved the handle to the start of the allocation, over what was
@@ -60,7 +60,7 @@ pub(super) fn is_alone(bytes: &mut BytesMut) -> bool {
 }
 
 /// Returns an empty buffer with its whole allocation; `Err` while there are other handles to it,
-/// with a handle for [`is_back`].
+/// with a handle for [`is_unique`].
 fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
     if bytes.capacity() == 0 && bytes.as_ptr().addr() == NOWHERE {
         return Ok(bytes);
@@ -85,7 +85,7 @@ fn whole(mut bytes: BytesMut) -> Result<BytesMut, BytesMut> {
 /// Returns whether an empty handle to the rest of a buffer is the only one to its memory. If so, it
 /// has its memory again, and this must not be called again.
 #[inline(always)]
-pub(super) fn is_back(bytes: &mut BytesMut) -> bool {
+pub(super) fn is_unique(bytes: &mut BytesMut) -> bool {
     // `bytes` can reclaim one more byte only if the handle is the only one.
     let more = bytes.capacity() + 1;
     bytes.try_reclaim(more)
@@ -140,9 +140,9 @@ mod tests {
             panic!("there are two others");
         };
         drop(tail);
-        assert!(!is_back(&mut rest));
+        assert!(!is_unique(&mut rest));
         drop(head);
-        assert!(is_back(&mut rest));
+        assert!(is_unique(&mut rest));
         assert!(regain(&mut rest));
         assert_eq!(rest.capacity(), 200);
         // Consumed.
@@ -160,7 +160,7 @@ mod tests {
         let all = bytes.split();
         assert!(!regain(&mut bytes));
         drop(all);
-        assert!(is_back(&mut bytes) && regain(&mut bytes));
+        assert!(is_unique(&mut bytes) && regain(&mut bytes));
         assert_eq!(bytes.capacity(), 200);
     }
 

@@ -2,11 +2,11 @@
 //! gone.
 //!
 //! ```text
-//! dropped, plain ---------------------------------------------------------> the class's pool
-//! dropped, not plain -> regain the allocation -> finish: wipe, judge ------> the same, or freed
+//! dropped, unchanged -----------------------------------------------------> the class's pool
+//! dropped, changed --> regain the allocation -> finish: wipe, judge ------> the same, or freed
 //!                                | parts are alive
-//! frozen ------------------------+--> a ring --> no views, plain --> handed out from there
-//!                                                no views, not plain --> regain, finish
+//! frozen ------------------------+--> a ring --> no views, unchanged --> handed out from there
+//!                                                no views, changed --> regain, finish
 //!                                                waited long enough --> left to its last part
 //! ```
 //!
@@ -32,7 +32,7 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
     if cell.class.is_bounded() && !panicking() {
         cell.class.relieve_if_due();
     }
-    if cell.is_plain_after_all() {
+    if cell.is_unchanged_slow() {
         drop(cell);
     } else if cell.regain() {
         finish(cell, used);
@@ -45,13 +45,13 @@ pub(super) fn give_back_slow(mut cell: Pooled<Cell>) {
 /// Returns an unchanged buffer that the hot path could not take.
 #[cold]
 #[inline(never)]
-pub(super) fn give_back_plain(cell: Pooled<Cell>) {
+pub(super) fn give_back_unchanged(cell: Pooled<Cell>) {
     drop(cell);
 }
 
 /// Returns a lent buffer without views for a visitor: to the depot, where every thread can get it.
 pub(super) fn return_lent_to_depot(cell: Pooled<Cell>) {
-    if cell.is_plain_again() {
+    if cell.is_unchanged_after_views() {
         Pooled::give_to_all(cell);
     } else {
         return_lent_slow(cell);
@@ -60,7 +60,7 @@ pub(super) fn return_lent_to_depot(cell: Pooled<Cell>) {
 
 /// Returns a lent buffer that has no views left or has waited long enough.
 pub(super) fn return_lent(cell: Pooled<Cell>) {
-    if cell.is_plain_again() {
+    if cell.is_unchanged_after_views() {
         drop(cell);
     } else {
         return_lent_slow(cell);
@@ -110,7 +110,7 @@ fn finish(mut cell: Pooled<Cell>, used: usize) {
 /// Hands out the content as `Bytes` and keeps a handle to the memory.
 #[inline]
 pub(super) fn freeze(mut cell: Pooled<Cell>) -> Bytes {
-    if cell.is_little_used() || !cell.freezes_plainly() || panicking() {
+    if cell.is_little_used() || !cell.freezes_fast() || panicking() {
         return freeze_slow(cell);
     }
     let view = cell.bytes.split().freeze();
