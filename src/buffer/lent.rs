@@ -42,7 +42,7 @@
 use super::cell::{Cell, Class};
 use super::returns::{return_lent, return_lent_to_depot, return_lent_slow};
 use super::queue::Queue;
-use super::tally::{Figures, Tallies, Tally};
+use super::ring_stats::{RingTotals, ClassRingStats, RingStats};
 use crate::budget::Budget;
 use crate::object::entry::{Entry, Top};
 use crate::object::guard::Pooled;
@@ -71,12 +71,12 @@ pub(crate) struct Ring {
     young: Queue<Pooled<Cell>>,
     /// Handles that were looked at and still had views, in the order of the looks.
     old: Queue<Pooled<Cell>>,
-    tally: Arc<Tally>,
+    stats: Arc<RingStats>,
     /// The index in `young` at which the next get continues to look.
     next: usize,
     /// How many handles a get looks at.
     looks: usize,
-    /// How many pushes its tally had counted at the last pass.
+    /// How many pushes it had counted at the last pass.
     came: usize,
 }
 
@@ -101,7 +101,7 @@ impl Drop for Ring {
             let mut cell = Pooled::into_inner(cell);
             cell.has_waited();
         }
-        self.tally.give_up(handles);
+        self.stats.give_up(handles);
     }
 }
 
@@ -111,7 +111,7 @@ impl Ring {
     #[inline(always)]
     fn push_in_place(&mut self, cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
         self.young.push_in_place(cell)?;
-        self.tally.came();
+        self.stats.came();
         Ok(())
     }
 
@@ -125,11 +125,11 @@ impl Ring {
 }
 
 impl Ring {
-    fn new(tally: Arc<Tally>) -> Self {
+    fn new(stats: Arc<RingStats>) -> Self {
         Self {
             young: Queue::new(),
             old: Queue::new(),
-            tally,
+            stats,
             next: 0,
             looks: LOOKS,
             came: 0,
@@ -137,7 +137,7 @@ impl Ring {
     }
 
     fn push(&mut self, cell: Pooled<Cell>) {
-        self.tally.came();
+        self.stats.came();
         self.young.push(cell);
     }
 
@@ -146,7 +146,7 @@ impl Ring {
     #[inline(always)]
     fn leaves(&self, cell: Pooled<Cell>) -> (Pooled<Cell>, bool) {
         let unchanged = cell.is_unchanged_after_views();
-        self.tally.left(unchanged);
+        self.stats.left(unchanged);
         (cell, unchanged)
     }
 
@@ -203,7 +203,7 @@ impl Ring {
                 continue;
             }
             let again = first.is_none() && cell.is_unchanged_after_views();
-            self.tally.left(again);
+            self.stats.left(again);
             if again {
                 first = Some(cell);
             } else {
@@ -224,7 +224,7 @@ impl Ring {
                 break;
             };
             if cell.is_unique() {
-                self.tally.left(false);
+                self.stats.left(false);
                 return_lent(cell);
             } else {
                 self.young.push(cell);
@@ -241,7 +241,7 @@ impl Ring {
     /// Takes over the handles of another ring.
     fn merge(&mut self, mut other: Self) {
         while let Some(cell) = other.young.pop().or_else(|| other.old.pop()) {
-            other.tally.left(false);
+            other.stats.left(false);
             self.push(cell);
         }
     }
@@ -254,7 +254,7 @@ impl Ring {
                     break;
                 };
                 if cell.is_unique() || !cell.goes_on_waiting() {
-                    self.tally.left(false);
+                    self.stats.left(false);
                     found(cell);
                 } else {
                     cells.push(cell);
@@ -294,7 +294,7 @@ fn ready_slow(found: (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
 #[derive(Debug)]
 pub(super) struct Lent {
     rings: Pool<Ring>,
-    tallies: Arc<Tallies>,
+    ring_stats: Arc<ClassRingStats>,
     /// Whether the entry tables point to the rings yet ([`Origin::has_lent`]).
     ///
     /// [`Origin::has_lent`]: super::cell::Origin::has_lent
@@ -308,8 +308,8 @@ pub(super) struct Lent {
 
 impl Lent {
     pub(super) fn new() -> Self {
-        let tallies = Arc::new(Tallies::new());
-        let rings = Arc::clone(&tallies);
+        let ring_stats = Arc::new(ClassRingStats::new());
+        let rings = Arc::clone(&ring_stats);
         Self {
             rings: Pool::builder(move || Ring::new(rings.take()))
                 // The class runs the passes.
@@ -318,7 +318,7 @@ impl Lent {
                 // A private budget without a limit: rings are not idle memory.
                 .budget(Budget::new(usize::MAX))
                 .build(),
-            tallies,
+            ring_stats,
             entered: AtomicBool::new(false),
             due: StatUsize::new(0),
             extra: StatUsize::new(0),
@@ -442,7 +442,7 @@ impl Lent {
             ring.sift(&mut found);
             // A ring that is in use is empty now and then.
             let empty = ring.young.len() + ring.old.len() == 0;
-            let came = ring.tally.has_come();
+            let came = ring.stats.has_come();
             let keep = std::mem::replace(&mut ring.came, came) != came || !empty;
             more |= keep;
             keep
@@ -460,8 +460,8 @@ impl Lent {
         self.rings.close();
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        self.tallies.figures()
+    pub(super) fn totals(&self) -> RingTotals {
+        self.ring_stats.totals()
     }
 
     /// Counts a cell larger than its class that starts to wait or (with wrapped `bytes`) stops.
@@ -476,7 +476,7 @@ impl Class {
     pub(super) fn lent_bytes(&self) -> u64 {
         // Relaxed: a counter.
         let extra = self.lent.extra.load(Ordering::Relaxed) as isize;
-        let handles = self.lent.figures().handles;
+        let handles = self.lent.totals().handles;
         handles * self.size as u64 + extra.max(0) as u64
     }
 
@@ -493,11 +493,11 @@ impl Class {
         if left > 0 {
             return self.lent.due.store(left - 1, Ordering::Relaxed);
         }
-        let before = self.lent.figures();
+        let before = self.lent.totals();
         let mut due = APART;
         if self.lent_bytes() > self.limit as u64 {
             self.look_at_all();
-            let found = before.handles.saturating_sub(self.lent.figures().handles);
+            let found = before.handles.saturating_sub(self.lent.totals().handles);
             let share = if found > before.handles / 8 { 8 } else { 1 };
             due = due.max(before.handles / share);
         }

@@ -7,7 +7,7 @@
 //! | `inner.rs` `settings.rs` `off.rs` | a pool for each class, and the choice between them |
 //! | `cell.rs` | what is in those pools |
 //! | `returns.rs` | how a buffer is returned |
-//! | `lent.rs` `queue.rs` `tally.rs` | frozen buffers, until their last view is gone: a ring of them for each thread |
+//! | `lent.rs` `queue.rs` `ring_stats.rs` | frozen buffers, until their last view is gone: a ring of them for each thread |
 //! | `policy.rs` `class.rs` | sizes: what is kept as it is, and what is made for a request |
 //! | `memory.rs` `wipe.rs` | allocations, and overwriting them |
 //!
@@ -32,7 +32,7 @@ mod registry;
 mod settings;
 mod unpooled;
 mod stats;
-mod tally;
+mod ring_stats;
 mod wipe;
 
 pub use self::builder::BufferPoolBuilder;

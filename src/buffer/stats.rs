@@ -40,7 +40,7 @@ pub struct ClassStats {
 impl ClassStats {
     pub(super) fn of(Used { pool, class }: &Used) -> Self {
         let stats = pool.stats();
-        let lent = class.lent.figures();
+        let lent = class.lent.totals();
         let reused = stats.reused + lent.again;
         Self {
             capacity: if class.index == class::OUTSIDE {
@@ -66,7 +66,7 @@ pub(super) fn of_all(inner: &Inner) -> Stats {
     let mut sum = Stats::default();
     for Used { pool, class } in inner.all_used() {
         sum.add(&pool.stats());
-        let again = class.lent.figures().again;
+        let again = class.lent.totals().again;
         sum.reused += again;
         sum.returned += again;
     }

@@ -1,20 +1,20 @@
-//! [`Tally`]: the counters of one ring of lent buffers, which any thread may read at any time.
+//! [`RingStats`]: the counters of one ring of lent buffers, which any thread may read at any time.
 //!
-//! A tally has one writer, the holder of its ring, so it is updated by plain stores instead of
+//! They have one writer, the holder of its ring, so they are updated by plain stores instead of
 //! read-modify-writes. It outlives its ring: the next ring to be created takes it over and counts
 //! on. So the sum over a class never goes back.
 //!
 //! # Orderings
-//! Counters are Relaxed: they publish nothing. `taken`: Release when a ring gives its tally up,
+//! Counters are Relaxed: they publish nothing. `taken`: Release when a ring gives its stats up,
 //! Acquire when the next ring takes it, so the new writer continues from the last values.
 
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicBool, Ordering, StatUsize};
 
-/// The counters of all rings that have had this tally, one after the other.
+/// The counters of all rings that have had these, one after the other.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct RingStats {
     /// Handles pushed onto the ring.
     came: StatUsize,
     /// Handles that left the ring and were handed out again at once; the class's pool has not
@@ -25,7 +25,7 @@ pub(super) struct Tally {
     taken: AtomicBool,
 }
 
-impl Tally {
+impl RingStats {
     fn new() -> Self {
         Self {
             came: StatUsize::new(0),
@@ -52,10 +52,10 @@ impl Tally {
         add(if again { &self.again } else { &self.left }, 1);
     }
 
-    /// Counts the last handles of a ring that is gone, and releases the tally.
+    /// Counts the last handles of a ring that is gone, and releases the counters.
     pub(super) fn give_up(&self, handles: usize) {
         add(&self.left, handles);
-        // Release: pairs with the Acquire in `Tallies::take`.
+        // Release: pairs with the Acquire in `ClassRingStats::take`.
         self.taken.store(false, Ordering::Release);
     }
 }
@@ -67,61 +67,61 @@ fn add(figure: &StatUsize, more: usize) {
     figure.store(sum, Ordering::Relaxed);
 }
 
-/// The tallies of a class: as many as it had rings at the same time.
+/// The counters of a class: as many as it had rings at the same time.
 #[derive(Debug)]
-pub(super) struct Tallies {
+pub(super) struct ClassRingStats {
     first: Lazy<Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    tally: Arc<Tally>,
+    stats: Arc<RingStats>,
     next: Lazy<Entry>,
 }
 
-impl Tallies {
+impl ClassRingStats {
     pub(super) fn new() -> Self {
         Self { first: Lazy::new() }
     }
 
-    /// Returns a tally for a new ring.
-    pub(super) fn take(&self) -> Arc<Tally> {
+    /// Returns counters for a new ring.
+    pub(super) fn take(&self) -> Arc<RingStats> {
         let mut place = &self.first;
         loop {
-            let Entry { tally, next } = place.get_or_make(|| {
+            let Entry { stats, next } = place.get_or_make(|| {
                 Arc::new(Entry {
-                    tally: Arc::new(Tally::new()),
+                    stats: Arc::new(RingStats::new()),
                     next: Lazy::new(),
                 })
             });
             // Acquire: pairs with the Release in `give_up`.
-            if !tally.taken.swap(true, Ordering::Acquire) {
-                return Arc::clone(tally);
+            if !stats.taken.swap(true, Ordering::Acquire) {
+                return Arc::clone(stats);
             }
             place = next;
         }
     }
 
-    pub(super) fn figures(&self) -> Figures {
+    pub(super) fn totals(&self) -> RingTotals {
         let [mut came, mut again, mut left] = [0_u64; 3];
         let mut place = &self.first;
-        while let Some(Entry { tally, next }) = place.get() {
+        while let Some(Entry { stats, next }) = place.get() {
             let read = |figure: &StatUsize| figure.load(Ordering::Relaxed) as u64;
             // Reads what has left first, so that no handle is seen to leave before it is seen to
             // come.
-            left += read(&tally.left);
-            again += read(&tally.again);
-            came += read(&tally.came);
+            left += read(&stats.left);
+            again += read(&stats.again);
+            came += read(&stats.came);
             place = next;
         }
-        Figures {
+        RingTotals {
             handles: came.saturating_sub(again + left),
             again,
         }
     }
 }
 
-impl Drop for Tallies {
+impl Drop for ClassRingStats {
     /// Drops the entries in a loop instead of recursively: there may be as many as there were
     /// threads.
     fn drop(&mut self) {
@@ -134,7 +134,7 @@ impl Drop for Tallies {
 
 /// The sums over all rings of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Figures {
+pub(super) struct RingTotals {
     /// Handles in the rings.
     pub(super) handles: u64,
     /// Buffers handed out again straight from a ring; the class's pool has not counted them.
@@ -146,35 +146,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tally_outlives_its_ring_and_serves_the_next_one() {
-        let tallies = Tallies::new();
-        assert_eq!(tallies.figures(), Figures::default());
-        let figures = |handles, again| {
-            let expected = Figures { handles, again };
-            assert_eq!(tallies.figures(), expected);
+    fn counters_outlive_their_ring_and_serve_the_next_one() {
+        let ring_stats = ClassRingStats::new();
+        assert_eq!(ring_stats.totals(), RingTotals::default());
+        let totals = |handles, again| {
+            let expected = RingTotals { handles, again };
+            assert_eq!(ring_stats.totals(), expected);
         };
-        let (one, two) = (tallies.take(), tallies.take());
+        let (one, two) = (ring_stats.take(), ring_stats.take());
         (0..3).for_each(|_| one.came());
         two.came();
         one.left(true);
-        figures(3, 1);
+        totals(3, 1);
         one.left(false);
-        figures(2, 1);
+        totals(2, 1);
         one.give_up(1);
-        figures(1, 1);
-        let three = tallies.take();
+        totals(1, 1);
+        let three = ring_stats.take();
         assert!(Arc::ptr_eq(&one, &three), "taken over");
         three.came();
         three.left(true);
-        figures(1, 2);
-        assert!(!Arc::ptr_eq(&tallies.take(), &two));
+        totals(1, 2);
+        assert!(!Arc::ptr_eq(&ring_stats.take(), &two));
     }
 
     #[test]
     fn many_are_dropped_one_after_the_other() {
-        let tallies = Tallies::new();
+        let ring_stats = ClassRingStats::new();
         let many = if cfg!(miri) { 10 } else { 2000 };
-        let taken: Vec<_> = (0..many).map(|_| tallies.take()).collect();
-        drop((taken, tallies));
+        let taken: Vec<_> = (0..many).map(|_| ring_stats.take()).collect();
+        drop((taken, ring_stats));
     }
 }
