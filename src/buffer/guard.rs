@@ -1,6 +1,6 @@
 //! [`Buffer`]: the user's handle to a pooled `BytesMut`.
 
-use super::cell::Cell;
+use super::pooled_bytes::PooledBytes;
 use super::returns;
 use super::inner::Inner;
 use super::unpooled::Unpooled;
@@ -53,7 +53,7 @@ impl RefUnwindSafe for Buffer {}
 
 /// Two words, so that a buffer travels in registers.
 enum Held {
-    Pooled(Pooled<Cell>),
+    Pooled(Pooled<PooledBytes>),
     /// Requested with capacity 0 and not written to yet: has no memory, and does not count in the
     /// pool.
     Empty(Option<Weak<Inner>>),
@@ -66,10 +66,10 @@ static NOTHING: LazyStatic<BytesMut> = LazyStatic::new();
 
 impl Buffer {
     #[inline(always)]
-    pub(super) fn of(mut cell: Pooled<Cell>) -> Self {
-        cell.goes_out();
+    pub(super) fn of(mut object: Pooled<PooledBytes>) -> Self {
+        object.goes_out();
         Self {
-            held: ByValue::new(Held::Pooled(cell)),
+            held: ByValue::new(Held::Pooled(object)),
         }
     }
 
@@ -89,9 +89,9 @@ impl Buffer {
     /// Tells a pool with diagnostics that the buffer goes out. Slow path only.
     #[track_caller]
     pub(super) fn went_out(mut self) -> Self {
-        if let Held::Pooled(cell) = &mut *self.held {
-            if cell.went_out() {
-                cell.poison();
+        if let Held::Pooled(object) = &mut *self.held {
+            if object.went_out() {
+                object.poison();
             }
         }
         self
@@ -152,7 +152,7 @@ impl Buffer {
     #[must_use = "the content is gone without it"]
     pub fn freeze(self) -> Bytes {
         match self.held.into_inner() {
-            Held::Pooled(cell) => returns::freeze(cell),
+            Held::Pooled(object) => returns::freeze(object),
             held => held.into_bytes().freeze(),
         }
     }
@@ -173,7 +173,7 @@ impl Buffer {
     #[must_use]
     pub fn into_inner(self) -> BytesMut {
         match self.held.into_inner() {
-            Held::Pooled(cell) => Cell::into_bytes(cell),
+            Held::Pooled(object) => PooledBytes::into_bytes(object),
             held => held.into_bytes(),
         }
     }
@@ -200,11 +200,11 @@ impl Clone for Buffer {
     #[track_caller]
     fn clone(&self) -> Self {
         let mut copy = match &*self.held {
-            Held::Pooled(cell) => {
-                let origin = cell.class.origin.upgrade();
+            Held::Pooled(object) => {
+                let origin = object.class.origin.upgrade();
                 let found = origin.and_then(|pool| pool.get(self.len().max(1)));
                 match found {
-                    Some(cell) => Self::of(cell).went_out(),
+                    Some(object) => Self::of(object).went_out(),
                     None => Self::unpooled(BytesMut::with_capacity(self.len())),
                 }
             }
@@ -217,7 +217,7 @@ impl Clone for Buffer {
 }
 
 impl Held {
-    /// The content of a buffer without a cell.
+    /// The content of a buffer without a object.
     #[inline(always)]
     fn into_bytes(self) -> BytesMut {
         match self {
@@ -234,9 +234,9 @@ impl Held {
     fn open(home: Option<Weak<Inner>>) -> Self {
         match home.and_then(|home| home.upgrade()) {
             Some(inner) if inner.pools() => {
-                let cell = inner.create_unsized();
-                cell.went_out(); // nothing in it to fill
-                Held::Pooled(cell)
+                let object = inner.create_unsized();
+                object.went_out(); // nothing in it to fill
+                Held::Pooled(object)
             }
             _ => Held::Unpooled(Unpooled::new(BytesMut::new())),
         }
@@ -249,7 +249,7 @@ impl Deref for Buffer {
     #[inline(always)]
     fn deref(&self) -> &BytesMut {
         match &*self.held {
-            Held::Pooled(cell) => &cell.bytes,
+            Held::Pooled(object) => &object.bytes,
             Held::Empty(_) => NOTHING.get(BytesMut::new),
             Held::Unpooled(unpooled) => unpooled,
         }
@@ -262,13 +262,13 @@ impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut BytesMut {
         let held = &mut *self.held;
         match held {
-            Held::Pooled(cell) => &mut cell.bytes,
+            Held::Pooled(object) => &mut object.bytes,
             Held::Unpooled(unpooled) => unpooled,
             Held::Empty(home) => {
                 let open = Held::open(home.take());
                 mem::forget(mem::replace(held, open)); // an empty one without a home
                 match held {
-                    Held::Pooled(cell) => &mut cell.bytes,
+                    Held::Pooled(object) => &mut object.bytes,
                     Held::Unpooled(unpooled) => unpooled,
                     Held::Empty(_) => unreachable!("`open` never returns an empty one"),
                 }
@@ -283,24 +283,24 @@ impl Leave for Held {
     #[inline(always)]
     fn leave(self) {
         match self {
-            Held::Pooled(cell) => leave(cell),
+            Held::Pooled(object) => leave(object),
             held => leave_slow(held),
         }
     }
 }
 
 #[inline(always)]
-fn leave(cell: Pooled<Cell>) {
-    if !cell.is_unchanged() {
-        return returns::give_back_slow(cell);
+fn leave(object: Pooled<PooledBytes>) {
+    if !object.is_unchanged() {
+        return returns::give_back_slow(object);
     }
-    let weight = cell.full();
-    if let Err(cell) = Pooled::give_back_fast(cell, weight, |cell| cell.bytes.clear()) {
-        returns::give_back_unchanged(cell);
+    let weight = object.full();
+    if let Err(object) = Pooled::give_back_fast(object, weight, |object| object.bytes.clear()) {
+        returns::give_back_unchanged(object);
     }
 }
 
-/// Drops a buffer without a cell.
+/// Drops a buffer without a object.
 #[inline(never)]
 fn leave_slow(held: Held) {
     if let Held::Unpooled(unpooled) = held {

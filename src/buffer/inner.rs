@@ -1,4 +1,4 @@
-//! [`Inner`]: the inside of a buffer pool: a pool of cells per class, and the search for a buffer.
+//! [`Inner`]: the inside of a buffer pool: a pool of objects per class, and the search for a buffer.
 //!
 //! The pool of a class is a [`Pool`] like any other, with its own caches, depot, limits, passes and
 //! figures. It is created by the first use of its class. This file chooses between classes: a
@@ -6,15 +6,15 @@
 //! found in the larger class goes back there.
 //!
 //! # Ownership
-//! The user's handle owns [`Inner`], which owns the pools of the classes. A cell and the closures
+//! The user's handle owns [`Inner`], which owns the pools of the classes. A object and the closures
 //! of a pool own their [`Class`], which has only a weak reference to `Inner`, so a buffer that is
-//! out does not keep its pool alive. The rings of a class own the lent cells, and through them the
+//! out does not keep its pool alive. The rings of a class own the lent objects, and through them the
 //! class: dropping `Inner` closes the pool of rings, which breaks the cycle.
 //!
 //! # Orderings
 //! `open`: Relaxed, a hint. `enabled`: see `sync/switch.rs`.
 
-use super::cell::{Cell, Class, Origin};
+use super::pooled_bytes::{PooledBytes, Class, Origin};
 use super::class::{self, ALL, OUTSIDE, SLOTS, SMALLER, UNSIZED};
 use super::error::CapacityError;
 use super::lent::{self, Ring};
@@ -54,14 +54,14 @@ pub(super) struct Inner {
     open: AtomicUsize,
     /// By slot: pointers to the idle buffers and to the rings of a class, whose owner is `classes`.
     /// The root of the hot path.
-    idle: [Entry<Cell>; SLOTS],
+    idle: [Entry<PooledBytes>; SLOTS],
     lent: [Entry<Ring>; SLOTS],
 }
 
 /// A class that has been used.
 #[derive(Debug)]
 pub(super) struct Used {
-    pub(super) pool: Pool<Cell>,
+    pub(super) pool: Pool<PooledBytes>,
     pub(super) class: Arc<Class>,
 }
 
@@ -89,7 +89,7 @@ impl Inner {
     /// Returns a buffer for a request of this slot: an idle one from this thread's cache, or one
     /// that this thread has lent and that has no views left.
     #[inline(always)]
-    pub(super) fn hit(&self, slot: usize) -> Option<Pooled<Cell>> {
+    pub(super) fn hit(&self, slot: usize) -> Option<Pooled<PooledBytes>> {
         // Relaxed: while the pool is off, gets would find nothing anyway; this only saves them the
         // work.
         if slot >= self.open.load(Ordering::Relaxed) {
@@ -99,7 +99,7 @@ impl Inner {
         // SAFETY: `open` is 0 or the number of slots.
         let idle = unsafe { self.idle.get_unchecked(slot) };
         match idle.hit() {
-            Some(cell) => Some(cell),
+            Some(object) => Some(object),
             // A frozen buffer has usually come back.
             None => {
                 // SAFETY: as above.
@@ -115,7 +115,7 @@ impl Inner {
     }
 
     /// Returns an idle buffer of this class, or a lent one without views, by the slow path.
-    fn idle(&self, class: usize) -> Option<Pooled<Cell>> {
+    fn idle(&self, class: usize) -> Option<Pooled<PooledBytes>> {
         let Used { pool, class } = self.if_used(class)?;
         class
             .lent
@@ -132,14 +132,14 @@ impl Inner {
         &self,
         capacity: usize,
         fallible: bool,
-    ) -> Result<Pooled<Cell>, CapacityError> {
+    ) -> Result<Pooled<PooledBytes>, CapacityError> {
         let wanted = class::holding(capacity);
         let found = match wanted <= self.settings.top {
             true => self.idle(wanted).or_else(|| self.one_up(wanted)),
             false => None,
         };
-        if let Some(cell) = found {
-            return Ok(cell);
+        if let Some(object) = found {
+            return Ok(object);
         }
         let (class, size) = match wanted <= self.settings.top {
             true => (wanted, class::size(wanted)),
@@ -152,7 +152,7 @@ impl Inner {
     }
 
     /// Returns a buffer of the next larger class. It goes back to that class.
-    fn one_up(&self, wanted: usize) -> Option<Pooled<Cell>> {
+    fn one_up(&self, wanted: usize) -> Option<Pooled<PooledBytes>> {
         let class = wanted + 1;
         if class > self.settings.top {
             return None;
@@ -162,24 +162,24 @@ impl Inner {
     }
 
     /// Returns a buffer that came back to the class of requests for 0 bytes.
-    pub(super) fn get_unsized(&self) -> Option<Pooled<Cell>> {
+    pub(super) fn get_unsized(&self) -> Option<Pooled<PooledBytes>> {
         let pool = &self.if_used(UNSIZED)?.pool;
         pool.try_get_fast().or_else(|| self.idle(UNSIZED))
     }
 
     /// Returns a buffer for a request for 0 bytes that needs memory now.
-    pub(super) fn create_unsized(&self) -> Pooled<Cell> {
+    pub(super) fn create_unsized(&self) -> Pooled<PooledBytes> {
         self.used(UNSIZED).pool.get_pooled()
     }
 
     #[cold]
-    fn create(&self, class: usize, memory: BytesMut) -> Pooled<Cell> {
-        let mut cell = self.used(class).pool.get_pooled();
+    fn create(&self, class: usize, memory: BytesMut) -> Pooled<PooledBytes> {
+        let mut object = self.used(class).pool.get_pooled();
         // It has no memory, unless another thread has returned one in the meantime.
-        if cell.full() == 0 {
-            cell.fill(memory);
+        if object.full() == 0 {
+            object.fill(memory);
         }
-        cell
+        object
     }
 
     /// Returns a class, and creates it if necessary.
@@ -231,7 +231,7 @@ impl Inner {
         self.enabled.is_on()
     }
 
-    /// Returns whether buffers are cells: they are pooled, or at least have to be overwritten. If
+    /// Returns whether buffers are objects: they are pooled, or at least have to be overwritten. If
     /// not, they are unpooled.
     pub(super) fn pools(&self) -> bool {
         self.is_enabled() || self.settings.wipes()
@@ -301,7 +301,7 @@ impl Inner {
         }
     }
 
-    /// For cells, which may outlive the pool.
+    /// For objects, which may outlive the pool.
     pub(super) fn weak(&self) -> Weak<Self> {
         Weak::clone(&self.me)
     }
@@ -317,9 +317,9 @@ impl Inner {
         }
         if let Some(home) = class::filing(capacity) {
             let Used { pool, class } = self.used(home);
-            let mut cell = Cell::with(bytes, class);
-            cell.wipe();
-            pool.put(cell);
+            let mut object = PooledBytes::with(bytes, class);
+            object.wipe();
+            pool.put(object);
         }
     }
 }
@@ -335,9 +335,9 @@ impl Origin for Inner {
         }
     }
 
-    fn get(&self, capacity: usize) -> Option<Pooled<Cell>> {
+    fn get(&self, capacity: usize) -> Option<Pooled<PooledBytes>> {
         match self.hit(class::slot(capacity)) {
-            Some(cell) => Some(cell),
+            Some(object) => Some(object),
             None if !self.pools() => None,
             None => self.get(capacity, false).ok(),
         }

@@ -32,14 +32,14 @@
 //! use (it may still miss one).
 //!
 //! # Ownership
-//! A ring owns its cells, and through them their class and the class's pool of rings.
+//! A ring owns its objects, and through them their class and the class's pool of rings.
 //! [`Lent::close`] breaks that cycle for good. While there is a ring, the janitor watches its
 //! class: the thread that creates a ring registers the class, and a pass that has kept or missed a
 //! ring asks for the next pass. So using a ring notifies no one.
 //!
-//! See `cell.rs` for the three files that import each other.
+//! See `pooled_bytes.rs` for the three files that import each other.
 
-use super::cell::{Cell, Class};
+use super::pooled_bytes::{PooledBytes, Class};
 use super::returns::{return_lent, return_lent_to_depot, return_lent_slow};
 use super::queue::Queue;
 use super::ring_stats::{RingTotals, ClassRingStats, RingStats};
@@ -68,9 +68,9 @@ const APART: u64 = 16;
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// In the order in which they were lent.
-    young: Queue<Pooled<Cell>>,
+    young: Queue<Pooled<PooledBytes>>,
     /// Handles that were looked at and still had views, in the order of the looks.
-    old: Queue<Pooled<Cell>>,
+    old: Queue<Pooled<PooledBytes>>,
     stats: Arc<RingStats>,
     /// The index in `young` at which the next get continues to look.
     next: usize,
@@ -93,13 +93,13 @@ impl Recycle for Ring {
 }
 
 impl Drop for Ring {
-    /// Lets go of the handles: the last view frees the memory. (A cell that is merely dropped would
+    /// Lets go of the handles: the last view frees the memory. (A object that is merely dropped would
     /// go back to its pool.)
     fn drop(&mut self) {
         let handles = self.young.len() + self.old.len();
-        while let Some(cell) = self.young.pop().or_else(|| self.old.pop()) {
-            let mut cell = Pooled::into_inner(cell);
-            cell.has_waited();
+        while let Some(object) = self.young.pop().or_else(|| self.old.pop()) {
+            let mut object = Pooled::into_inner(object);
+            object.has_waited();
         }
         self.stats.give_up(handles);
     }
@@ -109,8 +109,8 @@ impl Drop for Ring {
 impl Ring {
     /// Pushes a handle if there is room.
     #[inline(always)]
-    fn push_in_place(&mut self, cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
-        self.young.push_in_place(cell)?;
+    fn push_in_place(&mut self, object: Pooled<PooledBytes>) -> Result<(), Pooled<PooledBytes>> {
+        self.young.push_in_place(object)?;
         self.stats.came();
         Ok(())
     }
@@ -118,9 +118,9 @@ impl Ring {
     /// Removes the oldest handle if it has no views left. The flag says whether the buffer can be
     /// handed out as it is.
     #[inline(always)]
-    fn take_in_place(&mut self) -> Option<(Pooled<Cell>, bool)> {
-        let cell = self.young.pop_if(|cell| cell.is_unique())?;
-        Some(self.leaves(cell))
+    fn take_in_place(&mut self) -> Option<(Pooled<PooledBytes>, bool)> {
+        let object = self.young.pop_if(|object| object.is_unique())?;
+        Some(self.leaves(object))
     }
 }
 
@@ -136,22 +136,22 @@ impl Ring {
         }
     }
 
-    fn push(&mut self, cell: Pooled<Cell>) {
+    fn push(&mut self, object: Pooled<PooledBytes>) {
         self.stats.came();
-        self.young.push(cell);
+        self.young.push(object);
     }
 
     /// Counts a handle that has left the ring. The flag says whether the buffer can be handed out
     /// as it is.
     #[inline(always)]
-    fn leaves(&self, cell: Pooled<Cell>) -> (Pooled<Cell>, bool) {
-        let unchanged = cell.is_unchanged_after_views();
+    fn leaves(&self, object: Pooled<PooledBytes>) -> (Pooled<PooledBytes>, bool) {
+        let unchanged = object.is_unchanged_after_views();
         self.stats.left(unchanged);
-        (cell, unchanged)
+        (object, unchanged)
     }
 
     /// Looks for a buffer to hand out, after the oldest one still had views.
-    fn look(&mut self) -> Option<Pooled<Cell>> {
+    fn look(&mut self) -> Option<Pooled<PooledBytes>> {
         let all = self.young.len() + self.old.len();
         let looks = if all <= FEW { all } else { self.looks };
         let found = self
@@ -166,7 +166,7 @@ impl Ring {
     }
 
     /// Looks at some young handles, starting behind the last ones looked at.
-    fn look_at_young(&mut self, looks: usize) -> Option<Pooled<Cell>> {
+    fn look_at_young(&mut self, looks: usize) -> Option<Pooled<PooledBytes>> {
         for _ in 0..looks.min(self.young.len()) {
             if self.next >= self.young.len() {
                 self.next = 0;
@@ -181,33 +181,33 @@ impl Ring {
     }
 
     /// Removes a handle without views; those before it become old.
-    fn take_at(&mut self, at: usize) -> Option<(Pooled<Cell>, bool)> {
+    fn take_at(&mut self, at: usize) -> Option<(Pooled<PooledBytes>, bool)> {
         self.next = 0;
         for _ in 0..at {
-            let cell = self.young.pop()?;
-            self.old.push(cell);
+            let object = self.young.pop()?;
+            self.old.push(object);
         }
-        self.young.pop().map(|cell| self.leaves(cell))
+        self.young.pop().map(|object| self.leaves(object))
     }
 
     /// Looks at some old handles. The first buffer without views is handed out; further ones become
     /// idle.
-    fn look_at_old(&mut self, looks: usize) -> Option<Pooled<Cell>> {
+    fn look_at_old(&mut self, looks: usize) -> Option<Pooled<PooledBytes>> {
         let mut first = None;
         for _ in 0..looks.min(self.old.len()) {
-            let Some(mut cell) = self.old.pop() else {
+            let Some(mut object) = self.old.pop() else {
                 break;
             };
-            if !cell.is_unique() {
-                self.old.push(cell);
+            if !object.is_unique() {
+                self.old.push(object);
                 continue;
             }
-            let again = first.is_none() && cell.is_unchanged_after_views();
+            let again = first.is_none() && object.is_unchanged_after_views();
             self.stats.left(again);
             if again {
-                first = Some(cell);
+                first = Some(object);
             } else {
-                return_lent(cell);
+                return_lent(object);
             }
         }
         first
@@ -220,14 +220,14 @@ impl Ring {
             return;
         }
         for _ in 0..len {
-            let Some(mut cell) = self.young.pop() else {
+            let Some(mut object) = self.young.pop() else {
                 break;
             };
-            if cell.is_unique() {
+            if object.is_unique() {
                 self.stats.left(false);
-                return_lent(cell);
+                return_lent(object);
             } else {
-                self.young.push(cell);
+                self.young.push(object);
             }
         }
         // So that the next look at all handles comes only after as many pushes again.
@@ -240,53 +240,53 @@ impl Ring {
 
     /// Takes over the handles of another ring.
     fn merge(&mut self, mut other: Self) {
-        while let Some(cell) = other.young.pop().or_else(|| other.old.pop()) {
+        while let Some(object) = other.young.pop().or_else(|| other.old.pop()) {
             other.stats.left(false);
-            self.push(cell);
+            self.push(object);
         }
     }
 
     /// For a pass: removes the handles that have no views left or have waited long enough.
-    fn sift(&mut self, found: &mut impl FnMut(Pooled<Cell>)) {
-        for cells in [&mut self.young, &mut self.old] {
-            for _ in 0..cells.len() {
-                let Some(mut cell) = cells.pop() else {
+    fn sift(&mut self, found: &mut impl FnMut(Pooled<PooledBytes>)) {
+        for objects in [&mut self.young, &mut self.old] {
+            for _ in 0..objects.len() {
+                let Some(mut object) = objects.pop() else {
                     break;
                 };
-                if cell.is_unique() || !cell.goes_on_waiting() {
+                if object.is_unique() || !object.goes_on_waiting() {
                     self.stats.left(false);
-                    found(cell);
+                    found(object);
                 } else {
-                    cells.push(cell);
+                    objects.push(object);
                 }
             }
-            cells.shrink();
+            objects.shrink();
         }
     }
 }
 
 /// Returns the buffer if it can be handed out as it is; otherwise makes it idle.
-fn ready((cell, unchanged): (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
+fn ready((object, unchanged): (Pooled<PooledBytes>, bool)) -> Option<Pooled<PooledBytes>> {
     if unchanged {
-        return Some(cell);
+        return Some(object);
     }
-    return_lent_slow(cell);
+    return_lent_slow(object);
     None
 }
 
 /// Returns the oldest buffer of this thread's ring if it has no views left and needs no check.
 #[inline(always)]
-pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<Cell>> {
+pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<PooledBytes>> {
     // SAFETY: reads a handle's reference count and moves a pointer.
     match unsafe { top.with(Ring::take_in_place) }?? {
-        (cell, true) => Some(cell),
+        (object, true) => Some(object),
         found => ready_slow(found),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn ready_slow(found: (Pooled<Cell>, bool)) -> Option<Pooled<Cell>> {
+fn ready_slow(found: (Pooled<PooledBytes>, bool)) -> Option<Pooled<PooledBytes>> {
     ready(found)
 }
 
@@ -297,7 +297,7 @@ pub(super) struct Lent {
     ring_stats: Arc<ClassRingStats>,
     /// Whether the entry tables point to the rings yet ([`Origin::has_lent`]).
     ///
-    /// [`Origin::has_lent`]: super::cell::Origin::has_lent
+    /// [`Origin::has_lent`]: super::pooled_bytes::Origin::has_lent
     entered: AtomicBool,
     /// Operations until the next look at all handles, in a pool with limits.
     due: StatUsize,
@@ -325,44 +325,44 @@ impl Lent {
         }
     }
 
-    /// Pushes a cell onto this thread's ring. Returns `Err` if the thread has no ring, or no room
+    /// Pushes a object onto this thread's ring. Returns `Err` if the thread has no ring, or no room
     /// in it.
     ///
-    /// What is borrowed here may be gone when this returns: once the cell is in the ring, another
+    /// What is borrowed here may be gone when this returns: once the object is in the ring, another
     /// thread may drop the pool, and the ring with everything in it.
     #[inline(always)]
-    pub(super) fn push(cell: Pooled<Cell>) -> Result<(), Pooled<Cell>> {
-        let Some(top) = cell.class.lent.rings.top() else {
-            return Err(cell);
+    pub(super) fn push(object: Pooled<PooledBytes>) -> Result<(), Pooled<PooledBytes>> {
+        let Some(top) = object.class.lent.rings.top() else {
+            return Err(object);
         };
-        let mut cell = Some(cell);
+        let mut object = Some(object);
         let push = |ring: &mut Ring| {
-            if let Some(one) = cell.take() {
-                cell = ring.push_in_place(one).err();
+            if let Some(one) = object.take() {
+                object = ring.push_in_place(one).err();
             }
         };
         // SAFETY: moves a pointer to where there is room for it.
         unsafe { top.with(push) };
-        cell.map_or(Ok(()), Err)
+        object.map_or(Ok(()), Err)
     }
 
     /// Like [`Lent::push`], but takes the ring out, to grow it or to create it. Not while the
     /// thread panics: the ring would be dropped.
     #[cold]
     #[inline(never)]
-    pub(super) fn push_slow(cell: Pooled<Cell>) {
-        if let Some(mut ring) = cell.class.lent.rings.try_get_fast() {
+    pub(super) fn push_slow(object: Pooled<PooledBytes>) {
+        if let Some(mut ring) = object.class.lent.rings.try_get_fast() {
             ring.make_room();
-            return ring.push(cell);
+            return ring.push(object);
         }
-        if let Some(reason) = cell.class.keeps_nothing() {
+        if let Some(reason) = object.class.keeps_nothing() {
             // The last view frees the memory.
-            return Pooled::discard_for(cell, reason);
+            return Pooled::discard_for(object, reason);
         }
-        let class = Arc::clone(&cell.class);
+        let class = Arc::clone(&object.class);
         let mut ring = class.lent.rings.get();
         ring.make_room();
-        ring.push(cell);
+        ring.push(object);
         drop(ring);
         // Relaxed: a thread that does not see it does it again.
         if !class.lent.entered.load(Ordering::Relaxed) {
@@ -386,7 +386,7 @@ impl Lent {
     }
 
     /// Looks further into this thread's ring, after its oldest handle still had views.
-    pub(super) fn look(&self) -> Option<Pooled<Cell>> {
+    pub(super) fn look(&self) -> Option<Pooled<PooledBytes>> {
         // While a thread panics, the ring would be dropped instead of returned.
         if panicking() {
             return None;
@@ -397,7 +397,7 @@ impl Lent {
     /// Looks into rings that no thread has: those of ended threads, and one that a pass was using
     /// when its thread wanted it, so that the thread created another. They are merged into this
     /// thread's ring.
-    pub(super) fn look_elsewhere(&self) -> Option<Pooled<Cell>> {
+    pub(super) fn look_elsewhere(&self) -> Option<Pooled<PooledBytes>> {
         if panicking() {
             return None;
         }
@@ -436,7 +436,7 @@ impl Lent {
 
     /// For a pass: looks at every handle once. `found` gets the buffers that have no views left or
     /// have waited long enough. Returns whether there may be something to look at next time.
-    fn look_at_all(&self, mut found: impl FnMut(Pooled<Cell>)) -> bool {
+    fn look_at_all(&self, mut found: impl FnMut(Pooled<PooledBytes>)) -> bool {
         let mut more = false;
         let all = self.rings.sift(None, |ring| {
             ring.sift(&mut found);
@@ -464,7 +464,7 @@ impl Lent {
         self.ring_stats.totals()
     }
 
-    /// Counts a cell larger than its class that starts to wait or (with wrapped `bytes`) stops.
+    /// Counts a object larger than its class that starts to wait or (with wrapped `bytes`) stops.
     pub(super) fn add_extra(&self, bytes: usize) {
         // Relaxed: a counter.
         self.extra.fetch_add(bytes, Ordering::Relaxed);

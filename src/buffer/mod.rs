@@ -5,16 +5,16 @@
 //! | `pool.rs` `builder.rs` `diagnostics.rs` `stats.rs` `error.rs` | what users call and see |
 //! | `guard.rs` | [`Buffer`]; `io.rs`, `read.rs`: its traits, and reading into it; `unpooled.rs`: unpooled buffers |
 //! | `inner.rs` `settings.rs` `off.rs` | a pool for each class, and the choice between them |
-//! | `cell.rs` | what is in those pools |
+//! | `pooled_bytes.rs` | what is in those pools |
 //! | `returns.rs` | how a buffer is returned |
 //! | `lent.rs` `queue.rs` `ring_stats.rs` | frozen buffers, until their last view is gone: a ring of them for each thread |
 //! | `policy.rs` `class.rs` | sizes: what is kept as it is, and what is made for a request |
 //! | `memory.rs` `wipe.rs` | allocations, and overwriting them |
 //!
-//! Imports run downwards in this table; `cell.rs`, `returns.rs` and `lent.rs` import each other.
+//! Imports run downwards in this table; `pooled_bytes.rs`, `returns.rs` and `lent.rs` import each other.
 
 mod builder;
-mod cell;
+mod pooled_bytes;
 mod class;
 mod returns;
 mod diagnostics;

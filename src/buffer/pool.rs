@@ -276,9 +276,9 @@ impl BufferPool {
 
     #[inline(always)]
     fn hit(&self, min_capacity: usize) -> Option<Buffer> {
-        let cell = self.inner.get()?.hit(class::slot(min_capacity))?;
-        debug_assert!(cell.bytes.is_empty() && cell.bytes.capacity() >= min_capacity);
-        Some(Buffer::of(cell))
+        let object = self.inner.get()?.hit(class::slot(min_capacity))?;
+        debug_assert!(object.bytes.is_empty() && object.bytes.capacity() >= min_capacity);
+        Some(Buffer::of(object))
     }
 
     #[cold]
@@ -324,7 +324,7 @@ impl BufferPool {
             return Buffer::empty(Some(self.inner().weak()));
         };
         match inner.get_unsized() {
-            Some(cell) => Buffer::of(cell),
+            Some(object) => Buffer::of(object),
             None => Buffer::empty(Some(inner.weak())),
         }
     }

@@ -1,6 +1,6 @@
 //! What a user sets for a [`BufferPool`](crate::BufferPool), and what follows for each class.
 
-use super::cell::{Cell, Class, Origin};
+use super::pooled_bytes::{PooledBytes, Class, Origin};
 use super::class;
 use super::lent::Lent;
 use crate::object::pool::Pool;
@@ -60,14 +60,14 @@ impl Settings {
     }
 
     /// Creates the pool of a class.
-    pub(super) fn pool(&self, class: &Arc<Class>) -> Pool<Cell> {
+    pub(super) fn pool(&self, class: &Arc<Class>) -> Pool<PooledBytes> {
         let (made, looked_at) = (Arc::clone(class), Arc::clone(class));
         let on_pass = move || {
             // Relaxed: a figure.
             looked_at.passes.fetch_add(1, Ordering::Relaxed);
             looked_at.look_at_all()
         };
-        Pool::builder(move || Cell::empty(&made))
+        Pool::builder(move || PooledBytes::empty(&made))
             .heap_only()
             .settings(self.common.for_member(self.largest(class.index)))
             .on_pass(on_pass)

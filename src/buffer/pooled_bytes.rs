@@ -1,4 +1,4 @@
-//! [`Cell`]: a buffer with the pool's bookkeeping. [`Class`]: what the buffers of one class share.
+//! [`PooledBytes`]: a buffer with the pool's bookkeeping. [`Class`]: what the buffers of one class share.
 //!
 //! A user may do to a `BytesMut` whatever `bytes` allows: grow it, advance it, split it, or put
 //! another one in its place. So a return trusts nothing but what the returned `BytesMut` itself
@@ -9,8 +9,8 @@
 //! back, and was then partly filled. In a pool with limits, which must hold for such a buffer too,
 //! no return is unchanged.
 //!
-//! `cell.rs`, `lent.rs` and `returns.rs` import each other. A cell knows its class, a class has
-//! the rings of its lent cells, and both a ring and a dropped buffer take the same steps to return
+//! `pooled_bytes.rs`, `lent.rs` and `returns.rs` import each other. A object knows its class, a class has
+//! the rings of its lent objects, and both a ring and a dropped buffer take the same steps to return
 //! a buffer. The types are recursive, and a trait that separated them would have a single
 //! implementor.
 
@@ -30,7 +30,7 @@ use crate::sync::{Ordering, StatUsize};
 use bytes::BytesMut;
 use std::fmt;
 
-/// What the cells, rings and closures of one class share.
+/// What the objects, rings and closures of one class share.
 pub(crate) struct Class {
     pub(super) index: usize,
     /// The least capacity of its buffers, in bytes.
@@ -56,7 +56,7 @@ pub(crate) trait Origin: Send + Sync {
     fn has_lent(&self, class: usize);
 
     /// Returns a buffer with at least this capacity.
-    fn get(&self, capacity: usize) -> Option<Pooled<Cell>>;
+    fn get(&self, capacity: usize) -> Option<Pooled<PooledBytes>>;
 }
 
 impl Class {
@@ -107,7 +107,7 @@ enum Waits {
 /// Fields in this order: what every return reads comes first.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Cell {
+pub(crate) struct PooledBytes {
     pub(super) bytes: BytesMut,
     /// The capacity of the whole allocation in bytes, as far as it is known.
     full: usize,
@@ -117,7 +117,7 @@ pub(crate) struct Cell {
     least: usize,
     /// and less than this many more. 0: no return is unchanged.
     span: usize,
-    /// Whether a freeze has to do more than push the cell onto a ring.
+    /// Whether a freeze has to do more than push the object onto a ring.
     freezes_slowly: bool,
     /// Whether a buffer that comes back from a ring has to be checked.
     looked_at: bool,
@@ -132,7 +132,7 @@ pub(crate) struct Cell {
     used: usize,
 }
 
-impl Recycle for Cell {
+impl Recycle for PooledBytes {
     #[inline(always)]
     fn recycle(&mut self) {
         self.bytes.clear();
@@ -144,7 +144,7 @@ impl Recycle for Cell {
     }
 }
 
-impl Drop for Cell {
+impl Drop for PooledBytes {
     /// Overwrites user data before the memory is freed, on every path.
     fn drop(&mut self) {
         if wipe::ON && self.class.wipes && !self.clean {
@@ -157,15 +157,15 @@ impl Drop for Cell {
     }
 }
 
-impl Cell {
-    /// Creates a cell without memory.
+impl PooledBytes {
+    /// Creates a object without memory.
     pub(super) fn empty(class: &Arc<Class>) -> Self {
         Self::with(BytesMut::new(), class)
     }
 
-    /// Creates a cell for a buffer that covers its whole allocation.
+    /// Creates a object for a buffer that covers its whole allocation.
     pub(super) fn with(bytes: BytesMut, class: &Arc<Class>) -> Self {
-        let mut cell = Self {
+        let mut object = Self {
             full: 0,
             start: 0,
             least: 0,
@@ -180,11 +180,11 @@ impl Cell {
             used: 0,
             bytes: BytesMut::new(),
         };
-        cell.fill(bytes);
-        cell
+        object.fill(bytes);
+        object
     }
 
-    /// Gives the cell its memory: a buffer that covers its whole allocation.
+    /// Gives the object its memory: a buffer that covers its whole allocation.
     pub(super) fn fill(&mut self, bytes: BytesMut) {
         self.bytes = bytes;
         self.note();
@@ -247,7 +247,7 @@ impl Cell {
         self.is_whole() && self.bytes.len().wrapping_sub(self.least) < self.span
     }
 
-    /// Returns whether a freeze only has to push the cell onto a ring.
+    /// Returns whether a freeze only has to push the object onto a ring.
     #[inline(always)]
     pub(super) fn freezes_fast(&self) -> bool {
         !self.freezes_slowly && self.is_whole()
@@ -294,7 +294,7 @@ impl Cell {
         self.settle();
     }
 
-    /// Ends what [`Cell::wait`] began.
+    /// Ends what [`PooledBytes::wait`] began.
     pub(super) fn has_waited(&mut self) {
         if self.waits != Waits::Unchecked {
             self.class.lent.add_extra(self.extra().wrapping_neg());
@@ -314,7 +314,7 @@ impl Cell {
         self.bytes.len() < self.least
     }
 
-    /// Makes the buffer [wait](Cell::wait) before a freeze, if it has to be checked at all.
+    /// Makes the buffer [wait](PooledBytes::wait) before a freeze, if it has to be checked at all.
     pub(super) fn prepare_to_wait(&mut self) {
         if self.looked_at || !self.is_whole() || self.is_little_used() {
             self.wait(self.used_now());
@@ -402,8 +402,8 @@ impl Cell {
     }
 
     /// Takes the memory out for good.
-    pub(super) fn into_bytes(cell: Pooled<Self>) -> BytesMut {
-        let mut cell = Pooled::into_inner(cell);
-        std::mem::take(&mut cell.bytes)
+    pub(super) fn into_bytes(object: Pooled<Self>) -> BytesMut {
+        let mut object = Pooled::into_inner(object);
+        std::mem::take(&mut object.bytes)
     }
 }
