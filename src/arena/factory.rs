@@ -1,6 +1,6 @@
-//! The pool of regions that an arena pool is made of.
+//! The pool of bump allocators that an arena pool is made of.
 
-use super::region::Region;
+use super::pooled_bump::PooledBump;
 use super::sizes::{FIRST, Sizes};
 use crate::object::builder::Builder;
 use crate::object::pool::Pool;
@@ -8,19 +8,19 @@ use crate::object::factory::Factory;
 use crate::object::settings::{Role, Settings};
 use crate::sync::rare::Arc;
 
-/// Returns the builder of the pool of regions.
-pub(super) fn pool(mut settings: Settings, first_chunk: usize) -> Builder<Region> {
+/// Returns the builder of the pool of bump allocators.
+pub(super) fn pool(mut settings: Settings, first_chunk: usize) -> Builder<PooledBump> {
     // Tells the pool as well that it keeps no arena above either limit: a return that the pool
     // refuses for its weight alone leaves no trace in the thread's charge.
     let limit = settings.largest_kept();
     settings.set_max_object_bytes(limit);
-    settings.set_role(Role::Regions, None);
+    settings.set_role(Role::Arenas, None);
     let sizes = Arc::new(Sizes::new(first_chunk, limit));
-    let [of_regions, of_others] = [(); 2].map(|()| Arc::clone(&sizes));
-    Pool::builder(move || Region::new(Arc::clone(&of_regions)))
+    let [of_arenas, of_others] = [(); 2].map(|()| Arc::clone(&sizes));
+    Pool::builder(move || PooledBump::new(Arc::clone(&of_arenas)))
         .settings(settings)
         .heap_only()
-        .create_off(Box::new(move |slot| Region::unpooled(slot, &of_others)))
+        .create_off(Box::new(move |slot| PooledBump::unpooled(slot, &of_others)))
         .on_pass(move || {
             sizes.pass();
             false
@@ -28,6 +28,6 @@ pub(super) fn pool(mut settings: Settings, first_chunk: usize) -> Builder<Region
 }
 
 /// Makes the factory for the first use of a `const` pool.
-pub(super) fn of_regions() -> Arc<Factory<Region>> {
+pub(super) fn default() -> Arc<Factory<PooledBump>> {
     pool(Settings::default(), FIRST).factory()
 }

@@ -5,7 +5,7 @@
 //! | `pool.rs` | what users call: [`ArenaPool`], [`Arena`] |
 //! | `builder.rs` `diagnostics.rs` | the settings |
 //! | `factory.rs` | the two pools that an arena pool is made of |
-//! | `region.rs` | the objects of that pool: bump allocators, and their reset |
+//! | `pooled_bump.rs` | the objects of that pool: bump allocators, and their reset |
 //! | `sizes.rs` | how large an arena is: the policy, without side effects |
 //! | `registry.rs` | adding an arena pool to the registry of named pools |
 
@@ -13,7 +13,7 @@ mod builder;
 mod diagnostics;
 mod pool;
 mod factory;
-mod region;
+mod pooled_bump;
 mod registry;
 mod sizes;
 

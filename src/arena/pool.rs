@@ -1,11 +1,11 @@
 //! [`ArenaPool`] and [`Arena`]: a bump allocator for each request.
 //!
-//! An arena pool is a [`Pool`](crate::Pool) of `Region`s, which are bump allocators with the pool's
+//! An arena pool is a [`Pool`](crate::Pool) of [`PooledBump`]s, which are bump allocators with the pool's
 //! bookkeeping. Caches, depot, passes, limits and figures are that pool's. `sizes` decides how
-//! large an arena is; `region` has the reset.
+//! large an arena is; `pooled_bump` has the reset.
 
 use super::factory;
-use super::region::Region;
+use super::pooled_bump::PooledBump;
 use super::registry;
 use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
@@ -151,7 +151,7 @@ use std::ops::Deref;
 /// thread and does not hold the arena over an `.await` can keep one `Bump` in a `thread_local!` and
 /// reset it: nothing is cheaper, but it has no limits and no passes.
 pub struct ArenaPool {
-    pool: Pool<Region>,
+    pool: Pool<PooledBump>,
     /// Whether the pool is in the registry of named pools, if it has a name.
     registered: AtomicBool,
 }
@@ -184,9 +184,9 @@ impl ArenaPool {
         Self::of_name(Some(name))
     }
 
-    pub(super) fn of(regions: Pool<Region>) -> Self {
+    pub(super) fn of(pool: Pool<PooledBump>) -> Self {
         Self {
-            pool: regions,
+            pool: pool,
             registered: AtomicBool::new(false),
         }
     }
@@ -214,7 +214,7 @@ impl ArenaPool {
     const fn of_name(name: Option<&'static str>) -> Self {
         Self {
             // The arenas of a pool share a `Sizes`, which the first use creates.
-            pool: Pool::deferred(name, Role::Regions, factory::of_regions),
+            pool: Pool::deferred(name, Role::Arenas, factory::default),
             registered: AtomicBool::new(false),
         }
     }
@@ -242,7 +242,7 @@ impl ArenaPool {
     #[track_caller]
     pub fn get(&self) -> Arena {
         match self.pool.try_get_fast() {
-            Some(region) => Arena(ByValue::new(region)),
+            Some(object) => Arena(ByValue::new(object)),
             None => self.get_slow(),
         }
     }
@@ -252,11 +252,11 @@ impl ArenaPool {
     #[track_caller]
     fn get_slow(&self) -> Arena {
         self.register();
-        let mut region = self.pool.get_slow();
-        if region.went_out() {
-            region.poison();
+        let mut object = self.pool.get_slow();
+        if object.went_out() {
+            object.poison();
         }
-        Arena(ByValue::new(region))
+        Arena(ByValue::new(object))
     }
 
     /// Calls `f` with an empty arena, and returns the arena to the pool afterwards. Nothing
@@ -438,7 +438,7 @@ impl fmt::Debug for ArenaPool {
 /// });
 /// ```
 #[must_use = "an arena that is dropped at once goes straight back"]
-pub struct Arena(ByValue<Pooled<Region>>);
+pub struct Arena(ByValue<Pooled<PooledBump>>);
 
 /// An `Arena` is one pointer, and so is an `Option<Arena>`.
 const _: () = assert!(size_of::<Option<Arena>>() == size_of::<usize>());
@@ -476,7 +476,7 @@ impl Arena {
     }
 }
 
-impl Leave for Pooled<Region> {
+impl Leave for Pooled<PooledBump> {
     #[inline(always)]
     fn leave(mut self) {
         self.end();

@@ -4,9 +4,9 @@ use crate::object::registry::{self, PoolKind};
 use crate::raw::pool::Core;
 use crate::raw::refs::WeakCore;
 
-/// Adds an arena pool to the registry. The pool of regions removes it.
-pub(super) fn add(name: &str, regions: &Core) {
-    let address = regions.address().addr();
-    let member = Box::new(WeakCore::new(regions));
+/// Adds an arena pool to the registry. The pool of bump allocators removes it.
+pub(super) fn add(name: &str, pool: &Core) {
+    let address = pool.address().addr();
+    let member = Box::new(WeakCore::new(pool));
     registry::add(address, PoolKind::Arenas, name, member);
 }

@@ -27,7 +27,7 @@ pub(crate) enum Role {
         expect(dead_code, reason = "for arenas, which are a feature")
     )]
     /// The arenas of an arena pool: the environment can switch them off; the arena pool is listed.
-    Regions,
+    Arenas,
     /// A part of another pool, which does all that.
     Part,
 }
@@ -146,7 +146,7 @@ impl Settings {
     pub(crate) fn label<T>(&self) -> &str {
         self.name().unwrap_or(match self.role {
             Role::Whole => type_name::<T>(),
-            Role::Regions => "arenas",
+            Role::Arenas => "arenas",
             Role::Part => "buffers",
         })
     }

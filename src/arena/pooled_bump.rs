@@ -1,4 +1,4 @@
-//! [`Region`]: the object of an arena pool, a bump allocator with the pool's bookkeeping; and its
+//! [`PooledBump`]: the object of an arena pool, a bump allocator with the pool's bookkeeping; and its
 //! reset.
 //!
 //! [`sizes`](super::sizes) decides, this file carries the decision out. At the end of a request,
@@ -14,18 +14,18 @@
 //!   end does not show the peak.
 //!
 //! # The fast path
-//! Most requests fit into their one chunk and use enough of it. [`Region::end`] runs as the arena
+//! Most requests fit into their one chunk and use enough of it. [`PooledBump::end`] runs as the arena
 //! is dropped and does all that these need: it counts the request and resets the bump allocator. If
-//! there is more to do, it leaves everything to [`Region::settle`], which runs only if the pool is
+//! there is more to do, it leaves everything to [`PooledBump::settle`], which runs only if the pool is
 //! going to keep the arena. Either one runs once per request, even though the pool may ask for a
 //! reset twice.
 //!
-//! While pooling is off, each request creates and drops its arena ([`Region::unpooled`]), which
+//! While pooling is off, each request creates and drops its arena ([`PooledBump::unpooled`]), which
 //! is then treated like a plain `Bump`.
 //!
 //! # Limits
 //! A user's limit bounds what a request allocates, but bumpalo's limit counts the chunk that the
-//! pool made, and has no effect on an arena that is already above it. So [`Region::limit`] uses up
+//! pool made, and has no effect on an arena that is already above it. So [`PooledBump::limit`] uses up
 //! the part of that chunk that the request must not use, and sets bumpalo's limit to what the
 //! request may allocate beyond the chunk.
 
@@ -40,7 +40,7 @@ use std::alloc::Layout;
 use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
-pub(crate) struct Region {
+pub(crate) struct PooledBump {
     pub(super) bump: Bump,
     size: Size,
     /// Whether the last request ended on the fast path.
@@ -51,21 +51,21 @@ pub(crate) struct Region {
     sizes: Option<Arc<Sizes>>,
 }
 
-impl Region {
+impl PooledBump {
     pub(super) fn new(sizes: Arc<Sizes>) -> Self {
         let bump = bump_of(sizes.first(), sizes.limit());
-        let region = Self {
+        let object = Self {
             size: Size::new(bump.allocated_bytes(), &sizes),
             bump,
             settled: false,
             barred: Cell::new(0),
             sizes: Some(sizes),
         };
-        region.look_at_weight();
-        region
+        object.look_at_weight();
+        object
     }
 
-    /// Writes the region of a pool that is switched off in place, field by field: as a whole it
+    /// Writes the object of a pool that is switched off in place, field by field: as a whole it
     /// would be built elsewhere and then copied.
     #[inline]
     pub(super) fn unpooled(slot: &mut MaybeUninit<Self>, sizes: &Sizes) {
@@ -78,28 +78,28 @@ impl Region {
         if made.is_err() {
             *made = Ok(Bump::new());
         }
-        let region = slot.as_mut_ptr();
+        let object = slot.as_mut_ptr();
         // SAFETY: in bounds of the slot; the same holds for the pointers below.
-        let to = unsafe { &raw mut (*region).bump };
+        let to = unsafe { &raw mut (*object).bump };
         if let Ok(bump) = &*made {
             // SAFETY: the slot is empty, as for the fields below. The value is not used again at
             // its old place.
             unsafe { word_copy::copy(bump, to) };
         }
         // SAFETY: as above.
-        let size = unsafe { &raw mut (*region).size };
+        let size = unsafe { &raw mut (*object).size };
         // SAFETY: as above.
         unsafe { size.write(Size::none()) };
         // SAFETY: as above.
-        let settled = unsafe { &raw mut (*region).settled };
+        let settled = unsafe { &raw mut (*object).settled };
         // SAFETY: as above.
         unsafe { settled.write(false) };
         // SAFETY: as above.
-        let barred = unsafe { &raw mut (*region).barred };
+        let barred = unsafe { &raw mut (*object).barred };
         // SAFETY: as above.
         unsafe { barred.write(Cell::new(0)) };
         // SAFETY: as above.
-        let to_sizes = unsafe { &raw mut (*region).sizes };
+        let to_sizes = unsafe { &raw mut (*object).sizes };
         // SAFETY: as above. This was the last field.
         unsafe { to_sizes.write(None) };
     }
@@ -216,7 +216,7 @@ fn bump_of(bytes: usize, limit: usize) -> Bump {
     made(bytes).or_else(|| made(bytes / 2)).unwrap_or_default()
 }
 
-impl Recycle for Region {
+impl Recycle for PooledBump {
     fn recycle(&mut self) {
         if !self.settled {
             self.settle();
@@ -255,31 +255,31 @@ mod tests {
 
     const CHUNK: usize = 64 << 10;
 
-    /// A region with one chunk of slightly more than [`CHUNK`] bytes.
-    fn grown() -> Region {
+    /// An object with one chunk of slightly more than [`CHUNK`] bytes.
+    fn grown() -> PooledBump {
         let sizes = Arc::new(Sizes::new(100, usize::MAX));
-        let mut region = Region::new(sizes);
-        assert!(!serve(&mut region, CHUNK));
-        region
+        let mut object = PooledBump::new(sizes);
+        assert!(!serve(&mut object, CHUNK));
+        object
     }
 
-    fn alloc(region: &Region, bytes: usize) -> bool {
+    fn alloc(object: &PooledBump, bytes: usize) -> bool {
         let layout = Layout::array::<u8>(bytes).expect("not too large");
-        region.bump.try_alloc_layout(layout).is_ok()
+        object.bump.try_alloc_layout(layout).is_ok()
     }
 
     /// Runs a request to its end; returns whether it ended on the fast path.
-    fn serve(region: &mut Region, bytes: usize) -> bool {
-        assert!(alloc(region, bytes));
-        region.end();
-        let short = region.settled().is_some();
-        region.recycle();
+    fn serve(object: &mut PooledBump, bytes: usize) -> bool {
+        assert!(alloc(object, bytes));
+        object.end();
+        let short = object.settled().is_some();
+        object.recycle();
         short
     }
 
     #[test]
     fn a_usual_request_takes_the_fast_path_and_no_other_does() {
-        let mut region = grown();
+        let mut object = grown();
         for (bytes, short) in [
             (CHUNK / 2, true),
             (CHUNK / 2, true),
@@ -291,45 +291,45 @@ mod tests {
             (CHUNK, true),
             (0, false),
         ] {
-            assert_eq!(serve(&mut region, bytes), short, "{bytes}");
-            assert_eq!(region.bump.chunk_capacity(), region.size.kept(), "{bytes}");
+            assert_eq!(serve(&mut object, bytes), short, "{bytes}");
+            assert_eq!(object.bump.chunk_capacity(), object.size.kept(), "{bytes}");
         }
     }
 
     #[test]
     fn a_request_counts_once_however_often_the_pool_asks_for_the_reset() {
-        let mut region = grown();
+        let mut object = grown();
         for _ in 0..3 {
-            let _ = serve(&mut region, 10);
-            (0..10).for_each(|_| region.recycle());
+            let _ = serve(&mut object, 10);
+            (0..10).for_each(|_| object.recycle());
         }
-        assert!(region.size.kept() > CHUNK, "three requests are not five");
-        (0..2).for_each(|_| _ = serve(&mut region, 10));
-        assert!(region.size.kept() < CHUNK);
+        assert!(object.size.kept() > CHUNK, "three requests are not five");
+        (0..2).for_each(|_| _ = serve(&mut object, 10));
+        assert!(object.size.kept() < CHUNK);
     }
 
     #[test]
     fn a_usual_request_between_quiet_ones_starts_the_count_again() {
-        let mut region = grown();
-        let kept = region.size.kept();
+        let mut object = grown();
+        let kept = object.size.kept();
         for _ in 0..3 {
-            (0..4).for_each(|_| _ = serve(&mut region, 10));
-            assert!(!serve(&mut region, CHUNK / 2));
+            (0..4).for_each(|_| _ = serve(&mut object, 10));
+            assert!(!serve(&mut object, CHUNK / 2));
         }
-        assert_eq!(region.size.kept(), kept);
-        (0..5).for_each(|_| _ = serve(&mut region, 10));
-        assert!(region.size.kept() < CHUNK / 2);
+        assert_eq!(object.size.kept(), kept);
+        (0..5).for_each(|_| _ = serve(&mut object, 10));
+        assert!(object.size.kept() < CHUNK / 2);
     }
 
     #[test]
     fn what_a_limit_puts_out_of_reach_is_not_taken_for_used() {
-        let mut region = grown();
+        let mut object = grown();
         for _ in 0..5 {
-            region.limit(Some(10));
-            assert!(alloc(&region, 10) && !alloc(&region, 1));
-            region.end();
-            region.recycle();
+            object.limit(Some(10));
+            assert!(alloc(&object, 10) && !alloc(&object, 1));
+            object.end();
+            object.recycle();
         }
-        assert!(region.size.kept() < CHUNK / 2, "five quiet requests");
+        assert!(object.size.kept() < CHUNK / 2, "five quiet requests");
     }
 }
