@@ -186,7 +186,7 @@ impl ArenaPool {
 
     pub(super) fn of(pool: Pool<PooledBump>) -> Self {
         Self {
-            pool: pool,
+            pool,
             registered: AtomicBool::new(false),
         }
     }

@@ -217,7 +217,7 @@ impl Clone for Buffer {
 }
 
 impl Held {
-    /// The content of a buffer without a object.
+    /// The content of a buffer without an object.
     #[inline(always)]
     fn into_bytes(self) -> BytesMut {
         match self {
@@ -300,7 +300,7 @@ fn leave(object: Pooled<PooledBytes>) {
     }
 }
 
-/// Drops a buffer without a object.
+/// Drops a buffer without an object.
 #[inline(never)]
 fn leave_slow(held: Held) {
     if let Held::Unpooled(unpooled) = held {

@@ -6,7 +6,7 @@
 //! found in the larger class goes back there.
 //!
 //! # Ownership
-//! The user's handle owns [`Inner`], which owns the pools of the classes. A object and the closures
+//! The user's handle owns [`Inner`], which owns the pools of the classes. An object and the closures
 //! of a pool own their [`Class`], which has only a weak reference to `Inner`, so a buffer that is
 //! out does not keep its pool alive. The rings of a class own the lent objects, and through them the
 //! class: dropping `Inner` closes the pool of rings, which breaks the cycle.
@@ -231,8 +231,8 @@ impl Inner {
         self.enabled.is_on()
     }
 
-    /// Returns whether buffers are objects: they are pooled, or at least have to be overwritten. If
-    /// not, they are unpooled.
+    /// Returns whether buffers are pooled, or at least have to be overwritten. If not, they are
+    /// unpooled.
     pub(super) fn pools(&self) -> bool {
         self.is_enabled() || self.settings.wipes()
     }

@@ -93,7 +93,7 @@ impl Recycle for Ring {
 }
 
 impl Drop for Ring {
-    /// Lets go of the handles: the last view frees the memory. (A object that is merely dropped would
+    /// Lets go of the handles: the last view frees the memory. (An object that is merely dropped would
     /// go back to its pool.)
     fn drop(&mut self) {
         let handles = self.young.len() + self.old.len();
@@ -325,7 +325,7 @@ impl Lent {
         }
     }
 
-    /// Pushes a object onto this thread's ring. Returns `Err` if the thread has no ring, or no room
+    /// Pushes an object onto this thread's ring. Returns `Err` if the thread has no ring, or no room
     /// in it.
     ///
     /// What is borrowed here may be gone when this returns: once the object is in the ring, another
@@ -464,7 +464,7 @@ impl Lent {
         self.ring_stats.totals()
     }
 
-    /// Counts a object larger than its class that starts to wait or (with wrapped `bytes`) stops.
+    /// Counts an object larger than its class that starts to wait or (with wrapped `bytes`) stops.
     pub(super) fn add_extra(&self, bytes: usize) {
         // Relaxed: a counter.
         self.extra.fetch_add(bytes, Ordering::Relaxed);

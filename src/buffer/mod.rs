@@ -1,17 +1,18 @@
-//! [`BufferPool`]: reusable byte buffers that speak `bytes`. On top of `object/`, whose pools it is made of.
+//! [`BufferPool`]: pools of `BytesMut` by size class, made of the pools of `object/`.
 //!
 //! | file | what |
 //! |---|---|
 //! | `pool.rs` `builder.rs` `diagnostics.rs` `stats.rs` `error.rs` | what users call and see |
-//! | `guard.rs` | [`Buffer`]; `io.rs`, `read.rs`: its traits, and reading into it; `unpooled.rs`: unpooled buffers |
-//! | `inner.rs` `settings.rs` `off.rs` | a pool for each class, and the choice between them |
-//! | `pooled_bytes.rs` | what is in those pools |
+//! | `guard.rs` | [`Buffer`]; `io.rs`, `read.rs`: its traits, and reading into it; `unpooled.rs`: buffers of no pool |
+//! | `inner.rs` `settings.rs` `registry.rs` | a pool per class, and the choice between them |
+//! | `pooled_bytes.rs` | the objects of those pools |
 //! | `returns.rs` | how a buffer is returned |
-//! | `lent.rs` `queue.rs` `ring_stats.rs` | frozen buffers, until their last view is gone: a ring of them for each thread |
-//! | `policy.rs` `class.rs` | sizes: what is kept as it is, and what is made for a request |
+//! | `lent.rs` `queue.rs` `ring_stats.rs` | lent buffers, until their last view is gone: a ring of them per thread |
+//! | `policy.rs` `class.rs` | sizes: what is kept as it is, and what is created for a request |
 //! | `memory.rs` `wipe.rs` | allocations, and overwriting them |
 //!
-//! Imports run downwards in this table; `pooled_bytes.rs`, `returns.rs` and `lent.rs` import each other.
+//! Imports run downwards in this table, except that `pooled_bytes.rs`, `returns.rs` and `lent.rs`
+//! import each other.
 
 mod builder;
 mod pooled_bytes;

@@ -9,7 +9,7 @@
 //! back, and was then partly filled. In a pool with limits, which must hold for such a buffer too,
 //! no return is unchanged.
 //!
-//! `pooled_bytes.rs`, `lent.rs` and `returns.rs` import each other. A object knows its class, a class has
+//! `pooled_bytes.rs`, `lent.rs` and `returns.rs` import each other. An object knows its class, a class has
 //! the rings of its lent objects, and both a ring and a dropped buffer take the same steps to return
 //! a buffer. The types are recursive, and a trait that separated them would have a single
 //! implementor.
@@ -158,12 +158,12 @@ impl Drop for PooledBytes {
 }
 
 impl PooledBytes {
-    /// Creates a object without memory.
+    /// Creates an object without memory.
     pub(super) fn empty(class: &Arc<Class>) -> Self {
         Self::with(BytesMut::new(), class)
     }
 
-    /// Creates a object for a buffer that covers its whole allocation.
+    /// Creates an object for a buffer that covers its whole allocation.
     pub(super) fn with(bytes: BytesMut, class: &Arc<Class>) -> Self {
         let mut object = Self {
             full: 0,

@@ -1,12 +1,12 @@
 //! [`RingStats`]: the counters of one ring of lent buffers, which any thread may read at any time.
 //!
-//! They have one writer, the holder of its ring, so they are updated by plain stores instead of
-//! read-modify-writes. It outlives its ring: the next ring to be created takes it over and counts
+//! They have one writer, the holder of the ring, so they are updated by plain stores instead of
+//! read-modify-writes. They outlive the ring: the next ring to be created takes them over and counts
 //! on. So the sum over a class never goes back.
 //!
 //! # Orderings
-//! Counters are Relaxed: they publish nothing. `taken`: Release when a ring gives its stats up,
-//! Acquire when the next ring takes it, so the new writer continues from the last values.
+//! Counters are Relaxed: they publish nothing. `taken`: Release when a ring gives its counters up,
+//! Acquire when the next ring takes them, so the new writer continues from the last values.
 
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;
