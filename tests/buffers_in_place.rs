@@ -220,7 +220,7 @@ fn figures_show_what_hides_behind_a_capacity() {
             let shown = pool.stats().idle_bytes as usize;
             assert!(bytes <= shown + 32 * 1024, "{bytes} kept, {shown} shown");
             assert!(shown >= MANY * 15_000, "they are kept");
-            // Struck like any buffer that has grown.
+            // Underused like any buffer that has grown.
             for _ in 0..2 {
                 for _ in 0..5 {
                     let all: Vec<_> = (0..MANY).map(|_| pool.get(4096)).collect();

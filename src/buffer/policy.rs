@@ -3,10 +3,10 @@
 //! 1. A buffer is created with the size of its request's class, and belongs to that class for as
 //!    long as it lives, however much it grows. Nothing is learned from one buffer for another.
 //! 2. A buffer of exactly its class size is kept, however little of it was used.
-//! 3. A buffer that has grown (above [`SMALL`]) gets a *strike* when less than a quarter of it was
-//!    seen used. A number of strikes in a row ([`FEW`] at first) cuts it back to its class.
+//! 3. A buffer that has grown (above [`SMALL`]) is *underused* if less than a quarter of it was seen
+//!    used. A number of underused returns in a row ([`FEW`] at first) cuts it back to its class.
 //! 4. If it grows again soon after a cut, the cut was a mistake, and the next one takes more
-//!    strikes ([`Record::regrown`]), but only for [`PASSES`] trim passes after it grew.
+//!    such returns ([`Record::regrown`]), but only for [`PASSES`] trim passes after it grew.
 //!
 //! So an idle buffer is larger than its class only if one of its last [`MOST`] uses filled a
 //! quarter of it or made it grow; and once it has not grown for three passes, only if one of its
@@ -18,9 +18,9 @@
 
 /// Up to this capacity, in bytes, a grown buffer is left alone.
 pub(super) const SMALL: usize = 1 << 10;
-/// The number of strikes in a row that cuts a buffer.
+/// The number of underused returns in a row that cuts a buffer.
 pub(super) const FEW: u8 = 5;
-/// The largest number of strikes that a cut takes after mistakes.
+/// The largest number of underused returns that a cut takes after mistakes.
 pub(super) const MOST: u8 = 80;
 /// If a buffer grows again within this many returns, the cut was a mistake.
 const SOON: u8 = 10;
@@ -35,8 +35,8 @@ pub(super) struct Record {
     /// Whether it was larger than its class at its last return.
     grown: bool,
     /// Uses in a row that were seen to fill less than a quarter.
-    strikes: u8,
-    /// The number of strikes that cuts the buffer.
+    underuses: u8,
+    /// The number of underused returns that cuts the buffer.
     patience: u8,
     /// Returns since the last cut, at most [`SOON`].
     since_cut: u8,
@@ -70,7 +70,7 @@ pub(super) enum Verdict {
 impl Record {
     pub(super) const NEW: Self = Self {
         grown: false,
-        strikes: 0,
+        underuses: 0,
         patience: FEW,
         since_cut: SOON,
         grew_at: 0,
@@ -81,7 +81,7 @@ impl Record {
     pub(super) fn least(&self, class: usize, full: usize) -> Option<usize> {
         match (is_grown(class, full), self.grown) {
             (false, false) if self.since_cut >= SOON => Some(0),
-            (true, true) if self.strikes == 0 => Some(full.div_ceil(4)),
+            (true, true) if self.underuses == 0 => Some(full.div_ceil(4)),
             _ => None,
         }
     }
@@ -98,21 +98,21 @@ impl Record {
         }
         if !is_grown(class, full) {
             self.grown = false;
-            self.strikes = 0;
+            self.underuses = 0;
             self.since_cut = (self.since_cut + 1).min(SOON);
         } else if !self.grown {
             self.grown = true;
-            self.strikes = 0;
+            self.underuses = 0;
             self.patience = self.regrown();
             self.grew_at = passes;
         } else if used >= full.div_ceil(4) {
-            self.strikes = 0;
+            self.underuses = 0;
         } else {
-            self.strikes = self.strikes.saturating_add(1);
+            self.underuses = self.underuses.saturating_add(1);
             let protected = passes.wrapping_sub(self.grew_at) < PASSES;
-            if self.strikes >= if protected { self.patience } else { FEW } {
+            if self.underuses >= if protected { self.patience } else { FEW } {
                 self.grown = false;
-                self.strikes = 0;
+                self.underuses = 0;
                 self.since_cut = 0;
                 return Verdict::Cut;
             }
@@ -120,7 +120,7 @@ impl Record {
         Verdict::Keep
     }
 
-    /// Returns the number of strikes for a buffer that has grown again.
+    /// Returns the number of underused returns for a buffer that has grown again.
     fn regrown(&self) -> u8 {
         match self.since_cut {
             ..=AT_ONCE => self.patience.saturating_mul(4).min(MOST),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_of_just_its_class_is_never_struck() {
+    fn a_buffer_of_exactly_its_class_is_never_cut() {
         assert_eq!(cuts(1000, |_| 1), 0);
         let mut window = Buffer::new(64 << 10);
         assert!((0..1000).all(|_| !window.used(64 << 10, 64 << 10, 0, 0)));

@@ -127,7 +127,7 @@ impl<T: Send + 'static> Drop for NodeMemory<T> {
 }
 
 /// The number of underused returns in a row after which a large object is dropped.
-const STRIKES: u32 = 5;
+const MAX_UNDERUSES: u32 = 5;
 
 /// A core with what it needs for its type; the core is its head.
 #[repr(C)]
@@ -259,10 +259,10 @@ impl<T: Send + 'static> TypedCore<T> {
         let used = unsafe { Self::factory(core) }.used_bytes(object);
         // SAFETY: guaranteed by the caller.
         let before = unsafe { Link::underuse_count(link) };
-        let strikes = if used < weight / 4 { before + 1 } else { 0 };
+        let underuses = if used < weight / 4 { before + 1 } else { 0 };
         // SAFETY: guaranteed by the caller.
-        unsafe { Link::set_underuse_count(link, strikes) };
-        strikes >= STRIKES
+        unsafe { Link::set_underuse_count(link, underuses) };
+        underuses >= MAX_UNDERUSES
     }
 
     /// Resets an object and returns its weight, or [`DROP_IT`]. User code: may panic.

@@ -226,7 +226,7 @@ fn uses(pool: &BufferPool, capacity: usize, used: usize, times: usize) {
 }
 
 #[test]
-fn the_fifth_strike_in_a_row_cuts_it_back() {
+fn the_fifth_underused_return_in_a_row_cuts_it_back() {
     let pool = manual();
     uses(&pool, KIB, 64 * KIB, 1);
     uses(&pool, KIB, 16 * KIB - 1, 4);
@@ -246,7 +246,7 @@ fn the_fifth_strike_in_a_row_cuts_it_back() {
 }
 
 #[test]
-fn what_is_as_large_as_asked_for_is_never_struck() {
+fn what_is_as_large_as_requested_is_never_cut() {
     let pool = manual();
     uses(&pool, 4 * KIB, 1, 100);
     uses(&pool, 64 * KIB, 1, 100);
@@ -262,7 +262,7 @@ fn what_is_as_large_as_asked_for_is_never_struck() {
 }
 
 #[test]
-fn frozen_ones_strike_as_well() {
+fn frozen_buffers_count_as_underused_as_well() {
     let pool = manual();
     uses(&pool, KIB, 64 * KIB, 1);
     for _ in 0..5 {
