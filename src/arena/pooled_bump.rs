@@ -46,7 +46,7 @@ pub(crate) struct PooledBump {
     /// Whether the last request ended on the fast path.
     settled: bool,
     /// Bytes of the chunk that a limit keeps from the request.
-    barred: Cell<usize>,
+    withheld: Cell<usize>,
     /// `None` for an unpooled arena, whose end is not examined.
     sizes: Option<Arc<Sizes>>,
 }
@@ -58,7 +58,7 @@ impl PooledBump {
             size: Size::new(bump.allocated_bytes(), &sizes),
             bump,
             settled: false,
-            barred: Cell::new(0),
+            withheld: Cell::new(0),
             sizes: Some(sizes),
         };
         object.look_at_weight();
@@ -95,9 +95,9 @@ impl PooledBump {
         // SAFETY: as above.
         unsafe { settled.write(false) };
         // SAFETY: as above.
-        let barred = unsafe { &raw mut (*object).barred };
+        let withheld = unsafe { &raw mut (*object).withheld };
         // SAFETY: as above.
-        unsafe { barred.write(Cell::new(0)) };
+        unsafe { withheld.write(Cell::new(0)) };
         // SAFETY: as above.
         let to_sizes = unsafe { &raw mut (*object).sizes };
         // SAFETY: as above. This was the last field.
@@ -152,7 +152,7 @@ impl PooledBump {
             return;
         };
         let total = self.bump.allocated_bytes();
-        let spared = self.bump.chunk_capacity() + self.barred.take();
+        let spared = self.bump.chunk_capacity() + self.withheld.take();
         let used = total.saturating_sub(spared);
         // The request may have set a limit; the next one has not.
         self.bump.set_allocation_limit(None);
@@ -187,19 +187,19 @@ impl PooledBump {
             return self.bump.set_allocation_limit(None);
         };
         let total = self.bump.allocated_bytes();
-        let barred = self.barred.get();
-        let more = total.saturating_sub(bytes).saturating_sub(barred);
+        let withheld = self.withheld.get();
+        let more = total.saturating_sub(bytes).saturating_sub(withheld);
         let more = more.min(self.bump.chunk_capacity());
         if more > 0 {
             let layout = Layout::array::<u8>(more).expect("not more than the chunk holds");
             // It always fits, so this does not allocate.
             let _ = self.bump.try_alloc_layout(layout);
-            self.barred.set(barred + more);
+            self.withheld.set(withheld + more);
             // The fast path would count the withheld bytes as used.
             self.size.set_unusual();
         }
         // The withheld bytes do not count as the request's.
-        let limit = bytes.saturating_add(self.barred.get()).max(total);
+        let limit = bytes.saturating_add(self.withheld.get()).max(total);
         self.bump.set_allocation_limit(Some(limit));
     }
 }
