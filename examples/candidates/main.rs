@@ -108,9 +108,6 @@ fn read_options() -> Result<Options, String> {
             .map(str::trim)
             .collect();
         let what = what.join(" ");
-        format!(
-            "{}; see --help",
-            what.trim_start_matches("error: ")
-        )
+        format!("{}; see --help", what.trim_start_matches("error: "))
     })
 }

@@ -130,12 +130,12 @@ fn advice(finding: &Finding<'_>) -> Option<&'static str> {
         Use::Local => Some(
             "never two at the same time on one path: keep one outside of the loop, or in a field, and clear it",
         ),
-        Use::Pool if site.made == Made::Inside => {
-            Some("allocated inside that library: pool the object of the library that you create here")
-        }
-        Use::Pool if site.grows => {
-            Some("it grows here: pool the object that grows, which keeps its capacity, not this block")
-        }
+        Use::Pool if site.made == Made::Inside => Some(
+            "allocated inside that library: pool the object of the library that you create here",
+        ),
+        Use::Pool if site.grows => Some(
+            "it grows here: pool the object that grows, which keeps its capacity, not this block",
+        ),
         Use::Pool => None,
         Use::BufferPool if site.made == Made::Vector => Some(
             "vectors of different sizes: if they hold bytes; otherwise a Pool of what holds them",

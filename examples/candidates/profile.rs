@@ -95,7 +95,10 @@ pub(crate) fn read(path: &Path) -> Result<Profile, String> {
     })?;
     let wrong = |what: String| Err(format!("{name}: {what}"));
     if profile.version != 2 {
-        return wrong(format!("has DHAT version {}, not version 2", profile.version));
+        return wrong(format!(
+            "has DHAT version {}, not version 2",
+            profile.version
+        ));
     }
     if !matches!(profile.mode.as_str(), "heap" | "rust-heap") {
         return wrong(format!(

@@ -57,10 +57,9 @@ impl Name {
                  RUSTFLAGS='--cfg repool_jemalloc' before cargo run builds it"
                     .to_owned(),
             ),
-            Self::Mimalloc | Self::Jemalloc if cfg!(not(unix)) => Err(format!(
-                "--allocator {} needs Unix",
-                self.text()
-            )),
+            Self::Mimalloc | Self::Jemalloc if cfg!(not(unix)) => {
+                Err(format!("--allocator {} needs Unix", self.text()))
+            }
             _ => Ok(()),
         }
     }

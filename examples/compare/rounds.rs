@@ -147,7 +147,8 @@ fn answer<A: DeserializeOwned>(
     allocator: &str,
     body: Option<&[u8]>,
 ) -> Result<A, String> {
-    let program = std::env::current_exe().map_err(|error| format!("no path of this program: {error}"))?;
+    let program =
+        std::env::current_exe().map_err(|error| format!("no path of this program: {error}"))?;
     let argument = serde_json::to_string(task).map_err(|error| error.to_string())?;
     let mut child = Command::new(program)
         .args(["--child", &argument])

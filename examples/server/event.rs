@@ -2,8 +2,8 @@
 
 use crate::document::{Document, Place};
 use crate::normal::{Normal, Order};
-use crate::refusal::Refusal;
 use crate::parts::Parts;
+use crate::refusal::Refusal;
 use crate::source::Source;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::Crc;

@@ -100,11 +100,7 @@ impl Figures {
         let count = |name, status, count: &AtomicU64| {
             metrics::counter!(name, "status" => status).absolute(count.load(Relaxed));
         };
-        metrics::describe_counter!(
-            ANSWERS,
-            Unit::Count,
-            "Answers, by class of status."
-        );
+        metrics::describe_counter!(ANSWERS, Unit::Count, "Answers, by class of status.");
         count(ANSWERS, "ok", &self.ok);
         count(ANSWERS, "refused", &self.refused);
         count(ANSWERS, "failed", &self.failed);
@@ -119,7 +115,11 @@ impl Figures {
             metrics::gauge!(RESIDENT).set(bytes as f64);
         }
         if let Some(calls) = self.allocator_calls() {
-            metrics::describe_counter!(CALLS, Unit::Count, "Calls that requested a block from the allocator.");
+            metrics::describe_counter!(
+                CALLS,
+                Unit::Count,
+                "Calls that requested a block from the allocator."
+            );
             metrics::counter!(CALLS).absolute(calls);
         }
         self.prometheus.run_upkeep();

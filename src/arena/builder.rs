@@ -1,7 +1,7 @@
 //! [`ArenaPoolBuilder`]: the settings of an arena pool.
 
-use super::pool::ArenaPool;
 use super::factory;
+use super::pool::ArenaPool;
 use super::sizes::FIRST;
 use crate::budget::Budget;
 use crate::object::settings::Settings;

@@ -3,8 +3,8 @@
 use super::pooled_bump::PooledBump;
 use super::sizes::{FIRST, Sizes};
 use crate::object::builder::Builder;
-use crate::object::pool::Pool;
 use crate::object::factory::Factory;
+use crate::object::pool::Pool;
 use crate::object::settings::{Role, Settings};
 use crate::sync::rare::Arc;
 

@@ -11,8 +11,8 @@
 
 mod builder;
 mod diagnostics;
-mod pool;
 mod factory;
+mod pool;
 mod pooled_bump;
 mod registry;
 mod sizes;

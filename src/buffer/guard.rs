@@ -1,8 +1,8 @@
 //! [`Buffer`]: the user's handle to a pooled `BytesMut`.
 
+use super::inner::Inner;
 use super::pooled_bytes::PooledBytes;
 use super::returns;
-use super::inner::Inner;
 use super::unpooled::Unpooled;
 use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;

@@ -14,16 +14,16 @@
 //! # Orderings
 //! `open`: Relaxed, a hint. `enabled`: see `sync/switch.rs`.
 
-use super::pooled_bytes::{PooledBytes, Class, Origin};
 use super::class::{self, ALL, OUTSIDE, SLOTS, SMALLER, UNSIZED};
 use super::error::CapacityError;
 use super::lent::{self, Ring};
 use super::memory;
+use super::pooled_bytes::{Class, Origin, PooledBytes};
 use super::settings::Settings;
 use crate::object::entry::Entry;
-use crate::object::unpooled;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
+use crate::object::unpooled;
 use crate::raw::off_counter::OffCounter;
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::{Arc, Weak};
@@ -327,7 +327,10 @@ impl Inner {
 impl Origin for Inner {
     fn has_lent(&self, class: usize) {
         // Gets of a pool with diagnostics take the slow path.
-        if let Some(used) = self.if_used(class).filter(|used| !used.pool.has_diagnostics()) {
+        if let Some(used) = self
+            .if_used(class)
+            .filter(|used| !used.pool.has_diagnostics())
+        {
             for entry in &self.lent[slots(class)] {
                 // SAFETY: what is in `classes` stays there for as long as the entries.
                 unsafe { used.class.lent.enter_by(entry) };

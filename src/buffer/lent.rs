@@ -39,10 +39,10 @@
 //!
 //! See `pooled_bytes.rs` for the three files that import each other.
 
-use super::pooled_bytes::{PooledBytes, Class};
-use super::returns::{return_lent, return_lent_to_depot, return_lent_slow};
+use super::pooled_bytes::{Class, PooledBytes};
 use super::queue::Queue;
-use super::ring_stats::{RingTotals, ClassRingStats, RingStats};
+use super::returns::{return_lent, return_lent_slow, return_lent_to_depot};
+use super::ring_stats::{ClassRingStats, RingStats, RingTotals};
 use crate::budget::Budget;
 use crate::object::entry::{Entry, Top};
 use crate::object::guard::Pooled;

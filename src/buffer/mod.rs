@@ -15,9 +15,7 @@
 //! import each other.
 
 mod builder;
-mod pooled_bytes;
 mod class;
-mod returns;
 mod diagnostics;
 mod error;
 mod guard;
@@ -27,13 +25,15 @@ mod lent;
 mod memory;
 mod policy;
 mod pool;
+mod pooled_bytes;
 mod queue;
 mod read;
 mod registry;
-mod settings;
-mod unpooled;
-mod stats;
+mod returns;
 mod ring_stats;
+mod settings;
+mod stats;
+mod unpooled;
 mod wipe;
 
 pub use self::builder::BufferPoolBuilder;

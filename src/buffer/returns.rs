@@ -13,10 +13,10 @@
 //! Nothing here runs inside a critical section. See `pooled_bytes.rs` for the three files that import each
 //! other.
 
-use super::pooled_bytes::PooledBytes;
 use super::class::UNSIZED;
 use super::lent::Lent;
 use super::policy::Verdict;
+use super::pooled_bytes::PooledBytes;
 use super::wipe;
 use crate::object::guard::Pooled;
 use crate::raw::stats::Reason;

@@ -1,8 +1,8 @@
 //! What a user sets for a [`BufferPool`](crate::BufferPool), and what follows for each class.
 
-use super::pooled_bytes::{PooledBytes, Class, Origin};
 use super::class;
 use super::lent::Lent;
+use super::pooled_bytes::{Class, Origin, PooledBytes};
 use crate::object::pool::Pool;
 use crate::object::settings::Settings as Common;
 use crate::sync::Ordering;

@@ -2,8 +2,8 @@
 
 use crate::budget::Budget;
 use crate::object::diagnostics::settings::Choice;
+use crate::object::factory::{Factory, Fill};
 use crate::object::pool::Pool;
-use crate::object::factory::{Fill, Factory};
 use crate::object::recycle::Recycle;
 use crate::object::settings::Settings;
 use crate::sync::rare::Arc;

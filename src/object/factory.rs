@@ -323,7 +323,8 @@ impl<T: 'static> Source<T> {
                 reset,
             } => {
                 let create = *create;
-                let mut factory = Factory::of(Box::new(move |slot| word_copy::write(slot, create())));
+                let mut factory =
+                    Factory::of(Box::new(move |slot| word_copy::write(slot, create())));
                 match reset {
                     ConstReset::Own(set_recycle) => set_recycle(&mut factory),
                     ConstReset::Custom(reset) => factory.set_closure(*reset),

@@ -5,10 +5,10 @@
 //! when it drops the guard. Dropped on any other thread, the object goes to that thread's cache.
 
 use crate::object::diagnostics::steps;
-use crate::object::unpooled::is_no_core;
 use crate::object::factory::DROP_IT;
 use crate::object::recycle;
 use crate::object::typed_core::{Node, TypedCore};
+use crate::object::unpooled::is_no_core;
 use crate::raw::cache::Cache;
 use crate::raw::cache_table::CacheTable;
 use crate::raw::limits::MAX_WEIGHT;

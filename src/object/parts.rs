@@ -4,9 +4,9 @@
 
 use crate::object::diagnostics::steps;
 use crate::object::entry::{Entry, Top};
+use crate::object::factory::{Factory, Source};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
-use crate::object::factory::{Factory, Source};
 use crate::object::recycle::Recycle;
 use crate::object::settings::Role;
 use crate::raw::refs::WeakCore;

@@ -3,12 +3,12 @@
 use crate::background::manual;
 use crate::object::diagnostics::steps;
 use crate::object::entry::Entry;
-use crate::object::unpooled;
-use crate::object::guard::Pooled;
 use crate::object::factory::{ConstReset, Factory, Source};
+use crate::object::guard::Pooled;
 use crate::object::recycle::Recycle;
 use crate::object::registry::{self, PoolKind};
 use crate::object::typed_core::TypedCore;
+use crate::object::unpooled;
 use crate::raw::off_counter::OffCounter;
 use crate::raw::pool::Core;
 use crate::raw::refs::{Strong, WeakCore};

@@ -1,9 +1,9 @@
 //! [`Pool::prefill`]: creates idle objects before their first use.
 
 use crate::background::manual;
+use crate::object::factory::DROP_IT;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
-use crate::object::factory::DROP_IT;
 use crate::object::typed_core::TypedCore;
 use crate::raw::limits::Charge;
 use crate::raw::node::Link;

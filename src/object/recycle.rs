@@ -149,7 +149,10 @@ macro_rules! for_inlined_types {
         )
     };
 }
-#[allow(unused_imports, reason = "for pools with diagnostics, which are a feature")]
+#[allow(
+    unused_imports,
+    reason = "for pools with diagnostics, which are a feature"
+)]
 pub(crate) use for_inlined_types;
 
 /// Returns the weight of a value of one of the inlined types; `None` for any other type.

@@ -163,7 +163,12 @@ mod tests {
         let lost = parts(address).next().and_then(Mutex::try_lock);
         assert!(lost.is_some());
         let other = address + 64 * PARTS;
-        add(other, PoolKind::Arenas, "registry-test-2", Box::new(Nothing));
+        add(
+            other,
+            PoolKind::Arenas,
+            "registry-test-2",
+            Box::new(Nothing),
+        );
         assert_eq!(names(), ["registry-test-2"]);
         remove(other);
         assert!(names().is_empty());

@@ -5,10 +5,10 @@
 //! lives in its own [`Block`]; `unpooled.rs` has the unpooled nodes.
 
 use crate::object::diagnostics::slot::Slot;
-use crate::object::unpooled::{UnpooledNode, is_no_core};
-use crate::object::memory::{Block, Room};
 use crate::object::factory::{Factory, Reset};
+use crate::object::memory::{Block, Room};
 use crate::object::recycle::is_inlined;
+use crate::object::unpooled::{UnpooledNode, is_no_core};
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::raw::refs::DiscardOnDrop;

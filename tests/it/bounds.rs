@@ -47,7 +47,11 @@ fn kept_by_one_thread<P: Send + Sync + 'static, G: Send + 'static>(
         got.push(get(&pool));
     }
     let left = seen(&pool);
-    assert_eq!(left.idle + got.len() - 1, before.idle, "{before:?}, {left:?}");
+    assert_eq!(
+        left.idle + got.len() - 1,
+        before.idle,
+        "{before:?}, {left:?}"
+    );
     hoarder.end();
     left
 }
@@ -55,12 +59,29 @@ fn kept_by_one_thread<P: Send + Sync + 'static, G: Send + 'static>(
 #[track_caller]
 fn assert_two_lists(left: Seen, weight: usize) {
     let within = left.idle <= 2 * LIST && left.idle_bytes <= 2 * LIST_BYTES;
-    assert!(within || left.idle <= 2, "objects of {weight} bytes: {left:?}");
+    assert!(
+        within || left.idle <= 2,
+        "objects of {weight} bytes: {left:?}"
+    );
 }
 
 #[test]
 fn one_thread_keeps_at_most_two_lists_to_itself() {
-    for weight in some([0, 1, 1_000, 2_024, 2_025, 4_096, 65_000, 131_047, 131_048, 1 << 20], 3) {
+    for weight in some(
+        [
+            0,
+            1,
+            1_000,
+            2_024,
+            2_025,
+            4_096,
+            65_000,
+            131_047,
+            131_048,
+            1 << 20,
+        ],
+        3,
+    ) {
         for many in some([1, 3, 63, 64, 65, 127, 128, 129, 191, 192, 193, 300], 3) {
             let pool = manual(move || Vec::<u8>::with_capacity(weight)).build();
             let seen = |pool: &Pool<Vec<u8>>| Seen::of(&pool.stats());
@@ -96,7 +117,10 @@ fn one_thread_keeps_at_most_two_lists_of_a_class_to_itself() {
 
     let arenas = || ArenaPool::builder().trim_manually().build();
     let seen = |pool: &ArenaPool| Seen::of(&pool.stats());
-    assert_two_lists(kept_by_one_thread(arenas(), 100, ArenaPool::get, seen), 4 << 10);
+    assert_two_lists(
+        kept_by_one_thread(arenas(), 100, ArenaPool::get, seen),
+        4 << 10,
+    );
 }
 
 #[test]
@@ -106,8 +130,15 @@ fn every_stated_bound_names_tests_that_exist() {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
     let page = read("src/memory.md");
     let mut rows = 0;
-    for row in page.lines().skip_while(|line| *line != "| | bound | tests |").skip(2) {
-        let Some(tests) = row.strip_suffix(" |").and_then(|row| row.rsplit(" | ").next()) else {
+    for row in page
+        .lines()
+        .skip_while(|line| *line != "| | bound | tests |")
+        .skip(2)
+    {
+        let Some(tests) = row
+            .strip_suffix(" |")
+            .and_then(|row| row.rsplit(" | ").next())
+        else {
             break;
         };
         let (mut file, mut names) = (String::new(), 0);
