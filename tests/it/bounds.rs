@@ -1,7 +1,7 @@
 //! The bounds that `src/memory.md` states: what one thread can keep to itself, and a check that the
 //! tests it names exist.
 
-use crate::support::{Worker, manual, some};
+use super::support::{Worker, manual, some};
 use repool::Pool;
 use std::path::Path;
 use std::sync::Arc;
