@@ -75,7 +75,7 @@ impl Inner {
             settings,
             off: Lazy::new(),
             unpooled: StatPtr::new(ptr::null_mut()),
-            enabled: AtomicBool::new(true),
+            enabled: Switch::new(true),
             open: AtomicUsize::new(SLOTS),
             me: Weak::clone(me),
             registered: AtomicBool::new(false),
@@ -240,7 +240,7 @@ impl Inner {
     /// Returns the counter for unpooled buffers, if buffers are unpooled at the moment.
     #[inline(always)]
     pub(super) fn off(&self) -> Option<&OffCounter> {
-        // Acquire: pairs with the Release in `set_enabled`.
+        // Acquire: pairs with the Release in `set_enabled`. No mutant: loom leaves statistics to std.
         let unpooled = self.unpooled.load(Ordering::Acquire);
         // SAFETY: null, or what `off` owns.
         unsafe { unpooled.as_ref() }
@@ -261,7 +261,7 @@ impl Inner {
                 .store(if on { SLOTS } else { 0 }, Ordering::Relaxed);
             let unpooled = self.off.get().filter(|_| !on && !self.settings.wipes());
             let unpooled = unpooled.map_or(ptr::null_mut(), |off| ptr::from_ref(off).cast_mut());
-            // Release: pairs with the Acquire in `off`.
+            // Release: pairs with the Acquire in `off`. No mutant: as there.
             self.unpooled.store(unpooled, Ordering::Release);
         });
         self.all_used().for_each(|used| self.switch(used));
@@ -273,32 +273,12 @@ impl Inner {
     /// Switches a class as the pool is switched.
     ///
     /// A thread that creates a class calls this once the class is visible; a thread that switches
-    /// the pool calls it for each visible class. Both have executed a read-modify-write on
-    /// `enabled` in between. Read-modify-writes have a total order, and each sees what happened
-    /// before the earlier ones. So either the creator sees the new value, or the switcher sees the
-    /// class.
+    /// the pool calls it for each visible class (`sync/switch.rs`).
     fn switch(&self, used: &Used) {
         self.enabled.apply(|on| {
             used.pool.set_enabled(on);
             used.class.lent.switch(on);
         });
-    }
-
-    /// Switches something as the pool is switched, and repeats that while `enabled` changes. So the
-    /// last thread to switch it has found `enabled` unchanged afterwards; a later change makes its
-    /// own call.
-    fn switch_with(&self, switch: impl Fn(bool)) {
-        // AcqRel: pairs with itself and with `set_enabled`'s, as above.
-        let look = || self.enabled.fetch_or(false, Ordering::AcqRel);
-        let mut on = look();
-        loop {
-            switch(on);
-            let now = look();
-            if now == on {
-                break;
-            }
-            on = now;
-        }
     }
 
     /// For objects, which may outlive the pool.

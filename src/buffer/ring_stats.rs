@@ -7,6 +7,7 @@
 //! # Orderings
 //! Counters are Relaxed: they publish nothing. `taken`: Release when a ring gives its counters up,
 //! Acquire when the next ring takes them, so the new writer continues from the last values.
+//! No mutants: loom leaves statistics to std.
 
 use crate::sync::lazy::Lazy;
 use crate::sync::rare::Arc;

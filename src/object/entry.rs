@@ -1,5 +1,5 @@
-//! [`Entry`]: the root of the hot path. It leads to the pool's core or, before the first use, to an empty
-//! header (`raw/root.rs`, with the orderings).
+//! [`Entry`]: the root of the hot path. It points to the pool's core or, before the first use, to an
+//! empty header (`raw/root.rs`, which also has the orderings).
 
 use crate::object::guard::Pooled;
 use crate::object::typed_core::Node;
@@ -13,16 +13,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// The head of a pool that has no core yet: every lookup finds nothing.
-static EMPTY: Header = Header::EMPTY;
-
-fn empty() -> *mut Core {
-    (&raw const EMPTY).cast::<Core>().cast_mut()
-}
-
 /// The root of the hot path: points to the core of a `Pool<T>`.
 pub(crate) struct Entry<T> {
-    /// To a core whose objects are `T`.
+    /// Points to a core whose objects are `T`.
     root: Root,
     object: PhantomData<fn() -> T>,
 }
@@ -36,37 +29,28 @@ impl<T> Entry<T> {
     }
 
     /// Returns the core if there is one yet.
+    #[inline]
     pub(crate) fn core(&self) -> Option<&Core> {
         self.root.core()
     }
 
-    /// Sets the core. If another thread has already set one, returns that one as the error.
+    /// Sets the core and returns it. If the entry already has one, releases `fresh` and returns the
+    /// existing core as the error.
     ///
     /// # Safety
-    /// `core` belongs to a `Pool<T>` and outlives all use of the entry.
-    pub(crate) unsafe fn init(&self, core: *const Core) -> Result<(), &Core> {
-        let core = core.cast_mut();
-        // Release: pairs with the Acquire wherever the pointer is read. Acquire: the other thread's
-        // core.
-        match self
-            .core
-            .compare_exchange(empty(), core, Ordering::AcqRel, Ordering::Acquire)
-        {
-            Ok(_) => Ok(()),
-            // SAFETY: as in `core`.
-            Err(first) => Err(unsafe { &*first }),
-        }
+    /// As [`Root::init`], and the core is of a `Pool<T>`.
+    pub(crate) unsafe fn init(&self, fresh: *const Core) -> Result<&Core, &Core> {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.root.init(fresh) }
     }
 
     /// Sets the core.
     ///
     /// # Safety
-    /// As [`Entry::init`]; and the entry has no core yet, or has this one.
+    /// As [`Root::set`], and the core is of a `Pool<T>`.
     pub(crate) unsafe fn set(&self, core: &Core) {
-        // With provenance over the whole core, not only over what is borrowed here.
-        let core = core.address().cast_mut();
-        // Release: pairs with the Acquire wherever the pointer is read.
-        self.core.store(core, Ordering::Release);
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.root.set(core) };
     }
 }
 

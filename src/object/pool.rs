@@ -523,17 +523,15 @@ impl<T: Send + 'static> Pool<T> {
     fn core_slow(&self) -> &Core {
         let factory = self.source.factory();
         let fresh = TypedCore::allocate(Arc::clone(&factory));
-        // SAFETY: a core, which this keeps until it releases it.
-        let core = unsafe { &*fresh };
         if factory.settings.is_off() {
-            core.set_enabled(false);
+            // SAFETY: a core, by the only reference to it.
+            unsafe { &*fresh }.set_enabled(false);
         }
-        // SAFETY: the pool's reference keeps it for as long as there is a pool.
-        if let Err(first) = unsafe { self.entry.init(fresh) } {
-            // SAFETY: fresh, so this is its only reference.
-            unsafe { Core::release(fresh) };
-            return first;
-        }
+        // SAFETY: the pool's reference, which `Drop` gives up.
+        let core = match unsafe { self.entry.init(fresh) } {
+            Ok(core) => core,
+            Err(first) => return first,
+        };
         if let Some(name) = factory.settings.listed_name() {
             let member = Box::new(WeakCore::new(core));
             registry::add(fresh.addr(), PoolKind::Objects, name, member);

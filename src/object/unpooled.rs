@@ -16,13 +16,7 @@
 //!
 //! # Who may touch what
 //! A thread's stacks: that thread only. It never calls the allocator while they are half changed.
-//! The store is a stack of batches per class, linked through the `last_cache` of their first nodes.
-//! A thread always takes the whole stack, so there is no ABA problem; the holder of a batch pushes
-//! it.
-//!
-//! # Orderings
-//! - the store of a class: pushed with Release, taken with Acquire: the taker sees the links of the
-//!   batch.
+//! The store of each class is in `raw/store.rs`, with its orderings.
 
 use crate::raw::node::Link;
 use crate::raw::off_counter::OffCounter;
@@ -346,7 +340,7 @@ unsafe fn keep_slow(class: usize, layout: Layout, link: NonNull<Link>) {
         return unsafe { free(link, layout) };
     };
     // SAFETY: a whole batch, taken out of the thread's stack.
-    if !batch.is_null() && !unsafe { SHARED[class].put(class, batch) } {
+    if !batch.is_null() && !unsafe { SHARED[class].put(max_batches(class), batch) } {
         // SAFETY: as above; the store has not accepted it.
         unsafe { free_list(batch, layout) };
     }
@@ -372,103 +366,11 @@ impl Drop for Full {
 /// The most bytes per class in the store, approximately.
 const SHARED_BYTES: usize = 256 << 10;
 
-/// Batches of one class that no thread has.
-#[derive(Debug)]
-struct Shared {
-    /// The first node of the top batch.
-    first: AtomicPtr<Link>,
-    /// The approximate number of batches.
-    batches: StatUsize,
-}
+static SHARED: [Store; CLASSES] = [const { Store::new() }; CLASSES];
 
-static SHARED: [Shared; CLASSES] = [const {
-    Shared {
-        first: AtomicPtr::new(ptr::null_mut()),
-        batches: StatUsize::new(0),
-    }
-}; CLASSES];
-
-/// Returns the batch below this one.
-///
-/// # Safety
-/// The caller owns the nodes of the batch that starts at `first`.
-unsafe fn below(first: *mut Link) -> *mut Link {
-    // SAFETY: guaranteed by the caller.
-    unsafe { Link::last_cache(first) }.cast_mut().cast()
-}
-
-/// # Safety
-/// As [`below`].
-unsafe fn set_below(first: *mut Link, batch: *mut Link) {
-    // SAFETY: guaranteed by the caller.
-    unsafe { Link::set_last_cache(first, batch.cast_const().cast()) };
-}
-
-impl Shared {
-    /// Takes a batch; null if there is none.
-    fn take(&self) -> *mut Link {
-        // Relaxed: a cheap first check.
-        if self.first.load(Ordering::Relaxed).is_null() {
-            return ptr::null_mut();
-        }
-        // Acquire: pairs with the Release in `put_all`.
-        let top = self.first.swap(ptr::null_mut(), Ordering::Acquire);
-        if top.is_null() {
-            return top;
-        }
-        self.batches.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: everything that was there is owned here.
-        let rest = unsafe { below(top) };
-        if !rest.is_null() {
-            // SAFETY: as above.
-            unsafe { self.put_all(rest) };
-        }
-        top
-    }
-
-    /// Pushes a batch; returns `false` if there are enough.
-    ///
-    /// # Safety
-    /// The caller owns the batch, which is of this class, and on `true` gives it up.
-    unsafe fn put(&self, class: usize, first: *mut Link) -> bool {
-        let most = SHARED_BYTES / (batch(class) as usize * size_of_class(class));
-        if self.batches.fetch_add(1, Ordering::Relaxed) >= most {
-            self.batches.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        // SAFETY: the caller gives the batch up.
-        unsafe { set_below(first, ptr::null_mut()) };
-        // SAFETY: as above.
-        unsafe { self.put_all(first) };
-        true
-    }
-
-    /// Pushes a stack of batches.
-    ///
-    /// # Safety
-    /// As [`Shared::put`], for the batch that starts at `top` and those below it.
-    unsafe fn put_all(&self, top: *mut Link) {
-        let mut last = top;
-        loop {
-            // SAFETY: owned by the caller.
-            let next = unsafe { below(last) };
-            if next.is_null() {
-                break;
-            }
-            last = next;
-        }
-        let mut found = ptr::null_mut();
-        // Release: pairs with the Acquire in `take`. Relaxed: the found batch is only linked to,
-        // not read.
-        while let Err(now) =
-            self.first
-                .compare_exchange_weak(found, top, Ordering::Release, Ordering::Relaxed)
-        {
-            found = now;
-            // SAFETY: owned by the caller: they are not in the store yet.
-            unsafe { set_below(last, found) };
-        }
-    }
+/// Returns the most batches of a class that the store holds.
+const fn max_batches(class: usize) -> usize {
+    SHARED_BYTES / (batch(class) as usize * size_of_class(class))
 }
 
 /// Frees the empty nodes in the store.

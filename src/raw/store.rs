@@ -1,4 +1,4 @@
-//! [`Store`]: a lock-free stack of batches of unpooled nodes (`object/free_nodes.rs`), which all threads share.
+//! [`Store`]: a lock-free stack of batches of unpooled nodes (`object/unpooled.rs`), which all threads share.
 //!
 //! The batches are linked by the `last_cache` of their first nodes, a field that unpooled nodes do not use. A thread
 //! always takes the whole stack, and puts back what it does not need. So no thread reads a node that another thread may
