@@ -228,7 +228,9 @@ fn buffers_that_are_requested_far_larger_than_they_are_filled() {
         "{advice:?}"
     );
     assert!(
-        advice[0].to_string().starts_with("1.0 % of the capacity"),
+        advice[0]
+            .to_string()
+            .starts_with("1.0 % of the requested capacity"),
         "{}",
         advice[0]
     );
