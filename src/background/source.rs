@@ -13,8 +13,8 @@ pub(crate) type Source = Arc<dyn Fn() -> Level + Send + Sync>;
 /// The installed source; `None` for the system.
 static INSTALLED: Mutex<Option<Source>> = Mutex::new(None);
 
-/// The least time between two reads of the system's files. A program that often creates pools may wake the janitor
-/// often.
+/// The least time between two reads of the system's files. A program that often creates pools may wake the janitor more
+/// often than that.
 const SYSTEM_POLL: Duration = Duration::from_millis(100);
 
 /// The last read of the system's files.
@@ -41,6 +41,7 @@ pub(super) fn level() -> Level {
     }
 }
 
+/// The level of the system, read at most once in [`SYSTEM_POLL`].
 fn system_level() -> Level {
     let last = LAST_READ
         .lock_bounded(Timeout::Short)

@@ -4,7 +4,7 @@
 //! pool from being forgotten:
 //!
 //! - A thread that finds a pool unwatched puts it on the list, marks it as watched, unlocks the list, and then wakes
-//!   the janitor ([`watch`]).
+//!   the janitor ([`watch`]), unless the janitor wakes up before the pass over that pool is due.
 //! - The janitor marks a pool as unwatched *before* a pass looks at the caches ([`janitor_passes`]). It stops watching
 //!   the pool only if the pass found it quiescent *and* no thread has marked it as watched since ([`record_pass`]). It
 //!   decides by the list whether to sleep ([`next_step`]). A thread that calls [`watch`] after that decision leaves a
@@ -52,8 +52,8 @@ pub(crate) struct WatchList {
     /// The pools that are gone and could not be emptied yet.
     closing: Vec<Closing>,
     thread: Option<Thread>,
-    /// When the sleeping janitor wakes up by itself, at the latest; `None`: not before it is woken. It looks at the
-    /// list then, so a pool whose pass is due no sooner does not have to wake it.
+    /// When the janitor, which sleeps, wakes up at the latest; `None`: when a thread wakes it. It reads the list then, so
+    /// a pool whose pass is not due earlier does not have to wake it.
     wakes_at: Option<Instant>,
     /// The fork generation that `thread` belongs to.
     generation: usize,
@@ -170,8 +170,8 @@ pub(crate) fn watch(
     });
     entry.due = Some(due); // mutant: drop-due-again
     core.set_watched(true); // mutant: drop-watched-again
-    let sleeps_on = entered.wakes_at.is_some_and(|at| at <= due);
-    let thread = entered.thread().filter(|_| !sleeps_on);
+    let wakes_in_time = entered.wakes_at.is_some_and(|at| at <= due);
+    let thread = entered.thread().filter(|_| !wakes_in_time);
     drop(entered);
     if let Some(thread) = thread {
         thread.unpark(); // mutant: drop-wake-for-pool
