@@ -1,56 +1,94 @@
 #!/usr/bin/env bash
-# Runs cargo-mutants on files of arithmetic and of pointer moves. A mutant that no test finds is an error, unless
-# ci/mutants.txt lists it with a reason.
+# Runs cargo-mutants on the code that calculates or only moves pointers, and expects a test to fail for each mutant.
 #
-# The first round runs the unit tests, which take a second. The second round runs the slower tests for the mutants that
-# survive. The loom models do not run; ci/loom-mutants.sh tests the orderings. Prints the score of each file.
-# Usage: ci/mutants.sh [--shard K/N] [FILE ...]   (files of src/; without any, those below)
-#   MUTANTS_ROUND=1 or 2: that round only. The second one continues the first.
+# A mutant that no test finds is an error, unless ci/mutants.txt has it with a reason. Two rounds save time:
+#   alone  files that need nothing but src/sync/ are compiled by themselves, with their unit tests
+#   whole  what that leaves, and the other files, with the whole crate: its unit tests, and tests/{it,buffers,arenas}
+# Orderings have no mutants here; ci/loom-mutants.sh weakens them. Prints the score of each file.
+# Usage: ci/mutants.sh [--round alone|whole] [--shard K/N] [FILE ...]   (files of src/; default: those below)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! cargo mutants --version >/dev/null 2>&1; then
     echo "cargo-mutants is not installed: cargo install cargo-mutants --locked" >&2
     exit 1
 fi
-shard=()
-if [ "${1:-}" = --shard ]; then
-    shard=(--shard "$2")
+alone=(src/arena/sizes.rs src/buffer/class.rs src/buffer/policy.rs src/buffer/queue.rs
+    src/sync/lazy.rs src/sync/mod.rs src/sync/publish.rs src/sync/switch.rs)
+whole=(src/background/trim.rs src/raw/charge.rs src/raw/depot.rs src/raw/limits.rs src/raw/lists.rs src/raw/node.rs
+    src/raw/store.rs)
+
+round=both options=()
+while [[ ${1:-} == --* ]]; do
+    case $1 in
+    --round) round=$2 ;;
+    --shard) options+=(--shard "$2") ;;
+    *) echo "unknown option $1" >&2 && exit 2 ;;
+    esac
     shift 2
-fi
-if [ $# -eq 0 ]; then
-    set -- src/background/trim.rs src/raw/limits.rs src/arena/sizes.rs src/buffer/policy.rs src/buffer/class.rs \
-        src/buffer/queue.rs src/buffer/ring.rs src/raw/node.rs src/raw/charge.rs src/raw/depot.rs src/raw/lists.rs \
-        src/raw/store.rs src/sync/mod.rs
-fi
-files=()
-for file in "$@"; do
-    files+=(--file "$file")
 done
+[ $# -gt 0 ] || set -- "${alone[@]}" "${whole[@]}"
 out="${CARGO_TARGET_DIR:-$PWD/target}/mutants-run"
 mkdir -p "$out"
-# All mutants are built in one copy of the tree, so the dependencies are built once.
-export CARGO_TARGET_DIR="$out/target" CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
-export CARGO_PROFILE_DEV_INCREMENTAL=true PROPTEST_CASES="${PROPTEST_CASES:-64}"
-export REPOOL_TEST_SCALE="${REPOOL_TEST_SCALE:-1}"
+export CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=1
 
-# run ARGUMENTS_OF_CARGO_MUTANTS... -- TESTS...
+# run DIRECTORY OPTION... -- TEST...: 2 and 3 mean that mutants were missed or timed out, which is judged at the end.
 run() {
-    local code=0
-    cargo mutants --no-shuffle --jobs 1 --in-place=false --output "$out" --timeout 120 --build-timeout 300 \
-        --colors never "${files[@]}" "${shard[@]}" "$@" || code=$?
-    # 2: mutants were missed; 3: some timed out. Both are judged below.
+    local directory=$1 code=0
+    shift
+    cargo mutants --dir "$directory" --output "$out" --no-shuffle --jobs 1 --timeout 120 --build-timeout 600 \
+        --colors never "${options[@]}" "$@" || code=$?
     [ "$code" -eq 0 ] || [ "$code" -eq 2 ] || [ "$code" -eq 3 ]
 }
 
-if [ "${MUTANTS_ROUND:-1}" = 1 ]; then
+# files LIST...: --file options for those arguments of the script that are in the list.
+files() {
+    local file
+    chosen=()
+    for file in "${arguments[@]}"; do
+        [[ " $* " != *" $file "* ]] || chosen+=(--file "$file")
+    done
+}
+arguments=("$@")
+
+if [ "$round" != whole ]; then
     rm -rf "$out/mutants.out"
-    run --baseline run -- --lib
+    files "${alone[@]}"
+    if [ "${#chosen[@]}" -gt 0 ]; then
+        tree="$out/alone"
+        mkdir -p "$tree/src/buffer" "$tree/src/arena"
+        cp -r src/sync "$tree/src/"
+        cp -r src/arena/sizes src/arena/sizes.rs "$tree/src/arena/"
+        cp src/buffer/{class,policy,queue}.rs "$tree/src/buffer/"
+        cat >"$tree/src/lib.rs" <<'RUST'
+#![allow(dead_code, unused_imports, unexpected_cfgs)]
+mod arena {
+    mod sizes;
+}
+mod buffer {
+    mod class;
+    mod policy;
+    mod queue;
+}
+mod sync;
+RUST
+        sed -n '/^\[package\]/,/^rust-version/p' Cargo.toml >"$tree/Cargo.toml"
+        {
+            printf '\n[workspace]\n[features]\ndefault = ["bytes"]\nbytes = []\n[dependencies]\n'
+            grep -E '^(crossbeam-utils|parking_lot) =' Cargo.toml
+            printf '[dev-dependencies]\n'
+            grep -E '^proptest =' Cargo.toml
+            printf '[profile.dev.package."*"]\nopt-level = 2\n'
+        } >>"$tree/Cargo.toml"
+        CARGO_TARGET_DIR="$out/target-alone" run "$tree" "${chosen[@]}" -- --lib
+    fi
 fi
-if [ "${MUTANTS_ROUND:-2}" = 2 ]; then
-    run --iterate --baseline skip -- --lib --test it --test buffers --test arenas
+if [ "$round" != alone ]; then
+    files "${alone[@]}" "${whole[@]}"
+    CARGO_TARGET_DIR="$out/target" run . --iterate --baseline skip "${chosen[@]}" -- \
+        --lib --test it --test buffers --test arenas
 fi
 
-# The output has FILE:LINE:COLUMN: WHAT. Lines move, so ci/mutants.txt has FILE: WHAT.
+# Lines move, so ci/mutants.txt has FILE: WHAT, without line and column.
 python3 - "$out/mutants.out" ci/mutants.txt <<'PYTHON'
 import collections, pathlib, re, sys
 
@@ -62,30 +100,25 @@ for line in pathlib.Path(sys.argv[2]).read_text().splitlines():
             sys.exit(f"no reason: {line}")
         reasons[mutant.strip()] = reason
 
-def read(name):
-    file = out / name
-    return file.read_text().splitlines() if file.exists() else []
-
-score, bad = collections.defaultdict(collections.Counter), []
-for kind in ("caught", "previously_caught", "timeout", "unviable", "missed"):
-    for line in read(f"{kind}.txt"):
-        file = line.split(":")[0]
-        what = re.sub(r"^([^:]+):\d+:\d+: ", r"\1: ", line)
-        killed = kind in ("caught", "previously_caught", "timeout")
-        if killed:
-            score[file]["killed"] += 1
-        elif kind == "missed":
-            score[file]["explained" if what in reasons else "survived"] += 1
-            if what not in reasons:
-                bad.append(line)
+score, survivors = collections.defaultdict(collections.Counter), []
+for kind in ("caught", "previously_caught", "timeout", "missed"):
+    file = out / f"{kind}.txt"
+    for line in file.read_text().splitlines() if file.exists() else []:
+        name = line.split(":")[0]
+        if kind != "missed":
+            score[name]["killed"] += 1
+        elif re.sub(r"^([^:]+):\d+:\d+: ", r"\1: ", line) in reasons:
+            score[name]["explained"] += 1
+        else:
+            score[name]["survived"] += 1
+            survivors.append(line)
 total = collections.Counter()
-for file, counts in sorted(score.items()):
+for name, counts in sorted(score.items()):
     total += counts
-    print(f"{file}: {counts['killed']} of {sum(counts.values())} killed, {counts['explained']} explained")
-print(f"all: {total['killed']} of {sum(total.values())} killed, {total['explained']} explained, {len(bad)} not")
-if bad:
-    print("\n".join(["survived:"] + bad))
+    print(f"{name}: {counts['killed']} of {sum(counts.values())} killed, {counts['explained']} explained")
+print(f"all: {total['killed']} of {sum(total.values())} killed, {total['explained']} explained")
+if survivors:
+    print("\n".join(["survived:"] + survivors))
+if survivors or not total:
     sys.exit(1)
-if not total:
-    sys.exit("no mutant was tried")
 PYTHON

@@ -2,6 +2,7 @@
 
 use super::{Pool, REMEMBERED, lock, run_model};
 use crate::background::manual;
+use crate::sync::Timeout;
 use crate::sys::memory::Level;
 use crate::sys::thread_id::ThreadId;
 use crate::thread::ids::Ids;
@@ -100,6 +101,30 @@ fn a_registration_that_timed_out_succeeds_later() {
         coming.join().unwrap();
         assert!(register::cache_of(pool.core(), ThreadId(1)).is_some());
         assert_eq!(lock(&REMEMBERED).len(), 2);
+        pool.close();
+    });
+}
+
+/// A thread exits while a visitor holds the visits, and times out. Its ID is not reused.
+#[test]
+fn an_id_whose_cache_was_not_vacated_is_not_reused() {
+    run_model("an_id_whose_cache_was_not_vacated_is_not_reused", || {
+        let ids = Arc::new(Ids::new());
+        let id = ids.take().expect("the first");
+        let pool = Pool::new().register(id.0);
+        pool.create().give_back(Some(id.0));
+        let visits = pool.core().lock_visits(Timeout::Short);
+        let others = ids.clone();
+        let ending = thread::spawn(move || exit(&others, id));
+        let others = ids.clone();
+        let taking = thread::spawn(move || others.take());
+        assert!(
+            taking.join().unwrap().is_none_or(|next| next != id),
+            "reused"
+        );
+        ending.join().unwrap();
+        drop(visits);
+        assert!(ids.take().is_none_or(|next| next != id), "reused");
         pool.close();
     });
 }

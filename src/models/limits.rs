@@ -61,6 +61,8 @@ fn what_crosses_threads_under_a_limit_is_found() {
         found
             .expect("an idle object is out of reach")
             .give_back(Some(0));
+        let _ = pool.core().clear();
+        assert_eq!(pool.core().limits.charged(), 0, "a charge has leaked");
         pool.close();
     });
 }

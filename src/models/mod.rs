@@ -21,6 +21,7 @@ pub(crate) mod janitor;
 mod lazy;
 mod limits;
 mod locks;
+pub(crate) mod mutants;
 mod root;
 mod store;
 mod switch;
@@ -111,13 +112,26 @@ fn run_model(name: &str, f: impl Fn() + Send + Sync + 'static) {
 
 /// [`run_model`] with this many preemptions at most.
 fn explore(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
+    explore_within(name, |bound| bound.min(preemptions), f);
+}
+
+/// [`run_model`] with this many preemptions at least, for small models.
+fn explore_deeper(name: &str, preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
+    explore_within(name, |bound| bound.max(preemptions), f);
+}
+
+fn explore_within(
+    name: &str,
+    preemptions: impl FnOnce(usize) -> usize,
+    f: impl Fn() + Send + Sync + 'static,
+) {
     let _turn = lock(&TURN);
     let _stop = StopAtFailure(name);
     let runs = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
     let mut model = loom::model::Builder::new();
     model.max_branches = 20_000;
-    model.preemption_bound = model.preemption_bound.map(|bound| bound.min(preemptions));
+    model.preemption_bound = model.preemption_bound.map(preemptions);
     model.check(move || {
         counted.fetch_add(1, SeqCst);
         for alive in [&NODES, &PAYLOADS, &CORES] {

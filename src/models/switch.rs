@@ -1,6 +1,6 @@
 //! Pools that are switched off and on: against an owner, a pass, and another thread that switches.
 
-use super::{NODES, Pool, run_model};
+use super::{NODES, Pool, explore_deeper, run_model};
 use crate::background::manual;
 use crate::sync::lazy::Lazy;
 use crate::sync::switch::Switch;
@@ -163,7 +163,7 @@ fn a_class_made_during_a_switch_is_switched() {
 /// is set without Release.
 #[test]
 fn gets_agree_with_the_last_switch() {
-    run_model("gets_agree_with_the_last_switch", || {
+    explore_deeper("gets_agree_with_the_last_switch", 4, || {
         let classes = Classes::new();
         let others = classes.clone();
         let other = thread::spawn(move || others.set_enabled(true));
