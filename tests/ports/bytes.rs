@@ -38,9 +38,11 @@ fn in_any(capacity: usize, content: &[u8], claim: impl Fn(Buffer)) {
             consumed.advance(capacity);
         },
     ];
-    for past in pasts {
+    // Under Miri one that grew, and one that was frozen.
+    let some = if cfg!(miri) { 2..4 } else { 0..6 };
+    for past in &pasts[some] {
         let pool = BufferPool::builder().trim_manually().build();
-        for _ in 0..3 {
+        for _ in 0..super::n(3, 2) {
             past(&pool, capacity);
             let mut buffer = pool.get(capacity);
             assert!(buffer.is_empty() && buffer.capacity() >= capacity);
@@ -338,7 +340,8 @@ fn advance_bytes_mut() {
 
 #[test]
 fn advance_bytes_mut_remaining_capacity() {
-    for capacity in [0, 1, 63, 64, 65, 200] {
+    let all = [0, 1, 63, 64, 65, 200];
+    for capacity in all.into_iter().take(super::n(all.len(), 2)) {
         for len in [0, 1, capacity / 2, capacity] {
             in_any(capacity, &vec![42; len.min(capacity)], |mut buf| {
                 let (len, all) = (buf.len(), buf.capacity());
