@@ -66,13 +66,13 @@ const COLD: usize = 64 << 20;
 /// As many as a processor has under way at once, and some.
 const STORES: usize = 24;
 
-fn own(pool: &Pool<Thing>, stop: &AtomicBool, seed: usize) -> u64 {
+fn own(pool: &Pool<Thing>, stop: &AtomicBool, seed: u64) -> u64 {
     let mut cold = vec![0_u8; COLD];
     let (mut at, mut pairs) = (seed, 0);
     while !stop.load(Relaxed) {
         for _ in 0..STORES {
             at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            cold[(at >> 20) % COLD] = 1;
+            cold[(at >> 20) as usize % COLD] = 1;
         }
         let one = pool.get();
         one.work();

@@ -206,14 +206,15 @@ fn run(ops: Vec<Op>) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 2 } else { 32 },
+        cases: 32,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of requests")]
     fn idle_bytes_follow_use_and_a_buffer_follows_its_request(
-        ops in vec(op(), 1..if cfg!(miri) { 40 } else { 300 }),
+        ops in vec(op(), 1..300),
     ) {
         run(ops);
     }

@@ -130,7 +130,7 @@ fn exactly_once(objects: usize) {
         true
     };
     scope(|scope| {
-        for _ in 0..9 {
+        for _ in 0..n(9, 2) {
             scope.spawn(|| {
                 let mut mine = Vec::new();
                 while taken.load(SeqCst) < objects {
@@ -164,14 +164,14 @@ fn exactly_once(objects: usize) {
 
 #[test]
 fn test_pool_dequeue() {
-    exactly_once(n(20_000, 100));
+    exactly_once(n(20_000, 50));
 }
 
 #[test]
 fn test_pool_chain() {
     // Close to where a list ends.
     let objects = [1, 63, 64, 65, 127, 128, 129];
-    for objects in objects.into_iter().step_by(n(1, 4)) {
+    for objects in objects.into_iter().take(n(objects.len(), 3)) {
         exactly_once(objects);
     }
 }
