@@ -1,6 +1,6 @@
 //! A byte limit across pools.
 
-use super::support::{clear, manual, n, trim};
+use super::support::{clear, join_all, manual, n, trim};
 use repool::{Budget, Pool};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
@@ -112,4 +112,25 @@ fn one_thread_uses_nearly_all_of_a_budget() {
     let pool = pool(&budget, 1_000);
     drop((0..200).map(|_| pool.get()).collect::<Vec<_>>());
     assert_eq!(pool.stats().idle, 100, "1,000 bytes each");
+}
+
+/// A large object that finds no room, because another pool has it, leaves the small objects where
+/// they are.
+#[test]
+fn an_object_that_cannot_be_kept_drives_no_others_out() {
+    let budget = Budget::new(64 << 10);
+    let pool = || manual(Vec::<u8>::new).budget(budget.clone()).build();
+    let (small, other) = (Arc::new(pool()), pool());
+    other.put(Vec::with_capacity(40 << 10));
+    let filled = small.clone();
+    // A thread that ends leaves its objects to all threads.
+    let fill = move || (0..20).for_each(|_| filled.put(Vec::with_capacity(64)));
+    join_all([thread::spawn(fill)]);
+    assert_eq!(small.stats().idle, 20);
+    let created = small.stats().created;
+    for _ in 0..50 {
+        drop(small.attach(Vec::with_capacity(30 << 10)));
+    }
+    assert_eq!((small.stats().idle, small.stats().created), (20, created));
+    assert_eq!(small.stats().discarded_by.budget, 50);
 }

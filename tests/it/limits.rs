@@ -582,24 +582,3 @@ fn weights_beyond_all_memory_leave_nothing_charged() {
         assert_eq!(pool.stats().idle, 10, "{weight:#x}");
     }
 }
-
-/// A large object that finds no room, because another pool has it, leaves the small objects where
-/// they are.
-#[test]
-fn an_object_that_cannot_be_kept_drives_no_others_out() {
-    let budget = Budget::new(64 << 10);
-    let pool = || manual(Vec::<u8>::new).budget(budget.clone()).build();
-    let (small, other) = (Arc::new(pool()), pool());
-    other.put(Vec::with_capacity(40 << 10));
-    let filled = small.clone();
-    // A thread that ends leaves its objects to all threads.
-    let fill = move || (0..20).for_each(|_| filled.put(Vec::with_capacity(64)));
-    join_all([spawn(fill)]);
-    assert_eq!(small.stats().idle, 20);
-    let created = small.stats().created;
-    for _ in 0..50 {
-        drop(small.attach(Vec::with_capacity(30 << 10)));
-    }
-    assert_eq!((small.stats().idle, small.stats().created), (20, created));
-    assert_eq!(small.stats().discarded_by.budget, 50);
-}
