@@ -1,11 +1,13 @@
-//! Which auto traits each public type has, and which it must not have. (A27 of `it/types.rs` has what a pool's
-//! bounds keep out.)
+//! The auto traits that each public type has, and those that it must not have. (`it/types.rs` tests
+//! which types a pool's bounds reject.)
 //!
-//! - All types are `Send`, `Unpin` and `Debug`: nothing is pinned, and everything may be sent to another thread.
-//! - An object decides for its guard: `Pooled<T>` is `Sync`, `UnwindSafe` and `RefUnwindSafe` where `T` is.
-//! - Pools are `UnwindSafe` and `RefUnwindSafe` whatever they hold: a panic leaves none of them half changed.
+//! - All types are `Send`, `Unpin` and `Debug`: nothing is pinned, and everything may be sent to
+//!   another thread.
+//! - A guard follows its object: `Pooled<T>` is `Sync`, `UnwindSafe` and `RefUnwindSafe` if `T` is.
+//! - Pools are `UnwindSafe` and `RefUnwindSafe` whatever they hold: a panic leaves no pool half
+//!   changed.
 //! - An [`Arena`] is a `Bump`, which is neither `Sync` nor unwind safe.
-//! - Builders hold users' closures, for which nobody can promise that they are unwind safe.
+//! - Builders hold users' closures, which may not be unwind safe.
 
 use repool::{
     Advice, Budget, Builder, CustomReset, Discarded, JanitorStats, Level, OwnReset, Pool, PoolInfo,
@@ -40,7 +42,7 @@ all_five!(
     Trimmed,
 );
 
-// A pool whatever it holds.
+// A pool, whatever it holds.
 all_five!(
     Pool<()>,
     Pool<Vec<u8>>,
@@ -52,7 +54,7 @@ all_five!(
     Pool<HashMap<String, Vec<u8>>>,
 );
 
-// A guard as its object is; it can be moved all the same, since the object stays where it is.
+// A guard follows its object. It is `Unpin` in any case, because the object stays where it is.
 all_five!(
     Pooled<Vec<u8>>,
     Pooled<AtomicU8>,
@@ -66,7 +68,7 @@ assert_impl_all!(Pooled<Box<dyn FnMut() + Send>>: Send, Unpin);
 assert_not_impl_any!(Pooled<Box<dyn FnMut() + Send>>: Sync, UnwindSafe, RefUnwindSafe);
 assert_not_impl_any!(Pooled<Vec<u8>>: Copy);
 
-// Settings, and the marker of a reset of one's own.
+// Builders, and the marker of a custom reset.
 assert_impl_all!(Builder<Cell<u8>>: Send, Sync, Unpin, Debug);
 assert_impl_all!(Builder<Cell<u8>, CustomReset<Cell<u8>>>: Send, Sync, Unpin, Debug);
 assert_impl_all!(Unweighed<Cell<u8>>: Send, Sync, Unpin, Debug);
@@ -95,7 +97,7 @@ mod arenas {
     assert_impl_all!(ArenaPoolBuilder: Send, Sync, Unpin, Debug);
     assert_impl_all!(Arena: Send, Unpin, Debug);
     assert_not_impl_any!(Arena: Sync, RefUnwindSafe, Clone);
-    // Moved to another thread, and what it lends stays behind.
+    // An arena can be moved to another thread, but not while it is borrowed.
     assert_not_impl_any!(&'static Arena: Send);
 }
 
@@ -107,7 +109,7 @@ mod diagnostics {
     all_five!(Diagnostics, Leak);
 }
 
-/// What the assertions are for: none of this would compile otherwise.
+/// Without the asserted traits, this would not compile.
 #[test]
 fn pools_guards_and_figures_go_where_their_traits_let_them() {
     fn to_a_thread<T: Send + 'static>(value: T) -> T {
@@ -115,14 +117,14 @@ fn pools_guards_and_figures_go_where_their_traits_let_them() {
     }
     let pool = to_a_thread(Pool::builder(|| Cell::new(1)).reset(|_| true).build());
     let guard = to_a_thread(pool.get());
-    // A panic with a pool and a guard in its hands, without `AssertUnwindSafe`.
+    // The closure that panics owns a pool and a guard, without `AssertUnwindSafe`.
     let broken = std::panic::catch_unwind(move || {
         guard.set(2);
         let other = pool.get();
         std::panic::resume_unwind(Box::new(other.get()));
     });
     assert_eq!(broken.expect_err("it panicked").downcast_ref(), Some(&1));
-    // Pinned without `unsafe`, and moved.
+    // It is pinned without `unsafe`, then moved.
     let pinned = Pool::builder(|| PhantomPinned).reset(|_| true).build();
     let mut guard = pinned.get();
     let _ = std::pin::Pin::new(&mut guard);

@@ -21,7 +21,7 @@ extern "C" fn switch_off() {
 /// 6.3).
 fn registrations() -> Option<i64> {
     const MEMBARRIER_CMD_GET_REGISTRATIONS: libc::c_int = 1 << 9;
-    // SAFETY: membarrier(2) takes three integers and touches no memory of ours.
+    // SAFETY: membarrier(2) takes three integers and touches no memory of the process.
     let mask = unsafe {
         libc::syscall(
             libc::SYS_membarrier,

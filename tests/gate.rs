@@ -1,9 +1,11 @@
-//! Owner and visitor exclude each other on this processor, with the pool as it ships.
+//! The owner of a cache and a visitor exclude each other on this processor, with the pool as it
+//! ships.
 //!
-//! The owner has stores to cold memory under way whenever it enters its cache, so that its flag waits behind them and
-//! is visible hundreds of nanoseconds late. A visitor whose heavy fence is missing finds the cache free meanwhile, and
-//! both use the lists: an object is handed out that is being dropped. (Shown by planting that: `ci/stress.sh`. That
-//! orderings suffice on other processors is for the loom models and Miri.)
+//! Whenever the owner enters its cache, it has stores to cold memory in flight. Its flag waits in
+//! the store buffer behind them and becomes visible hundreds of nanoseconds late. A visitor without
+//! the heavy fence would find the cache free in that time, and both would use the lists: the owner
+//! would get an object that the visitor drops. (`ci/stress.sh` removes the fence and checks that
+//! this test fails. The loom models and Miri check the orderings for other processors.)
 #![cfg(not(any(miri, target_family = "wasm")))]
 
 use repool::{Pool, Recycle};
@@ -16,7 +18,8 @@ const ALIVE: u64 = 0xA11F_E0B9_EC7A_11FE;
 static BORN: AtomicU64 = AtomicU64::new(0);
 static DIED: AtomicU64 = AtomicU64::new(0);
 
-/// Knows whether it lives and is held. Its words are behind what an allocator writes into free blocks.
+/// Records whether it is alive and held. The flags lie behind the bytes that an allocator writes into
+/// free blocks.
 struct Thing {
     _first: [u64; 6],
     alive: AtomicU64,
@@ -53,7 +56,7 @@ impl Drop for Thing {
     }
 }
 
-/// Ends the process at once where that is not so: nothing can be relied on any more.
+/// Ends the process if `right` is false: after that nothing can be relied on.
 fn met(right: bool, what: &str) {
     if !right {
         eprintln!("owner and visitor have met: {what}");
@@ -61,9 +64,9 @@ fn met(right: bool, what: &str) {
     }
 }
 
-/// 64 MiB: more than caches hold of it while others use them too.
+/// In bytes: more than the processor's caches hold of it while other threads use them too.
 const COLD: usize = 64 << 20;
-/// As many as a processor has under way at once, and some.
+/// A few more stores than a processor keeps in flight.
 const STORES: usize = 24;
 
 fn own(pool: &Pool<Thing>, stop: &AtomicBool, seed: u64) -> u64 {

@@ -10,8 +10,8 @@ use std::ops::Deref;
 
 /// A complete body.
 pub(crate) enum Body<B> {
-    /// It came in one part, which hyper already holds in memory: there is nothing to copy, and no
-    /// buffer of ours is needed. Nearly every small body comes like this.
+    /// It came in one part, which hyper already holds in memory: nothing is copied, and no
+    /// pooled buffer is needed. Nearly all small bodies arrive like this.
     Part(Bytes),
     /// Its parts, joined.
     Gathered(B),

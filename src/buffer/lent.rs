@@ -93,7 +93,7 @@ impl Recycle for Ring {
 }
 
 impl Drop for Ring {
-    /// Lets go of the handles: the last view frees the memory. (An object that is merely dropped would
+    /// Releases the handles: the last view frees the memory. (An object that is merely dropped would
     /// go back to its pool.)
     fn drop(&mut self) {
         let handles = self.young.len() + self.old.len();
@@ -422,8 +422,8 @@ impl Lent {
         None
     }
 
-    /// Switches lending. While it is off, nothing waits: there are no rings, and the handles of
-    /// existing ones are let go.
+    /// Switches lending on or off. Switching it off releases the handles of all rings, and no new
+    /// ring is created.
     pub(super) fn switch(&self, on: bool) {
         if on && !self.rings.is_used() {
             return;
@@ -450,12 +450,12 @@ impl Lent {
         more || !all
     }
 
-    /// Lets go of all handles.
+    /// Releases all handles.
     pub(super) fn clear(&self) {
         self.rings.sift(Some(Timeout::Long), |_| false);
     }
 
-    /// Lets go of all handles, now and in future.
+    /// Releases all handles, now and in future.
     pub(super) fn close(&self) {
         self.rings.close();
     }

@@ -31,7 +31,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// larger than requested. A buffer belongs to the class it was created for as long as it lives,
 /// however much it grows, so the requests that made it grow find it again. The pool learns no size
 /// from one buffer for another. A request looks in its own class, then in the next larger one, and
-/// then creates a buffer. A request for 0 bytes is a class of its own: a new buffer there has no
+/// then creates a buffer. Requests for 0 bytes have their own class: a new buffer there has no
 /// memory, and one that grew serves the next request for 0 bytes.
 ///
 /// - Each class never has more idle buffers than were in use at once.
@@ -343,7 +343,7 @@ impl BufferPool {
         hook::once_for(|| self.each(|used| used.pool.trim_under(level)))
     }
 
-    /// Drops every idle buffer, lets go of lent ones, and returns what was idle.
+    /// Drops every idle buffer, releases lent ones, and returns what was idle.
     ///
     /// The memory of a lent buffer is freed with its last view. Buffers that a pass on another
     /// thread is handling at that moment stay.

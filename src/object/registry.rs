@@ -61,13 +61,13 @@ type Part = Mutex<BTreeMap<usize, Arc<Entry>>>;
 
 const PARTS: usize = 16;
 
-static ROSTER: [Part; PARTS] = [const { Mutex::new(BTreeMap::new()) }; PARTS];
+static REGISTRY: [Part; PARTS] = [const { Mutex::new(BTreeMap::new()) }; PARTS];
 
 /// The parts, in the order in which a pool at this address tries them.
 fn parts(address: usize) -> impl Iterator<Item = &'static Part> {
     // Anything allocated for a pool is larger than a cache line.
     let first = address / 64;
-    (first..).take(PARTS).map(|part| &ROSTER[part % PARTS])
+    (first..).take(PARTS).map(|part| &REGISTRY[part % PARTS])
 }
 
 /// Adds a pool.
@@ -94,7 +94,7 @@ pub(crate) fn remove(address: usize) {
 /// Returns the named pools.
 pub(crate) fn entries() -> Vec<Arc<Entry>> {
     let mut all = Vec::new();
-    for part in &ROSTER {
+    for part in &REGISTRY {
         if let Some(part) = part.lock_bounded(Timeout::Long) {
             all.extend(part.values().cloned());
         }
