@@ -249,14 +249,20 @@ fn a_cut_arena_that_grows_again_soon_raises_the_patience() {
     }
 }
 
-#[test]
-fn a_cut_that_stands_its_trial_lowers_the_patience_by_one_step() {
+/// Returns a model whose arena was cut too early three times.
+fn most_patient() -> Model {
     let mut model = Model::new(1);
     for _ in 0..3 {
         let _ = model.serve(0, Request::of(1 << 20));
         let _ = until_cut(&mut model);
     }
     assert_eq!(model.patience(), 80);
+    model
+}
+
+#[test]
+fn a_cut_that_stands_its_trial_lowers_the_patience_by_one_step() {
+    let mut model = most_patient();
     for patience in [20, 5, 5] {
         for _ in 0..TRIAL * 80 + usize::from(PERIOD) {
             let _ = model.serve(0, Request::of(100));
@@ -268,12 +274,7 @@ fn a_cut_that_stands_its_trial_lowers_the_patience_by_one_step() {
 
 #[test]
 fn a_pass_lowers_the_patience_by_one_step() {
-    let mut model = Model::new(1);
-    for _ in 0..3 {
-        let _ = model.serve(0, Request::of(1 << 20));
-        let _ = until_cut(&mut model);
-    }
-    assert_eq!(model.patience(), 80);
+    let model = most_patient();
     for patience in [20, 5, 5] {
         model.sizes.pass();
         assert_eq!(model.patience(), patience);
