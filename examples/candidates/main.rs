@@ -18,6 +18,8 @@
 
 mod advice;
 mod cost;
+#[path = "../compare/digits.rs"]
+mod digits;
 mod frame;
 mod print;
 mod profile;

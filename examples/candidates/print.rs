@@ -3,6 +3,7 @@
 use crate::Options;
 use crate::advice::{Finding, Use, Why};
 use crate::cost;
+use crate::digits::grouped;
 use crate::profile::Profile;
 use crate::site::{Made, Site};
 use std::io::{self, Write};
@@ -275,19 +276,6 @@ const NOT_SAID: [&str; 4] = [
     "Other allocators: with mimalloc or jemalloc small blocks cost less. `compare` shows what is left \
      of it in real work.",
 ];
-
-/// Formats 1234567 as 1,234,567.
-fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut grouped = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
 
 fn size(bytes: u64) -> String {
     match bytes {

@@ -22,6 +22,7 @@ mod burst;
 mod child;
 mod compressor;
 mod crossing;
+mod digits;
 mod document;
 mod options;
 mod own;

@@ -1,5 +1,6 @@
 //! The output: a table per workload, how it was measured, and what it does not show.
 
+use crate::digits::grouped;
 use crate::options::Options;
 use crate::payload::Payload;
 use crate::summary::{Comparison, ENOUGH, MARGIN, Ratio, Row, Summary};
@@ -222,19 +223,6 @@ pub(crate) fn number(value: Option<f64>) -> String {
         Some(value) if value >= 1_000.0 => grouped(value.round() as u64),
         Some(value) => format!("{value:.2}"),
     }
-}
-
-/// Formats 1234567 as 1,234,567.
-fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut grouped = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 pub(crate) fn how() -> [String; 7] {
