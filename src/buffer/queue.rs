@@ -112,7 +112,7 @@ impl<T> Queue<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(repool_loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -142,7 +142,7 @@ pub(super) struct RingTotals {
     pub(super) again: u64,
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(repool_loom)))]
 mod tests {
     use super::*;
 

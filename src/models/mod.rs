@@ -19,6 +19,7 @@ mod exit;
 mod ids;
 pub(crate) mod janitor;
 mod lazy;
+mod lent;
 mod limits;
 mod locks;
 pub(crate) mod mutants;
