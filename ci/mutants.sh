@@ -31,35 +31,24 @@ out="${CARGO_TARGET_DIR:-$PWD/target}/mutants-run"
 mkdir -p "$out"
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=1
 
-# run DIRECTORY OPTION... -- TEST...: 2 and 3 mean that mutants were missed or timed out, which is judged at the end.
+# run FILE DIRECTORY OPTION... -- TEST...: 2 and 3 mean that mutants were missed or timed out, which is judged at the end.
 run() {
-    local directory=$1 code=0
-    shift
-    cargo mutants --dir "$directory" --output "$out" --no-shuffle --jobs 1 --timeout 120 --build-timeout 600 \
-        --colors never "${options[@]}" "$@" || code=$?
+    local file=$1 directory=$2 code=0
+    shift 2
+    mkdir -p "$out/${file//\//-}"
+    cargo mutants --dir "$directory" --output "$out/${file//\//-}" --file "$file" --no-shuffle --jobs 1 --timeout 120 \
+        --build-timeout 600 --colors never "${options[@]}" "$@" || code=$?
     [ "$code" -eq 0 ] || [ "$code" -eq 2 ] || [ "$code" -eq 3 ]
 }
 
-# files LIST...: --file options for those arguments of the script that are in the list.
-files() {
-    local file
-    chosen=()
-    for file in "${arguments[@]}"; do
-        [[ " $* " != *" $file "* ]] || chosen+=(--file "$file")
-    done
-}
-arguments=("$@")
-
-if [ "$round" != whole ]; then
-    rm -rf "$out/mutants.out"
-    files "${alone[@]}"
-    if [ "${#chosen[@]}" -gt 0 ]; then
-        tree="$out/alone"
-        mkdir -p "$tree/src/buffer" "$tree/src/arena"
-        cp -r src/sync "$tree/src/"
-        cp -r src/arena/sizes src/arena/sizes.rs "$tree/src/arena/"
-        cp src/buffer/{class,policy,queue}.rs "$tree/src/buffer/"
-        cat >"$tree/src/lib.rs" <<'RUST'
+# A small crate of the files that are compiled alone.
+tree="$out/alone"
+rm -rf "$tree"
+mkdir -p "$tree/src/buffer" "$tree/src/arena"
+cp -r src/sync "$tree/src/"
+cp -r src/arena/sizes src/arena/sizes.rs "$tree/src/arena/"
+cp src/buffer/{class,policy,queue}.rs "$tree/src/buffer/"
+cat >"$tree/src/lib.rs" <<'RUST'
 #![allow(dead_code, unused_imports, unexpected_cfgs)]
 mod arena {
     mod sizes;
@@ -71,25 +60,34 @@ mod buffer {
 }
 mod sync;
 RUST
-        sed -n '/^\[package\]/,/^rust-version/p' Cargo.toml >"$tree/Cargo.toml"
-        {
-            printf '\n[workspace]\n[features]\ndefault = ["bytes"]\nbytes = []\n[dependencies]\n'
-            grep -E '^(crossbeam-utils|parking_lot) =' Cargo.toml
-            printf '[dev-dependencies]\n'
-            grep -E '^proptest =' Cargo.toml
-            printf '[profile.dev.package."*"]\nopt-level = 2\n'
-        } >>"$tree/Cargo.toml"
-        CARGO_TARGET_DIR="$out/target-alone" run "$tree" "${chosen[@]}" -- --lib
+{
+    sed -n '/^\[package\]/,/^rust-version/p' Cargo.toml
+    printf '\n[workspace]\n[features]\ndefault = ["bytes"]\nbytes = []\n[dependencies]\n'
+    grep -E '^(crossbeam-utils|parking_lot) =' Cargo.toml
+    printf '[dev-dependencies]\n'
+    grep -E '^proptest =' Cargo.toml
+    printf '[profile.dev.package."*"]\nopt-level = 2\n'
+} >"$tree/Cargo.toml"
+
+for file in "$@"; do
+    if [ "$round" != whole ]; then
+        rm -rf "${out:?}/${file//\//-}"
+        if [[ " ${alone[*]} " == *" $file "* ]]; then
+            # Its own tests, by the path of its module.
+            module=${file#src/}
+            module=${module%.rs}
+            module=${module%/mod}
+            CARGO_TARGET_DIR="$out/target-alone" run "$file" "$tree" -- --lib "${module//\//::}"
+        fi
     fi
-fi
-if [ "$round" != alone ]; then
-    files "${alone[@]}" "${whole[@]}"
-    CARGO_TARGET_DIR="$out/target" run . --iterate --baseline skip "${chosen[@]}" -- \
-        --lib --test it --test buffers --test arenas
-fi
+    if [ "$round" != alone ]; then
+        CARGO_TARGET_DIR="$out/target" run "$file" . --iterate --baseline skip -- \
+            --lib --test it --test buffers --test arenas
+    fi
+done
 
 # Lines move, so ci/mutants.txt has FILE: WHAT, without line and column.
-python3 - "$out/mutants.out" ci/mutants.txt <<'PYTHON'
+python3 - "$out" ci/mutants.txt "$@" <<'PYTHON'
 import collections, pathlib, re, sys
 
 out, reasons = pathlib.Path(sys.argv[1]), {}
@@ -102,8 +100,8 @@ for line in pathlib.Path(sys.argv[2]).read_text().splitlines():
 
 score, survivors = collections.defaultdict(collections.Counter), []
 for kind in ("caught", "previously_caught", "timeout", "missed"):
-    file = out / f"{kind}.txt"
-    for line in file.read_text().splitlines() if file.exists() else []:
+    files = [out / name.replace("/", "-") / "mutants.out" / f"{kind}.txt" for name in sys.argv[3:]]
+    for line in [line for file in files if file.exists() for line in file.read_text().splitlines()]:
         name = line.split(":")[0]
         if kind != "missed":
             score[name]["killed"] += 1
