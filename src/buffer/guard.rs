@@ -73,9 +73,9 @@ impl Buffer {
         }
     }
 
-    pub(super) fn empty(home: Option<Weak<Inner>>) -> Self {
+    pub(super) fn empty(pool: Option<Weak<Inner>>) -> Self {
         Self {
-            held: ByValue::new(Held::Empty(home)),
+            held: ByValue::new(Held::Empty(pool)),
         }
     }
 
@@ -208,7 +208,7 @@ impl Clone for Buffer {
                     None => Self::unpooled(BytesMut::with_capacity(self.len())),
                 }
             }
-            Held::Empty(home) => return Self::empty(home.clone()),
+            Held::Empty(pool) => return Self::empty(pool.clone()),
             Held::Unpooled(_) => Self::unpooled(BytesMut::with_capacity(self.len())),
         };
         copy.extend_from_slice(self);
@@ -231,8 +231,8 @@ impl Held {
     #[track_caller]
     #[cold]
     #[inline(never)]
-    fn open(home: Option<Weak<Inner>>) -> Self {
-        match home.and_then(|home| home.upgrade()) {
+    fn open(pool: Option<Weak<Inner>>) -> Self {
+        match pool.and_then(|pool| pool.upgrade()) {
             Some(inner) if inner.pools() => {
                 let object = inner.create_unsized();
                 object.went_out(); // nothing in it to fill
@@ -264,9 +264,9 @@ impl DerefMut for Buffer {
         match held {
             Held::Pooled(object) => &mut object.bytes,
             Held::Unpooled(unpooled) => unpooled,
-            Held::Empty(home) => {
-                let open = Held::open(home.take());
-                mem::forget(mem::replace(held, open)); // an empty one without a home
+            Held::Empty(pool) => {
+                let open = Held::open(pool.take());
+                mem::forget(mem::replace(held, open)); // an empty one without a pool
                 match held {
                     Held::Pooled(object) => &mut object.bytes,
                     Held::Unpooled(unpooled) => unpooled,

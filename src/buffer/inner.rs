@@ -295,8 +295,8 @@ impl Inner {
         if capacity > class::size(self.settings.top) {
             return;
         }
-        if let Some(home) = class::filing(capacity) {
-            let Used { pool, class } = self.used(home);
+        if let Some(class) = class::filing(capacity) {
+            let Used { pool, class } = self.used(class);
             let mut object = PooledBytes::with(bytes, class);
             object.wipe();
             pool.put(object);

@@ -1,7 +1,7 @@
 //! [`Pooled`]: the user's handle to an object, and the return of that object.
 //!
 //! A guard is the pointer to its node and nothing else. The node points to the cache where it was
-//! last idle (`home`), so the thread that got an object finds its own cache with one comparison
+//! last idle (`last_cache`), so the thread that got an object finds its own cache with one comparison
 //! when it drops the guard. Dropped on any other thread, the object goes to that thread's cache.
 
 use crate::object::diagnostics::steps;
@@ -170,7 +170,7 @@ impl<T: Send> Pooled<T> {
         }
         // SAFETY: I1: the guard holds the node.
         let last_cache = unsafe { Link::last_cache(link) };
-        // SAFETY: a node with an owner has a home, whose core it keeps.
+        // SAFETY: a node with a last owner has a last cache, and keeps the core of that cache alive.
         let cache = unsafe { Cache::at(last_cache) };
         let node = self.node();
         // SAFETY: I1: the guard holds the node; the value is there.
@@ -368,10 +368,10 @@ unsafe fn give_back<T: Send + 'static>(link: *mut Link) {
     let core = unsafe { Core::of(link) };
     // Decided once: an object that has not been reset must never be kept.
     // SAFETY: the node keeps its core alive (I6), or is unpooled.
-    let special = unsafe { Core::has_state_bits(core) };
-    if special || std::thread::panicking() {
+    let is_rare = unsafe { Core::has_state_bits(core) };
+    if is_rare || std::thread::panicking() {
         // SAFETY: guaranteed by the caller.
-        return unsafe { give_back_special::<T>(link) };
+        return unsafe { give_back_unpooled_or_rare::<T>(link) };
     }
     // SAFETY: guaranteed by the caller.
     unsafe { reset_and_keep::<T>(core, link) };
@@ -387,11 +387,11 @@ unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
     // SAFETY: the caller holds the node.
     let core = unsafe { Core::of(link) };
     // SAFETY: the node keeps its core alive (I6), or is unpooled.
-    let special = unsafe { Core::has_state_bits(core) };
-    if special || std::thread::panicking() {
+    let is_rare = unsafe { Core::has_state_bits(core) };
+    if is_rare || std::thread::panicking() {
         // This resets it once more.
         // SAFETY: guaranteed by the caller.
-        return unsafe { give_back_special::<T>(link) };
+        return unsafe { give_back_unpooled_or_rare::<T>(link) };
     }
     // SAFETY: guaranteed by the caller.
     unsafe { keep::<T>(core, link, weight) };
@@ -403,7 +403,7 @@ unsafe fn give_back_clean<T: Send + 'static>(link: *mut Link, weight: usize) {
 /// As [`give_back`].
 #[cold]
 #[inline(never)]
-unsafe fn give_back_special<T: Send + 'static>(link: *mut Link) {
+unsafe fn give_back_unpooled_or_rare<T: Send + 'static>(link: *mut Link) {
     // SAFETY: the caller holds the node.
     if is_no_core(unsafe { Core::of(link) }) {
         // SAFETY: guaranteed by the caller.

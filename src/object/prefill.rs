@@ -85,7 +85,7 @@ fn keep_in_depot<T: Send + 'static>(
     let link = Pooled::into_link(object);
     // SAFETY: I1: the guard held the node, and is gone.
     unsafe { Link::set_weight(link.as_ptr(), weight) };
-    // SAFETY: I1: as above; the node's home is the orphan, as it was created.
+    // SAFETY: I1: as above. The node is given up here.
     match unsafe { core.depot.give_one(link.as_ptr()) } {
         Ok(()) => Ok(()),
         Err(refused) => {

@@ -36,7 +36,7 @@ use std::ptr::{self, NonNull};
 #[repr(C, align(128))]
 struct NoCore {
     before: [u8; Core::STATE_AT],
-    /// Not 0, so each return to it is [special](Core::has_state_bits).
+    /// Not 0, so each return to it is [rare](Core::has_state_bits).
     state: AtomicU8,
 }
 
