@@ -104,6 +104,13 @@ mod tests {
     }
 
     #[test]
+    fn the_two_classes_without_a_size_come_last() {
+        assert_eq!((size(OUTSIDE), size(UNSIZED)), (0, 0));
+        assert_eq!((OUTSIDE, UNSIZED + 1), (UNSIZED - 1, ALL));
+        assert_ne!(size(OUTSIDE - 1), 0);
+    }
+
+    #[test]
     fn what_is_no_class() {
         assert_eq!(filing(0), None);
         assert_eq!(filing(SMALLEST - 1), None);

@@ -142,6 +142,39 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
+    fn returned(class: usize, full: usize, used: usize) -> Seen {
+        Seen {
+            class,
+            full,
+            used,
+            passes: 0,
+        }
+    }
+
+    #[test]
+    fn a_buffer_of_its_class_or_up_to_1_kib_needs_no_decision() {
+        for (class, full) in [(64, 64), (64, 1 << 10), (4096, 4096)] {
+            let mut record = Record::NEW;
+            for _ in 0..2 * MOST {
+                assert_eq!(record.least(class, full), Some(0));
+                assert_eq!(record.judge(returned(class, full, 0)), Verdict::Keep);
+            }
+        }
+        assert_eq!(Record::NEW.least(64, (1 << 10) + 1), None);
+    }
+
+    #[test]
+    fn a_grown_buffer_in_good_use_needs_no_decision() {
+        let mut record = Record::NEW;
+        assert_eq!(record.judge(returned(64, 4096, 4000)), Verdict::Keep);
+        assert_eq!(record.least(64, 4096), Some(1024));
+        // One use that fills less.
+        assert_eq!(record.judge(returned(64, 4096, 1023)), Verdict::Keep);
+        assert_eq!(record.least(64, 4096), None);
+        assert_eq!(record.judge(returned(64, 4096, 1024)), Verdict::Keep);
+        assert_eq!(record.least(64, 4096), Some(1024));
+    }
+
     const CLASS: usize = 4096;
     const LARGE: usize = 1 << 20;
 

@@ -173,4 +173,28 @@ mod tests {
         assert!(queue.capacity() < 128, "{}", queue.capacity());
         (many - 10..many).for_each(|n| assert_eq!(queue.pop(), Some(n)));
     }
+
+    /// The capacity after `len` of `room` entries are left and the queue shrinks.
+    fn shrunk(room: usize, len: usize) -> usize {
+        let mut queue = Queue::new();
+        (0..room).for_each(|n| queue.push(n));
+        assert_eq!(queue.capacity(), room);
+        (0..room - len).for_each(|n| assert_eq!(queue.pop(), Some(n)));
+        queue.shrink();
+        assert_eq!(queue.len(), len);
+        queue.capacity()
+    }
+
+    #[test]
+    fn a_queue_shrinks_below_a_quarter_and_not_if_it_is_small() {
+        for (room, len, expected) in [
+            (8 * ROOM, 0, 8 * ROOM),
+            (16 * ROOM, 4 * ROOM, 16 * ROOM),
+            (16 * ROOM, 4 * ROOM - 1, 8 * ROOM),
+            (16 * ROOM, 40, 128),
+            (16 * ROOM, 0, 1),
+        ] {
+            assert_eq!(shrunk(room, len), expected, "{len} of {room}");
+        }
+    }
 }
