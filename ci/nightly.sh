@@ -38,6 +38,12 @@ else
     skip loom-mutants "no rsync"
 fi
 
+if cargo mutants --version >/dev/null 2>&1; then
+    step mutants ci/mutants.sh
+else
+    skip mutants "no cargo-mutants (cargo install cargo-mutants --locked)"
+fi
+
 step tests env REPOOL_TEST_SCALE=10 cargo test --release --locked --all-features
 
 # The crates as crates.io will have them, and the documentation as docs.rs will build it.
