@@ -8,6 +8,7 @@ use super::register::{self, reopen_slow};
 use crate::background::manual::ensure_watched;
 use crate::background::worker;
 use crate::raw::cache::{Cache, Returned};
+use crate::raw::depot::Refused;
 use crate::raw::limits::{Charge, FIRST_THRESHOLD};
 use crate::raw::node::{Batch, End, LIST_LEN, Link};
 use crate::raw::pool::Core;
@@ -279,7 +280,7 @@ unsafe fn past_cache(
     leaving: (Batch, End),
     reason: Option<Reason>,
 ) {
-    let mut discard = DiscardOnDrop {
+    let discard = DiscardOnDrop {
         link,
         reason: reason.unwrap_or(Reason::Panic),
     };
@@ -291,6 +292,26 @@ unsafe fn past_cache(
     if reason.is_some() {
         return;
     }
+    let give = |link| {
+        // SAFETY: the caller gives the node up.
+        unsafe { core.depot.give_one(link) }
+    };
+    // SAFETY: guaranteed by the caller.
+    unsafe { charge_and_give(core, discard, weight, give) };
+}
+
+/// Charges the node of `discard` and gives it to the depot by `give`. If that fails, drops it.
+///
+/// # Safety
+/// The node is of this core; the caller holds it and gives it up, and keeps the core's memory until this returns. `give`
+/// takes the node, or returns it in a batch.
+#[inline]
+pub(crate) unsafe fn charge_and_give(
+    core: &Core,
+    mut discard: DiscardOnDrop,
+    weight: usize,
+    give: impl FnOnce(*mut Link) -> Result<(), Refused>,
+) {
     let mut dropping = match make_space(core, weight) {
         Ok(evicted) => evicted,
         Err(reason) => {
@@ -298,11 +319,11 @@ unsafe fn past_cache(
             return;
         }
     };
+    let link = discard.link;
     std::mem::forget(discard);
     // SAFETY: the caller holds the node.
     unsafe { Link::set_weight(link, weight) };
-    // SAFETY: the caller gives the node up.
-    match unsafe { core.depot.give_one(link) } {
+    match give(link) {
         Ok(()) => {
             core.counters.returned(1);
             ensure_watched(core); // mutant: drop-tell-return-to-depot
@@ -320,7 +341,7 @@ unsafe fn past_cache(
 
 /// Charges one object of this weight. If a limit refuses that, evicts the coldest objects of the depot and releases
 /// their charge; the caller drops them. If that does not make enough room, they stay.
-pub(crate) fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
+fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
     let of_one = Charge {
         objects: 1,
         bytes: weight,

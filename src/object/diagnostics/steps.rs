@@ -3,11 +3,9 @@
 use super::poison::poison;
 use super::records;
 use super::slot::CoreDiagnostics;
-use crate::background::manual::ensure_watched;
 use crate::object::factory::DROP_IT;
 use crate::object::typed_core::{Node, TypedCore};
 use crate::object::unpooled::is_no_core;
-use crate::raw::limits::Charge;
 use crate::raw::node::{Batch, End, Link};
 use crate::raw::pool::Core;
 use crate::raw::refs::{DiscardOnDrop, WeakCore};
@@ -138,37 +136,18 @@ unsafe fn keep(core: *const Core, link: *mut Link, weight: usize) {
     // anything.
     let _keep = WeakCore::new(this);
     this.note_weight(weight);
-    let mut bomb = DiscardOnDrop {
+    let bomb = DiscardOnDrop {
         link,
         reason: Reason::Oversize,
     };
     if !this.limits.accepts(weight) {
         return;
     }
-    let mut dropping = match slow::make_space(this, weight) {
-        Ok(evicted) => evicted,
-        Err(reason) => {
-            bomb.reason = reason;
-            return;
-        }
+    let give = |link| {
+        // SAFETY: the caller holds the node and gives it up.
+        let batch = unsafe { Batch::of_one(link) };
+        this.depot.give(batch, End::Hot, Timeout::Long)
     };
-    std::mem::forget(bomb);
-    // SAFETY: the caller holds the node.
-    unsafe { Link::set_weight(link, weight) };
-    // SAFETY: the caller holds the node and gives it up.
-    let batch = unsafe { Batch::of_one(link) };
-    match this.depot.give(batch, End::Hot, Timeout::Long) {
-        Ok(()) => {
-            this.counters.returned(1);
-            ensure_watched(this);
-        }
-        Err(refused) => {
-            this.limits.release(Charge {
-                objects: 1,
-                bytes: weight,
-            });
-            dropping.append(this.count_refused(refused));
-        }
-    }
-    this.drop_nodes(dropping);
+    // SAFETY: guaranteed by the caller; the core's memory is kept, as above.
+    unsafe { slow::charge_and_give(this, bomb, weight, give) };
 }
