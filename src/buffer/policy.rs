@@ -164,6 +164,12 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_has_grown_above_five_quarters_of_its_class() {
+        assert!(!is_grown(4096, 5124) && is_grown(4096, 5125));
+        assert!(!is_grown(64, 1 << 10) && is_grown(64, (1 << 10) + 1));
+    }
+
+    #[test]
     fn a_grown_buffer_in_good_use_needs_no_decision() {
         let mut record = Record::NEW;
         assert_eq!(record.judge(returned(64, 4096, 4000)), Verdict::Keep);
