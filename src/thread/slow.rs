@@ -300,11 +300,11 @@ unsafe fn past_cache(
     unsafe { charge_and_give(core, discard, weight, give) };
 }
 
-/// Charges the node of `discard` and gives it to the depot by `give`. If that fails, drops it.
+/// Charges the node of `discard`, and gives it to the depot by `give`. Drops the node if either fails.
 ///
 /// # Safety
-/// The node is of this core; the caller holds it and gives it up, and keeps the core's memory until this returns. `give`
-/// takes the node, or returns it in a batch.
+/// The node belongs to this core. The caller holds it and gives it up, and keeps the core's memory until this returns.
+/// `give` takes the node, or returns it in a batch.
 #[inline]
 pub(crate) unsafe fn charge_and_give(
     core: &Core,
