@@ -52,8 +52,8 @@ pub(crate) struct WatchList {
     /// The pools that are gone and could not be emptied yet.
     closing: Vec<Closing>,
     thread: Option<Thread>,
-    /// When the janitor, which sleeps, wakes up at the latest; `None`: when a thread wakes it. It reads the list then, so
-    /// a pool whose pass is not due earlier does not have to wake it.
+    /// When the janitor, which sleeps, wakes up at the latest; `None`: when a thread wakes it. It reads the list
+    /// then, so a pool whose pass is not due earlier does not have to wake it.
     wakes_at: Option<Instant>,
     /// The fork generation that `thread` belongs to.
     generation: usize,

@@ -1,10 +1,10 @@
-//! Lent buffers: rings in the caches of a pool, with the shipped `buffer/queue.rs` and `ring_stats.rs`, against views on other
-//! threads and against visitors. The ring itself stands for the one in `lent.rs`, whose handles are those of `bytes`: it has
-//! the same steps, and no old part.
+//! Lent buffers: rings in the caches of a pool, with the shipped `buffer/queue.rs` and `ring_stats.rs`, against views
+//! on other threads and against visitors. The ring itself stands for the one in `lent.rs`, whose handles are those of
+//! `bytes`: it has the same steps, and no old part.
 //!
-//! loom does not see the reference count of `bytes`. So a buffer here is a tracked cell with a count of its own, which is
-//! decremented with Release and read with Acquire, as `bytes` does it (`Shared` in its `bytes_mut.rs`). That `bytes` does
-//! so is an assumption of these models.
+//! loom does not see the reference count of `bytes`. So a buffer here is a tracked cell with a count of its own,
+//! which is decremented with Release and read with Acquire, as `bytes` does it (`Shared` in its `bytes_mut.rs`). That
+//! `bytes` does so is an assumption of these models.
 
 use super::{NODES, Node, Pool, drop_payload, free, name, run_model};
 use crate::raw::limits::Limits;
@@ -262,8 +262,8 @@ impl Rings {
     }
 }
 
-/// Another thread reads and drops a view while the owner of the ring gets a buffer. The owner writes the buffer only after
-/// the last read.
+/// Another thread reads and drops a view while the owner of the ring gets a buffer. The owner writes the buffer only
+/// after the last read.
 #[test]
 fn a_view_dropped_elsewhere_returns_its_buffer() {
     run_model("a_view_dropped_elsewhere_returns_its_buffer", || {
@@ -283,8 +283,8 @@ fn a_view_dropped_elsewhere_returns_its_buffer() {
     });
 }
 
-/// A pass looks through the ring of an owner that gets and lends at the same time. No handle is lost, and no handle has two
-/// holders.
+/// A pass looks through the ring of an owner that gets and lends at the same time. No handle is lost, and no handle
+/// has two holders.
 #[test]
 fn a_pass_against_the_owner_of_a_ring() {
     run_model("a_pass_against_the_owner_of_a_ring", || {

@@ -1,5 +1,5 @@
-//! Which mutant a process runs. `ci/loom-mutants.sh` builds all mutants into one program, and calls these functions at each
-//! line of `src/` that is marked `mutant: name`. Nothing else does.
+//! Decides which mutant a process runs. `ci/loom-mutants.sh` builds all mutants into one program, and calls these functions
+//! at each line of `src/` that is marked `mutant: name`. Nothing else does.
 
 use crate::sync::Ordering;
 use std::sync::OnceLock;
