@@ -11,7 +11,7 @@ if [ "$(nproc)" -gt 1 ] && [ "$(uname -s)" = Linux ]; then
     planted=(cargo test --quiet --release --manifest-path "$package/Cargo.toml" --test gate)
     "${planted[@]}" --no-run
     # They have met, or the process has crashed because they did.
-    if REPOOL_GATE_SECONDS=60 "${planted[@]}" >"$package/log" 2>&1; then
+    if REPOOL_GATE_SECONDS=60 "${planted[@]}" -- --nocapture >"$package/log" 2>&1; then
         echo "FAILED: a missing heavy fence was not found"
         exit 1
     fi
