@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Packs corpora for `tests/replay.rs`: each input with its length in front, four bytes, little-endian.
 
-Usage: fuzz/pack.py [most inputs of a target (60) [most bytes of an input (500)]]
+Usage: fuzz/pack.py [most inputs of a target (150) [most bytes of an input (700)]]
 Takes what is in fuzz/corpus/TARGET, the newest first, and writes fuzz/corpora/TARGET.
 """
 import pathlib
 import struct
 import sys
 
-inputs = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-most = int(sys.argv[2]) if len(sys.argv) > 2 else 500
+inputs = int(sys.argv[1]) if len(sys.argv) > 1 else 150
+most = int(sys.argv[2]) if len(sys.argv) > 2 else 700
 here = pathlib.Path(__file__).parent
 for target in sorted((here / "fuzz_targets").glob("*.rs")):
     name = target.stem
