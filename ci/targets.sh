@@ -86,8 +86,9 @@ one() {
     name=${target^^}
     name=${name//-/_}
     if env CARGO_TARGET_DIR="$base/targets" "CARGO_TARGET_${name}_LINKER=$linker" \
-        ${runner:+"CARGO_TARGET_${name}_RUNNER=$runner"} REPOOL_TEST_SCALE="${REPOOL_TEST_SCALE:-0.1}" \
-        cargo test --no-fail-fast --target "$target" --manifest-path "$(package)/Cargo.toml"; then
+        ${runner:+"CARGO_TARGET_${name}_RUNNER=$runner"} \
+        cargo test --no-fail-fast --target "$target" --manifest-path "$(package)/Cargo.toml" -- \
+        --skip every_stated_bound_names_tests_that_exist; then
         echo "== $target: passed in $((SECONDS - start)) s"
     else
         echo "== $target: FAILED in $((SECONDS - start)) s"

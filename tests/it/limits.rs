@@ -561,8 +561,8 @@ fn weights_beyond_all_memory_leave_nothing_charged() {
         usize::MAX,
         isize::MAX as usize,
         isize::MAX as usize - 1,
-        1 << 62,
-        1 << 40,
+        1 << (usize::BITS - 2),
+        1 << (usize::BITS / 2 + 8),
     ] {
         let budget = Budget::new(usize::MAX);
         let pool = manual(|| Vec::<u16>::with_capacity(8))
