@@ -17,12 +17,9 @@ use crate::sync::rare::Arc;
 use crate::sync::{AtomicUsize, Ordering, StatUsize};
 
 /// Heavier objects are not kept. The gate needs the sign bit, and sums of weights must not overflow, or a release would
-/// not match its charge. No process has that much memory, but a user's `retained_bytes` may return any number.
-pub(crate) const MAX_WEIGHT: usize = if usize::BITS > 32 {
-    1 << 47
-} else {
-    isize::MAX as usize - 1
-};
+/// not match its charge. No process has that much memory, but a user's `retained_bytes` may return any number. On 32 bits
+/// that is 256 MiB: lists of heavy objects hold a single one, and a few of them stay within 4 GiB.
+pub(crate) const MAX_WEIGHT: usize = if usize::BITS > 32 { 1 << 47 } else { 1 << 28 };
 /// The initial threshold in an unbounded pool: a list of lighter objects never exceeds `LIST_BYTES`.
 pub(crate) const FIRST_THRESHOLD: usize = LIST_BYTES / LIST_LEN + 1;
 /// Where the use of objects is checked, only that of heavier objects is.

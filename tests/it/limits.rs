@@ -452,11 +452,11 @@ fn a_reset_of_ones_own_does_not_blind_a_limit_on_bytes() {
     // The same for limits on one object, and for a budget.
     let budget = Budget::new(LIMIT);
     for pool in [
-        manual(|| vec![String::new(); 50_000])
+        manual(|| vec![String::new(); LIMIT / size_of::<String>() + 1])
             .reset(|_| true)
             .max_object_bytes(LIMIT)
             .build(),
-        manual(|| vec![String::new(); 50_000])
+        manual(|| vec![String::new(); LIMIT / size_of::<String>() + 1])
             .budget(budget.clone())
             .reset(|_| true)
             .build(),
