@@ -18,3 +18,17 @@ pub(crate) fn publish<T>(place: &AtomicPtr<T>, fresh: *mut T) -> Result<(), *mut
     );
     published.map(drop)
 }
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_pointer_stays() {
+        let place = AtomicPtr::new(ptr::null_mut());
+        let (mut first, mut second) = (1, 2);
+        assert_eq!(publish(&place, &raw mut first), Ok(()));
+        assert_eq!(publish(&place, &raw mut second), Err(&raw mut first));
+        assert_eq!(place.load(Ordering::Relaxed), &raw mut first);
+    }
+}

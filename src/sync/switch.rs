@@ -51,3 +51,34 @@ pub(crate) fn apply_latest(look: impl Fn() -> bool, apply: impl Fn(bool)) {
         on = now;
     }
 }
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+
+    #[test]
+    fn a_switch_applies_what_was_set_last() {
+        let switch = Switch::new(true);
+        let applied = Cell::new(None);
+        for on in [false, true, true, false] {
+            switch.set(on);
+            assert_eq!(switch.is_on(), on);
+            switch.apply(|on| applied.set(Some(on)));
+            assert_eq!(applied.take(), Some(on));
+        }
+    }
+
+    #[test]
+    fn a_value_that_changes_meanwhile_is_applied_again() {
+        let on = Cell::new(false);
+        let applied = RefCell::new(Vec::new());
+        let apply = |now| {
+            applied.borrow_mut().push(now);
+            // Another thread switches during the first call.
+            on.set(true);
+        };
+        apply_latest(|| on.get(), apply);
+        assert_eq!(applied.into_inner(), [false, true]);
+    }
+}
