@@ -278,6 +278,7 @@ fn grown_and_cut_back(pool: &BufferPool, keep: Option<usize>) -> (Buffer, bytes:
 }
 
 #[test]
+#[cfg_attr(feature = "zeroize", ignore = "wipes for minutes in a debug build")]
 fn limits_see_memory_that_hides_behind_a_capacity() {
     for keep in [Some(4 * KIB), Some(0), Some(100), None] {
         for (pool, limit) in [
@@ -369,6 +370,10 @@ fn put_takes_in_what_was_made_elsewhere() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "zeroize",
+    ignore = "wiping a buffer of no pool costs allocator calls"
+)]
 fn switched_off_it_calls_the_allocator_as_plain_code_does() {
     let pool = manual();
     let plain = |capacity| bytes::BytesMut::with_capacity(capacity);
