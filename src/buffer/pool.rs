@@ -398,8 +398,8 @@ impl BufferPool {
     /// when dropped even if the pool is on again by then. What was idle stays until
     /// [`clear`](BufferPool::clear). The pool stops waiting for buffers that were lent before.
     ///
-    /// (A pool that wipes its buffers, with the feature `zeroize`, continues to do so, and takes
-    /// longer.)
+    /// (A pool that wipes its buffers, with the feature `zeroize`, continues to do so. That takes
+    /// longer, and more allocator calls.)
     pub fn set_enabled(&self, on: bool) {
         self.inner().set_enabled(on);
     }
