@@ -1,6 +1,7 @@
 //! Lent buffers: rings in the caches of a pool, with the shipped `buffer/queue.rs` and `ring_stats.rs`, against views
-//! on other threads and against visitors. The ring itself stands for the one in `lent.rs`, whose handles are those of
-//! `bytes`: it has the same steps, and no old part.
+//! on other threads and against visitors. The ring is not the one that ships, because that one holds handles of
+//! `bytes`. Its steps are a copy of those in `buffer/lent.rs`, without what passes set apart as old: a change there has
+//! to be repeated here.
 //!
 //! loom does not see the reference count of `bytes`. So a buffer here is a tracked cell with a count of its own,
 //! which is decremented with Release and read with Acquire, as `bytes` does it (`Shared` in its `bytes_mut.rs`). That
