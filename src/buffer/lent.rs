@@ -64,6 +64,14 @@ const MERGED: usize = 4;
 /// The least number of operations between two looks at all handles.
 const APART: u64 = 16;
 
+/// A lent buffer without views.
+enum Found {
+    /// It can be handed out as it is.
+    Unchanged(Pooled<PooledBytes>),
+    /// It was checked, and is idle in this thread's cache now.
+    Idle,
+}
+
 /// Lent buffers: usually those of one thread.
 #[derive(Debug)]
 pub(crate) struct Ring {
@@ -150,8 +158,8 @@ impl Ring {
         (object, unchanged)
     }
 
-    /// Looks for a buffer to hand out, after the oldest one still had views.
-    fn look(&mut self) -> Option<Pooled<PooledBytes>> {
+    /// Looks for a buffer without views, after the oldest one still had some.
+    fn look(&mut self) -> Option<Found> {
         let all = self.young.len() + self.old.len();
         let looks = if all <= FEW { all } else { self.looks };
         let found = self
@@ -166,14 +174,14 @@ impl Ring {
     }
 
     /// Looks at some young handles, starting behind the last ones looked at.
-    fn look_at_young(&mut self, looks: usize) -> Option<Pooled<PooledBytes>> {
+    fn look_at_young(&mut self, looks: usize) -> Option<Found> {
         for _ in 0..looks.min(self.young.len()) {
             if self.next >= self.young.len() {
                 self.next = 0;
             }
             let at = self.next;
             if self.young.get_mut(at)?.is_unique() {
-                return self.take_at(at).and_then(ready);
+                return self.take_at(at).map(check);
             }
             self.next += 1;
         }
@@ -190,10 +198,10 @@ impl Ring {
         self.young.pop().map(|object| self.leaves(object))
     }
 
-    /// Looks at some old handles. The first buffer without views is handed out; further ones become
-    /// idle.
-    fn look_at_old(&mut self, looks: usize) -> Option<Pooled<PooledBytes>> {
-        let mut first = None;
+    /// Looks at some old handles. The first buffer without views that can be handed out as it is, is;
+    /// all others without views become idle.
+    fn look_at_old(&mut self, looks: usize) -> Option<Found> {
+        let (mut first, mut idle) = (None, None);
         for _ in 0..looks.min(self.old.len()) {
             let Some(mut object) = self.old.pop() else {
                 break;
@@ -205,12 +213,13 @@ impl Ring {
             let again = first.is_none() && object.is_unchanged_after_views();
             self.stats.left(again);
             if again {
-                first = Some(object);
+                first = Some(Found::Unchanged(object));
             } else {
                 return_lent(object);
+                idle = Some(Found::Idle);
             }
         }
-        first
+        first.or(idle)
     }
 
     /// Makes room for one more handle: removes those without views, or grows.
@@ -265,13 +274,22 @@ impl Ring {
     }
 }
 
-/// Returns the buffer if it can be handed out as it is; otherwise makes it idle.
-fn ready((object, unchanged): (Pooled<PooledBytes>, bool)) -> Option<Pooled<PooledBytes>> {
+/// Makes a buffer idle if it cannot be handed out as it is.
+fn check((object, unchanged): (Pooled<PooledBytes>, bool)) -> Found {
     if unchanged {
-        return Some(object);
+        return Found::Unchanged(object);
     }
     return_lent_slow(object);
-    None
+    Found::Idle
+}
+
+impl Found {
+    fn unchanged(self) -> Option<Pooled<PooledBytes>> {
+        match self {
+            Self::Unchanged(object) => Some(object),
+            Self::Idle => None,
+        }
+    }
 }
 
 /// Returns the oldest buffer of this thread's ring if it has no views left and needs no check.
@@ -280,14 +298,14 @@ pub(super) fn pop(top: Top<Ring>) -> Option<Pooled<PooledBytes>> {
     // SAFETY: reads a handle's reference count and moves a pointer.
     match unsafe { top.with(Ring::take_in_place) }?? {
         (object, true) => Some(object),
-        found => ready_slow(found),
+        found => check_slow(found),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn ready_slow(found: (Pooled<PooledBytes>, bool)) -> Option<Pooled<PooledBytes>> {
-    ready(found)
+fn check_slow(found: (Pooled<PooledBytes>, bool)) -> Option<Pooled<PooledBytes>> {
+    check(found).unchanged()
 }
 
 /// The rings of one class.
@@ -385,18 +403,20 @@ impl Lent {
         unsafe { self.rings.enter_by(entry) };
     }
 
-    /// Looks further into this thread's ring, after its oldest handle still had views.
+    /// Looks further into this thread's ring, after its oldest handle still had views. If it returns
+    /// `None`, a buffer may have become idle in this thread's cache.
     pub(super) fn look(&self) -> Option<Pooled<PooledBytes>> {
         // While a thread panics, the ring would be dropped instead of returned.
         if panicking() {
             return None;
         }
-        self.rings.try_get_fast()?.look()
+        self.rings.try_get_fast()?.look()?.unchanged()
     }
 
     /// Looks into rings that no thread has: those of ended threads, and one that a pass was using
     /// when its thread wanted it, so that the thread created another. They are merged into this
-    /// thread's ring.
+    /// thread's ring until one has a buffer without views: other threads find the rest. If this returns
+    /// `None`, that buffer may be idle in this thread's cache.
     pub(super) fn look_elsewhere(&self) -> Option<Pooled<PooledBytes>> {
         if panicking() {
             return None;
@@ -407,7 +427,7 @@ impl Lent {
             None => {
                 let mut ring = self.rings.try_get()?;
                 if let Some(found) = ring.look() {
-                    return Some(found);
+                    return found.unchanged();
                 }
                 ring
             }
@@ -416,7 +436,7 @@ impl Lent {
             let other = self.rings.try_get()?;
             ring.merge(Pooled::into_inner(other));
             if let Some(found) = ring.look() {
-                return Some(found);
+                return found.unchanged();
             }
         }
         None

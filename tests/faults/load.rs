@@ -64,6 +64,39 @@ fn short_lived_threads_leave_nothing_behind() {
     }
 }
 
+/// Each thread leaves a lent buffer that has to be checked when its parts are gone. The next thread
+/// checks those that it needs, and leaves the others to other threads.
+#[test]
+fn buffers_that_short_lived_threads_split_serve_the_next_threads() {
+    let _turn = alone();
+    let pool = BufferPool::builder().trim_manually().build();
+    let mut settled = 0;
+    let all_have_one = std::sync::Barrier::new(8);
+    let waves = n(400, 50);
+    for wave in 0..waves {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut buffer = pool.get(500);
+                    all_have_one.wait();
+                    buffer.extend_from_slice(b"hello");
+                    let head = buffer.split_to(2);
+                    drop((buffer.freeze(), head));
+                });
+            }
+        });
+        if wave == 20 {
+            settled = pool.stats().created;
+        }
+    }
+    let stats = pool.stats();
+    println!(
+        "{settled} created after 20 waves, {} after {waves}",
+        stats.created
+    );
+    assert!(stats.created <= settled + 40, "{settled} {stats:?}");
+}
+
 /// Pools are created and dropped while other threads are inside them. A thousand at scale 5.
 #[test]
 fn pools_made_and_dropped_under_load_leave_nothing_behind() {
