@@ -192,19 +192,23 @@ fn rows_chart(rows: &[Row], what: &str, least: Option<f64>) -> Result<String, St
         let (head, area) = area.split_vertically(HEAD);
         key(&head, &sides())?;
         let range: Range<f64> = lowest * 0.8..highest * 1.25;
+        let marks = marks(&range);
         let mut chart = ChartBuilder::on(&area)
             .margin(6)
             .margin_right(22)
             .x_label_area_size(40)
             .y_label_area_size(72)
-            .build_cartesian_2d(range.log_scale(), 0.0..rows.len() as f64)?;
+            .build_cartesian_2d(
+                range.log_scale().with_key_points(marks.clone()),
+                0.0..rows.len() as f64,
+            )?;
         chart
             .configure_mesh()
             .disable_y_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(INK)
-            .x_labels(10)
+            .x_labels(marks.len())
             .y_labels(0)
             .x_desc(what)
             .x_label_formatter(&|figure| match least {
@@ -235,6 +239,22 @@ fn rows_chart(rows: &[Row], what: &str, least: Option<f64>) -> Result<String, St
         }
         Ok(())
     })
+}
+
+/// Where a logarithmic axis has labels: at few multiples of the powers of ten if it is long, at more
+/// if it is short. (The library's own come too close to each other below a power.)
+fn marks(range: &Range<f64>) -> Vec<f64> {
+    let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+    let of = |steps: &[u32]| -> Vec<f64> {
+        let all = decades.clone().flat_map(|decade| {
+            let of_decade = move |&step| f64::from(step) * 10_f64.powi(decade);
+            steps.iter().map(of_decade)
+        });
+        all.filter(|mark| range.contains(mark)).collect()
+    };
+    let choices = [&[1][..], &[1, 2, 5], &[1, 2, 3, 4, 5, 6, 7, 8]];
+    let enough = choices.into_iter().map(of).find(|marks| marks.len() > 3);
+    enough.unwrap_or_else(|| of(choices[2]))
 }
 
 fn side_number(side: Side) -> f64 {
