@@ -150,7 +150,7 @@ impl Tenant {
             // SAFETY: alive until the arena is dropped, and completely written.
             let bytes = unsafe { &*entry.bytes };
             assert!(
-                bytes.iter().all(|byte| *byte == entry.mark),
+                *bytes == vec![entry.mark; bytes.len()],
                 "{:?} is not as it was written",
                 entry.range
             );
