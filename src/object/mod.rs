@@ -16,6 +16,7 @@ mod guard_serde;
 mod guard_traits;
 pub(crate) mod keep;
 mod memory;
+pub(crate) mod one_line;
 mod parts;
 pub(crate) mod pool;
 mod prefill;

@@ -1,5 +1,6 @@
 //! [`pools`]: the named pools of the process.
 
+use crate::object::one_line::OneLine;
 use crate::object::registry::{self, PoolKind};
 use crate::raw::stats::Stats;
 use std::fmt;
@@ -19,9 +20,9 @@ pub struct PoolInfo {
 }
 
 impl fmt::Display for PoolInfo {
-    /// Prints one line for a log.
+    /// Prints one line for a log. Control characters in the name are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}", self.name, self.kind)?;
+        write!(f, "{} ({}", OneLine(&self.name), self.kind)?;
         if !self.enabled {
             f.write_str(", off")?;
         }

@@ -93,6 +93,13 @@ fn a_line_says_name_kind_and_figures() {
             .to_string()
             .starts_with("lines (objects, off): ")
     );
+    let forged = Pool::<String>::builder(String::new)
+        .name("one\nERROR two")
+        .build();
+    drop(forged.get());
+    let line = named("one")[0].to_string();
+    assert!(line.starts_with("one\\nERROR two (objects): "), "{line}");
+    assert_eq!(line.lines().count(), 1);
 }
 
 #[cfg(feature = "bumpalo")]

@@ -6,6 +6,7 @@
 //! forked child does not hang. A record allocates under the lock, which pools without diagnostics
 //! never wait for.
 
+use crate::object::one_line::OneLine;
 use crate::sync::rare::Arc;
 use crate::sync::{AtomicUsize, Instant, Mutex, MutexGuard, Ordering, Timeout};
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ pub struct Leak {
 }
 
 impl fmt::Display for Leak {
-    /// Prints one line: `frames: 3 guards from src/main.rs:20:31, the oldest for 4.2 s`.
+    /// Prints one line, with control characters in the name escaped: `frames: 3 guards from src/main.rs:20:31, the oldest for 4.2 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             pool,
@@ -42,7 +43,8 @@ impl fmt::Display for Leak {
         let seconds = oldest.as_secs_f64();
         write!(
             f,
-            "{pool}: {guards} {guard} from {site}, the oldest for {seconds:.1} s"
+            "{}: {guards} {guard} from {site}, the oldest for {seconds:.1} s",
+            OneLine(pool)
         )
     }
 }
