@@ -2,8 +2,7 @@
 
 use super::inner::Inner;
 use super::stats;
-use crate::object::registry::{self, Member, PoolKind};
-use crate::raw::stats::Stats;
+use crate::object::registry::{self, Look, Member, PoolKind};
 use crate::sync::Ordering;
 use crate::sync::rare::Weak;
 use std::ptr;
@@ -24,7 +23,7 @@ impl Inner {
     /// Removes the pool, which is being dropped, from the registry.
     pub(super) fn unregister(&self) {
         if self.settings().common.name().is_some() {
-            registry::remove(self.address());
+            registry::remove(self.address(), || stats::of_all(self));
         }
     }
 
@@ -34,11 +33,12 @@ impl Inner {
 }
 
 impl Member for Weak<Inner> {
-    fn stats(&self) -> Option<Stats> {
-        self.upgrade().map(|inner| stats::of_all(&inner))
-    }
-
-    fn is_enabled(&self) -> bool {
-        self.upgrade().is_some_and(|inner| inner.is_enabled())
+    fn look(&self) -> Option<Look> {
+        let inner = self.upgrade()?;
+        Some(Look {
+            stats: stats::of_all(&inner),
+            enabled: inner.is_enabled(),
+            kept: Some(inner),
+        })
     }
 }

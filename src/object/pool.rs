@@ -560,7 +560,9 @@ impl<T: Send + 'static> Drop for Pool<T> {
         // A destructor of an idle object may panic: the reference goes all the same.
         let handle = Strong(core.address());
         if self.source.is_listed() {
-            registry::remove(handle.0.addr());
+            // SAFETY: the pool's reference keeps the core.
+            let last = || unsafe { &*handle.0 }.stats();
+            registry::remove(handle.0.addr(), last);
         }
         // SAFETY: the pool's reference keeps the core.
         slow::close(unsafe { &*handle.0 });

@@ -7,6 +7,9 @@
 //! one part does not take all of them along: a child that cannot lock a part goes on without the
 //! pools in it, and pools added later go to another part. Locks are only tried, and nothing is
 //! dropped while one is held.
+//!
+//! Once [`look_with_totals`] has been called, the registry also keeps what pools had counted when
+//! they were removed, by name and kind. A removal that cannot take that lock is not counted.
 
 use crate::background::manual::ensure_watched;
 use crate::raw::pool::Core;
@@ -14,6 +17,7 @@ use crate::raw::refs::WeakCore;
 use crate::raw::stats::Stats;
 use crate::sync::rare::Arc;
 use crate::sync::{Mutex, Timeout};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -42,11 +46,19 @@ impl fmt::Display for PoolKind {
 
 /// A pool as the registry sees it, without its user's handle.
 pub(crate) trait Member: Send + Sync {
-    /// Returns what the pool has done and holds; `None` if the pool is gone.
-    fn stats(&self) -> Option<Stats>;
+    /// Returns the pool's present state; `None` if the pool is gone.
+    fn look(&self) -> Option<Look>;
+}
 
-    /// Returns whether the pool keeps objects.
-    fn is_enabled(&self) -> bool;
+/// The state of a pool, from [`Member::look`].
+pub(crate) struct Look {
+    /// What the pool has done and holds.
+    pub(crate) stats: Stats,
+    /// Whether the pool keeps objects.
+    pub(crate) enabled: bool,
+    /// What this look has kept alive. If it is the last reference, dropping it runs destructors, so
+    /// a caller drops it without a lock.
+    pub(crate) kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// An entry of the registry.
@@ -54,6 +66,8 @@ pub(crate) struct Entry {
     pub(crate) kind: PoolKind,
     pub(crate) name: Box<str>,
     pub(crate) member: Box<dyn Member>,
+    /// What the last [`look_with_totals`] has seen.
+    last: Mutex<Stats>,
 }
 
 /// Maps the address under which a pool is added and removed.
@@ -76,19 +90,28 @@ pub(crate) fn add(address: usize, kind: PoolKind, name: &str, member: Box<dyn Me
         kind,
         name: name.into(),
         member,
+        last: Mutex::new(Stats::default()),
     });
     let part = parts(address).find_map(|part| part.lock_bounded(Timeout::Short));
     let before = part.and_then(|mut part| part.insert(address, entry));
     drop(before); // after the lock
 }
 
-/// Removes a pool.
-pub(crate) fn remove(address: usize) {
+/// Removes a pool, of which `last` returns the statistics.
+pub(crate) fn remove(address: usize, last: impl FnOnce() -> Stats) {
+    // While the totals are locked, no caller of `look_with_totals` sees a pool both here and there.
+    let mut totals = TOTALS.lock_bounded(Timeout::Short);
     let gone = parts(address).find_map(|part| {
         let mut part = part.lock_bounded(Timeout::Long)?;
         part.remove(&address)
     });
-    drop(gone); // after the lock
+    let totals_of_names = totals.as_deref_mut().and_then(Option::as_mut);
+    if let (Some(totals), Some(gone)) = (totals_of_names, &gone) {
+        let key = (gone.name.clone(), gone.kind);
+        totals.entry(key).or_default().add(&last());
+    }
+    drop(totals);
+    drop(gone); // after the locks
 }
 
 /// Returns the named pools.
@@ -102,13 +125,59 @@ pub(crate) fn entries() -> Vec<Arc<Entry>> {
     all
 }
 
-impl Member for WeakCore {
-    fn stats(&self) -> Option<Stats> {
-        (!self.is_closed()).then(|| stats(self))
-    }
+/// What removed pools had counted, by name and kind.
+pub(crate) type Totals = BTreeMap<(Box<str>, PoolKind), Stats>;
 
-    fn is_enabled(&self) -> bool {
-        Core::is_enabled(self)
+/// `None` until the first caller of [`look_with_totals`].
+static TOTALS: Mutex<Option<Totals>> = Mutex::new(None);
+
+/// A named pool, from [`look_with_totals`].
+#[allow(dead_code, reason = "for metrics, which are a feature")]
+pub(crate) struct Seen {
+    pub(crate) entry: Arc<Entry>,
+    /// `None` if the pool is being dropped.
+    pub(crate) look: Option<Look>,
+    /// What the pool has done, as far as it could last be seen.
+    pub(crate) counted: Stats,
+}
+
+/// Returns the named pools, and what pools had counted that were removed since the first call. No
+/// pool is in both, and none is missing.
+///
+/// If the lock cannot be taken, there are no totals.
+#[allow(dead_code, reason = "for metrics, which are a feature")]
+pub(crate) fn look_with_totals() -> (Vec<Seen>, Totals) {
+    let mut totals = TOTALS.lock_bounded(Timeout::Long);
+    let removed = totals
+        .as_deref_mut()
+        .map(|totals| totals.get_or_insert_default().clone());
+    let see = |entry: Arc<Entry>| {
+        let look = entry.member.look();
+        let mut counted = Stats::default();
+        if let Some(mut last) = entry.last.lock_bounded(Timeout::Short) {
+            if let Some(look) = &look {
+                *last = look.stats;
+            }
+            counted = *last;
+        }
+        Seen {
+            entry,
+            look,
+            counted,
+        }
+    };
+    let seen = entries().into_iter().map(see).collect();
+    drop(totals);
+    (seen, removed.unwrap_or_default())
+}
+
+impl Member for WeakCore {
+    fn look(&self) -> Option<Look> {
+        (!self.is_closed()).then(|| Look {
+            stats: stats(self),
+            enabled: Core::is_enabled(self),
+            kept: None,
+        })
     }
 }
 
@@ -130,12 +199,8 @@ mod tests {
     struct Nothing;
 
     impl Member for Nothing {
-        fn stats(&self) -> Option<Stats> {
+        fn look(&self) -> Option<Look> {
             None
-        }
-
-        fn is_enabled(&self) -> bool {
-            true
         }
     }
 
@@ -170,11 +235,11 @@ mod tests {
             Box::new(Nothing),
         );
         assert_eq!(names(), ["registry-test-2"]);
-        remove(other);
+        remove(other, Stats::default);
         assert!(names().is_empty());
         drop(lost);
-        remove(address);
-        remove(address);
+        remove(address, Stats::default);
+        remove(address, Stats::default);
         assert!(names().is_empty());
     }
 }

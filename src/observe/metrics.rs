@@ -1,15 +1,18 @@
 //! The figures of all named pools for the `metrics` facade (feature `metrics`).
 //!
 //! No path of a pool records anything: [`record_metrics`] reads the figures as [`pools`] does and
-//! passes them to the recorder that the program has installed.
+//! passes them to the recorder that the program has installed. Only the drop of a named pool adds
+//! what the pool had counted to the totals of its name, once [`record_metrics`] has been called.
+//!
+//! [`pools`]: super::pools::pools
 
 #![cfg(feature = "metrics")]
 
-use super::pools::{PoolInfo, pools};
 use crate::background::worker::janitor_stats;
-use crate::object::registry::PoolKind;
+use crate::object::registry::{self, PoolKind, Seen};
 use crate::raw::stats::Stats;
 use metrics::{Label, Unit};
+use std::collections::BTreeMap;
 
 /// A metric that each pool has.
 struct Metric {
@@ -94,6 +97,7 @@ const GAUGES: &[Metric] = &[
     },
 ];
 
+const POOLS: &str = "repool_pools";
 const ENABLED: &str = "repool_enabled";
 const PASSES: &str = "repool_janitor_passes_total";
 const WAKE_UPS: &str = "repool_janitor_wake_ups_total";
@@ -117,13 +121,19 @@ const RUNNING: &str = "repool_janitor_running";
 /// | `repool_idle_objects`, `repool_idle_bytes` | gauge | idle objects, and their memory in bytes |
 /// | `repool_in_use_objects` | gauge | objects handed out |
 /// | `repool_peak_idle_objects`, `repool_peak_in_use_objects` | gauge | see [`Stats::peak_idle`](crate::Stats::peak_idle) |
-/// | `repool_enabled` | gauge | 1, or 0 while the pool is switched off |
+/// | `repool_pools` | gauge | pools of this name and kind: 0 after the last one is dropped |
+/// | `repool_enabled` | gauge | 1, or 0 while a pool of this name is switched off, or none is left |
 /// | `repool_janitor_passes_total`, `repool_janitor_wake_ups_total` | counter | [`JanitorStats`](crate::JanitorStats), without labels |
 /// | `repool_janitor_running` | gauge | 1 or 0, without labels |
 ///
 /// All but the last two rows have the labels `pool` (its name) and `kind` (`objects`, `buffers` or
-/// `arenas`). Pools with the same name and kind are added up. After one of them is dropped, their
-/// counters may stand still for a while, so give pools that come and go unique names, or none.
+/// `arenas`).
+///
+/// Pools with the same name and kind are added up. From the first call of this function on, that
+/// includes what dropped pools had counted, so counters never go back. (What the drop of a pool
+/// itself drops is not counted.) After the last pool of a name is dropped, the gauges are 0.
+/// Recorders keep each name until the process ends, and so does this crate. So give pools that come
+/// and go one name for all of them, or none.
 ///
 /// # Examples
 /// ```
@@ -142,8 +152,8 @@ const RUNNING: &str = "repool_janitor_running";
 /// ```
 pub fn record_metrics() {
     describe();
-    for pool in together(pools()) {
-        record(&pool);
+    for ((name, kind), group) in &groups() {
+        record(name, *kind, group);
     }
     let janitor = janitor_stats();
     metrics::counter!(PASSES).absolute(janitor.passes);
@@ -160,50 +170,75 @@ fn describe() {
     for metric in GAUGES {
         metrics::describe_gauge!(metric.name, metric.unit, metric.description);
     }
-    metrics::describe_gauge!(ENABLED, "1, or 0 while the pool is switched off.");
+    metrics::describe_gauge!(POOLS, Unit::Count, "Pools of this name and kind.");
+    metrics::describe_gauge!(
+        ENABLED,
+        "1, or 0 while a pool of this name is switched off, or none is left."
+    );
     metrics::describe_counter!(PASSES, Unit::Count, "Trim passes over all pools.");
     metrics::describe_counter!(WAKE_UPS, Unit::Count, "Times the janitor woke up.");
     metrics::describe_gauge!(RUNNING, "1 while the janitor's thread is there, or 0.");
 }
 
-/// Adds up pools of the same name and kind, which are neighbours.
-fn together(pools: Vec<PoolInfo>) -> Vec<PoolInfo> {
-    let mut all: Vec<PoolInfo> = Vec::with_capacity(pools.len());
-    for pool in pools {
-        match all.last_mut() {
-            Some(last) if (last.kind, &last.name) == (pool.kind, &pool.name) => {
-                last.stats.add(&pool.stats);
-                last.enabled &= pool.enabled;
-            }
-            _ => all.push(pool),
-        }
-    }
-    all
+/// The pools of one name and kind, added up.
+#[derive(Default)]
+struct Group {
+    /// Only the counters are read; those of dropped pools are included.
+    counted: Stats,
+    /// The sum over the pools that exist.
+    now: Stats,
+    pools: u32,
+    off: u32,
 }
 
-fn record(pool: &PoolInfo) {
-    let kind = match pool.kind {
+fn groups() -> BTreeMap<(Box<str>, PoolKind), Group> {
+    let (seen, removed) = registry::look_with_totals();
+    let mut groups: BTreeMap<_, Group> = BTreeMap::new();
+    for (key, counted) in removed {
+        groups.entry(key).or_default().counted = counted;
+    }
+    for Seen {
+        entry,
+        look,
+        counted,
+    } in seen
+    {
+        let key = (entry.name.clone(), entry.kind);
+        let group = groups.entry(key).or_default();
+        group.counted.add(&counted);
+        if let Some(look) = look {
+            group.now.add(&look.stats);
+            group.pools += 1;
+            group.off += u32::from(!look.enabled);
+        }
+    }
+    groups
+}
+
+fn record(name: &str, kind: PoolKind, group: &Group) {
+    let kind = match kind {
         PoolKind::Objects => "objects",
         PoolKind::Buffers => "buffers",
         PoolKind::Arenas => "arenas",
     };
     let labels = vec![
-        Label::new("pool", pool.name.clone()),
+        Label::new("pool", name.to_owned()),
         Label::from_static_parts("kind", kind),
     ];
     for metric in COUNTERS {
-        let count = (metric.read)(&pool.stats);
+        let count = (metric.read)(&group.counted);
         metrics::counter!(metric.name, labels.clone()).absolute(count);
     }
-    for (reason, count) in pool.stats.discarded_by.by_reason() {
+    for (reason, count) in group.counted.discarded_by.by_reason() {
         let mut labels = labels.clone();
         labels.push(Label::from_static_parts("reason", reason));
         metrics::counter!(DISCARDED, labels).absolute(count);
     }
     for metric in GAUGES {
-        let figure = (metric.read)(&pool.stats) as f64;
+        let figure = (metric.read)(&group.now) as f64;
         metrics::gauge!(metric.name, labels.clone()).set(figure);
     }
-    let enabled = f64::from(u8::from(pool.enabled));
-    metrics::gauge!(ENABLED, labels).set(enabled);
+    metrics::gauge!(POOLS, labels.clone()).set(f64::from(group.pools));
+    let enabled = group.pools > 0 && group.off == 0;
+    metrics::gauge!(ENABLED, labels).set(f64::from(u8::from(enabled)));
 }

@@ -1,7 +1,7 @@
 //! [`pools`]: the named pools of the process.
 
 use crate::object::one_line::OneLine;
-use crate::object::registry::{self, PoolKind};
+use crate::object::registry::{self, Look, PoolKind};
 use crate::raw::stats::Stats;
 use std::fmt;
 
@@ -58,11 +58,17 @@ pub fn pools() -> Vec<PoolInfo> {
     let mut pools: Vec<_> = registry::entries()
         .iter()
         .filter_map(|entry| {
+            let Look {
+                stats,
+                enabled,
+                kept,
+            } = entry.member.look()?;
+            drop(kept);
             Some(PoolInfo {
                 kind: entry.kind,
                 name: entry.name.to_string(),
-                enabled: entry.member.is_enabled(),
-                stats: entry.member.stats()?,
+                enabled,
+                stats,
             })
         })
         .collect();

@@ -107,7 +107,7 @@ fn names_types_and_descriptions_follow_the_rules() {
         assert_eq!(described.len(), 1, "{name}");
         assert!(described[0].ends_with('.'), "{described:?}");
     }
-    assert_eq!(types.len(), 16, "{types:?}");
+    assert_eq!(types.len(), 17, "{types:?}");
     assert_eq!(figure(&text, "repool_janitor_running"), 1.0);
     assert!(types.contains_key("repool_janitor_passes_total"));
 }
@@ -148,7 +148,246 @@ fn pools_of_one_name_are_added_up() {
         ),
         (3.0, 3.0)
     );
-    assert_eq!(of("repool_enabled"), 0.0);
+    assert_eq!((of("repool_enabled"), of("repool_pools")), (0.0, 2.0));
+}
+
+const OF_A_POOL: [&str; 7] = [
+    "repool_pools",
+    "repool_enabled",
+    "repool_idle_objects",
+    "repool_idle_bytes",
+    "repool_in_use_objects",
+    "repool_peak_idle_objects",
+    "repool_peak_in_use_objects",
+];
+
+/// A dropped pool does not stay on the dashboard with its last figures, whichever recorder reads.
+#[test]
+fn gauges_of_a_dropped_pool_are_zero() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let scrape = || {
+        metrics::with_local_recorder(&recorder, repool::record_metrics);
+        recorder.handle().render()
+    };
+    let objects = Pool::<String>::builder(String::new).name("gone").build();
+    drop((objects.get(), objects.get()));
+    std::mem::forget(objects.get());
+    #[cfg(feature = "bytes")]
+    let buffers = repool::BufferPool::named("gone");
+    #[cfg(feature = "bytes")]
+    drop((buffers.get(100), buffers.get(1000)));
+    #[cfg(feature = "bumpalo")]
+    let arenas = repool::ArenaPool::named("gone");
+    #[cfg(feature = "bumpalo")]
+    drop(arenas.get());
+    let kinds = [
+        "objects",
+        #[cfg(feature = "bytes")]
+        "buffers",
+        #[cfg(feature = "bumpalo")]
+        "arenas",
+    ];
+    let before = scrape();
+    drop(objects);
+    #[cfg(feature = "bytes")]
+    drop(buffers);
+    #[cfg(feature = "bumpalo")]
+    drop(arenas);
+    for after in [scrape(), page()] {
+        for kind in kinds {
+            for metric in OF_A_POOL {
+                let metric = format!("{metric}{{pool=\"gone\",kind=\"{kind}\"}}");
+                let was = figure(&before, &metric);
+                let used = metric.contains("in_use_objects") || was > 0.0;
+                assert!(used, "{metric}");
+                assert_eq!(figure(&after, &metric), 0.0, "{metric}");
+            }
+            let created = format!("repool_objects_created_total{{pool=\"gone\",kind=\"{kind}\"}}");
+            assert_eq!(figure(&after, &created), figure(&before, &created));
+        }
+    }
+}
+
+/// Pools of one name come and go, also between two scrapes: their counters are one sum.
+#[test]
+fn counters_include_dropped_pools_of_the_same_name() {
+    let build = || Pool::<String>::builder(String::new).name("turns").build();
+    let used = |pool: &Pool<String>, times| (0..times).for_each(|_| drop(pool.get()));
+    let requests = || {
+        let text = page();
+        let of = |metric: &str| {
+            figure(
+                &text,
+                &format!("{metric}{{pool=\"turns\",kind=\"objects\"}}"),
+            )
+        };
+        let (created, reused) = (
+            of("repool_objects_created_total"),
+            of("repool_objects_reused_total"),
+        );
+        (created, reused, of("repool_pools"))
+    };
+    let (one, two) = (build(), build());
+    used(&one, 100);
+    used(&two, 100);
+    assert_eq!(requests(), (2.0, 198.0, 2.0));
+    drop(two);
+    assert_eq!(requests(), (2.0, 198.0, 1.0));
+    used(&one, 50);
+    assert_eq!(requests(), (2.0, 248.0, 1.0));
+    drop(one);
+    assert_eq!(requests(), (2.0, 248.0, 0.0));
+    for _ in 0..3 {
+        let brief = build();
+        used(&brief, 10);
+        brief.set_enabled(false);
+        used(&brief, 5);
+    }
+    assert_eq!(requests(), (2.0 + 18.0, 248.0 + 27.0, 0.0));
+    used(&build(), 1);
+    assert_eq!(requests(), (21.0, 275.0, 0.0));
+}
+
+/// Remembers what counters were set to, and panics if one goes back.
+#[derive(Default)]
+struct Strict(std::sync::Mutex<std::collections::HashMap<metrics::Key, std::sync::Arc<Last>>>);
+
+struct Last(metrics::Key, std::sync::atomic::AtomicU64);
+
+impl metrics::CounterFn for Last {
+    fn increment(&self, _: u64) {
+        unreachable!("counters are absolute");
+    }
+    fn absolute(&self, value: u64) {
+        let before = self.1.swap(value, std::sync::atomic::Ordering::SeqCst);
+        assert!(before <= value, "{}: {before}, then {value}", self.0);
+    }
+}
+
+impl metrics::Recorder for Strict {
+    fn describe_counter(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn describe_gauge(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn describe_histogram(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+    fn register_counter(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        let mut all = self.0.lock().unwrap();
+        let last = || std::sync::Arc::new(Last(key.clone(), 0.into()));
+        std::sync::Arc::clone(all.entry(key.clone()).or_insert_with(last)).into()
+    }
+    fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+    fn register_histogram(
+        &self,
+        _: &metrics::Key,
+        _: &metrics::Metadata<'_>,
+    ) -> metrics::Histogram {
+        metrics::Histogram::noop()
+    }
+}
+
+/// No scrape sees a counter below an earlier scrape, and at the end nothing is missing.
+#[test]
+fn counters_never_go_back_while_pools_come_and_go() {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    const ROUNDS: u64 = if cfg!(miri) { 5 } else { 1_000 };
+    let scrape = |recorder: &Strict| {
+        metrics::with_local_recorder(recorder, repool::record_metrics);
+    };
+    let strict = Strict::default();
+    scrape(&strict); // totals are kept from here on
+    let lasting = Pool::<String>::builder(String::new).name("coming").build();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let workers = [(); 2].map(|()| {
+            scope.spawn(|| {
+                for round in 0..ROUNDS {
+                    let pool = Pool::<String>::builder(String::new).name("coming").build();
+                    drop((pool.get(), lasting.get()));
+                    match round % 3 {
+                        0 => pool.set_enabled(false),
+                        1 => drop(pool.clear()),
+                        _ => {}
+                    }
+                    drop(pool.get());
+                    #[cfg(feature = "bytes")]
+                    drop(repool::BufferPool::named("coming").get(100));
+                }
+            })
+        });
+        let scraper = scope.spawn(|| {
+            while !done.load(SeqCst) {
+                scrape(&strict);
+            }
+        });
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        done.store(true, SeqCst);
+        scraper.join().unwrap();
+    });
+    scrape(&strict);
+    let all = strict.0.into_inner().unwrap();
+    let total: u64 = all
+        .values()
+        .filter(|last| {
+            ["coming", "objects"]
+                .iter()
+                .all(|value| last.0.labels().any(|label| label.value() == *value))
+        })
+        .filter(|last| {
+            let name = last.0.name();
+            name == "repool_objects_created_total" || name == "repool_objects_reused_total"
+        })
+        .map(|last| last.1.load(SeqCst))
+        .sum();
+    assert_eq!(total, 2 * ROUNDS * 3);
+}
+
+/// A name may contain anything: labels escape it.
+#[test]
+fn odd_names_are_escaped() {
+    let names = [
+        "a\"b",
+        "a\nb",
+        "a\\b",
+        "\u{e4} \u{1f600}",
+        "",
+        "a{b=\"c\"} 1",
+    ];
+    let pools = names.map(|name| {
+        let pool = Pool::<String>::builder(String::new)
+            .name(format!("odd {name}"))
+            .build();
+        drop(pool.get());
+        pool
+    });
+    let text = page();
+    for (name, pool) in names.iter().zip(&pools) {
+        let escaped = name
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        let metric = format!("repool_idle_objects{{pool=\"odd {escaped}\",kind=\"objects\"}}");
+        assert_eq!(figure(&text, &metric), pool.stats().idle as f64);
+    }
 }
 
 /// A recorder may use pools, and list them.
