@@ -60,7 +60,7 @@ const LEAST_LOOKS: usize = 4;
 /// A get looks at all handles of a ring that has at most this many.
 const FEW: usize = 64;
 /// How many rings of ended threads a get looks into.
-const MERGED: usize = 4;
+const ELSEWHERE: usize = 16;
 /// The least number of operations between two looks at all handles.
 const APART: u64 = 16;
 
@@ -181,21 +181,51 @@ impl Ring {
             }
             let at = self.next;
             if self.young.get_mut(at)?.is_unique() {
-                return self.take_at(at).map(check);
+                return self.remove(at).map(|object| check(self.leaves(object)));
             }
             self.next += 1;
         }
         None
     }
 
-    /// Removes a handle without views; those before it become old.
-    fn take_at(&mut self, at: usize) -> Option<(Pooled<PooledBytes>, bool)> {
+    /// Removes a young handle without views; those before it become old.
+    fn remove(&mut self, at: usize) -> Option<Pooled<PooledBytes>> {
         self.next = 0;
         for _ in 0..at {
             let object = self.young.pop()?;
             self.old.push(object);
         }
-        self.young.pop().map(|object| self.leaves(object))
+        self.young.pop()
+    }
+
+    /// Makes the first buffer without views idle; returns `false` if a few looks find none.
+    fn make_one_idle(&mut self) -> bool {
+        for at in 0..self.young.len().min(FEW) {
+            if self
+                .young
+                .get_mut(at)
+                .is_some_and(|object| object.is_unique())
+            {
+                let Some(object) = self.remove(at) else {
+                    break;
+                };
+                self.stats.left(false);
+                return_lent(object);
+                return true;
+            }
+        }
+        for _ in 0..self.old.len().min(FEW) {
+            let Some(mut object) = self.old.pop() else {
+                break;
+            };
+            if object.is_unique() {
+                self.stats.left(false);
+                return_lent(object);
+                return true;
+            }
+            self.old.push(object);
+        }
+        false
     }
 
     /// Looks at some old handles. The first buffer without views that can be handed out as it is, is;
@@ -247,6 +277,10 @@ impl Ring {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.young.len() + self.old.len() == 0
+    }
+
     /// Takes over the handles of another ring.
     fn merge(&mut self, mut other: Self) {
         while let Some(object) = other.young.pop().or_else(|| other.old.pop()) {
@@ -281,6 +315,15 @@ fn check((object, unchanged): (Pooled<PooledBytes>, bool)) -> Found {
     }
     return_lent_slow(object);
     Found::Idle
+}
+
+/// Gives a ring to the depot, where every thread can find it; drops it if it is empty.
+fn release(ring: Pooled<Ring>) {
+    if ring.is_empty() {
+        drop(Pooled::into_inner(ring));
+    } else {
+        Pooled::give_to_all(ring);
+    }
 }
 
 impl Found {
@@ -329,6 +372,7 @@ impl Lent {
         let ring_stats = Arc::new(ClassRingStats::new());
         let rings = Arc::clone(&ring_stats);
         Self {
+            // As in `for_new_owner`.
             rings: Pool::builder(move || Ring::new(rings.take()))
                 // The class runs the passes.
                 .trim_manually()
@@ -378,7 +422,7 @@ impl Lent {
             return Pooled::discard_for(object, reason);
         }
         let class = Arc::clone(&object.class);
-        let mut ring = class.lent.rings.get();
+        let mut ring = class.lent.for_new_owner();
         ring.make_room();
         ring.push(object);
         drop(ring);
@@ -413,30 +457,39 @@ impl Lent {
         self.rings.try_get_fast()?.look()?.unchanged()
     }
 
+    /// Returns a ring for a thread that has none: one that no thread has, or a new one. A ring with
+    /// buffers without views stays where every thread can find it.
+    fn for_new_owner(&self) -> Pooled<Ring> {
+        if let Some(mut other) = self.rings.try_get() {
+            if !other.make_one_idle() {
+                return other;
+            }
+            release(other);
+        }
+        self.rings.attach(Ring::new(self.ring_stats.take()))
+    }
+
     /// Looks into rings that no thread has: those of ended threads, and one that a pass was using
-    /// when its thread wanted it, so that the thread created another. They are merged into this
-    /// thread's ring until one has a buffer without views: other threads find the rest. If this returns
-    /// `None`, that buffer may be idle in this thread's cache.
+    /// when its thread wanted it, so that the thread created another. If this returns `None`, a buffer
+    /// may have become idle in this thread's cache.
+    ///
+    /// A ring with a buffer without views goes back to where every thread can find it, because there
+    /// may be more such buffers in it. A ring without one becomes part of this thread's, so it is looked
+    /// into once and does not hide the others.
     pub(super) fn look_elsewhere(&self) -> Option<Pooled<PooledBytes>> {
         if panicking() {
             return None;
         }
-        let mine = self.rings.try_get_fast();
-        let mut ring = match mine {
-            Some(ring) => ring,
-            None => {
-                let mut ring = self.rings.try_get()?;
-                if let Some(found) = ring.look() {
-                    return found.unchanged();
-                }
-                ring
-            }
-        };
-        for _ in 0..MERGED {
-            let other = self.rings.try_get()?;
-            ring.merge(Pooled::into_inner(other));
-            if let Some(found) = ring.look() {
+        let mut mine = self.rings.try_get_fast();
+        for _ in 0..ELSEWHERE {
+            let mut other = self.rings.try_get()?;
+            if let Some(found) = other.look() {
+                release(other);
                 return found.unchanged();
+            }
+            match &mut mine {
+                Some(ring) => ring.merge(Pooled::into_inner(other)),
+                None => mine = Some(other),
             }
         }
         None
@@ -461,7 +514,7 @@ impl Lent {
         let all = self.rings.sift(None, |ring| {
             ring.sift(&mut found);
             // A ring that is in use is empty now and then.
-            let empty = ring.young.len() + ring.old.len() == 0;
+            let empty = ring.is_empty();
             let came = ring.stats.has_come();
             let keep = std::mem::replace(&mut ring.came, came) != came || !empty;
             more |= keep;

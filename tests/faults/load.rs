@@ -97,6 +97,31 @@ fn buffers_that_short_lived_threads_split_serve_the_next_threads() {
     assert!(stats.created <= settled + 40, "{settled} {stats:?}");
 }
 
+/// Short-lived threads freeze, and one thread drops the views of all. A thread that looks for a buffer
+/// does not hide others from the threads that start after it.
+#[test]
+fn buffers_that_short_lived_threads_freeze_serve_the_next_threads() {
+    let _turn = alone();
+    let pool = BufferPool::builder().trim_manually().build();
+    for _ in 0..n(1_000, 50) {
+        let frozen = std::thread::scope(|scope| {
+            let freeze = || {
+                let mut buffer = pool.get(1_000);
+                buffer.extend_from_slice(&[1; 800]);
+                buffer.freeze().slice(5..9)
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(freeze)).collect();
+            let views = threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"));
+            views.collect::<Vec<_>>()
+        });
+        drop(frozen);
+    }
+    let stats = pool.stats();
+    assert!(stats.created <= 24, "{stats:?}");
+}
+
 /// Pools are created and dropped while other threads are inside them. A thousand at scale 5.
 #[test]
 fn pools_made_and_dropped_under_load_leave_nothing_behind() {
