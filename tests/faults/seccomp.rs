@@ -4,7 +4,7 @@
 use super::{alone, balanced, eventually};
 use repool::Pool;
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,16 @@ fn is_inside(test: &str) -> bool {
     false
 }
 
+/// The pool of this process.
+fn static_pool() -> &'static Pool<Vec<u8>> {
+    static POOL: OnceLock<Pool<Vec<u8>>> = OnceLock::new();
+    POOL.get_or_init(|| {
+        Pool::builder(|| Vec::with_capacity(100))
+            .trim_manually()
+            .build()
+    })
+}
+
 /// Gets, drops, and lets visitors of all kinds look.
 fn use_it(pool: &Pool<Vec<u8>>) {
     for _ in 0..50 {
@@ -87,11 +97,7 @@ fn a_filter_that_forbids_the_barrier_from_the_start_changes_nothing_but_the_pric
         return;
     }
     forbid();
-    let pool: &'static Pool<Vec<u8>> = Box::leak(Box::new(
-        Pool::builder(|| Vec::with_capacity(100))
-            .trim_manually()
-            .build(),
-    ));
+    let pool = static_pool();
     use_it(pool);
     let threads: Vec<_> = (0..4).map(|_| spawn(|| use_it(pool))).collect();
     for thread in threads {
@@ -116,11 +122,7 @@ fn a_filter_that_forbids_the_barrier_later_leaves_caches_to_their_owners() {
     {
         return;
     }
-    let pool: &'static Pool<Vec<u8>> = Box::leak(Box::new(
-        Pool::builder(|| Vec::with_capacity(100))
-            .trim_manually()
-            .build(),
-    ));
+    let pool = static_pool();
     let (go_on, wait) = mpsc::channel::<()>();
     let (ready, all_ready) = mpsc::channel();
     let other = spawn(move || {
