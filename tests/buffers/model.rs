@@ -95,9 +95,8 @@ fn run(ops: Vec<Op>) {
             }
             Op::Write(at, len, byte) => {
                 if let Some((buffer, model)) = pick(&mut buffers, at) {
-                    let len = model.len() + len;
-                    buffer.resize(len, byte);
-                    model.resize(len, byte);
+                    buffer.resize(model.len() + len, byte);
+                    model.extend_from_slice(&vec![byte; len]);
                 }
             }
             Op::Truncate(at, len) => {

@@ -169,7 +169,7 @@ fn a_limit_as_large_as_what_crosses_at_once_is_enough_between_passes_too() {
 
 #[test]
 fn without_limits_a_million_objects_cross_with_few_created() {
-    let objects = n(1_000_000, 640);
+    let objects = n(1_000_000, 256);
     let pool = Arc::new(manual(kib).build());
     let (send, receive) = mpsc::sync_channel::<Vec<repool::Pooled<Vec<u8>>>>(2);
     let consumer = thread::spawn(move || receive.into_iter().for_each(drop));
@@ -186,8 +186,8 @@ fn without_limits_a_million_objects_cross_with_few_created() {
 fn no_limit_is_exceeded_while_objects_cross_by_an_independent_count() {
     // The census counts living objects; the test knows how many guards hold.
     let (pool, census) = tags(|builder| builder.max_idle(20));
-    for round in 0..n(200, 20) {
-        let held: Vec<_> = (0..n(300, 50)).map(|_| pool.get()).collect();
+    for round in 0..n(200, 5) {
+        let held: Vec<_> = (0..n(300, 30)).map(|_| pool.get()).collect();
         let mut parts: [Vec<_>; 4] = Default::default();
         for (at, guard) in held.into_iter().enumerate() {
             parts[(at + round) % 4].push(guard);

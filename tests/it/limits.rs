@@ -113,11 +113,11 @@ fn a_limit_never_wears_out() {
         .build();
     let pool = Arc::new(pool);
     let mut random = Random::new(5);
-    for round in 0..n(150, 6) {
+    for round in 0..n(150, 2) {
         let workers = [Worker::new(), Worker::new()];
         for _ in 0..10 {
             let (worker, other) = (random.below(2), random.below(2));
-            let (count, act) = (1 + random.below(60), random.below(8));
+            let (count, act) = (1 + random.below(n(60, 25)), random.below(8));
             let source = pool.clone();
             let guards = workers[worker].run(move || {
                 let mut guards: Vec<_> = (0..count).map(|_| source.get()).collect();
@@ -165,7 +165,7 @@ fn many_threads_never_exceed_a_limit_on_objects() {
     const LIMIT: usize = 20;
     let census = Census::new();
     let pool = Arc::new(manual(census.create()).max_idle(LIMIT).build());
-    let rounds = n(40_000, 40);
+    let rounds = n(40_000, 12);
     let (outs, ins): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| sync_channel(HOLD)).unzip();
     let mut threads: Vec<_> = ins
         .into_iter()
@@ -226,7 +226,7 @@ fn limits_hold_whenever_all_threads_pause() {
             let mut random = Random::new(me + 50);
             let mut held = Vec::new();
             for round in 0..rounds {
-                for _ in 0..50 {
+                for _ in 0..n(50, 10) {
                     let mut heavy = pool.get();
                     heavy.weight = random.below(if round % 2 == 0 { 100 } else { 1_000 });
                     held.push(heavy);
