@@ -442,3 +442,6 @@ impl Limits {
             .saturating_sub(own.wrapping_sub(own_before))
     }
 }
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests;
