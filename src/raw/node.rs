@@ -384,3 +384,6 @@ impl Batch {
         });
     }
 }
+
+#[cfg(all(test, not(repool_loom)))]
+pub(super) mod tests;
