@@ -390,3 +390,6 @@ impl Stack {
         self.low = self.low.min(in_32_bits(self.objects));
     }
 }
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests;
