@@ -593,3 +593,6 @@ impl ListsMut<'_> {
         self.gate.set_threshold(passes);
     }
 }
+
+#[cfg(all(test, not(repool_loom)))]
+pub(super) mod tests;
