@@ -166,3 +166,6 @@ impl ListsMut<'_> {
         }
     }
 }
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests;
