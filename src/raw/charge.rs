@@ -167,5 +167,5 @@ impl ListsMut<'_> {
     }
 }
 
-#[cfg(all(test, not(repool_loom)))]
+#[cfg(test)]
 mod tests;

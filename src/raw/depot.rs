@@ -391,5 +391,5 @@ impl Stack {
     }
 }
 
-#[cfg(all(test, not(repool_loom)))]
+#[cfg(test)]
 mod tests;

@@ -443,5 +443,5 @@ impl Limits {
     }
 }
 
-#[cfg(all(test, not(repool_loom)))]
+#[cfg(test)]
 mod tests;

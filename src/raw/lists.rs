@@ -594,5 +594,5 @@ impl ListsMut<'_> {
     }
 }
 
-#[cfg(all(test, not(repool_loom)))]
+#[cfg(test)]
 pub(super) mod tests;

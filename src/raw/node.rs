@@ -385,5 +385,5 @@ impl Batch {
     }
 }
 
-#[cfg(all(test, not(repool_loom)))]
+#[cfg(test)]
 pub(super) mod tests;

@@ -1,5 +1,7 @@
 //! What one cache is charged, used by one thread and by passes in between, without a pool.
 
+#![cfg(not(repool_loom))]
+
 use super::*;
 use crate::raw::cache::Returned;
 use crate::raw::lists::tests::{Put, Solo, slow};

@@ -1,5 +1,7 @@
 //! The depot without a pool: its order, its counts, and what passes learn from it.
 
+#![cfg(not(repool_loom))]
+
 use super::*;
 use crate::raw::node::tests::{Nodes, weights};
 use crate::raw::node::{LIST_BYTES, LIST_LEN};

@@ -1,5 +1,7 @@
 //! Limits alone: what is charged, refused and traded, at the exact borders.
 
+#![cfg(not(repool_loom))]
+
 use super::*;
 
 const UNLIMITED: usize = usize::MAX;

@@ -1,5 +1,7 @@
 //! The lists of one cache, used by one thread and by passes in between, without a pool.
 
+#![cfg(not(repool_loom))]
+
 use super::*;
 use crate::raw::cache::{Cache, Returned};
 use crate::raw::node::tests::{Nodes, weights};

@@ -1,5 +1,7 @@
 //! Batches of nodes without a pool.
 
+#![cfg(not(repool_loom))]
+
 use super::*;
 
 /// Allocates nodes, and frees them all at the end of a test, wherever they are then.
