@@ -6,6 +6,7 @@ Usage: page.py SERVER SCREENSHOTS
 
 import base64
 import http.client
+import http.server
 import json
 import re
 import shutil
@@ -280,6 +281,77 @@ def looks(browser, pictures, what):
     browser.look_like(1280, 900, "light")
 
 
+def figures_of(name, kind="objects", **stats):
+    zero = ["created", "reused", "returned", "adopted", "taken", "discarded", "trimmed", "idle", "idle_bytes", "in_use",
+            "peak_idle", "peak_in_use", "looked_at_bytes", "used_bytes"]
+    return {"kind": kind, "name": name, "enabled": True, "hit_rate": 0.5, "advice": [],
+            "stats": dict.fromkeys(zero, 0) | {"discarded_by": {"full": 7, "user": 0}} | stats}
+
+
+class Stub(http.server.BaseHTTPRequestHandler):
+    """The page with figures that the example never has."""
+
+    pools, asked = [], []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.path == "/debug/pools":
+            kind, content = "text/html; charset=utf-8", Path("examples/server/page.html").read_bytes()
+        else:
+            kind, content = "application/json", json.dumps({
+                "side": "pooled", "allocator": "glibc", "uptime_seconds": len(self.asked), "events": 10**15,
+                "answers": {"ok": 1, "refused": 10**6, "failed": 10**9}, "connections": 2, "resident_bytes": None,
+                "allocator_calls": None, "janitor": {"running": True, "passes": 0, "wake_ups": 0, "pools": 0},
+                "pools": self.pools}).encode()
+        self.send_response(200 if self.path.startswith("/debug/pools") else 404)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+def odd_pools(browser, pictures):
+    """Names are text whatever they contain, each pool has its own row, and large figures fit."""
+    attack = "<img src=/x onerror='window.hacked = 1'><script>window.hacked = 2</script>"
+    figures = dict(created=10, reused=30, idle=2, idle_bytes=2048)
+    huge = dict(created=10**12, reused=2**63, idle=10**9, idle_bytes=2**50, in_use=10**7, peak_in_use=10**8, trimmed=10**13)
+    Stub.pools = sorted([
+        figures_of(attack, **figures) | {"advice": [f"{attack}: raise `{attack}`"]},
+        figures_of("twins", **figures), figures_of("twins", **figures | {"idle_bytes": 4096}),
+        figures_of("twins", "buffers", **figures), figures_of("a/b"), figures_of("b/a"), figures_of(""),
+        figures_of("line\nbreak \" ' \\ &amp; \u00e4\U0001f600"), figures_of("constructor", **huge), figures_of("__proto__"),
+        figures_of("a-name-without-a-space-" * 8, **figures) | {"enabled": False},
+    ], key=lambda pool: (pool["name"], pool["kind"]))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    names = "return [...document.querySelectorAll('.pool h2')].map((node) => node.textContent)"
+    try:
+        browser.ask("/url", {"url": f"http://127.0.0.1:{server.server_port}/debug/pools"})
+        wait_for("a row per pool, sorted by name", lambda: browser.run(names) == [pool["name"] for pool in Stub.pools])
+        looks(browser, pictures, "odd")
+        idle = browser.run("return [...document.querySelectorAll('[data-pool=twins] .idle b')].map((node) => node.textContent)")
+        check(idle == ["2.0 KiB", "2.0 KiB", "4.0 KiB"], idle)
+        made = browser.run("return [window.hacked ?? null, document.querySelectorAll('img, main script').length]")
+        check(made == [None, 0], made)
+        advice = browser.run("return [...document.querySelectorAll('.advice li:not(.none)')].map((node) => node.textContent)")
+        check(advice == [f"{attack}: raise {attack}"], advice)
+
+        # One twin goes, and another pool takes the place of the other: its counters start again.
+        Stub.pools = [pool for pool in Stub.pools if pool["name"] != "twins"] + [figures_of("twins", created=1, reused=0)]
+        wait_for("the twins are gone", lambda: browser.run(names) == [pool["name"] for pool in Stub.pools])
+        time.sleep(1.5)
+        rates = browser.run("return [...document.querySelectorAll('.pool')].map((node) => node.querySelectorAll('.name p')[1].textContent)")
+        check(all(re.fullmatch(r"\d+ requests/s", rate) for rate in rates), rates)
+        check(set(Stub.asked) <= {"/debug/pools", "/debug/pools.json"}, set(Stub.asked))
+        complaints = browser.complaints()
+        check(not complaints, complaints)
+    finally:
+        server.shutdown()
+
+
 def main(program, pictures):
     pictures.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -310,6 +382,8 @@ def main(program, pictures):
             server = Server(program, server.address)
             wait_for("the page is back, without the old numbers", lambda: (
                 (seen := browser.run(SHOWN))["state"] == "No pool has been used yet." and seen["order"] == []))
+            browser.complaints()  # from the time without a service
+            odd_pools(browser, pictures)
         finally:
             if load:
                 load.stopped.set()
