@@ -1,5 +1,7 @@
 //! [`Builder::diagnostics`].
 
+#![cfg(feature = "diagnostics")]
+
 use super::settings::{Choice, Diagnostics};
 use crate::object::builder::Builder;
 
