@@ -235,3 +235,6 @@ fn take_cold(core: &Core, mut count: usize) -> Batch {
     }
     cold
 }
+
+#[cfg(test)]
+mod tests;
