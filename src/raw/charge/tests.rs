@@ -122,6 +122,15 @@ fn a_heavier_object_that_does_not_fit_changes_nothing() {
     assert_eq!(before, (4, 4));
     assert_eq!(solo.put(601), Put::Refused);
     assert_eq!((solo.charged(), solo.idle()), before);
+    // Four fit at 250 each, but not five.
+    assert_eq!(solo.put(250), Put::Refused);
+    assert_eq!((solo.charged(), solo.idle()), before);
+    let rest = Charge {
+        objects: 0,
+        bytes: 600,
+    };
+    assert_eq!(solo.limits.reserve(rest), Ok(()));
+    solo.limits.release(rest);
     // At 200 each the five of them fit.
     assert_eq!(solo.put(200), slow());
     assert_eq!((solo.charged(), solo.idle()), (5, 5));
@@ -159,6 +168,14 @@ fn a_batch_is_loaded_with_the_charge_that_it_has() {
         (0, 3),
         "three are handed over"
     );
+}
+
+#[test]
+fn a_batch_of_heavier_objects_lets_them_come_back() {
+    let mut solo = Solo::new(Limits::new(UNLIMITED, UNLIMITED, UNLIMITED));
+    assert!(solo.load(&[5000, 5000]));
+    let link = solo.pop();
+    assert_eq!(solo.return_node(link, 5000).ok(), Some(Put::Hit));
 }
 
 #[test]

@@ -134,13 +134,19 @@ fn the_heaviest_object_is_set_by_the_pool_and_bounded_in_any() {
     assert!(any.accepts(MAX_WEIGHT) && !any.accepts(MAX_WEIGHT + 1));
     // Two lists of such objects do not overflow.
     assert_eq!(any.full_len(any.threshold_for(MAX_WEIGHT)), 1);
-    assert!(MAX_WEIGHT >= 256 << 20 && MAX_WEIGHT <= isize::MAX as usize / 4);
+    let most = if cfg!(target_pointer_width = "64") {
+        128 << 40
+    } else {
+        256_u64 << 20
+    };
+    assert_eq!(MAX_WEIGHT as u64, most);
 }
 
 #[test]
 fn thresholds_of_an_unbounded_pool_have_headroom() {
     let any = Limits::new(UNLIMITED, UNLIMITED, UNLIMITED);
     assert_eq!(any.first_threshold(), FIRST_THRESHOLD);
+    assert_eq!(FIRST_THRESHOLD, 2049);
     assert_eq!(any.full_len(FIRST_THRESHOLD), LIST_LEN);
     assert_eq!(
         any.full_len(FIRST_THRESHOLD + 1),
