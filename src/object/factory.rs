@@ -110,14 +110,18 @@ impl<T: 'static> Factory<T> {
     /// # Panics
     /// If there is a limit in bytes and the weight of objects is unknown.
     pub(crate) fn check_weights(&self) {
-        // A type without a destructor owns nothing on the heap.
-        let known = !matches!(self.weigh, Weigh::Unsaid) || is_inlined::<T>() || !needs_drop::<T>();
         assert!(
-            known || !self.settings.limits_bytes(),
+            !self.is_unweighed() || !self.settings.limits_bytes(),
             "a limit in bytes (`max_idle_bytes`, `max_object_bytes`, `budget`) needs the heap bytes of a \
              `{}`: return them from `.retained_bytes(|object| ..)`",
             type_name::<T>()
         );
+    }
+
+    /// Returns whether nothing is known of what objects hold on the heap.
+    fn is_unweighed(&self) -> bool {
+        // A type without a destructor owns nothing on the heap.
+        matches!(self.weigh, Weigh::Unsaid) && !is_inlined::<T>() && needs_drop::<T>()
     }
 
     pub(crate) fn set_closure(&mut self, reset: impl Fn(&mut T) -> bool + Send + Sync + 'static) {
@@ -157,7 +161,11 @@ impl<T: 'static> Factory<T> {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        let limits = self.settings.limits().with_object_bytes(self.object_bytes);
+        let limits = self
+            .settings
+            .limits()
+            .with_object_bytes(self.object_bytes)
+            .with_unweighed(self.is_unweighed());
         if self.watches_use() {
             limits.with_use_checked()
         } else {

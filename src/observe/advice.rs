@@ -45,7 +45,8 @@ pub enum Advice {
         /// The share of requests that were hits.
         hit_rate: f64,
     },
-    /// Idle objects are so small that an allocator is as fast.
+    /// Idle objects are so small that an allocator is as fast. Not said of objects of which the pool
+    /// does not know what they hold on the heap ([`Stats::unweighed`]).
     SmallObjects {
         /// Mean bytes of the idle objects.
         mean_bytes: u64,
@@ -197,7 +198,7 @@ impl Stats {
             all.push(Advice::LowHitRate { hit_rate });
         }
         let mean_bytes = self.idle_bytes / self.idle.max(1);
-        if self.idle > 0 && mean_bytes < SMALL {
+        if self.idle > 0 && mean_bytes < SMALL && !self.unweighed {
             all.push(Advice::SmallObjects { mean_bytes });
         }
         let used = self.used_bytes as f64 / self.looked_at_bytes.max(1) as f64;

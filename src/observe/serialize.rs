@@ -28,7 +28,7 @@ macro_rules! serialize {
 serialize! {
     Stats {
         created, reused, returned, adopted, taken, discarded, discarded_by, trimmed, idle, idle_bytes, in_use,
-        peak_idle, peak_in_use, looked_at_bytes, used_bytes,
+        peak_idle, peak_in_use, looked_at_bytes, used_bytes, unweighed,
     }
     Discarded { oversize, full, budget, reset, panic, closed, switched_off, user, underused }
     Trimmed { objects, bytes }

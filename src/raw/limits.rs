@@ -178,6 +178,8 @@ pub(crate) struct Limits {
     use_check_log2: StatUsize,
     /// Whether anything is charged at all.
     bounded: bool,
+    /// Whether nothing is known of what objects hold on the heap.
+    unweighed: bool,
     /// The most objects and bytes in a full list.
     list: Charge,
     /// Returns of this pool that a shared quota refused. A statistic.
@@ -197,6 +199,7 @@ impl Limits {
             object_bytes: 0,
             use_check_log2: StatUsize::new(0),
             bounded: false,
+            unweighed: false,
             list: Charge::NONE,
             refused: StatUsize::new(0),
             seen: [StatUsize::new(0), StatUsize::new(0)],
@@ -234,6 +237,15 @@ impl Limits {
             use_check_log2: StatUsize::new(LARGE.ilog2() as usize),
             ..self
         }
+    }
+
+    pub(crate) fn with_unweighed(self, unweighed: bool) -> Self {
+        Self { unweighed, ..self }
+    }
+
+    /// Returns whether nothing is known of what objects hold on the heap.
+    pub(crate) fn unweighed(&self) -> bool {
+        self.unweighed
     }
 
     /// Notes the weight of a new object: its use is not checked at that weight.

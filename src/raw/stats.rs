@@ -218,6 +218,9 @@ pub struct Stats {
     pub looked_at_bytes: u64,
     /// What those buffers were filled with, in bytes.
     pub used_bytes: u64,
+    /// Whether the pool cannot tell what an object holds on the heap, so that `idle_bytes` counts `size_of` alone.
+    /// [`Builder::retained_bytes`](crate::Builder::retained_bytes) tells it.
+    pub unweighed: bool,
 }
 
 /// Objects dropped instead of being kept, by reason.
@@ -277,7 +280,9 @@ impl Stats {
             peak_in_use,
             looked_at_bytes,
             used_bytes,
+            unweighed,
         } = self;
+        *unweighed |= other.unweighed;
         for (sum, one) in [
             (created, other.created),
             (reused, other.reused),
@@ -437,9 +442,10 @@ impl Discarded {
 impl fmt::Display for Stats {
     /// Writes one line for a log: the present state, the counters, why objects were discarded, and the peaks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at_least = if self.unweighed { "at least " } else { "" };
         write!(
             f,
-            "{} in use, {} idle ({} bytes), {} created, {} reused ({:.1} % hits), {} trimmed, \
+            "{} in use, {} idle ({at_least}{} bytes), {} created, {} reused ({:.1} % hits), {} trimmed, \
              {} discarded",
             self.in_use,
             self.idle,

@@ -292,6 +292,7 @@ impl Core {
         let mut stats = Stats::of(&self.counters, caches, self.outside_caches());
         let weights = stats.idle_bytes as usize;
         stats.idle_bytes = self.limits.bytes_of(stats.idle as usize, weights) as u64;
+        stats.unweighed = self.limits.unweighed();
         stats.add_off(self.handed_out_off());
         stats
     }

@@ -91,6 +91,20 @@ fn objects_that_an_allocator_serves_as_quickly() {
     };
     assert_eq!(of(100), [Advice::SmallObjects { mean_bytes: 100 }]);
     assert!(of(100)[0].to_string().contains("100 bytes"));
+    // These are small as far as the pool knows.
+    struct Context(#[expect(dead_code, reason = "opaque")] Box<[u8]>);
+    let create = || Context(Box::default());
+    let stats = |pool: Pool<Context>| {
+        (0..2_000).for_each(|_| drop(pool.get()));
+        pool.stats()
+    };
+    let unknown = stats(Pool::with_reset(create, |_| true));
+    assert_eq!((unknown.advice(), unknown.unweighed), (vec![], true));
+    let line = format!("1 idle (at least {} bytes)", size_of::<Context>());
+    assert!(unknown.to_string().contains(&line), "{unknown}");
+    let builder = Pool::builder(create).reset(|_| true);
+    let known = stats(builder.retained_bytes(|_| 100).build());
+    assert_eq!((known.advice().len(), known.unweighed), (1, false));
     assert_eq!(of(1_023), [Advice::SmallObjects { mean_bytes: 1_023 }]);
     assert_eq!(of(1_024), []);
 }
@@ -220,6 +234,7 @@ fn buffers_that_are_requested_far_larger_than_they_are_filled() {
     let stats = filled(82);
     // The first use of each buffer; every use where buffers are wiped.
     let looks = if cfg!(feature = "zeroize") { 1_600 } else { 16 };
+    assert!(!stats.unweighed);
     let looked_at = (stats.looked_at_bytes, stats.used_bytes);
     assert_eq!(looked_at, (looks * 8_192, looks * 82));
     let advice = stats.advice();

@@ -119,6 +119,7 @@ fn arena_pools_are_listed_once_and_count_what_they_do_while_off() {
     assert_eq!(listed.len(), 3, "{listed:?}");
     for pool in &listed {
         assert_eq!((pool.kind, pool.enabled), (PoolKind::Arenas, false));
+        assert!(!pool.stats.unweighed);
         assert_eq!((pool.stats.created, pool.stats.idle), (3, 1));
         assert_eq!(pool.stats.discarded_by.switched_off, 2);
     }
