@@ -112,7 +112,7 @@ const IN_SPITE: i32 = 3;
 fn with_each_failing(fault: fn(usize) -> Fault, program: fn()) -> (usize, usize) {
     let (mut went_on, mut ended) = (0, 0);
     for at in 0.. {
-        let end = child::run(30, true, || {
+        let end = child::run(120, true, || {
             // Creates what is created once per process.
             std::thread::spawn(program).join().expect("no panic");
             let before = Live::now();

@@ -1,6 +1,6 @@
 //! Objects created before they are needed, and those that passes leave.
 
-use super::support::{Census, Worker, balanced, manual, n, panics, trim};
+use super::support::{Census, Worker, balanced, manual, n, panics, some, trim};
 use repool::{Level, Pool};
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ fn a_panic_while_making_ahead_keeps_what_was_made() {
 fn passes_leave_the_minimum_at_any_level_of_pressure() {
     // The first use of an expensive object after 15 quiet seconds.
     for level in [Level::Normal, Level::Elevated, Level::Critical] {
-        for (made, minimum) in [(100, 5), (100, 64), (3, 5), (200, 0), (1, 1)] {
+        for (made, minimum) in some([(100, 5), (3, 5), (1, 1), (100, 64), (200, 0)], 2) {
             let census = Census::new();
             let pool = manual(census.create()).min_idle(minimum).build();
             drop((0..made).map(|_| pool.get()).collect::<Vec<_>>());
