@@ -250,6 +250,40 @@ fn what_saves_most_comes_first_and_what_gains_nothing_is_left() {
     );
 }
 
+/// A folder named like a dependency's (`app-1.2.3`) is the user's if the program runs in it.
+#[test]
+fn a_project_in_a_folder_with_a_version_is_the_users() {
+    let file = recorded("versioned.json");
+    let projects = Scratch::new("projects");
+    let project = projects.0.join("app-1.2.3");
+    fs::create_dir_all(project.join("tests")).expect("a folder");
+    fs::write(project.join("tests/candidates.rs"), "").expect("a file");
+    let root = env!("CARGO_MANIFEST_DIR")
+        .rsplit('/')
+        .next()
+        .expect("a name");
+    let text = fs::read_to_string(file.path()).expect("recorded");
+    let place = format!("{root}/tests/candidates.rs");
+    assert!(text.contains(&place), "{place}");
+    fs::write(
+        file.path(),
+        text.replace(&place, "app-1.2.3/tests/candidates.rs"),
+    )
+    .expect("a file");
+    let output = Command::new(example("candidates"))
+        .args([file.path(), "--assume", "100,5"])
+        .current_dir(&project)
+        .output()
+        .expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let first = text.lines().find(|line| line.starts_with("  1. "));
+    assert!(
+        first.is_some_and(|line| line.contains("ArenaPool")),
+        "{text}"
+    );
+    fs::remove_dir_all(&projects.0).expect("its own folder");
+}
+
 /// Without `--assume`, it compares this machine's allocator and pools.
 #[test]
 fn costs_are_measured_when_none_are_assumed() {

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One parsed frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,9 +119,10 @@ impl<'p> Frame<'p> {
     }
 
     /// Returns whether the frame can be a call site: its code is neither Rust's own nor a
-    /// dependency's.
-    fn looks_yours(&self) -> bool {
-        if self.name == "UnknownInlinedFun" || self.dependency().is_some() {
+    /// dependency's. `here` is the current directory, which may be named like a dependency.
+    fn looks_yours(&self, here: &Path) -> bool {
+        let here = |folder: &str| here.iter().any(|part| part == folder);
+        if self.name == "UnknownInlinedFun" || self.dependency().is_some_and(|name| !here(name)) {
             return false;
         }
         // `<alloc::vec::Vec<T> as Clone>::clone`, `core::ops::function::FnOnce::call_once`.
@@ -172,6 +173,7 @@ impl<'p> Frame<'p> {
 /// Tells the user's code from libraries.
 pub(crate) struct Yours<'o> {
     skip: &'o [String],
+    here: PathBuf,
     /// The last three components of every Rust file below the current directory; empty if the
     /// profile's files are not among them.
     sources: HashSet<String>,
@@ -199,16 +201,20 @@ impl<'o> Yours<'o> {
         collect(&here, DEPTH, &mut sources);
         let known = frames
             .map(|frame| Frame::parse(frame))
-            .any(|frame| frame.looks_yours() && sources.contains(tail(frame.place)));
+            .any(|frame| frame.looks_yours(&here) && sources.contains(tail(frame.place)));
         if !known {
             sources.clear();
         }
-        Self { skip, sources }
+        Self {
+            skip,
+            here,
+            sources,
+        }
     }
 
     pub(crate) fn is(&self, frame: &Frame<'_>) -> bool {
         let skipped = |text: &String| frame.name.contains(text) || frame.place.contains(text);
-        frame.looks_yours()
+        frame.looks_yours(&self.here)
             && (self.sources.is_empty() || self.sources.contains(tail(frame.place)))
             && !self.skip.iter().any(skipped)
     }
