@@ -18,6 +18,7 @@
 //!
 //! Under memory pressure (`sys/memory.rs`) a pass considers one interval only, or takes everything.
 
+use crate::raw::depot::Depot;
 use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
@@ -25,6 +26,7 @@ use crate::raw::visit::Visit;
 use crate::sync::{Ordering, Timeout};
 use crate::sys::fence;
 use crate::sys::memory::Level;
+use std::iter;
 
 /// How many gates the passes that share a fence may shut. The last of these pools may exceed it.
 pub(super) const GATES: usize = 64;
@@ -144,7 +146,7 @@ impl<'a> Pass<'a> {
         } else {
             self.by_need();
         }
-        self.core.depot.shrink();
+        self.core.depots().all().for_each(Depot::shrink);
     }
 
     /// Takes everything but `min_idle` objects.
@@ -162,19 +164,28 @@ impl<'a> Pass<'a> {
     /// The working-set rule.
     fn by_need(&mut self) {
         let core = self.core;
-        let idle = self.left + self.unneeded.len + core.depot.objects();
-        let mut spare = idle.saturating_sub(core.limits.min_idle());
+        let depots = core.depots();
+        let idle = self.left + self.unneeded.len + depots.objects();
+        let most = idle.saturating_sub(core.limits.min_idle());
+        let mut spare = most;
         // The surplus first, since it is older than what comes in now.
         let intervals = if self.level == Level::Normal { 2 } else { 1 };
-        let surplus = core.depot.surplus(intervals);
-        let mut trimmed = take_cold(core, surplus.unwrap_or(0).min(spare));
-        spare -= trimmed.len;
+        let mut trimmed = Batch::EMPTY;
+        for depot in depots.all() {
+            let surplus = depot.surplus(intervals);
+            self.unused &= surplus.is_some();
+            take_cold(depot, surplus.unwrap_or(0).min(spare), &mut trimmed);
+            spare = most - trimmed.len;
+        }
         let (came_in, refused) = give_to_depot(core, self.unneeded.take());
-        self.unused &= surplus.is_some() && core.depot.end_interval(came_in).is_some();
+        // All that came in is in the own depot, which is the first of all.
+        for (depot, came_in) in depots.all().zip(iter::once(came_in).chain(iter::repeat(0))) {
+            self.unused &= depot.end_interval(came_in).is_some();
+        }
         if intervals == 1 {
             // These were not needed for one interval either.
-            if let Some(surplus) = core.depot.uncount_unneeded(came_in) {
-                trimmed.append(take_cold(core, surplus.min(spare)));
+            if let Some(surplus) = depots.own().uncount_unneeded(came_in) {
+                take_cold(depots.own(), surplus.min(spare), &mut trimmed);
             }
         }
         self.trimmed = (trimmed.len, trimmed.bytes);
@@ -185,7 +196,7 @@ impl<'a> Pass<'a> {
     /// Drops the objects. Runs user code.
     pub(super) fn finish(mut self) -> (Trimmed, bool) {
         let core = self.core;
-        let idle = core.depot.objects();
+        let idle = core.depots().objects();
         let quiescent = self.unused && !self.more_to_come && idle <= core.limits.min_idle();
         let (objects, bytes) = self.trimmed;
         core.counters.trimmed(objects);
@@ -209,7 +220,7 @@ fn others_want_the_room(core: &Core) -> bool {
     wanted > returned.wrapping_sub(before)
 }
 
-/// Moves what came from the caches to the depot's cold end, list by list. Returns how many objects arrived, and those
+/// Moves what came from the caches to the cold end of the own depot, list by list. Returns how many objects arrived, and those
 /// that the depot has refused.
 fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     let mut came_in = 0;
@@ -218,7 +229,7 @@ fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
         // The hottest first, so that the coldest ends up at the very end.
         let batch = unneeded.split_list();
         let len = batch.len;
-        match core.depot.give(batch, End::Cold, Timeout::Long) {
+        match core.depots().give(batch, End::Cold, Timeout::Long) {
             Ok(()) => came_in += len,
             Err(refused) => dropping.append(core.count_refused(refused)),
         }
@@ -226,14 +237,12 @@ fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     (came_in, dropping)
 }
 
-/// Takes this many of the coldest objects.
-fn take_cold(core: &Core, mut count: usize) -> Batch {
-    let mut cold = Batch::EMPTY;
-    while let Some(batch) = core.depot.take_cold(count) {
+/// Takes this many of the coldest objects of a depot.
+fn take_cold(depot: &Depot, mut count: usize, to: &mut Batch) {
+    while let Some(batch) = depot.take_cold(count) {
         count -= batch.len;
-        cold.append(batch);
+        to.append(batch);
     }
-    cold
 }
 
 #[cfg(test)]

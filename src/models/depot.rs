@@ -1,6 +1,8 @@
 //! Threads that share the depot: batches, and objects that another thread drops.
 
-use super::{Pool, run_model};
+use super::{Guard, Pool, run_model};
+use crate::raw::pool::Core;
+use crate::raw::refs::WeakCore;
 use loom::thread;
 
 /// One thread overflows its cache, and another one gets those objects from the depot. The tracked cell shows that what
@@ -67,5 +69,49 @@ fn two_threads_register_in_one_bucket() {
         pool.get(3).give_back(Some(3));
         other.join().unwrap();
         pool.close();
+    });
+}
+
+/// Gives an object to the depot with this index, as a thread would whose own depot that is.
+fn give_to(depot: usize, held: Guard) {
+    let link = held.touch().0;
+    // SAFETY: the guard held the node, and gives it up. The weak reference keeps the core's memory.
+    unsafe {
+        let core = &*Core::of(link);
+        let _keep = WeakCore::new(core);
+        if let Err(refused) = core.depots_from(depot).give_one(link) {
+            core.drop_batch(core.count_refused(refused));
+        }
+    }
+}
+
+/// A thread takes from its own depot, and from the other one if that is empty. Each object has one holder.
+#[test]
+fn a_thread_finds_what_is_in_another_threads_depot() {
+    run_model("a_thread_finds_what_is_in_another_threads_depot", || {
+        let pool = Pool::new().with_depots(2);
+        let (one, two) = (pool.create(), pool.create());
+        give_to(0, one);
+        let giving = thread::spawn(move || give_to(1, two));
+        let taken = pool.core().depots_from(1).take_one();
+        assert!(!taken.is_null(), "one object is there all the time");
+        give_to(0, Guard(taken));
+        giving.join().unwrap();
+        pool.close();
+    });
+}
+
+/// Each depot is closed by itself: one takes nothing in any more while another one is still open.
+#[test]
+fn closing_leaves_nothing_in_any_depot() {
+    run_model("closing_leaves_nothing_in_any_depot", || {
+        let pool = Pool::new().with_depots(2);
+        let (one, two) = (pool.create(), pool.create());
+        let giving = thread::spawn(move || {
+            give_to(1, one);
+            give_to(0, two);
+        });
+        pool.close();
+        giving.join().unwrap();
     });
 }

@@ -80,10 +80,10 @@ fn what_the_depot_cannot_take_in_time_is_dropped() {
         other.join().unwrap();
         let stats = pool.core().stats();
         assert_eq!(stats.idle as usize, NODES.load(SeqCst));
-        assert_eq!(pool.core().depot.objects(), NODES.load(SeqCst));
+        assert_eq!(pool.core().depots().objects(), NODES.load(SeqCst));
         // At rest, the lock is free.
         pool.create().give_back(None);
-        assert_eq!(pool.core().depot.objects(), stats.idle as usize + 1);
+        assert_eq!(pool.core().depots().objects(), stats.idle as usize + 1);
         pool.close();
     });
 }

@@ -300,6 +300,14 @@ impl Pool {
         unsafe { &*self.0 }
     }
 
+    /// Gives a new pool this many depots.
+    fn with_depots(self, all: usize) -> Self {
+        // SAFETY: no other thread knows the core yet.
+        let core = unsafe { &mut *self.0.cast_mut() };
+        core.set_depots(all);
+        self
+    }
+
     /// Registers a thread before it runs, to keep that out of the interleavings.
     fn register(self, id: usize) -> Self {
         assert!(register::cache_of(self.core(), ThreadId(id)).is_some());

@@ -158,9 +158,13 @@ fn a_pass_opens_the_gates_that_it_has_shut() {
         let _ = manual::pass(pool.core(), Level::Normal);
         owner.join().unwrap();
         // At a second visit, the cache of an active owner would seem unused.
-        assert_eq!(pool.core().depot.objects(), 0, "taken from an active owner");
+        assert_eq!(
+            pool.core().depots().objects(),
+            0,
+            "taken from an active owner"
+        );
         pool.create().give_back(Some(0));
-        assert_eq!(pool.core().depot.objects(), 0, "the gate is shut");
+        assert_eq!(pool.core().depots().objects(), 0, "the gate is shut");
         pool.close();
     });
 }
@@ -176,9 +180,9 @@ fn a_visitor_that_has_waited_opens_the_gate() {
         owner.join().unwrap();
         // If the visitor has timed out, this return finds the drain request, drains the cache, and uses the depot.
         pool.create().give_back(Some(0));
-        let before = pool.core().depot.objects();
+        let before = pool.core().depots().objects();
         pool.create().give_back(Some(0));
-        assert_eq!(pool.core().depot.objects(), before, "the gate is shut");
+        assert_eq!(pool.core().depots().objects(), before, "the gate is shut");
         pool.close();
     });
 }

@@ -86,7 +86,7 @@ fn keep_in_depot<T: Send + 'static>(
     // SAFETY: I1: the guard held the node, and is gone.
     unsafe { Link::set_weight(link.as_ptr(), weight) };
     // SAFETY: I1: as above. The node is given up here.
-    match unsafe { core.depot.give_one(link.as_ptr()) } {
+    match unsafe { core.depots().give_one(link.as_ptr()) } {
         Ok(()) => Ok(()),
         Err(refused) => {
             core.limits.release(charge);

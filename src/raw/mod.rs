@@ -8,6 +8,7 @@ pub(crate) mod cache_table;
 mod charge;
 mod crossings;
 pub(crate) mod depot;
+pub(crate) mod depots;
 #[cfg_attr(repool_loom, path = "empty_loom.rs")]
 mod empty;
 mod gate;

@@ -56,8 +56,8 @@ impl Core {
         fence(Ordering::Acquire);
         let exiting = self.exiting.load(Ordering::Acquire) as usize;
         PartStats {
-            idle: self.depot.objects() + exiting,
-            idle_bytes: self.depot.bytes(),
+            idle: self.depots().objects() + exiting,
+            idle_bytes: self.depots().bytes(),
             ..PartStats::default()
         }
     }

@@ -102,9 +102,11 @@ pub(crate) struct Core {
     off_counter: AtomicPtr<OffCounter>,
     /// The same counter, from a box: also while the pool is on, once it has been off.
     made_off_counter: AtomicPtr<OffCounter>,
+    pub(super) more_depots: Box<[CachePadded<Depot>]>,
     /// The cache of the first thread ID: on its own cache lines, and in the page that a hit has just read.
     first_cache: Cache,
-    pub(crate) depot: CachePadded<Depot>,
+    /// The first depot; see `depots.rs`.
+    pub(super) depot: CachePadded<Depot>,
     pub(crate) limits: Limits,
     /// The lock of visitors, which take turns. Guards the reasons at the gates, and the list of caches.
     pub(super) visits: Mutex<()>,
@@ -152,6 +154,7 @@ impl Core {
             interval,
             off_counter: AtomicPtr::new(ptr::null_mut()),
             made_off_counter: AtomicPtr::new(ptr::null_mut()),
+            more_depots: Box::default(),
             first_cache: Cache::vacant(),
             depot: CachePadded::new(Depot::new()),
             limits,

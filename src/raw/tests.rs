@@ -22,7 +22,7 @@ fn a_cache_is_never_charged_for_more_than_two_lists() {
         for held in (1..=5 * LIST_LEN).step_by(3) {
             drop((0..held).map(|_| pool.get()).collect::<Vec<_>>());
             let core = pool.core();
-            let in_cache = core.limits.charged() - core.depot.objects();
+            let in_cache = core.limits.charged() - core.depots().objects();
             assert!(
                 in_cache <= 2 * LIST_LEN,
                 "{in_cache} after {first} and {held}"
@@ -74,4 +74,11 @@ fn threads_that_switch_at_once_agree_on_what_is_off() {
         let core = pool.core();
         assert_eq!(core.off_counter().is_none(), core.is_enabled());
     }
+}
+
+#[test]
+fn a_pool_has_as_many_depots_as_the_machine_asks_for() {
+    let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+    let depots = pool.core().depots().all().count();
+    assert_eq!(depots, super::depots::on_this_machine());
 }

@@ -215,7 +215,7 @@ impl Core {
                 }
             },
         );
-        for batch in self.depot.drain(close) {
+        for batch in self.depots().all().flat_map(|depot| depot.drain(close)) {
             all.append(batch);
         }
         (all, reached)

@@ -1,6 +1,7 @@
-//! Reads `REPOOL` from the environment: which pools are switched off from their first use on.
+//! Reads `REPOOL` from the environment (which pools are switched off from their first use on), and `REPOOL_DEPOTS`
+//! (how many depots a pool has).
 //!
-//! It is read once, when the first pool asks, and never on the hit path.
+//! Each is read once, when the first pool asks, and never on the hit path.
 
 use crate::sync::rare::OnceLock;
 
@@ -39,6 +40,23 @@ pub(crate) fn is_off(name: Option<&str>) -> bool {
     }
 }
 
+/// Returns the number that `REPOOL_DEPOTS` asks for, if it is from 1 to `most`. To be called once.
+pub(crate) fn depots(most: usize) -> Option<usize> {
+    let text = std::env::var_os("REPOOL_DEPOTS")?;
+    let asked = text.to_str().and_then(|text| parse_number(text, most));
+    if asked.is_none() {
+        eprintln!(
+            "repool: REPOOL_DEPOTS={text:?} is not a number from 1 to {most}, and is ignored."
+        );
+    }
+    asked
+}
+
+fn parse_number(text: &str, most: usize) -> Option<usize> {
+    let number = text.trim().parse().ok();
+    number.filter(|number| (1..=most).contains(number))
+}
+
 /// `off`, `off:name,name`, `on`, or nothing.
 fn parse(text: &str) -> Result<Said, &'static str> {
     let (word, names) = match text.split_once(':') {
@@ -64,7 +82,7 @@ fn parse(text: &str) -> Result<Said, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Said, parse};
+    use super::{Said, parse, parse_number};
 
     fn off(names: &[&str]) -> Result<Said, &'static str> {
         Ok(Said::Off(names.iter().copied().map(String::from).collect()))
@@ -77,6 +95,13 @@ mod tests {
         assert_eq!(parse(" off "), Ok(Said::AllOff));
         assert_eq!(parse("off:frames"), off(&["frames"]));
         assert_eq!(parse("off: a b , c:d"), off(&["a b", "c:d"]));
+    }
+
+    #[test]
+    fn numbers_are_within_bounds() {
+        let asked = ["1", " 16 ", "0", "17", "-1", "2.0", ""];
+        let expected = [Some(1), Some(16), None, None, None, None, None];
+        assert_eq!(asked.map(|text| parse_number(text, 16)), expected);
     }
 
     #[test]

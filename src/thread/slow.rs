@@ -66,7 +66,7 @@ pub(crate) fn drain_slow(core: &Core, id: Option<ThreadId>) {
 
 /// Takes one node from the depot; null if there is none, or the depot could not be locked.
 fn take_one(core: &Core) -> *mut Link {
-    let link = core.depot.take_one();
+    let link = core.depots().take_one();
     if link.is_null() {
         core.note_miss();
     } else {
@@ -97,7 +97,7 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
         }
         return link;
     }
-    let Some(mut batch) = core.depot.take() else {
+    let Some(mut batch) = core.depots().take() else {
         core.note_miss();
         return ptr::null_mut();
     };
@@ -294,7 +294,7 @@ unsafe fn past_cache(
     }
     let give = |link| {
         // SAFETY: the caller gives the node up.
-        unsafe { core.depot.give_one(link) }
+        unsafe { core.depots().give_one(link) }
     };
     // SAFETY: guaranteed by the caller.
     unsafe { charge_and_give(core, discard, weight, give) };
@@ -352,7 +352,7 @@ fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
     };
     if core.limits.could_hold(weight) {
         while evicted.len < EVICTED {
-            let Some(cold) = core.depot.take_cold(1) else {
+            let Some(cold) = core.depots().take_cold(1) else {
                 break;
             };
             core.limits.release(Charge {
@@ -391,7 +391,7 @@ fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
 pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
     // SAFETY: guaranteed by the caller.
     let this = unsafe { &*core };
-    if let Err(refused) = this.depot.give(batch, end, Timeout::Short) {
+    if let Err(refused) = this.depots().give(batch, end, Timeout::Short) {
         this.drop_batch(this.count_refused(refused));
     }
 }

@@ -38,11 +38,11 @@ pub(crate) unsafe fn take<T: Send + 'static>(core: &Core) -> Option<*mut Link> {
     if core.is_inactive() || diagnostics.refuses() {
         return Some(ptr::null_mut());
     }
-    let idle = core.depot.objects();
-    let mut link = core.depot.take_where(diagnostics.chooser(idle));
+    let idle = core.depots().objects();
+    let mut link = core.depots().own().take_where(diagnostics.chooser(idle));
     if link.is_null() {
         // The random choice was beyond the thread's own objects.
-        link = core.depot.take_where(diagnostics.chooser(1));
+        link = core.depots().own().take_where(diagnostics.chooser(1));
     }
     if link.is_null() {
         core.note_miss();
@@ -146,7 +146,7 @@ unsafe fn keep(core: *const Core, link: *mut Link, weight: usize) {
     let give = |link| {
         // SAFETY: the caller holds the node and gives it up.
         let batch = unsafe { Batch::of_one(link) };
-        this.depot.give(batch, End::Hot, Timeout::Long)
+        this.depots().give(batch, End::Hot, Timeout::Long)
     };
     // SAFETY: guaranteed by the caller; the core's memory is kept, as above.
     unsafe { slow::charge_and_give(this, bomb, weight, give) };

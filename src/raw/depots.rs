@@ -1,0 +1,156 @@
+//! [`Depots`]: the depots of one pool, as a thread sees them.
+//!
+//! A pool has one depot, and on a machine with many processors several, because a lock passes from processor to
+//! processor only so often in a second (`benches/README.md`, "Many cores", has the model and its figures). A thread
+//! gives to its own depot, which its ID selects. It takes from its own first, and from the others before it creates an
+//! object. So each object in any of them serves every thread.
+//!
+//! The depots do not know of each other: each has its lock, its low-water marks, and is closed by itself. What moves
+//! from one to another goes through a cache. A pass treats them one after the other.
+
+use super::depot::{Depot, Refused};
+use super::node::{Batch, End, Link};
+use super::pool::Core;
+use crate::sync::rare::OnceLock;
+use crate::sync::{CachePadded, Timeout};
+use crate::sys::env;
+use crate::sys::processors::processors;
+use crate::sys::thread_id::{CurrentThread, current};
+
+/// The depots of a pool. The first is part of the core.
+#[derive(Clone, Copy)]
+pub(crate) struct Depots<'a> {
+    first: &'a Depot,
+    more: &'a [CachePadded<Depot>],
+    /// The index of the calling thread's own depot.
+    own: usize,
+}
+
+/// The processors that share a depot. In the model, 16 that do nothing but hand objects over reach 96 % of what they
+/// would without waiting for each other.
+const SHARE: usize = 16;
+/// The most depots of a pool.
+const MOST: usize = 16;
+
+/// Returns how many depots a pool has on this machine. `REPOOL_DEPOTS` sets another number, from 1 to [`MOST`].
+pub(crate) fn on_this_machine() -> usize {
+    // Computed first and then set: a child that is forked while a `OnceLock` initializes would wait forever.
+    static FOUND: OnceLock<usize> = OnceLock::new();
+    FOUND.get().copied().unwrap_or_else(|| {
+        let found = env::depots(MOST).unwrap_or_else(|| for_processors(processors()));
+        let _ = FOUND.set(found);
+        found
+    })
+}
+
+fn for_processors(processors: usize) -> usize {
+    processors.div_ceil(SHARE).next_power_of_two().min(MOST)
+}
+
+impl Core {
+    /// Gives the pool this many depots. Once, before another thread knows the core.
+    pub(crate) fn set_depots(&mut self, all: usize) {
+        self.more_depots = (1..all).map(|_| CachePadded::new(Depot::new())).collect();
+    }
+
+    /// The depots, as the calling thread sees them.
+    pub(crate) fn depots(&self) -> Depots<'_> {
+        let own = match self.more_depots.len() {
+            0 => 0,
+            more => current(CurrentThread::owner) as usize % (more + 1),
+        };
+        self.depots_from(own)
+    }
+
+    /// The depots, as a thread sees them whose own has this index.
+    pub(crate) fn depots_from(&self, own: usize) -> Depots<'_> {
+        Depots {
+            first: &self.depot,
+            more: &self.more_depots,
+            own,
+        }
+    }
+}
+
+impl<'a> Depots<'a> {
+    /// The calling thread's own depot.
+    pub(crate) fn own(self) -> &'a Depot {
+        self.at(self.own)
+    }
+
+    /// All depots, the calling thread's own first.
+    pub(crate) fn all(self) -> impl Iterator<Item = &'a Depot> {
+        let len = 1 + self.more.len();
+        (0..len).map(move |step| self.at((self.own + step) % len))
+    }
+
+    fn at(self, index: usize) -> &'a Depot {
+        match index.checked_sub(1) {
+            None => self.first,
+            Some(index) => &self.more[index],
+        }
+    }
+
+    /// Puts a batch at one end of the own depot.
+    pub(crate) fn give(self, batch: Batch, end: End, timeout: Timeout) -> Result<(), Refused> {
+        self.own().give(batch, end, timeout)
+    }
+
+    /// Puts one node on the hot end of the own depot.
+    ///
+    /// # Safety
+    /// As for [`Depot::give_one`].
+    pub(crate) unsafe fn give_one(self, link: *mut Link) -> Result<(), Refused> {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.own().give_one(link) }
+    }
+
+    /// Takes the hottest batch of the first depot that has one.
+    pub(crate) fn take(self) -> Option<Batch> {
+        self.all().find_map(Depot::take)
+    }
+
+    /// Takes the hottest node of the first depot that has one; null if there is none, or no lock could be taken.
+    pub(crate) fn take_one(self) -> *mut Link {
+        let mut links = self.all().map(Depot::take_one);
+        links
+            .find(|link| !link.is_null())
+            .unwrap_or(std::ptr::null_mut())
+    }
+
+    /// Takes up to `count` of the coldest objects of the first depot that has any. `None` if there are no more.
+    pub(crate) fn take_cold(self, count: usize) -> Option<Batch> {
+        self.all().find_map(|depot| depot.take_cold(count))
+    }
+
+    /// The number of objects in all depots, which may be slightly out of date.
+    pub(crate) fn objects(self) -> usize {
+        self.all().map(Depot::objects).sum()
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        let bytes = self.all().map(Depot::bytes);
+        bytes.fold(0, usize::wrapping_add)
+    }
+}
+
+#[cfg(all(test, not(repool_loom)))]
+mod tests {
+    use super::{MOST, for_processors};
+
+    #[test]
+    fn up_to_sixteen_processors_share_a_depot() {
+        for (processors, depots) in [
+            (1, 1),
+            (16, 1),
+            (17, 2),
+            (32, 2),
+            (33, 4),
+            (64, 4),
+            (256, 16),
+        ] {
+            assert_eq!(for_processors(processors), depots, "{processors}");
+        }
+        assert_eq!(for_processors(usize::MAX), MOST);
+    }
+}

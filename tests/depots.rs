@@ -1,0 +1,63 @@
+//! All of `tests/it` once more with four depots for each pool, as on a machine with 64 processors.
+//!
+//! A process chooses the number at the first use of a pool, so the environment is set before
+//! anything else runs, by a function that the loader calls before `main`.
+#![cfg(all(target_os = "linux", not(miri)))]
+
+#[path = "it/main.rs"]
+mod it;
+
+use repool::Pool;
+use std::sync::Barrier;
+use std::thread;
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = set_depots;
+
+extern "C" fn set_depots() {
+    // SAFETY: before `main` there is no other thread that could read the environment.
+    unsafe { std::env::set_var("REPOOL_DEPOTS", "4") };
+}
+
+/// Threads that end leave their objects in different depots. Each later thread finds them.
+#[test]
+fn what_is_in_any_depot_serves_every_thread() {
+    let pool: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(100));
+    for _ in 0..20 {
+        let all_have_one = Barrier::new(8);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let object = pool.get();
+                    all_have_one.wait();
+                    drop(object);
+                });
+            }
+        });
+    }
+    // A thread may end later than its scope, and is then late for the next round.
+    let stats = pool.stats();
+    assert!(stats.created <= 8 * 4, "{stats:?}");
+    let one_by_one: Vec<_> = (0..stats.created).map(|_| pool.get()).collect();
+    assert_eq!(pool.stats().created, stats.created, "none was left out");
+    drop(one_by_one);
+    assert_eq!(pool.clear().objects, stats.created);
+}
+
+/// A pass finds what was not needed in each depot.
+#[test]
+fn passes_empty_every_depot() {
+    let pool: Pool<Vec<u8>> = Pool::builder(|| Vec::with_capacity(100))
+        .trim_manually()
+        .build();
+    for _ in 0..8 {
+        let held: Vec<_> = (0..5).map(|_| pool.get()).collect();
+        // Another thread each time, which hands what it has over when it ends.
+        thread::spawn(move || drop(held)).join().expect("no panic");
+    }
+    let idle = pool.stats().idle;
+    assert!(idle >= 5, "{idle}");
+    let dropped: u64 = (0..3).map(|_| pool.trim().objects).sum();
+    assert_eq!((dropped, pool.stats().idle), (idle, 0));
+}
