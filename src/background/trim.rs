@@ -166,16 +166,16 @@ impl<'a> Pass<'a> {
         let core = self.core;
         let depots = core.depots();
         let idle = self.left + self.unneeded.len + depots.objects();
-        let most = idle.saturating_sub(core.limits.min_idle());
-        let mut spare = most;
+        let mut spare = idle.saturating_sub(core.limits.min_idle());
         // The surplus first, since it is older than what comes in now.
         let intervals = if self.level == Level::Normal { 2 } else { 1 };
         let mut trimmed = Batch::EMPTY;
         for depot in depots.all() {
             let surplus = depot.surplus(intervals);
             self.unused &= surplus.is_some();
-            take_cold(depot, surplus.unwrap_or(0).min(spare), &mut trimmed);
-            spare = most - trimmed.len;
+            let cold = take_cold(depot, surplus.unwrap_or(0).min(spare));
+            spare -= cold.len;
+            trimmed.append(cold);
         }
         let (came_in, refused) = give_to_depot(core, self.unneeded.take());
         // All that came in is in the own depot, which is the first of all.
@@ -185,7 +185,7 @@ impl<'a> Pass<'a> {
         if intervals == 1 {
             // These were not needed for one interval either.
             if let Some(surplus) = depots.own().uncount_unneeded(came_in) {
-                take_cold(depots.own(), surplus.min(spare), &mut trimmed);
+                trimmed.append(take_cold(depots.own(), surplus.min(spare)));
             }
         }
         self.trimmed = (trimmed.len, trimmed.bytes);
@@ -238,11 +238,13 @@ fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
 }
 
 /// Takes this many of the coldest objects of a depot.
-fn take_cold(depot: &Depot, mut count: usize, to: &mut Batch) {
+fn take_cold(depot: &Depot, mut count: usize) -> Batch {
+    let mut cold = Batch::EMPTY;
     while let Some(batch) = depot.take_cold(count) {
         count -= batch.len;
-        to.append(batch);
+        cold.append(batch);
     }
+    cold
 }
 
 #[cfg(test)]

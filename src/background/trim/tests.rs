@@ -126,14 +126,17 @@ fn the_coldest_are_taken_across_batches() {
     let pool = builder().build();
     let core = pool.core();
     assert_eq!(pool.prefill(150), 150);
-    assert!(core.depot.objects() == 150);
-    let cold = take_cold(core, 100);
-    assert_eq!((cold.len, core.depot.objects()), (100, 50));
+    assert!(core.depots().objects() == 150);
+    let cold = take_cold(core.depots().own(), 100);
+    assert_eq!((cold.len, core.depots().objects()), (100, 50));
     let (came_in, refused) = give_to_depot(core, cold);
     assert_eq!((came_in, refused.len), (100, 0));
-    assert_eq!(take_cold(core, 0).len, 0);
-    let all = take_cold(core, 1000);
-    assert_eq!((all.len, core.depot.objects()), (150, 0));
+    assert_eq!(take_cold(core.depots().own(), 0).len, 0);
+    let all = take_cold(core.depots().own(), 1000);
+    assert_eq!((all.len, core.depots().objects()), (150, 0));
     let (came_in, refused) = give_to_depot(core, all);
-    assert_eq!((came_in, refused.len, core.depot.objects()), (150, 0, 150));
+    assert_eq!(
+        (came_in, refused.len, core.depots().objects()),
+        (150, 0, 150)
+    );
 }
