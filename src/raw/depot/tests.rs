@@ -125,10 +125,38 @@ fn a_stack_shrinks_after_a_burst() {
         assert_eq!(take(&depot), [weight]);
     }
     depot.shrink();
-    assert!(capacity() < 64);
+    assert_eq!(capacity(), 0);
+}
+
+#[test]
+fn a_small_stack_stays() {
+    let mut nodes = Nodes::new();
+    let depot = Depot::new();
+    let capacity = || {
+        let stack = depot.stack.try_lock();
+        stack.map_or(0, |stack| stack.batches.capacity())
+    };
+    for _ in 0..30 {
+        give(&depot, nodes.batch(&[1]), End::Hot);
+    }
+    while depot.objects() > 1 {
+        take(&depot);
+    }
     let small = capacity();
+    assert!((30..64).contains(&small));
     depot.shrink();
-    assert_eq!(capacity(), small, "a small stack stays");
+    assert_eq!(capacity(), small);
+    // One of 64 shrinks.
+    for _ in 0..200 {
+        give(&depot, nodes.batch(&[1]), End::Hot);
+    }
+    for (left, shrunk) in [(32, 64), (10, 20)] {
+        while depot.objects() > left {
+            take(&depot);
+        }
+        depot.shrink();
+        assert_eq!(capacity(), shrunk);
+    }
 }
 
 #[test]

@@ -360,6 +360,20 @@ fn statistics_count_what_moved_in_batches() {
 }
 
 #[test]
+fn readers_count_the_object_in_the_slot() {
+    let mut solo = Solo::unbounded();
+    let idle = |solo: &Solo| solo.lists(|lists| lists.shared.idle());
+    for objects in 1..=3 {
+        solo.put(1);
+        assert_eq!(idle(&solo), objects);
+    }
+    for objects in (0..3).rev() {
+        solo.get();
+        assert_eq!(idle(&solo), objects, "the slot is empty");
+    }
+}
+
+#[test]
 fn the_weight_of_both_lists_is_known() {
     let mut solo = Solo::unbounded();
     for weight in 1..=LIST_LEN + 2 {
