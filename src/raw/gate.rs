@@ -252,27 +252,113 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gate, OCCUPIED};
-    use crate::sync::{AtomicBool, AtomicIsize, AtomicU8, Ordering, StatU32};
+    use super::*;
 
-    /// One slow visitor must not keep an owner from waiting at later visits.
+    /// A gate of a cache with an owner, and with this threshold.
+    fn occupied(threshold: usize) -> Gate {
+        let gate = Gate::vacant();
+        gate.set(OCCUPIED, true);
+        gate.set_threshold(threshold);
+        gate
+    }
+
+    /// Whether a return of this weight passes.
+    fn passes(gate: &Gate, weight: isize) -> bool {
+        // SAFETY: this thread is the only one.
+        let passes = unsafe { gate.critical_section(weight, || (), false, || true) };
+        assert!(gate.owner_is_out());
+        passes
+    }
+
+    #[test]
+    fn objects_below_the_threshold_pass() {
+        let gate = occupied(10);
+        assert!(passes(&gate, 0) && passes(&gate, 9));
+        assert!(!passes(&gate, 10) && !passes(&gate, isize::MAX));
+        assert!(!passes(&occupied(0), 0));
+    }
+
+    #[test]
+    fn a_gate_is_open_while_there_is_an_owner_and_no_reason_against_it() {
+        let vacant = Gate::vacant();
+        vacant.set_threshold(10);
+        vacant.set(LISTED, true);
+        assert!(!passes(&vacant, 1), "without an owner");
+        let gate = occupied(10);
+        for reason in [VISIT, INACTIVE, DRAIN, VISIT | DRAIN] {
+            gate.set(reason, true);
+            assert!(!passes(&gate, 1) && gate.has(reason) && gate.has(OCCUPIED));
+            // SAFETY: this thread is the only one.
+            assert!(unsafe { gate.as_owner(|| ()) }.is_err());
+            gate.set(reason, false);
+            assert!(passes(&gate, 1) && !gate.has(reason));
+        }
+        for harmless in [LISTED, MISSED] {
+            gate.set(harmless, true);
+            assert!(passes(&gate, 1) && gate.has(harmless));
+            gate.set(harmless, false);
+            assert!(passes(&gate, 1) && !gate.has(harmless) && gate.has(OCCUPIED));
+        }
+        gate.begin_visit();
+        gate.set(INACTIVE, true);
+        gate.end_visit();
+        assert!(!passes(&gate, 1), "one of two reasons is left");
+        gate.set(INACTIVE, false);
+        assert!(passes(&gate, 1));
+    }
+
+    #[test]
+    fn a_threshold_can_be_set_while_the_gate_is_shut() {
+        let gate = occupied(10);
+        assert_eq!(gate.threshold(), 10);
+        gate.begin_visit();
+        assert_eq!(gate.threshold(), 10);
+        for threshold in [20, 20, 5, 0, 30] {
+            gate.set_threshold(threshold);
+            assert_eq!(gate.threshold(), threshold);
+            assert!(!passes(&gate, 0));
+        }
+        gate.end_visit();
+        assert!(passes(&gate, 29) && !passes(&gate, 30));
+    }
+
+    #[test]
+    fn an_owner_is_inside_while_it_works() {
+        let gate = occupied(1);
+        let is_out = || gate.owner_is_out();
+        assert!(is_out());
+        // SAFETY: this thread is the only one.
+        assert!(!unsafe { gate.critical_section(0, || (), true, is_out) });
+        // SAFETY: as above.
+        assert_eq!(unsafe { gate.as_owner(is_out) }.ok(), Some(false));
+        assert!(is_out());
+    }
+
+    #[test]
+    fn changes_are_counted() {
+        let gate = Gate::vacant();
+        for changes in 0..4 {
+            assert_eq!(gate.changes(), changes);
+            gate.change();
+        }
+        gate.changes.store(u32::MAX, Ordering::Relaxed);
+        gate.change();
+        assert_eq!(gate.changes(), 0);
+    }
+
+    /// Only a visitor is worth a wait. One slow visitor must not keep an owner from waiting at later visits.
     #[test]
     fn an_owner_whose_wait_ran_out_waits_again_once_the_gate_was_open() {
-        let gate = Gate {
-            threshold: AtomicIsize::new(0),
-            busy: AtomicBool::new(false),
-            reasons: AtomicU8::new(0),
-            timed_out: AtomicU8::new(0),
-            changes: StatU32::new(0),
-        };
-        gate.set(OCCUPIED, true);
+        let gate = occupied(0);
+        let timed_out = || gate.timed_out.load(Ordering::Relaxed) != 0;
+        // SAFETY: this thread is the only one. The same holds below.
+        let enters = || unsafe { gate.as_owner(|| ()) }.is_ok();
+        gate.set(INACTIVE, true);
+        assert!(!enters() && !timed_out());
+        gate.set(INACTIVE, false);
         gate.begin_visit();
-        // SAFETY: this thread is the only one.
-        assert!(unsafe { gate.as_owner(|| ()) }.is_err());
-        assert_ne!(gate.timed_out.load(Ordering::Relaxed), 0);
+        assert!(!enters() && timed_out());
         gate.end_visit();
-        // SAFETY: as above.
-        assert!(unsafe { gate.as_owner(|| ()) }.is_ok());
-        assert_eq!(gate.timed_out.load(Ordering::Relaxed), 0);
+        assert!(enters() && !timed_out());
     }
 }
