@@ -481,3 +481,6 @@ pub struct Trimmed {
     /// Their bytes: `size_of` each, and what they held on the heap.
     pub bytes: u64,
 }
+
+#[cfg(test)]
+mod tests;
