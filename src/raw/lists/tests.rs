@@ -172,6 +172,18 @@ fn the_colder_list_leaves_when_both_are_full() {
 }
 
 #[test]
+fn a_batch_leaves_room_for_the_rest_of_the_list() {
+    for len in 1..=LIST_LEN {
+        let mut solo = Solo::unbounded();
+        assert!(solo.load(&vec![1; len]));
+        for _ in len..LIST_LEN {
+            assert_eq!(solo.put(1), Put::Hit, "{len}");
+        }
+        assert_eq!(solo.put(1), slow(), "{len}");
+    }
+}
+
+#[test]
 fn heavier_objects_make_shorter_lists() {
     let mut solo = Solo::unbounded();
     for weight in [FIRST, FIRST, 8192, 8192] {
