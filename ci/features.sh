@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the library without features, with each feature alone, and with all.
+# Builds the library without features, with each feature alone, and with all. README.md has to list each feature.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +15,15 @@ written=$(awk '/^\[/ { features = $0 == "[features]" } features && /^[a-z0-9_-]+
 if [ "$(sort <<<"$features")" != "$(sort <<<"$written")" ]; then
     printf 'cargo metadata and Cargo.toml disagree about the features:\n%s\n--\n%s\n' \
         "$features" "$written"
+    exit 1
+fi
+
+# The rows of README.md's table of features; a row may name several.
+told=$(awk -F'|' '/^## / { features = $0 == "## Features" } features && /^\| `/ { print $2 }' README.md |
+    tr -s '`, ' '\n' | grep . || true)
+if [ "$(sort <<<"$features")" != "$(sort <<<"$told")" ]; then
+    printf "README.md's table does not have the features of Cargo.toml:\n%s\n" \
+        "$(diff <(sort <<<"$features") <(sort <<<"$told") || true)"
     exit 1
 fi
 
