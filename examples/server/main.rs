@@ -14,6 +14,10 @@
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /debug/pools` | the pools over time, drawn live; their figures are at `/debug/pools.json` |
 //!
+//! Any JSON document is an event, also a single value. serde_json's limits apply: 127 levels,
+//! strings that are valid Unicode, numbers within the range of an `f64` (which is also the precision
+//! of integers beyond 64 bits). Of equal keys, the last one counts.
+//!
 //! `--plain` creates all scratch memory for each request, `--thread-local` keeps it per thread: the
 //! same service without pools, for comparison. `benches/server.sh` compares them under load.
 //!
