@@ -197,9 +197,7 @@ impl Sizes {
     }
 
     fn patience(&self) -> usize {
-        self.patience
-            .load(Ordering::Relaxed)
-            .min(PATIENCE.len() - 1)
+        self.patience.load(Ordering::Relaxed)
     }
 
     /// Returns whether this cut was made before the last interval between two passes.

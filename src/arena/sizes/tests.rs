@@ -360,6 +360,7 @@ fn an_arena_above_the_limit_is_refused_and_one_within_is_not() {
     let mut size = Size::new(FIRST, &sizes);
     assert_eq!(size.end(50_000, 40_000, &sizes), End::Remake(50_000));
     size.remade(50_000, &sizes);
+    assert_eq!(size.end(100_000, 60_000, &sizes), End::Remake(100_000));
     assert_eq!(size.end(100_001, 60_000, &sizes), End::Refuse);
     assert_eq!(size.kept(), 100_001, "what the pool refuses it for");
     assert_eq!(Sizes::new(FIRST, 1_000).first(), 1_000);
@@ -376,4 +377,167 @@ fn each_level_holds_what_is_within_its_bound_and_nothing_less() {
         (level(usize::MAX), bound(LEVELS - 1)),
         (LEVELS - 1, usize::MAX)
     );
+}
+
+#[test]
+fn an_arena_of_the_first_size_is_never_quiet() {
+    for first in [0, 1000, FIRST, FIRST + 1, 100_000] {
+        let sizes = Sizes::new(first, usize::MAX);
+        let floor = sizes.floor();
+        assert!(floor >= rounded(first) && floor % PAGE == 0);
+        assert_eq!((sizes.least(floor), sizes.least(1)), (0, 0));
+        assert_eq!(sizes.least(floor + QUIET), (floor + QUIET) / QUIET);
+    }
+    assert_eq!(Sizes::new(100, 77).limit(), 77);
+}
+
+#[test]
+fn a_late_report_hides_no_newer_need() {
+    let sizes = Sizes::new(FIRST, usize::MAX);
+    let bytes = bound(5);
+    sizes.need(bytes, 100, 100);
+    assert_eq!(sizes.lately(104, 5), bytes);
+    assert_eq!(sizes.lately(105, 5), 0);
+    sizes.need(bytes, 10, 100);
+    assert_eq!(sizes.lately(104, 5), bytes);
+    sizes.need(bytes, 102, 103);
+    assert_eq!(sizes.lately(106, 5), bytes);
+    // The count wraps around.
+    sizes.need(bytes, usize::MAX, usize::MAX);
+    sizes.need(bytes, 0, 1);
+    assert_eq!(sizes.lately(3, 5), bytes);
+}
+
+#[test]
+fn a_request_that_fits_and_is_not_quiet_takes_the_fast_path() {
+    let sizes = Sizes::new(FIRST, usize::MAX);
+    let mut size = Size::new(100_000, &sizes);
+    let spare = 100_000 - 25_000;
+    let never = |_: &mut Size, _| panic!("not a period yet");
+    assert!(!size.is_usual(100_001, 0, never) && !size.is_usual(99_999, 0, never));
+    assert!(!size.is_usual(100_000, spare + 1, never));
+    let mut told = Vec::new();
+    for requests in 1..=2 * usize::from(PERIOD) {
+        let tell = |size: &mut Size, used| {
+            size.tell(used, &sizes);
+            told.push((requests, used));
+        };
+        assert!(size.is_usual(100_000, spare, tell));
+    }
+    assert_eq!(told, [(16, 25_000), (32, 25_000)]);
+    assert_eq!((sizes.count(0), sizes.lately(32, 1)), (32, bound(3)));
+    size.set_unusual();
+    assert!(!size.is_usual(100_000, 0, never));
+}
+
+#[test]
+fn the_patience_stays_within_its_steps() {
+    let sizes = Sizes::new(FIRST, usize::MAX);
+    let last = PATIENCE.len() - 1;
+    let cut = |patience| Cut {
+        at: 0,
+        passes: 0,
+        from: 0,
+        patience,
+    };
+    sizes.was_mistaken(cut(0));
+    assert_eq!(sizes.patience(), 1);
+    sizes.was_mistaken(cut(last));
+    sizes.was_mistaken(cut(last));
+    assert_eq!(sizes.patience(), last);
+    sizes.was_mistaken(cut(0));
+    assert_eq!(sizes.patience(), last, "an old mistake lowers nothing");
+    sizes.was_right(cut(0));
+    assert_eq!(sizes.patience(), last, "nor is it right about a longer one");
+    sizes.was_right(cut(last));
+    assert_eq!(sizes.patience(), last - 1);
+    (0..10).for_each(|_| sizes.pass());
+    assert_eq!(sizes.patience(), 0);
+}
+
+#[test]
+fn a_cut_is_old_after_two_passes() {
+    let sizes = Sizes::new(FIRST, usize::MAX);
+    sizes.pass();
+    let cut = Cut {
+        at: 0,
+        passes: 1,
+        from: 0,
+        patience: 0,
+    };
+    let is_old = || {
+        let is_old = sizes.is_old(cut);
+        sizes.pass();
+        is_old
+    };
+    assert_eq!(
+        [is_old(), is_old(), is_old(), is_old()],
+        [false, false, true, true]
+    );
+}
+
+#[test]
+fn the_first_quiet_request_after_others_never_cuts() {
+    let sizes = Sizes::new(FIRST, usize::MAX);
+    let mut size = Size::new(100_000, &sizes);
+    // The pool does not know yet that the arena was used well.
+    for _ in 0..3 {
+        assert!(size.is_usual(100_000, 0, |_, _| ()));
+    }
+    assert_eq!(size.end(100_000, 0, &sizes), End::Keep);
+    assert_eq!(
+        size.end(100_000, 0, &sizes),
+        End::Keep,
+        "used one request ago"
+    );
+    sizes.count(PATIENCE[0]);
+    assert_eq!(size.end(100_000, 0, &sizes), End::Remake(FIRST));
+}
+
+#[test]
+fn a_quarter_of_an_arena_is_no_need_for_all_of_it() {
+    let sizes = Sizes::new(FIRST, usize::MAX);
+    let quarter = bound(5);
+    let mut size = Size::new(4 * quarter, &sizes);
+    sizes.need(quarter, 0, 0);
+    assert_eq!(size.end(4 * quarter, 0, &sizes), End::Remake(quarter));
+    let mut size = Size::new(4 * quarter, &sizes);
+    sizes.need(quarter + 1, 1, 1);
+    assert_eq!(size.end(4 * quarter, 0, &sizes), End::Keep);
+}
+
+#[test]
+fn only_growth_to_a_quarter_of_the_old_size_shows_a_mistake() {
+    let sizes = Sizes::new(FIRST, usize::MAX);
+    let mut size = Size::new(FIRST, &sizes);
+    size.cut = Some(Cut {
+        at: 0,
+        passes: 0,
+        from: 100_000,
+        patience: 0,
+    });
+    for (total, patience) in [(24_999, 0), (25_000, 1), (50_000, 1)] {
+        assert_eq!(size.end(total, total, &sizes), End::Remake(total));
+        size.remade(total, &sizes);
+        assert_eq!(sizes.patience(), patience, "{total}");
+    }
+}
+
+#[test]
+fn a_trial_ends_after_four_times_the_patience() {
+    let sizes = Sizes::new(FIRST, usize::MAX);
+    sizes.patience.store(1, Ordering::Relaxed);
+    let mut size = Size::new(FIRST, &sizes);
+    size.cut = Some(Cut {
+        at: 0,
+        passes: 0,
+        from: 100_000,
+        patience: 1,
+    });
+    sizes.count(TRIAL * PATIENCE[1]);
+    size.tell(100, &sizes);
+    assert_eq!((size.cut.is_some(), sizes.patience()), (true, 1));
+    sizes.count(2);
+    size.tell(100, &sizes);
+    assert_eq!((size.cut.is_some(), sizes.patience()), (false, 0));
 }
