@@ -196,13 +196,13 @@ fn run(ops: Vec<Op>) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 4 } else { 256 },
+        cases: if cfg!(miri) { 2 } else { 256 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
-    fn buffers_are_vectors(ops in vec(op(), 1..60)) {
+    fn buffers_are_vectors(ops in vec(op(), 1..if cfg!(miri) { 20 } else { 60 })) {
         run(ops);
     }
 }

@@ -194,7 +194,7 @@ fn rings_go_when_nothing_is_lent() {
 /// `buffers_alloc.rs`.
 #[test]
 fn everything_at_once() {
-    for round in 0..if cfg!(miri) { 2 } else { 40 } {
+    for round in 0..if cfg!(miri) { 1 } else { 40 } {
         let pool = BufferPool::builder()
             .trim_every(Duration::from_millis(1))
             .build();
@@ -206,7 +206,7 @@ fn everything_at_once() {
                     let (pool, over, to) = (&pool, &over, to.clone());
                     scope.spawn(move || {
                         let mut views = Vec::new();
-                        for n in 0..if cfg!(miri) { 20 } else { 500 } {
+                        for n in 0..if cfg!(miri) { 12 } else { 500 } {
                             let view = frozen(pool, byte);
                             assert_eq!(view, vec![byte; view.len()]);
                             match n % 5 {

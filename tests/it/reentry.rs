@@ -108,8 +108,8 @@ fn world(from: From, act: Act, custom_reset: bool) -> (Arc<World>, Arc<Pool<Call
 
 const ACTS: [(&str, Act); 10] = [
     ("get", |pool, _| drop(pool.get())),
-    ("get 70", |pool, _| {
-        drop((0..70).map(|_| pool.get()).collect::<Vec<_>>())
+    ("get many", |pool, _| {
+        drop((0..n(70, 10)).map(|_| pool.get()).collect::<Vec<_>>())
     }),
     ("try_get", |pool, _| drop(pool.try_get())),
     ("get and keep", |pool, world| {
@@ -146,8 +146,8 @@ fn every_callback_may_use_the_pool_that_calls_it() {
             for (name, act) in ACTS {
                 let (world, pool) = world(from, act, custom_reset);
                 for round in 0..n(30, 2) {
-                    let mut held: Vec<_> = (0..40).map(|_| pool.get()).collect();
-                    let stay = held.split_off(20);
+                    let mut held: Vec<_> = (0..n(40, 6)).map(|_| pool.get()).collect();
+                    let stay = held.split_off(held.len() / 2);
                     world.stash.lock().expect("no panic").extend(stay);
                     drop(held);
                     match round % 3 {
@@ -191,7 +191,7 @@ fn callbacks_of_many_threads_may_use_the_pool() {
             }
         };
         let (world, pool) = world(from, act, false);
-        let rounds = n(1_000, 4);
+        let rounds = n(1_000, 2);
         join_all((0..4).map(|me| {
             let pool = pool.clone();
             spawn(move || {
