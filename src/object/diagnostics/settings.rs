@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 ///
 /// # Cost
 /// A pool without diagnostics pays nothing on a hit: with the feature compiled in, a get and drop
-/// of a vector, an arena, or an object with a custom reset executes the same instructions as
-/// without it. One of a buffer, which executes 133, takes one more (`ci/hit-path.sh`). Freeing an
-/// object takes one more check, and a core is 64 bytes larger.
+/// executes the same instructions as without it (counted as `ci/hit-path.sh` does, with
+/// `--features repool/diagnostics`). Freeing an object takes one more check, and a core is 64 bytes
+/// larger.
 ///
 /// A pool with diagnostics has no caches per thread: each get and each return takes a lock of the
 /// pool, and one of the process if there are records. Use it in tests and in a part of staging, and
