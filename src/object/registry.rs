@@ -242,4 +242,32 @@ mod tests {
         remove(address, Stats::default);
         assert!(names().is_empty());
     }
+
+    /// As above, for the lock of the totals.
+    #[test]
+    fn pools_come_and_go_while_the_totals_stay_locked() {
+        let address = 64 * PARTS * 2_000;
+        let lost = TOTALS.try_lock();
+        assert!(lost.is_some());
+        add(address, PoolKind::Buffers, "totals-test", Box::new(Nothing));
+        let (seen, totals) = look_with_totals();
+        let is_ours = |seen: &&Seen| &*seen.entry.name == "totals-test";
+        assert!(
+            seen.iter()
+                .find(is_ours)
+                .is_some_and(|seen| seen.look.is_none())
+        );
+        assert!(totals.is_empty());
+        remove(address, || unreachable!("nothing to add it to"));
+        drop(lost);
+        assert_eq!(look_with_totals().0.iter().filter(is_ours).count(), 0);
+        add(address, PoolKind::Buffers, "totals-test", Box::new(Nothing));
+        let last = Stats {
+            created: 7,
+            ..Stats::default()
+        };
+        remove(address, || last);
+        let (_, totals) = look_with_totals();
+        assert_eq!(totals[&("totals-test".into(), PoolKind::Buffers)], last);
+    }
 }
