@@ -10,7 +10,8 @@ fn passes_over_many_small_pools_share_a_heavy_fence() {
     if !janitor_is_possible() {
         return; // no caches
     }
-    let pools: Vec<Pool<Vec<u8>>> = (0..10 * GATES)
+    // One more than ten fences are enough for.
+    let pools: Vec<Pool<Vec<u8>>> = (0..=10 * GATES)
         .map(|_| Pool::builder(Vec::new).trim_manually().build())
         .collect();
     for _ in 0..4 {
@@ -21,7 +22,7 @@ fn passes_over_many_small_pools_share_a_heavy_fence() {
             .iter()
             .map(|pool| Some(Pass::begin(pool.core(), Level::Normal)))
             .collect();
-        assert_eq!(visit_all(&mut passes), 10);
+        assert_eq!(visit_all(&mut passes), 11);
         for pass in passes.into_iter().flatten() {
             let _ = pass.finish();
         }
