@@ -80,7 +80,7 @@ class Mutant:
             return starts[place["line"] - 1] + place["column"] - 1
 
         self.number, self.name, self.file = number, found["name"], found["file"]
-        # Lines move, so ci/mutants.txt has FILE: WHAT, without line and column.
+        # Lines move, so ci/mutants.txt has FILE: WHAT, without line and column. See also `number_the_same`.
         self.what = re.sub(r"^([^:]+):\d+:\d+: ", r"\1: ", self.name)
         self.span = offset(found["span"]["start"]), offset(found["span"]["end"])
         self.replacement = found["replacement"]
@@ -88,7 +88,9 @@ class Mutant:
             self.span = self.span[0], self.span[1] + 1
         self.body = None
         function = found["function"]
-        if function:
+        if not function:
+            self.what += " in " + re.findall(r"\b(?:const|static) (\w+)", text[:self.span[0]])[-1]
+        else:
             start, end = offset(function["span"]["start"]), offset(function["span"]["end"])
             body = body_of(text, start, end)
             signature = text[start:body]
@@ -102,8 +104,8 @@ class Mutant:
         return text[start:self.span[0]] + f" {self.replacement} " + text[self.span[1]:end]
 
 
-def read_mutants(tree, files, options):
-    command = ["cargo", "mutants", "--list", "--json", "--exclude-re", "tests::|model::", *options]
+def read_mutants(tree, files, pattern):
+    command = ["cargo", "mutants", "--list", "--json", "--exclude-re", "tests::|model::"]
     for file in files:
         command += ["--file", file]
     mutants, texts = [], {}
@@ -117,7 +119,20 @@ def read_mutants(tree, files, options):
             texts[file] = text, starts
         mutants.append(Mutant(number, found, *texts[file]))
     mutants.sort(key=lambda mutant: files.index(mutant.file))
+    number_the_same(mutants)
+    mutants = [mutant for mutant in mutants if re.search(pattern, mutant.name)]
     return mutants, {file: text for file, (text, _) in texts.items()}
+
+
+def number_the_same(mutants):
+    """If the same is done at several places of a function, says at which."""
+    places = collections.defaultdict(list)
+    for mutant in mutants:
+        places[mutant.what].append(mutant)
+    for same in places.values():
+        for index, mutant in enumerate(same, 1):
+            if len(same) > 1:
+                mutant.what += f" ({index} of {len(same)})"
 
 
 def weave(tree, texts, mutants):
@@ -251,7 +266,7 @@ def baseline(tree, program, *arguments):
         if not failed:
             used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             print(pathlib.Path(program).name, *arguments, f"{used:.1f} s", flush=True)
-            return int(3 * used + 3)
+            return int(4 * used + 1)
         print(f"{program} fails without a mutant: {failed}", flush=True)
     sys.exit(1)
 
@@ -277,20 +292,18 @@ def killer(tree, built, seconds, number, hints):
 
 
 def main():
-    out, files, options, again = pathlib.Path(sys.argv[1]), [], [], False
+    out, files, pattern, again = pathlib.Path(sys.argv[1]), [], "", False
     arguments = sys.argv[2:]
     while arguments:
         argument = arguments.pop(0)
-        if argument == "--shard":
-            options += ["--shard", arguments.pop(0)]
-        elif argument == "--re":
-            options += ["--re", arguments.pop(0)]
+        if argument == "--re":
+            pattern = arguments.pop(0)
         elif argument == "--again":
             again = True
         else:
             files.append(argument)
     tree, target = out / "tree", out / "target"
-    mutants, texts = read_mutants(tree, files, options)
+    mutants, texts = read_mutants(tree, files, pattern)
     results = {}
     past = out / "results.txt"
     if again and past.exists():

@@ -5,9 +5,10 @@
 # ci/mutants.py builds them into one program and runs them. The unit tests and tests/{it,buffers,arenas} come first,
 # then the other test programs. Orderings have no mutants here; ci/loom-mutants.sh weakens them. Prints which test killed
 # each mutant, and the score of each file.
-# Usage: ci/mutants.sh [--again] [--re REGEX] [--shard K/N] [FILE ...]
-#   --again  only those that survived the last run
-#   FILE     files of src/; default: those below
+# Usage: ci/mutants.sh [--again] [--re REGEX] [FILE ...]
+#   --again     only those that survived the last run
+#   --re REGEX  only those whose names match
+#   FILE        files of src/; default: those below
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! cargo mutants --version >/dev/null 2>&1; then
@@ -21,7 +22,7 @@ options=()
 while [[ ${1:-} == --* ]]; do
     case $1 in
     --again) options+=("$1") ;;
-    --re | --shard)
+    --re)
         options+=("$1" "$2")
         shift
         ;;
