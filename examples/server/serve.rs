@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +35,9 @@ pub(crate) async fn run<S: Source>(options: Options) -> Result<(), Box<dyn Error
         )
     })?;
     // For the rest of the process, like the pools.
-    let figures: &'static Figures = Box::leak(Box::new(Figures::new(&options)?));
+    static FIGURES: OnceLock<Figures> = OnceLock::new();
+    let figures = Figures::new(&options)?;
+    let figures = FIGURES.get_or_init(|| figures);
     // The port chosen for port 0 is printed here and nowhere else.
     println!(
         "listening on http://{} ({}, {})",
