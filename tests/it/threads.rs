@@ -117,7 +117,7 @@ fn a_visitor_and_the_owners_never_get_the_same_object() {
         let census = Census::new();
         let pool = Arc::new(manual(census.create()).build());
         let running = Arc::new(AtomicUsize::new(2));
-        let rounds = n(150_000, 60);
+        let rounds = n(150_000, 30);
         let mut threads: Vec<_> = (0..2)
             .map(|_| {
                 let (pool, running) = (pool.clone(), running.clone());

@@ -177,10 +177,10 @@ fn a_steady_load_on_several_threads_never_creates() {
     let pool = Arc::new(manual(|| 0u8).reset(|_| true).build());
     let workers: Vec<_> = (0..4).map(|_| Worker::new()).collect();
     let mut created = Vec::new();
-    for _ in 0..n(100, 8) {
+    for _ in 0..n(100, 5) {
         for (index, worker) in workers.iter().enumerate() {
             let pool = pool.clone();
-            worker.run(move || use_at_once(&pool, 10 + 30 * index));
+            worker.run(move || use_at_once(&pool, 10 + n(30, 10) * index));
         }
         let _ = pool.trim();
         created.push(pool.stats().created);
@@ -398,8 +398,8 @@ fn a_slow_destructor_in_a_pass_blocks_no_other_thread() {
         let others = (0..2).map(|_| {
             let pool = pool.clone();
             spawn(move || {
-                for _ in 0..n(200, 5) {
-                    use_at_once(&pool, 100);
+                for _ in 0..n(200, 3) {
+                    use_at_once(&pool, n(100, 20));
                     drop(pool.try_get());
                     let _ = (pool.trim(), pool.stats(), pool.clear());
                     pool.put(Pooled::into_inner(pool.get()));
