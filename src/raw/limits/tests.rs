@@ -270,3 +270,10 @@ fn passes_leave_the_minimum() {
     assert_eq!(limits(1, 1).min_idle(), 0);
     assert_eq!(limits(9, 9).with_min_idle(5).min_idle(), 5);
 }
+
+#[test]
+fn limits_know_whether_objects_are_weighed() {
+    assert!(!limits(1, 1).unweighed());
+    assert!(limits(1, 1).with_unweighed(true).unweighed());
+    assert!(!limits(1, 1).with_unweighed(false).unweighed());
+}

@@ -196,6 +196,19 @@ fn all_that_a_pool_counts_is_added_to_that_of_another() {
 }
 
 #[test]
+fn one_pool_of_unknown_weights_makes_the_sum_unknown() {
+    for (one, other) in [(false, false), (false, true), (true, false), (true, true)] {
+        let pool = |unweighed| Stats {
+            unweighed,
+            ..Stats::default()
+        };
+        let mut sum = pool(one);
+        sum.add(&pool(other));
+        assert_eq!(sum.unweighed, one || other);
+    }
+}
+
+#[test]
 fn the_hit_rate_is_of_all_requests() {
     let rate = |reused, created| {
         let stats = Stats {
