@@ -21,8 +21,6 @@ import time
 
 CHOICE = "REPOOL_CARGO_MUTANT"
 SURVIVED = "SURVIVED"
-# Seconds after which a program is stuck, however little the processor has had for it.
-HANGS = 900
 # How a process learns its mutant: before `main`, without an allocation, so that no test sees the difference.
 WHICH = f"""
 #[doc(hidden)]
@@ -220,22 +218,22 @@ def only_what_compiles(tree, target, texts, mutants):
         together = [mutant for mutant in together if mutant not in broken]
 
 
-def run(tree, program, number, seconds, *arguments):
+def run(tree, program, number, seconds, *arguments, patience=900):
     """Runs a test program until the first test fails. Returns that test, or how the program ended; None if it passes.
 
-    `seconds` are of processor time, because the machine may be busy.
+    `seconds` are of processor time, because the machine may be busy. After `patience` seconds it is stuck in any case.
     """
     def limited():
         os.nice(19)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
     process = subprocess.Popen([program, *arguments], cwd=tree, env=dict(os.environ, **{CHOICE: str(number)}), text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
                                preexec_fn=limited)
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(process.pid, signal.SIGKILL))
-    signal.alarm(HANGS)
+    signal.alarm(patience)
     started, failed = time.monotonic(), None
     for line in process.stdout:
         test = re.match(r"test (.*) \.\.\. FAILED", line)
@@ -248,8 +246,8 @@ def run(tree, program, number, seconds, *arguments):
     process.stdout.close()
     if failed or code == 0:
         return failed
-    if code in (-signal.SIGXCPU, -signal.SIGKILL):
-        return "hangs" if time.monotonic() - started >= HANGS else "runs on"
+    if code in (-signal.SIGPROF, -signal.SIGKILL):
+        return "hangs" if time.monotonic() - started >= patience else "runs on"
     return f"exit {code}"
 
 
@@ -265,8 +263,8 @@ def baseline(tree, program, *arguments):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if not failed:
             used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            print(pathlib.Path(program).name, *arguments, f"{used:.1f} s", flush=True)
-            return int(4 * used + 1)
+            print(pathlib.Path(program).name, *arguments, f"{used:.2f} s", flush=True)
+            return 4 * used + 0.2
         print(f"{program} fails without a mutant: {failed}", flush=True)
     sys.exit(1)
 
@@ -309,7 +307,7 @@ def main():
     if again and past.exists():
         # Later lines are newer.
         before = dict(reversed(line.split("\t")) for line in past.read_text().splitlines())
-        results = {mutant: before[mutant.name] for mutant in mutants if before.get(mutant.name, SURVIVED) != SURVIVED}
+        results = {mutant: before[mutant.what] for mutant in mutants if before.get(mutant.what, SURVIVED) != SURVIVED}
         mutants = [mutant for mutant in mutants if mutant not in results]
     lib = tree / "src/lib.rs"
     lib.write_text(lib.read_text() + WHICH)
@@ -321,7 +319,7 @@ def main():
     def found(mutant, by):
         results[mutant] = by
         print(f"{'killed by ' + by if by != SURVIVED else by}: {mutant.name}", flush=True)
-        print(by, mutant.name, sep="\t", file=log, flush=True)
+        print(by, mutant.what, sep="\t", file=log, flush=True)
 
     # The unit tests of the file find most of them, and take no time.
     built, errors = programs(tree, target, ["lib"])
@@ -331,8 +329,8 @@ def main():
     for mutant in together:
         if mutant.file not in limits:
             limits[mutant.file] = baseline(tree, built[0][1], mutant.module())
-        failed = run(tree, built[0][1], mutant.number, limits[mutant.file], mutant.module())
-        if failed:
+        failed = run(tree, built[0][1], mutant.number, limits[mutant.file], mutant.module(), patience=60)
+        if failed not in (None, "hangs"):
             found(mutant, f"lib {failed}")
         else:
             left.append(mutant)
