@@ -8,7 +8,7 @@
 mod it;
 
 use repool::Pool;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 #[used]
@@ -23,26 +23,30 @@ extern "C" fn set_depots() {
 /// Threads that end leave their objects in different depots. Each later thread finds them.
 #[test]
 fn what_is_in_any_depot_serves_every_thread() {
-    let pool: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(100));
+    static POOL: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(100));
     for _ in 0..20 {
-        let all_have_one = Barrier::new(8);
-        thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    let object = pool.get();
+        let all_have_one = Arc::new(Barrier::new(8));
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let all_have_one = all_have_one.clone();
+                thread::spawn(move || {
+                    let object = POOL.get();
                     all_have_one.wait();
                     drop(object);
-                });
-            }
-        });
+                })
+            })
+            .collect();
+        // Waits for the end of each thread, and not only of its closure, as a scope does.
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().expect("no panic"));
     }
-    // A thread may end later than its scope, and is then late for the next round.
-    let stats = pool.stats();
-    assert!(stats.created <= 8 * 4, "{stats:?}");
-    let one_by_one: Vec<_> = (0..stats.created).map(|_| pool.get()).collect();
-    assert_eq!(pool.stats().created, stats.created, "none was left out");
+    let created = POOL.stats().created;
+    assert!(created <= 8 * 4, "{created}");
+    let one_by_one: Vec<_> = (0..created).map(|_| POOL.get()).collect();
+    assert_eq!(POOL.stats().created, created, "none was left out");
     drop(one_by_one);
-    assert_eq!(pool.clear().objects, stats.created);
+    assert_eq!(POOL.clear().objects, created);
 }
 
 /// A pass finds what was not needed in each depot.

@@ -92,6 +92,7 @@ impl<'a> Depots<'a> {
     }
 
     /// Puts a batch at one end of the own depot.
+    #[inline]
     pub(crate) fn give(self, batch: Batch, end: End, timeout: Timeout) -> Result<(), Refused> {
         self.own().give(batch, end, timeout)
     }

@@ -379,6 +379,7 @@ impl ListsMut<'_> {
             len,
             bytes,
             heaviest: self.lists.threshold.saturating_sub(1),
+            has_quarters: false,
         }
     }
 
@@ -389,6 +390,7 @@ impl ListsMut<'_> {
             len: std::mem::take(&mut self.lists.spare_len) as usize,
             bytes: std::mem::take(&mut self.lists.spare_bytes),
             heaviest: self.lists.threshold.saturating_sub(1),
+            has_quarters: false,
         }
     }
 
