@@ -79,7 +79,8 @@ memcheck() {
 # Random field orders.
 layout() {
     RUSTFLAGS="-Zrandomize-layout" CARGO_TARGET_DIR="$base/layout" \
-        cargo +nightly test --locked --all-features --lib --test it --test buffers --test arenas --test miri
+        cargo +nightly test --locked --all-features --lib --test it --test buffers --test arenas --test miri -- \
+        --skip a_pool_is_six_words_wide
 }
 
 # Panics abort the process: soundness must not depend on unwinding.

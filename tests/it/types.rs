@@ -34,14 +34,18 @@ assert_eq_size!(Option<Pooled<[u8; 100_000]>>, usize);
 assert_eq_size!(Pooled<()>, usize);
 assert_eq_size!(Option<Pooled<()>>, usize);
 
-// A pool is a pointer to its core, and what the core is created from: a name and two functions.
-assert_eq_size!(Pool<[u8; 100_000]>, [usize; 6]);
-
 // `Pool<Vec<u8>>` is nameable without a second parameter, and made in a `const` context.
 const fn empty() -> Scratch {
     Pool::new(Vec::new)
 }
 type Scratch = Pool<Vec<u8>>;
+
+/// A pointer to its core, and what the core is created from: a name and two functions. `ci/sanitizers.sh layout` skips
+/// this: with fields in random order, a pool may need another word.
+#[test]
+fn a_pool_is_six_words_wide() {
+    assert_eq!(size_of::<Pool<[u8; 100_000]>>(), size_of::<[usize; 6]>());
+}
 
 fn is_static<T: 'static>(_: &T) {}
 
