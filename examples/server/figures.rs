@@ -11,9 +11,9 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use repool::{JanitorStats, PoolInfo};
 use serde::Serialize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The media type of Prometheus' text format.
 pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,13 +22,13 @@ pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(crate) struct Limits {
     pub(crate) max_body: usize,
     pub(crate) patience: Duration,
-    connections: usize,
 }
 
 pub(crate) struct Figures {
     pub(crate) limits: Limits,
-    /// One permit per allowed connection.
+    /// One permit per allowed connection. The server also holds one while it waits for a client.
     pub(crate) permits: Arc<Semaphore>,
+    connections: AtomicUsize,
     side: Side,
     allocator: allocator::Name,
     counts_allocations: bool,
@@ -49,9 +49,9 @@ impl Figures {
             limits: Limits {
                 max_body: options.max_body,
                 patience: options.patience(),
-                connections: options.max_connections,
             },
             permits: Arc::new(Semaphore::new(options.max_connections)),
+            connections: AtomicUsize::new(0),
             side: options.side(),
             allocator: options.allocator,
             counts_allocations: options.count_allocations,
@@ -80,8 +80,17 @@ impl Figures {
         self.event_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
+    /// Counts a connection until it is dropped.
+    pub(crate) fn connected(&'static self, permit: OwnedSemaphorePermit) -> Connected {
+        self.connections.fetch_add(1, Relaxed);
+        Connected {
+            figures: self,
+            _permit: permit,
+        }
+    }
+
     fn connections(&self) -> usize {
-        self.limits.connections - self.permits.available_permits()
+        self.connections.load(Relaxed)
     }
 
     /// Returns the calls since the start, if they are counted. The few calls made while this reads
@@ -146,6 +155,18 @@ impl Figures {
         };
         serde_json::to_string(&shown)
             .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    }
+}
+
+/// An open connection.
+pub(crate) struct Connected {
+    figures: &'static Figures,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.figures.connections.fetch_sub(1, Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections: how many there may be, how long they may take, and how they end.
 
-use crate::figures::Figures;
+use crate::figures::{Connected, Figures};
 use crate::options::Options;
 use crate::routes;
 use crate::source::Source;
@@ -54,7 +54,8 @@ pub(crate) async fn run<S: Source>(options: Options) -> Result<(), Box<dyn Error
             biased;
             () = &mut stop => break,
             (stream, permit) = next(&listener, &permits) => {
-                tokio::spawn(connection::<S>(stream, permit, figures, stopped.clone()));
+                let connected = figures.connected(permit);
+                tokio::spawn(connection::<S>(stream, connected, figures, stopped.clone()));
             }
         }
     }
@@ -94,7 +95,7 @@ async fn next(
 
 async fn connection<S: Source>(
     stream: TcpStream,
-    permit: OwnedSemaphorePermit,
+    connected: Connected,
     figures: &'static Figures,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -132,7 +133,7 @@ async fn connection<S: Source>(
             let _ = parts.io.into_inner().write_all(&answer).await;
         }
     }
-    drop(permit);
+    drop(connected);
 }
 
 /// hyper silently ends a connection whose header does not arrive.

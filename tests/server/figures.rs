@@ -1,7 +1,9 @@
 //! The server's own figures.
 
-use crate::client::{Server, pool};
+use crate::client::{Answer, STUCK, Server, pool, post};
 use std::collections::HashSet;
+use std::io::Write;
+use std::time::Instant;
 
 const POOLS: [&str; 8] = [
     "bodies",
@@ -63,19 +65,35 @@ fn the_pages_figures_are_those_of_the_pools() {
     assert!(figures["resident_bytes"].as_u64() > Some(1 << 20) || !cfg!(target_os = "linux"));
 }
 
+/// No more and no less than there are: a permit that waits for a client is no connection.
+#[test]
+fn connections_are_counted_as_they_are() {
+    let server = Server::start(&[]);
+    let held = [server.connect(), server.connect()];
+    let mut stream = server.connect();
+    let mut connections = || {
+        stream
+            .write_all(b"GET /debug/pools.json HTTP/1.1\r\nHost: test\r\n\r\n")
+            .unwrap();
+        Answer::read(&mut stream).unwrap().json()["connections"].clone()
+    };
+    let start = Instant::now();
+    while connections() != 3 {
+        assert!(start.elapsed() < STUCK, "{} connections", connections());
+    }
+    for _ in 0..200 {
+        assert_eq!(connections(), 3);
+    }
+    drop(held);
+}
+
 #[test]
 fn advice_is_among_the_figures() {
     let server = Server::start(&[]);
     let mut stream = server.connect();
     for _ in 0..1_100 {
-        use std::io::Write;
-        stream
-            .write_all(&crate::client::post("", b"{\"a\": [1, 2, 3]}"))
-            .unwrap();
-        assert_eq!(
-            crate::client::Answer::read(&mut stream).unwrap().status,
-            200
-        );
+        stream.write_all(&post("", b"{\"a\": [1, 2, 3]}")).unwrap();
+        assert_eq!(Answer::read(&mut stream).unwrap().status, 200);
     }
     let figures = server.figures();
     let advice = pool(&figures, "orders")["advice"].as_array().unwrap();
