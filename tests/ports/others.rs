@@ -131,7 +131,7 @@ fn commons_concurrent_borrow_and_evict() {
 /// `testMaxCapacity`, `testMaxCapacityWithRecycleAtDifferentThread`, `testDiscardingExceedingElements…`.
 #[test]
 fn netty_max_capacity_with_recycle_at_different_thread() {
-    for most in [1, 2, 100, 300] {
+    for most in [1, 2, n(100, 10), n(300, 20)] {
         let census = Census::default();
         let of_pool = census.clone();
         let pool = Pool::builder(move || of_pool.make())
