@@ -15,7 +15,7 @@ use crate::sync::rare::OnceLock;
 use crate::sync::{CachePadded, Timeout};
 use crate::sys::env;
 use crate::sys::processors::processors;
-use crate::sys::thread_id::{CurrentThread, current};
+use crate::sys::thread_id::{CurrentThread, State, ThreadId, current};
 
 /// The depots of a pool. The first is part of the core.
 #[derive(Clone, Copy)]
@@ -55,11 +55,19 @@ impl Core {
 
     /// The depots, as the calling thread sees them.
     pub(crate) fn depots(&self) -> Depots<'_> {
-        let own = match self.more_depots.len() {
+        match current(CurrentThread::state) {
+            State::Registered(id) => self.depots_of(id),
+            // The janitor, or a thread that is ending.
+            State::Unknown | State::Ending => self.depots_from(0),
+        }
+    }
+
+    /// The depots, as the thread with this ID sees them. For a thread that is ending, and has given its ID up.
+    pub(crate) fn depots_of(&self, id: ThreadId) -> Depots<'_> {
+        self.depots_from(match self.more_depots.len() {
             0 => 0,
-            more => current(CurrentThread::owner) as usize % (more + 1),
-        };
-        self.depots_from(own)
+            more => id.0 % (more + 1),
+        })
     }
 
     /// The depots, as a thread sees them whose own has this index.

@@ -6,6 +6,9 @@ use crate::object::pool::Pool;
 use crate::sync::{Ordering, Timeout};
 use crate::sys::generation::generation;
 use crate::sys::process::janitor_is_possible;
+use std::ptr;
+use std::sync::Barrier;
+use std::thread::{self, ScopedJoinHandle};
 
 /// A cache's charge starts with the batch that it took from the depot, which may have any length.
 #[test]
@@ -73,6 +76,32 @@ fn threads_that_switch_at_once_agree_on_what_is_off() {
         });
         let core = pool.core();
         assert_eq!(core.off_counter().is_none(), core.is_enabled());
+    }
+}
+
+/// The more threads there are, the more depots their objects are spread over: also when they end.
+#[test]
+fn threads_that_end_leave_their_objects_in_their_own_depots() {
+    let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
+    let core = pool.core().address().cast_mut();
+    // SAFETY: no other thread knows the core yet.
+    unsafe { (*core).set_depots(4) };
+    let all_have_one = Barrier::new(8);
+    let own = thread::scope(|scope| {
+        let use_it = || {
+            let object = pool.get();
+            all_have_one.wait();
+            drop(object);
+            ptr::from_ref(pool.core().depots().own()).addr()
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(use_it)).collect();
+        let join = |thread: ScopedJoinHandle<'_, usize>| thread.join().expect("no panic");
+        threads.into_iter().map(join).collect::<Vec<_>>()
+    });
+    for depot in pool.core().depots().all() {
+        let at = ptr::from_ref(depot).addr();
+        let expected = own.iter().filter(|own| **own == at).count();
+        assert_eq!(depot.objects(), expected, "{own:?}");
     }
 }
 

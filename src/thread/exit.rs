@@ -24,7 +24,7 @@ pub(crate) fn vacate(core: &Core, id: ThreadId) -> bool {
     drop(visits);
     let mut dropping = Batch::EMPTY;
     for batch in [spare, loaded] {
-        if let Err(refused) = core.depots().give(batch, End::Hot, Timeout::Long) {
+        if let Err(refused) = core.depots_of(id).give(batch, End::Hot, Timeout::Long) {
             dropping.append(core.count_refused(refused));
         }
     }
