@@ -109,7 +109,7 @@ impl Drop for Ring {
             let mut object = Pooled::into_inner(object);
             object.has_waited();
         }
-        self.stats.give_up(handles);
+        RingStats::give_up(&self.stats, handles);
     }
 }
 
@@ -458,13 +458,13 @@ impl Lent {
     }
 
     /// Returns a ring for a thread that has none: one that no thread has, or a new one. A ring with
-    /// buffers without views stays where every thread can find it.
+    /// buffers without views stays where every thread can find it, unless this takes the last of them.
     fn for_new_owner(&self) -> Pooled<Ring> {
         if let Some(mut other) = self.rings.try_get() {
-            if !other.make_one_idle() {
+            if !other.make_one_idle() || other.is_empty() {
                 return other;
             }
-            release(other);
+            Pooled::give_to_all(other);
         }
         self.rings.attach(Ring::new(self.ring_stats.take()))
     }
@@ -484,7 +484,10 @@ impl Lent {
         for _ in 0..ELSEWHERE {
             let mut other = self.rings.try_get()?;
             if let Some(found) = other.look() {
-                release(other);
+                // An empty one serves this thread's next freeze.
+                if mine.is_some() || !other.is_empty() {
+                    release(other);
+                }
                 return found.unchanged();
             }
             match &mut mine {
@@ -577,3 +580,6 @@ impl Class {
         self.lent.due.store(due as usize, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -431,7 +431,7 @@ impl BufferPool {
         }
     }
 
-    fn inner(&self) -> &Inner {
+    pub(super) fn inner(&self) -> &Inner {
         match self.inner.get() {
             Some(inner) => inner,
             None => self.make_inner(),

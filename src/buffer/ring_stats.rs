@@ -10,8 +10,8 @@
 //! No mutants: loom leaves statistics to std.
 
 use crate::sync::lazy::Lazy;
-use crate::sync::rare::Arc;
-use crate::sync::{AtomicBool, Ordering, StatUsize};
+use crate::sync::rare::{Arc, Weak};
+use crate::sync::{AtomicBool, Mutex, Ordering, StatUsize};
 
 /// The counters of all rings that have had these, one after the other.
 #[derive(Debug)]
@@ -24,11 +24,17 @@ pub(super) struct RingStats {
     /// Handles that left the ring in any other way.
     left: StatUsize,
     taken: AtomicBool,
+    given_up: Weak<GivenUp>,
 }
 
+/// The counters of a class that were given up last, which the next ring takes without a search. Another ring may have
+/// found them meanwhile: `taken` decides. The lock is only ever tried.
+type GivenUp = Mutex<Option<Arc<RingStats>>>;
+
 impl RingStats {
-    fn new() -> Self {
+    fn new(given_up: Weak<GivenUp>) -> Self {
         Self {
+            given_up,
             came: StatUsize::new(0),
             again: StatUsize::new(0),
             left: StatUsize::new(0),
@@ -54,10 +60,22 @@ impl RingStats {
     }
 
     /// Counts the last handles of a ring that is gone, and releases the counters.
-    pub(super) fn give_up(&self, handles: usize) {
-        add(&self.left, handles);
-        // Release: pairs with the Acquire in `ClassRingStats::take`.
-        self.taken.store(false, Ordering::Release);
+    pub(super) fn give_up(this: &Arc<Self>, handles: usize) {
+        add(&this.left, handles);
+        // Release: pairs with the Acquire in `try_take`.
+        this.taken.store(false, Ordering::Release);
+        if let Some(given_up) = this.given_up.upgrade() {
+            // Dropped after the lock.
+            let _before = given_up
+                .try_lock()
+                .and_then(|mut last| last.replace(Arc::clone(this)));
+        }
+    }
+
+    fn try_take(&self) -> bool {
+        // Read first: others' rings write to the same cache line.
+        // Acquire: pairs with the Release in `give_up`.
+        !self.taken.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Acquire)
     }
 }
 
@@ -72,6 +90,7 @@ fn add(figure: &StatUsize, more: usize) {
 #[derive(Debug)]
 pub(super) struct ClassRingStats {
     first: Lazy<Entry>,
+    given_up: Arc<GivenUp>,
 }
 
 #[derive(Debug)]
@@ -82,21 +101,27 @@ struct Entry {
 
 impl ClassRingStats {
     pub(super) fn new() -> Self {
-        Self { first: Lazy::new() }
+        Self {
+            first: Lazy::new(),
+            given_up: Arc::new(Mutex::new(None)),
+        }
     }
 
-    /// Returns counters for a new ring.
+    /// Returns counters for a new ring: those that were given up last, or else the first free ones of all.
     pub(super) fn take(&self) -> Arc<RingStats> {
+        let last = self.given_up.try_lock().and_then(|mut last| last.take());
+        if let Some(stats) = last.filter(|stats| stats.try_take()) {
+            return stats;
+        }
         let mut place = &self.first;
         loop {
             let Entry { stats, next } = place.get_or_make(|| {
                 Arc::new(Entry {
-                    stats: Arc::new(RingStats::new()),
+                    stats: Arc::new(RingStats::new(Arc::downgrade(&self.given_up))),
                     next: Lazy::new(),
                 })
             });
-            // Acquire: pairs with the Release in `give_up`.
-            if !stats.taken.swap(true, Ordering::Acquire) {
+            if stats.try_take() {
                 return Arc::clone(stats);
             }
             place = next;
@@ -161,7 +186,7 @@ mod tests {
         totals(3, 1);
         one.left(false);
         totals(2, 1);
-        one.give_up(1);
+        RingStats::give_up(&one, 1);
         totals(1, 1);
         let three = ring_stats.take();
         assert!(Arc::ptr_eq(&one, &three), "taken over");
@@ -169,6 +194,29 @@ mod tests {
         three.left(true);
         totals(1, 2);
         assert!(!Arc::ptr_eq(&ring_stats.take(), &two));
+    }
+
+    /// Short-lived threads beside many others do not walk past the counters of all.
+    #[test]
+    fn what_was_given_up_last_is_taken_without_a_search() {
+        let ring_stats = ClassRingStats::new();
+        let taken: Vec<_> = (0..4).map(|_| ring_stats.take()).collect();
+        RingStats::give_up(&taken[1], 0);
+        RingStats::give_up(&taken[3], 0);
+        assert!(Arc::ptr_eq(&ring_stats.take(), &taken[3]));
+        assert!(Arc::ptr_eq(&ring_stats.take(), &taken[1]), "by a search");
+        assert!(
+            taken
+                .iter()
+                .all(|taken| !Arc::ptr_eq(&ring_stats.take(), taken))
+        );
+        // Found by a search, and given up last at the same time.
+        RingStats::give_up(&taken[0], 0);
+        assert!(taken[0].try_take());
+        assert!(!Arc::ptr_eq(&ring_stats.take(), &taken[0]), "taken twice");
+        // Rings may outlive their class.
+        drop(ring_stats);
+        RingStats::give_up(&taken[2], 0);
     }
 
     #[test]
