@@ -2,21 +2,21 @@
 //!
 //! # Where the thresholds come from
 //! Counts are instructions of a get or an allocation, 64 bytes written, and a drop, with one object
-//! out at a time (`benches/thresholds.sh`, 2026-11-25, rustc 1.95, glibc 2.36). The rest is in
+//! out at a time (`benches/thresholds.sh`, 2026-11-26, rustc 1.95, glibc 2.36). The rest is in
 //! `tests/observe/advice.rs`.
 //! - [`ENOUGH`]: of the pools in which 8 % of the requests do what advice reports from 10 % on, one
 //!   in twenty gets that advice after a thousand requests, and one in ten or more after a hundred
 //!   (a test).
-//! - [`SMALL`]: at 1024 bytes a hit takes 121, glibc 198, mimalloc 187 and jemalloc 128; at 1100
+//! - [`SMALL`]: at 1024 bytes a hit takes 123, glibc 198, mimalloc 187 and jemalloc 128; at 1100
 //!   bytes glibc takes 380 and mimalloc 373. Below, a pool saves less than a miss in 25 requests
 //!   costs.
-//! - [`MANY`]: a get that creates and a return that is refused take 2235 for 4 KiB, where glibc
-//!   takes 378 and a hit 121. So from 12 % of such requests on, a pool costs more than none; with
+//! - [`MANY`]: a get that creates and a return that is refused take 2292 for 4 KiB, where glibc
+//!   takes 378 and a hit 123. So from 12 % of such requests on, a pool costs more than none; with
 //!   16 objects out at once from 11 %.
 //! - [`LOW`]: with as many hits as misses of that price, a pool costs less than none only for
 //!   objects that take 2,000 or more to create and drop; with twice as many misses, 4,000. Where
-//!   passes drop an object after two uses (1511 for 1100 bytes, of 16 at once, including the share
-//!   of the passes), it takes 1,300.
+//!   passes drop an object after two uses (1464 for 1100 bytes, of 16 at once, including the share
+//!   of the passes), it takes 1,200.
 //! - [`WIDE`], [`LOOKS`]: users who request what 99 of 100 contents fit in get no advice; those who
 //!   request what 999 of 1,000 fit in usually do (a test, on exponential and log-normal contents).
 
