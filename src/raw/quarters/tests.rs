@@ -72,7 +72,7 @@ fn after_a_fetch_a_batch_is_as_it_was() {
 #[test]
 fn a_batch_that_changes_forgets_its_quarters() {
     let mut nodes = Nodes::new();
-    let mut noted = |nodes: &mut Nodes| {
+    let noted = |nodes: &mut Nodes| {
         let mut batch = batch(nodes, 64);
         batch.note_quarters();
         batch
