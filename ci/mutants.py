@@ -2,9 +2,9 @@
 """Runs the mutants of cargo-mutants on the library. See ci/mutants.sh, which calls this and has the usage.
 
 Building the crate and its tests for each of some thousand mutants takes days. So all mutants are built into one program,
-as ci/loom-mutants.sh does: each function has its body once for each mutant, and a variable of the environment decides which
-one a process runs. Mutants of constants and of functions that return `impl Trait` cannot be built like that, and
-mutants that do not compile break the program; each of these is built alone.
+as ci/loom-mutants.sh does: each function has its body once for each mutant, and a variable of the environment decides
+which one a process runs. Mutants of constants and of functions that return `impl Trait` cannot be built like that, so
+each is built alone. Those that do not compile are left out.
 """
 
 import collections
@@ -194,8 +194,12 @@ def programs(tree, target, names):
     return [(name, built[name]) for name in names], errors
 
 
+# A type without the trait or the function that the mutant needs: it does not compile alone either.
+NEVER_COMPILES = {"E0061", "E0277", "E0599"}
+
+
 def only_what_compiles(tree, target, texts, mutants):
-    """Weaves the mutants that compile together. Returns those that do not, which are built alone."""
+    """Weaves the mutants that compile together. Returns them, and those that have to be built alone."""
     alone = [mutant for mutant in mutants if mutant.body is None]
     together = [mutant for mutant in mutants if mutant.body]
     while True:
@@ -203,7 +207,7 @@ def only_what_compiles(tree, target, texts, mutants):
         code, messages, errors = cargo(tree, target, "check", "--lib")
         if code == 0:
             return together, alone
-        broken = set()
+        broken, hopeless = set(), set()
         for message in messages:
             message = message.get("message") or {}
             if message.get("level") != "error":
@@ -212,9 +216,11 @@ def only_what_compiles(tree, target, texts, mutants):
                 for first, last, mutant in lines.get(span["file_name"], []):
                     if span["is_primary"] and first <= span["line_start"] and span["line_end"] <= last:
                         broken.add(mutant)
+                        if (message.get("code") or {}).get("code") in NEVER_COMPILES:
+                            hopeless.add(mutant)
         if not broken:
             sys.exit(f"the mutants do not compile together:\n{errors}")
-        alone += broken
+        alone += broken - hopeless
         together = [mutant for mutant in together if mutant not in broken]
 
 
