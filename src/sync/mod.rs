@@ -330,6 +330,53 @@ mod tests {
     }
 
     #[test]
+    fn timeouts_count_until_a_thread_gets_the_lock() {
+        use Timeout::{Long, None, Short};
+        let mutex = Mutex::new(());
+        let cut = || [Short, Long, None].map(|timeout| mutex.cut(timeout));
+        assert_eq!(cut(), [Short, Long, None]);
+        mutex.acquired();
+        assert!(!mutex.has_timed_out());
+        for _ in 1..STUCK {
+            mutex.timed_out(Short);
+            assert!(mutex.has_timed_out());
+            assert_eq!(cut(), [Short, Long, None]);
+        }
+        for _ in 0..300 {
+            mutex.timed_out(Short);
+            assert_eq!(
+                cut(),
+                [None, Long, None],
+                "short timeouts do not affect long waits"
+            );
+        }
+        mutex.timed_out(Long);
+        assert_eq!(cut(), [None, Short, None]);
+        mutex.timed_out(Short);
+        assert_eq!(cut(), [None, Short, None], "the holder is still lost");
+        mutex.acquired();
+        assert!(!mutex.has_timed_out());
+        assert_eq!(cut(), [Short, Long, None]);
+    }
+
+    #[test]
+    fn waits_end_after_their_tries() {
+        let tries = |timeout| {
+            let mut wait = Wait::new(timeout);
+            (0..2 * LONG_TRIES).take_while(|_| wait.again()).count()
+        };
+        assert_eq!(tries(Timeout::None), 0);
+        assert_eq!(tries(Timeout::Short), SHORT_TRIES as usize);
+        let started = Instant::now();
+        assert_eq!(tries(Timeout::Long), LONG_TRIES as usize);
+        let least = std::time::Duration::from_millis(180);
+        assert!(
+            cfg!(miri) || started.elapsed() >= least,
+            "a fifth of a second or more"
+        );
+    }
+
+    #[test]
     fn short_waits_are_cut_after_some_in_a_row() {
         let mutex = Mutex::new(());
         let held = mutex.try_lock();
