@@ -491,7 +491,9 @@ fn the_first_quiet_request_after_others_never_cuts() {
         "used one request ago"
     );
     sizes.count(PATIENCE[0]);
-    assert_eq!(size.end(100_000, 0, &sizes), End::Remake(FIRST));
+    assert_eq!(size.end(100_000, 25_000, &sizes), End::Keep, "not quiet");
+    sizes.count(PATIENCE[0]);
+    assert_eq!(size.end(100_000, 24_999, &sizes), End::Remake(FIRST));
 }
 
 #[test]

@@ -60,6 +60,16 @@ fn a_pass_counts_intervals_by_the_level_and_leaves_the_minimum() {
 }
 
 #[test]
+fn passes_that_shut_no_gate_need_no_fence() {
+    let (one, other) = (builder().build(), builder().build());
+    let passes = [&one, &other].map(|pool| Some(Pass::begin(pool.core(), Level::Normal)));
+    let [one, other] = passes;
+    let mut passes = [one, None, other];
+    assert_eq!(visit_all(&mut passes), 0);
+    assert_eq!(visit_all(&mut []), 0);
+}
+
+#[test]
 fn a_pool_whose_owner_works_is_not_quiescent() {
     if !janitor_is_possible() {
         return;
