@@ -180,22 +180,18 @@ fn objects_cross_threads_where_they_should() {
 /// Switched off, the same code creates all objects again: `tiny` has a thousand.
 #[test]
 fn the_third_side_is_the_pooled_one_switched_off() {
-    let args = ["--json", "--workload", "tiny,local,own"];
-    let result: Value = serde_json::from_str(&short(&args)).unwrap();
+    // Long enough for a few requests after the first, also on a busy machine under a sanitizer.
+    let time = ["--threads", "2", "--rounds", "1", "--seconds", "0.2"];
+    let output = compare(&[&time[..], &["--json", "--workload", "tiny,local,own"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     let workloads = result["comparisons"][0]["summaries"].as_array().unwrap();
     for workload in workloads {
         let calls = &workload["rows"][5];
         assert_eq!(calls["figure"], "allocator calls/request");
         let (pooled, off) = (calls["pooled"].as_f64(), calls["off"].as_f64());
-        // On a busy machine a short run has only a few requests, of which the first create what the
-        // others use again.
+        assert!(pooled < Some(1.0), "{workload}");
         assert!(off >= Some(2.0), "{workload}");
-        assert!(
-            pooled
-                .zip(off)
-                .is_some_and(|(pooled, off)| pooled < off / 2.0),
-            "{workload}"
-        );
     }
     assert!(workloads[0]["rows"][5]["off"].as_f64() >= Some(1000.0));
 }
