@@ -4,7 +4,7 @@
 use repool::{Budget, Builder, Level, Pool};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber, subscriber};
@@ -168,7 +168,7 @@ struct Nosy {
     panics: bool,
 }
 
-impl Subscriber for &'static Nosy {
+impl Subscriber for Nosy {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -196,12 +196,12 @@ impl Subscriber for &'static Nosy {
 #[test]
 fn a_subscriber_may_use_pools_and_panic() {
     for panics in [false, true] {
-        let nosy: &Nosy = Box::leak(Box::new(Nosy {
+        let nosy = Arc::new(Nosy {
             pool: Pool::builder(|| vec![0; 100]).trim_manually().build(),
             told: AtomicUsize::new(0),
             panics,
-        }));
-        subscriber::with_default(nosy, || {
+        });
+        subscriber::with_default(Arc::clone(&nosy), || {
             drop([nosy.pool.get(), nosy.pool.get()]);
             while nosy.told.load(SeqCst) == 0 {
                 let _ = nosy.pool.trim();
