@@ -1,4 +1,4 @@
-//! All of `tests/it` once more with four depots for each pool, as on a machine with 64 processors.
+//! All of `tests/it` once more with four depots for each pool.
 //!
 //! A process chooses the number at the first use of a pool, so the environment is set before
 //! anything else runs, by a function that the loader calls before `main`.

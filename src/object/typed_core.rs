@@ -9,7 +9,7 @@ use crate::object::factory::{Factory, Reset};
 use crate::object::memory::{Block, Room};
 use crate::object::recycle::is_inlined;
 use crate::object::unpooled::{UnpooledNode, is_no_core};
-use crate::raw::depots::on_this_machine;
+use crate::raw::depots::in_this_process;
 use crate::raw::node::Link;
 use crate::raw::pool::{Core, VTable};
 use crate::raw::refs::DiscardOnDrop;
@@ -160,7 +160,7 @@ impl<T: Send + 'static> TypedCore<T> {
         let mut core = Core::new(Self::VTABLE, factory.limits(), slow_returns, interval);
         let reset = factory.reset() as *mut ();
         if !slot.is_on() {
-            core.set_depots(on_this_machine());
+            core.set_depots(in_this_process());
         }
         core.set_of_type([reset, Arc::into_raw(factory).cast_mut().cast()]);
         if slot.is_on() {

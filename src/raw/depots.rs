@@ -1,12 +1,14 @@
 //! [`Depots`]: the depots of one pool, as a thread sees them.
 //!
-//! A pool has one depot, and on a machine with many processors several, because a lock passes from processor to
-//! processor only so often in a second (`benches/README.md`, "Many cores", has the model and its figures). A thread
-//! gives to its own depot, which its ID selects. It takes from its own first, and from the others before it creates an
-//! object. So each object in any of them serves every thread.
+//! A pool has one depot. With `REPOOL_DEPOTS` it has several, for machines on which so many processors hand objects over
+//! that they wait for the lock (`benches/README.md`, "Many cores", has the model and its figures). A thread gives to its
+//! own depot, which its ID selects. It takes from its own first, and from the others before it creates an object. So each
+//! object in any of them serves every thread.
 //!
 //! The depots do not know of each other: each has its lock, its low-water marks, and is closed by itself. What moves
-//! from one to another goes through a cache. A pass treats them one after the other.
+//! from one to another goes through a cache. A pass treats them one after the other. So objects that threads pass back
+//! and forth between two depots are needed in each, and stay, even if half of them would do: therefore several depots
+//! are not the default.
 
 use super::depot::{Depot, Refused};
 use super::node::{Batch, End, Link};
@@ -14,7 +16,6 @@ use super::pool::Core;
 use crate::sync::rare::OnceLock;
 use crate::sync::{CachePadded, Timeout};
 use crate::sys::env;
-use crate::sys::processors::processors;
 use crate::sys::thread_id::{CurrentThread, State, ThreadId, current};
 
 /// The depots of a pool. The first is part of the core.
@@ -26,25 +27,18 @@ pub(crate) struct Depots<'a> {
     own: usize,
 }
 
-/// The processors that share a depot. In the model, 16 that do nothing but hand objects over reach 96 % of what they
-/// would without waiting for each other.
-const SHARE: usize = 16;
 /// The most depots of a pool.
 const MOST: usize = 16;
 
-/// Returns how many depots a pool has on this machine. `REPOOL_DEPOTS` sets another number, from 1 to [`MOST`].
-pub(crate) fn on_this_machine() -> usize {
+/// Returns how many depots each pool of this process has: one, or the number in `REPOOL_DEPOTS`, up to [`MOST`].
+pub(crate) fn in_this_process() -> usize {
     // Computed first and then set: a child that is forked while a `OnceLock` initializes would wait forever.
     static FOUND: OnceLock<usize> = OnceLock::new();
     FOUND.get().copied().unwrap_or_else(|| {
-        let found = env::depots(MOST).unwrap_or_else(|| for_processors(processors()));
+        let found = env::depots(MOST).unwrap_or(1);
         let _ = FOUND.set(found);
         found
     })
-}
-
-fn for_processors(processors: usize) -> usize {
-    processors.div_ceil(SHARE).next_power_of_two().min(MOST)
 }
 
 impl Core {
@@ -140,26 +134,5 @@ impl<'a> Depots<'a> {
     pub(crate) fn bytes(self) -> usize {
         let bytes = self.all().map(Depot::bytes);
         bytes.fold(0, usize::wrapping_add)
-    }
-}
-
-#[cfg(all(test, not(repool_loom)))]
-mod tests {
-    use super::{MOST, for_processors};
-
-    #[test]
-    fn up_to_sixteen_processors_share_a_depot() {
-        for (processors, depots) in [
-            (1, 1),
-            (16, 1),
-            (17, 2),
-            (32, 2),
-            (33, 4),
-            (64, 4),
-            (256, 16),
-        ] {
-            assert_eq!(for_processors(processors), depots, "{processors}");
-        }
-        assert_eq!(for_processors(usize::MAX), MOST);
     }
 }

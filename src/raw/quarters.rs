@@ -63,29 +63,27 @@ impl Batch {
         });
         // The three nodes have probably been in the same cache as the fourth one.
         // SAFETY: as above.
-        let (cache, owner) = unsafe { (Link::last_cache(link), Link::last_owner(link)) };
-        let [mut second, mut third, mut fourth] = noted.map(|(note, start)| {
+        let cache = unsafe { Link::last_cache(link) };
+        // SAFETY: as above.
+        let owner = unsafe { Link::last_owner(link) };
+        let [second, third, fourth] = noted.map(|(note, start)| {
             // SAFETY: as above.
             unsafe { Link::set_last_cache(note, cache) };
             // SAFETY: as above.
             unsafe { Link::set_last_owner(note, owner) };
             start
         });
+        let mut all = [link, second, third, fourth];
         // Each load waits for the one before it in its quarter, and for no other.
         for _ in 0..quarter_of(self.len) / UNROLLED {
             for _ in 0..UNROLLED {
                 // SAFETY: I1: the batch holds its nodes, and each quarter has so many. The last step of the fourth may
-                // arrive at the end. The first one is ahead by three, and the second quarter follows it.
-                unsafe {
-                    link = Link::next(link);
-                    second = Link::next(second);
-                    third = Link::next(third);
-                    fourth = Link::next(fourth);
-                }
+                // arrive at the end. The first is ahead by three, and the second follows it.
+                all = all.map(|link| unsafe { Link::next(link) });
             }
         }
         // So that the loads are not left out.
-        black_box((link, second, third, fourth));
+        black_box(all);
     }
 }
 

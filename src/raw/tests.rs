@@ -104,10 +104,3 @@ fn threads_that_end_leave_their_objects_in_their_own_depots() {
         assert_eq!(depot.objects(), expected, "{own:?}");
     }
 }
-
-#[test]
-fn a_pool_has_as_many_depots_as_the_machine_asks_for() {
-    let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
-    let depots = pool.core().depots().all().count();
-    assert_eq!(depots, super::depots::on_this_machine());
-}

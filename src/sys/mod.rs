@@ -10,7 +10,6 @@ mod loaded;
 pub(crate) mod memory;
 pub(crate) mod panics;
 pub(crate) mod process;
-pub(crate) mod processors;
 pub(crate) mod spawn;
 pub(crate) mod thread_id;
 pub(crate) mod timer;

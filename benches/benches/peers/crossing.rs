@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 /// Objects that are handed over at a time.
 const BATCH: usize = 64;
+/// Batches that a getter may be ahead. With few, the threads wait for each other most of the time, and may as well run
+/// on one core.
+const AHEAD: usize = 16;
 
 /// Batches go over, and their empty vectors come back, so the channel costs a 64th per object.
 struct Lines<T> {
@@ -18,10 +21,10 @@ struct Lines<T> {
 impl<T> Lines<T> {
     fn new(threads: usize) -> Self {
         let lines = Self {
-            full: bounded(2 * threads),
-            empty: bounded(8 * threads),
+            full: bounded(AHEAD * threads),
+            empty: bounded(4 * AHEAD * threads),
         };
-        for _ in 0..4 * threads {
+        for _ in 0..2 * AHEAD * threads {
             lines
                 .empty
                 .0

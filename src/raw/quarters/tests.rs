@@ -17,6 +17,14 @@ fn cache() -> *const OpaqueCache {
     ptr::without_provenance(64)
 }
 
+/// The last cache and the last owner.
+fn last(link: *mut Link) -> (*const OpaqueCache, u32) {
+    // SAFETY: the callers' batches hold their nodes.
+    let cache = unsafe { Link::last_cache(link) };
+    // SAFETY: as above.
+    (cache, unsafe { Link::last_owner(link) })
+}
+
 fn links(batch: &Batch) -> Vec<*mut Link> {
     let mut links = Vec::new();
     batch.each(|link| links.push(link));
@@ -40,9 +48,7 @@ fn the_top_nodes_say_where_the_quarters_begin() {
         assert!(batch.has_quarters);
         let links = links(&batch);
         for note in 0..3 {
-            // SAFETY: the batch holds its nodes.
-            let (start, owner) =
-                unsafe { (Link::last_cache(links[note]), Link::last_owner(links[note])) };
+            let (start, owner) = last(links[note]);
             assert_eq!(start.cast::<Link>(), links[(note + 1) * quarter], "{len}");
             assert_eq!(owner, NO_OWNER, "no return uses it");
         }
@@ -61,9 +67,7 @@ fn after_a_fetch_a_batch_is_as_it_was() {
         assert_eq!((links(&batch), batch.has_quarters), (before, false));
         assert_eq!(weights(&batch), (0..len).collect::<Vec<_>>());
         batch.each(|link| {
-            // SAFETY: the batch holds its nodes.
-            let last = unsafe { (Link::last_cache(link), Link::last_owner(link)) };
-            assert_eq!(last, (cache(), 5), "{len}");
+            assert_eq!(last(link), (cache(), 5), "{len}");
         });
     }
 }
@@ -88,11 +92,8 @@ fn a_batch_that_changes_forgets_its_quarters() {
     joined.append(noted(&mut nodes));
     let mut searched = noted(&mut nodes);
     // SAFETY: the batch holds its nodes.
-    assert!(
-        !searched
-            .take_where(|link| unsafe { Link::weight(link) } == 40)
-            .is_null()
-    );
+    let is_that = |link| unsafe { Link::weight(link) } == 40;
+    assert!(!searched.take_where(is_that).is_null());
     for mut batch in [popped, pushed, below, above, joined, searched] {
         assert!(!batch.has_quarters);
         batch.fetch();
