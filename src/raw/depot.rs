@@ -8,7 +8,7 @@
 //! The hottest batch is a field beside the stack. So a pool with at most one batch here allocates no memory for the
 //! stack, and touches only the depot's own cache lines.
 //!
-//! `objects` and `bytes` say what the stack holds. They are written under the lock, and read without it as well.
+//! `objects` and `bytes` repeat what the stack holds, for readers without the lock. They are written under the lock.
 
 use super::node::{Batch, End, Link};
 use super::stats::Reason;
@@ -33,6 +33,7 @@ struct Stack {
     /// The other batches, none of which is empty. Front: the cold end. Back: the hot end.
     batches: VecDeque<Batch>,
     objects: usize,
+    bytes: usize,
     /// The low-water mark: the fewest objects since the last pass.
     low: u32,
     /// The objects that no thread needed in the previous interval.
@@ -73,6 +74,7 @@ impl Depot {
                 hottest: Batch::EMPTY,
                 batches: VecDeque::new(),
                 objects: 0,
+                bytes: 0,
                 low: 0,
                 low_before: 0,
                 closed: false,
@@ -95,8 +97,9 @@ impl Depot {
             return Err(Refused::Closed(batch));
         }
         if stack.takes_hottest(end) {
-            self.came(&mut stack, batch.len, batch.bytes);
+            stack.came(batch.len, batch.bytes);
             stack.hottest = batch;
+            self.publish(&stack);
             return Ok(());
         }
         let len = stack.batches.len();
@@ -104,8 +107,8 @@ impl Depot {
             drop(stack);
             return self.give_to_larger(batch, end, timeout, len);
         }
-        self.came(&mut stack, batch.len, batch.bytes);
         stack.put(batch, end);
+        self.publish(&stack);
         Ok(())
     }
 
@@ -136,8 +139,8 @@ impl Depot {
                 larger.extend(stack.batches.drain(..));
                 std::mem::swap(&mut stack.batches, &mut larger);
             }
-            self.came(&mut stack, batch.len, batch.bytes);
             stack.put(batch, end);
+            self.publish(&stack);
             drop(stack);
             // Frees the old stack, which is empty, outside the lock.
             drop(larger);
@@ -158,7 +161,8 @@ impl Depot {
             if let Some(batch) = open.filter(|batch| batch.has_room_for(weight)) {
                 // SAFETY: the caller holds the node and gives it up.
                 unsafe { batch.push(link) };
-                self.came(&mut stack, 1, weight);
+                stack.came(1, weight);
+                self.publish(&stack);
                 return Ok(());
             }
         }
@@ -171,7 +175,8 @@ impl Depot {
     pub(crate) fn take(&self) -> Option<Batch> {
         let mut stack = self.nonempty()?.lock_bounded(Timeout::Short)?;
         let batch = stack.top()?.take();
-        self.took(&mut stack, batch.len, batch.bytes);
+        stack.took(batch.len, batch.bytes);
+        self.publish(&stack);
         Some(batch)
     }
 
@@ -189,7 +194,8 @@ impl Depot {
         let before = batch.bytes;
         let link = batch.pop();
         let weight = before.wrapping_sub(batch.bytes);
-        self.took(&mut stack, 1, weight);
+        stack.took(1, weight);
+        self.publish(&stack);
         link
     }
 
@@ -214,7 +220,8 @@ impl Depot {
             }
             let weight = before.wrapping_sub(batch.bytes);
             batches.retain(|batch| !batch.is_empty());
-            self.took(&mut stack, 1, weight);
+            stack.took(1, weight);
+            self.publish(&stack);
             return link;
         }
         std::ptr::null_mut()
@@ -227,9 +234,10 @@ impl Depot {
             return VecDeque::new().into_iter().chain(None);
         };
         stack.closed |= close;
-        let objects = stack.objects;
-        self.took(&mut stack, objects, self.bytes());
+        let (objects, bytes) = (stack.objects, stack.bytes);
+        stack.took(objects, bytes);
         stack.low_before = 0;
+        self.publish(&stack);
         let hottest = Some(stack.hottest.take());
         std::mem::take(&mut stack.batches)
             .into_iter()
@@ -310,7 +318,8 @@ impl Depot {
         } else {
             stack.batches.pop_front();
         }
-        self.took(&mut stack, batch.len, batch.bytes);
+        stack.took(batch.len, batch.bytes);
+        self.publish(&stack);
         Some(batch)
     }
 
@@ -329,23 +338,11 @@ impl Depot {
         (self.objects() != 0).then_some(&self.stack)
     }
 
-    /// Counts what comes in. The caller holds the lock.
-    fn came(&self, stack: &mut Stack, objects: usize, bytes: usize) {
-        stack.objects += objects;
+    /// Updates the copies for readers without the lock. The caller holds the lock.
+    fn publish(&self, stack: &Stack) {
         // Relaxed: as in `objects`.
         self.objects.store(stack.objects, Ordering::Relaxed);
-        self.bytes
-            .store(self.bytes().wrapping_add(bytes), Ordering::Relaxed);
-    }
-
-    /// Counts what was taken. The caller holds the lock.
-    fn took(&self, stack: &mut Stack, objects: usize, bytes: usize) {
-        stack.objects -= objects;
-        stack.low = stack.low.min(in_32_bits(stack.objects));
-        // Relaxed: as in `objects`.
-        self.objects.store(stack.objects, Ordering::Relaxed);
-        self.bytes
-            .store(self.bytes().wrapping_sub(bytes), Ordering::Relaxed);
+        self.bytes.store(stack.bytes, Ordering::Relaxed);
     }
 }
 
@@ -357,6 +354,7 @@ impl Stack {
 
     /// Puts a batch at one end. The stack has capacity for it.
     fn put(&mut self, batch: Batch, end: End) {
+        self.came(batch.len, batch.bytes);
         match end {
             End::Hot => {
                 let below = std::mem::replace(&mut self.hottest, batch);
@@ -379,6 +377,17 @@ impl Stack {
     fn coldest(&mut self) -> Option<&mut Batch> {
         let hottest = Some(&mut self.hottest).filter(|batch| !batch.is_empty());
         self.batches.front_mut().or(hottest)
+    }
+
+    fn came(&mut self, objects: usize, bytes: usize) {
+        self.objects += objects;
+        self.bytes = self.bytes.wrapping_add(bytes);
+    }
+
+    fn took(&mut self, objects: usize, bytes: usize) {
+        self.objects -= objects;
+        self.bytes = self.bytes.wrapping_sub(bytes);
+        self.low = self.low.min(in_32_bits(self.objects));
     }
 }
 

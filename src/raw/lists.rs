@@ -379,7 +379,6 @@ impl ListsMut<'_> {
             len,
             bytes,
             heaviest: self.lists.threshold.saturating_sub(1),
-            has_quarters: false,
         }
     }
 
@@ -390,7 +389,6 @@ impl ListsMut<'_> {
             len: std::mem::take(&mut self.lists.spare_len) as usize,
             bytes: std::mem::take(&mut self.lists.spare_bytes),
             heaviest: self.lists.threshold.saturating_sub(1),
-            has_quarters: false,
         }
     }
 

@@ -21,7 +21,6 @@ pub(crate) mod off_counter;
 mod page;
 mod peaks;
 pub(crate) mod pool;
-mod quarters;
 pub(crate) mod refs;
 pub(crate) mod root;
 pub(crate) mod stats;

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `core` | no thread, after construction |
 //! | `next`, `weight`, `underuse_count` | the holder (I1) |
-//! | `last_cache`, `last_owner` | the holder, when a thread other than the last owner returns the node to its cache; in a list that is in the depot, see `quarters.rs` |
+//! | `last_cache`, `last_owner` | the holder, when a thread other than the last owner returns the node to its cache |
 //! | `value` | the guard while the object is in use; no thread while it is idle |
 //!
 //! # Last cache and last owner
@@ -185,8 +185,6 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     /// An upper bound of the nodes' weights.
     pub(crate) heaviest: usize,
-    /// Whether the top nodes hold what [`Batch::note_quarters`] notes.
-    pub(super) has_quarters: bool,
 }
 
 // SAFETY: a batch owns its nodes (I1), and every pooled object is `Send` (a bound of `Pool<T>`).
@@ -198,7 +196,6 @@ impl Batch {
         len: 0,
         bytes: 0,
         heaviest: 0,
-        has_quarters: false,
     };
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -233,7 +230,6 @@ impl Batch {
         self.heaviest = self.heaviest.max(weight);
         self.head = link;
         self.len += 1;
-        self.has_quarters = false;
     }
 
     /// Pops the top node; null if the batch is empty.
@@ -245,7 +241,6 @@ impl Batch {
             // SAFETY: as above.
             self.bytes = self.bytes.wrapping_sub(unsafe { Link::weight(link) });
             self.len -= 1;
-            self.has_quarters = false;
         }
         link
     }
@@ -348,7 +343,6 @@ impl Batch {
             // SAFETY: as above.
             unsafe { Link::set_next(last, self.head) };
         }
-        self.has_quarters = self.is_empty() && other.has_quarters;
         self.head = other.head;
         self.len += other.len;
         self.bytes = self.bytes.wrapping_add(other.bytes);

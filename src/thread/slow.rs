@@ -101,7 +101,6 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
         core.note_miss();
         return ptr::null_mut();
     };
-    batch.fetch();
     let bounded = core.limits.bounded();
     let mut full = LIST_LEN;
     if bounded || batch.heaviest >= FIRST_THRESHOLD {
@@ -389,13 +388,9 @@ fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
 ///
 /// # Safety
 /// The batch belongs to this core, and the caller keeps the core's memory until this returns.
-pub(crate) unsafe fn into_depot(core: *const Core, mut batch: Batch, end: End) {
+pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
     // SAFETY: guaranteed by the caller.
     let this = unsafe { &*core };
-    // A bounded pool learns from the last caches which objects cross threads.
-    if !this.limits.bounded() {
-        batch.note_quarters();
-    }
     if let Err(refused) = this.depots().give(batch, end, Timeout::Short) {
         this.drop_batch(this.count_refused(refused));
     }
