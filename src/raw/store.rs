@@ -120,3 +120,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
