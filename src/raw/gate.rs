@@ -300,6 +300,11 @@ mod tests {
             assert!(passes(&gate, 1) && !gate.has(harmless) && gate.has(OCCUPIED));
         }
         gate.begin_visit();
+        gate.begin_visit();
+        assert!(
+            !passes(&gate, 1),
+            "a visit that was lost in a fork is begun again"
+        );
         gate.set(INACTIVE, true);
         gate.end_visit();
         assert!(!passes(&gate, 1), "one of two reasons is left");
