@@ -6,13 +6,17 @@ use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
 use crate::object::typed_core::TypedCore;
 use crate::raw::limits::Charge;
-use crate::raw::node::Link;
+use crate::raw::node::{Batch, End, LIST_LEN, Link};
 use crate::raw::pool::Core;
 use crate::raw::stats::Reason;
+use crate::sync::Timeout;
 
 impl<T: Send + 'static> Pool<T> {
     /// Creates `objects` more objects and keeps them idle in the depot, where every thread can get
     /// them. Returns how many were kept.
+    ///
+    /// Threads take them one at a time, or if there are more than 64, up to 64 at a time: those that
+    /// one thread has taken are out of reach of the others until it ends, or until a pass.
     ///
     /// The call stops at the first object that a limit or the reset refuses, and does nothing while
     /// the pool is switched off.
@@ -40,7 +44,7 @@ impl<T: Send + 'static> Pool<T> {
         while kept < objects && !core.is_inactive() {
             // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
             let object = unsafe { Pooled::<T>::create(core) };
-            if let Err((object, reason)) = keep_in_depot(core, object) {
+            if let Err((object, reason)) = keep_in_depot(core, object, objects <= LIST_LEN) {
                 Pooled::discard_for(object, reason);
                 break;
             }
@@ -59,10 +63,12 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// Resets an object that was never in a cache, and puts it into the depot.
+/// Resets an object that was never in a cache, and puts it into the depot. If it is not to be `alone` there, it goes
+/// with others to the first thread that takes one of them.
 fn keep_in_depot<T: Send + 'static>(
     core: &Core,
     mut object: Pooled<T>,
+    alone: bool,
 ) -> Result<(), (Pooled<T>, Reason)> {
     // If this panics, the guard drops its object.
     // SAFETY: the core of a `Pooled<T>` is the head of a `TypedCore<T>`.
@@ -85,8 +91,15 @@ fn keep_in_depot<T: Send + 'static>(
     let link = Pooled::into_link(object);
     // SAFETY: I1: the guard held the node, and is gone.
     unsafe { Link::set_weight(link.as_ptr(), weight) };
-    // SAFETY: I1: as above. The node is given up here.
-    match unsafe { core.depots().give_one(link.as_ptr()) } {
+    let given = if alone {
+        // SAFETY: I1: as above. The node is given up here.
+        let batch = unsafe { Batch::of_one(link.as_ptr()) };
+        core.depots().give(batch, End::Hot, Timeout::Short)
+    } else {
+        // SAFETY: I1: as above. The node is given up here.
+        unsafe { core.depots().give_one(link.as_ptr()) }
+    };
+    match given {
         Ok(()) => Ok(()),
         Err(refused) => {
             core.limits.release(charge);

@@ -129,3 +129,23 @@ fn a_minimum_makes_nothing_by_itself_and_limits_win() {
     trim(&never);
     assert_eq!(never.stats().created, 0);
 }
+
+/// The first thread that needs one does not take them all.
+#[test]
+fn prefilled_objects_serve_as_many_threads() {
+    for threads in [2, 8, 20] {
+        let pool = Pool::builder(|| vec![0_u8; 100]).trim_manually().build();
+        assert_eq!(pool.prefill(threads), threads);
+        let all_have_one = std::sync::Barrier::new(threads);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let object = pool.get();
+                    all_have_one.wait();
+                    drop(object);
+                });
+            }
+        });
+        assert_eq!(pool.stats().created, threads as u64);
+    }
+}
