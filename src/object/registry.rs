@@ -100,7 +100,8 @@ pub(crate) fn add(address: usize, kind: PoolKind, name: &str, member: Box<dyn Me
 /// Removes a pool, of which `last` returns the statistics.
 pub(crate) fn remove(address: usize, last: impl FnOnce() -> Stats) {
     // While the totals are locked, no caller of `look_with_totals` sees a pool both here and there.
-    let mut totals = TOTALS.lock_bounded(Timeout::Short);
+    // A caller holds the lock for as long as it takes to look at all pools.
+    let mut totals = TOTALS.lock_bounded(Timeout::Long);
     let gone = parts(address).find_map(|part| {
         let mut part = part.lock_bounded(Timeout::Long)?;
         part.remove(&address)
