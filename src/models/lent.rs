@@ -140,7 +140,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         let handles = self.young.len();
         while self.young.pop().is_some() {}
-        self.stats.give_up(handles);
+        ring_stats::RingStats::give_up(&self.stats, handles);
     }
 }
 
