@@ -220,8 +220,8 @@ fn others_want_the_room(core: &Core) -> bool {
     wanted > returned.wrapping_sub(before)
 }
 
-/// Moves what came from the caches to the cold end of the own depot, list by list. Returns how many objects arrived, and those
-/// that the depot has refused.
+/// Moves what came from the caches to the cold end of the own depot, list by list. Returns how many objects arrived,
+/// and those that the depot has refused.
 fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     let mut came_in = 0;
     let mut dropping = Batch::EMPTY;

@@ -372,7 +372,7 @@ impl Lent {
         let ring_stats = Arc::new(ClassRingStats::new());
         let rings = Arc::clone(&ring_stats);
         Self {
-            // As in `for_new_owner`.
+            // Not called: no thread gets a ring here that `for_new_owner` has not made.
             rings: Pool::builder(move || Ring::new(rings.take()))
                 // The class runs the passes.
                 .trim_manually()
