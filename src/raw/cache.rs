@@ -16,8 +16,9 @@
 
 use super::gate::{DRAIN, Gate, INACTIVE, LISTED, MISSED, OCCUPIED, Shut};
 use super::limits::Limits;
-use super::lists::{Lists, ListsMut, Shared};
+use super::lists::{Lists, ListsMut};
 use super::node::{Batch, End, Link, OpaqueCache};
+use super::shared::Shared;
 use super::stats::PartStats;
 use crate::sync::{AtomicPtr, IN_MODELS, Ordering, StatUsize, UnsafeCell};
 use std::ptr;
@@ -30,7 +31,7 @@ pub(crate) struct Cache {
     /// 8 bytes into the cache: at its very start it was 10 % slower.)
     known_at: StatUsize,
     pub(super) gate: Gate,
-    shared: Shared,
+    pub(super) shared: Shared,
     lists: UnsafeCell<Lists>,
     /// The weight of the lists at that time.
     known_bytes: StatUsize,

@@ -19,40 +19,18 @@
 //!
 //! # Who may touch what
 //! [`Lists`]: the thread inside the critical section (I2). [`Shared`]: the same thread writes it with plain loads and
-//! stores; any thread may read it at any time, for statistics.
-//!
-//! # Orderings
-//! - `Shared`: counters never go back, so a reader must not count an object as handed out that has only moved. The
-//!   stores of slow paths, and of `returned` on a hit, are Release. They pair with the readers' Acquire loads: a reader
-//!   that sees one of these stores sees the earlier ones. On x86-64 both are plain moves. The other stores of a hit,
-//!   and the owner's own loads, are Relaxed: a reader that misses one still counts an object that has just left, or
-//!   counts a return late.
+//! stores, and any thread may read it; `shared.rs` says how the orderings pair.
 
 use super::gate::Gate;
 use super::limits::Limits;
 use super::node::{Batch, End, Link};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{StatI32, StatPtr, StatUsize};
+use super::shared::Shared;
+use crate::sync::Ordering::{Relaxed, Release};
+use crate::sync::StatUsize;
 use std::ptr;
 
 /// The charge of a cache in an unbounded pool.
 const UNBOUNDED: u32 = u32::MAX;
-
-/// The part of a cache that any thread may read.
-#[derive(Debug)]
-#[repr(C)]
-pub(super) struct Shared {
-    /// The slot: the top of the loaded list, which is the object that came back last. Null if a get has taken it.
-    top: StatPtr<Link>,
-    /// Objects that came back.
-    returned: StatUsize,
-    /// Objects that moved in batches: those that entered less those that left, wrapping.
-    moved: StatUsize,
-    /// How many more nodes `loaded` takes before a return has to take the slow path.
-    room: StatI32,
-    /// `room` plus the number of nodes in both lists below the top: readers compute that number as `below - room`.
-    below: StatI32,
-}
 
 /// The part of a cache that only the thread inside the critical section touches. The fields of the hit path come first,
 /// on the cache line of the gate.
@@ -88,60 +66,6 @@ struct LastPass {
     idle: u16,
     /// How many objects at the bottom of the spare list are old.
     old: u16,
-}
-
-impl Shared {
-    pub(super) fn new() -> Self {
-        Self {
-            top: StatPtr::new(ptr::null_mut()),
-            returned: StatUsize::new(0),
-            moved: StatUsize::new(0),
-            room: StatI32::new(0),
-            below: StatI32::new(0),
-        }
-    }
-
-    #[inline(always)]
-    fn top(&self) -> *mut Link {
-        self.top.load(Relaxed)
-    }
-
-    #[inline(always)]
-    fn room(&self) -> i32 {
-        self.room.load(Relaxed)
-    }
-
-    #[inline(always)]
-    fn set_room(&self, room: i32) {
-        self.room.store(room, Relaxed);
-    }
-
-    #[inline(always)]
-    pub(super) fn returned(&self) -> usize {
-        // Acquire: pairs with the Release in `push`: a reader that counts a return also sees the object idle.
-        self.returned.load(Acquire)
-    }
-
-    pub(super) fn moved(&self) -> usize {
-        // Acquire: pairs with the Release in `move_in`.
-        self.moved.load(Acquire)
-    }
-
-    /// The number of objects in both lists. A reader that races with changes may get a number that is too high, but not
-    /// one that is too low. The objects handed out are those that came in less those idle, and that counter must not
-    /// go back.
-    ///
-    /// So this reads the slot and the room both before and after the words that are counted with them. That is enough
-    /// if at most one slow path runs meanwhile; see `Cache::stats`. Acquire: pairs with the Release in `load`,
-    /// `unload`, `make_room`.
-    pub(super) fn idle(&self) -> usize {
-        let filled_before = !self.top.load(Acquire).is_null();
-        let room_before = self.room.load(Acquire);
-        let below = self.below.load(Acquire);
-        let room = self.room.load(Acquire).min(room_before);
-        let filled = filled_before || !self.top.load(Acquire).is_null();
-        usize::try_from(below.wrapping_sub(room)).unwrap_or(0) + usize::from(filled)
-    }
 }
 
 impl Lists {
@@ -576,15 +500,8 @@ impl ListsMut<'_> {
         // An empty slot takes the first object. (The list is empty then.)
         let room = (more - (1 - filled)).max(0);
         self.lists.base = below + room;
-        // In the order in which a reader that races counts too many (`Shared::idle`). Release: it sees that order.
-        let all = below + room + spare;
-        if room > self.shared.room() {
-            self.shared.below.store(all, Release);
-            self.shared.room.store(room, Release);
-        } else {
-            self.shared.room.store(room, Release);
-            self.shared.below.store(all, Release);
-        }
+        self.shared
+            .set_room_and_below(room, below + room + spare, || ());
         let passes = if len + more == 0 {
             0
         } else {

@@ -23,6 +23,7 @@ mod peaks;
 pub(crate) mod pool;
 pub(crate) mod refs;
 pub(crate) mod root;
+mod shared;
 pub(crate) mod stats;
 pub(crate) mod store;
 #[cfg(all(test, not(repool_loom)))]
