@@ -22,9 +22,8 @@ use crate::raw::depot::Depot;
 use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Trimmed;
-use crate::raw::visit::Visit;
+use crate::raw::visit::{Visit, fence_once};
 use crate::sync::{Ordering, Timeout};
-use crate::sys::fence;
 use crate::sys::memory::Level;
 use std::iter;
 
@@ -57,8 +56,8 @@ pub(super) fn visit_all(passes: &mut [Option<Pass<'_>>]) -> usize {
             gates += rest[pools].as_mut().map_or(0, Pass::shut_gates);
             pools += 1;
         }
-        let passed = gates == 0 || fence::heavy();
-        fences += usize::from(gates > 0);
+        let (passed, issued) = fence_once(gates);
+        fences += issued;
         let (now, later) = rest.split_at_mut(pools);
         now.iter_mut()
             .flatten()

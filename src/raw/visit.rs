@@ -100,7 +100,7 @@ impl Core {
         let Some(visit) = visit else {
             return false;
         };
-        let passed = visit.gates == 0 || fence::heavy();
+        let (passed, _) = fence_once(visit.gates);
         let missed = visit.enter(passed, timeout.is_some(), &mut work);
         match timeout {
             _ if !missed => true,
@@ -367,6 +367,15 @@ impl Visit<'_> {
         });
         missed
     }
+}
+
+/// Issues the heavy fence of visits that have shut this many gates together; none for no gate. Returns whether the
+/// visitors may enter, and the number of fences.
+pub(crate) fn fence_once(gates: usize) -> (bool, usize) {
+    if gates == 0 {
+        return (true, 0);
+    }
+    (fence::heavy(), 1)
 }
 
 /// Whether the owner of a cache whose gate is shut is outside, or leaves within a moment.
