@@ -51,3 +51,28 @@ impl OffCounter {
         self.lines.iter().map(read).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_on_the_line_of_their_thread_or_on_the_shared_one() {
+        let counter = OffCounter::new();
+        let line = |owner: usize| counter.lines[owner].0.load(Ordering::Relaxed);
+        assert_eq!(counter.sum(), 0);
+        for owner in 1..LINES {
+            for _ in 0..owner {
+                assert!(counter.count(owner as u32));
+            }
+        }
+        for owner in [LINES as u32, u32::MAX] {
+            assert!(!counter.count(owner), "a thread without a line");
+        }
+        counter.count_shared();
+        counter.count_shared();
+        assert!((1..LINES).all(|owner| line(owner) == owner));
+        assert_eq!(line(0), 2);
+        assert_eq!(counter.sum(), (LINES * (LINES - 1) / 2 + 2) as u64);
+    }
+}

@@ -60,3 +60,40 @@ pub(super) unsafe fn free(first: *mut Cache, len: usize) {
     // SAFETY: allocated by `new` with this layout, guaranteed by the caller. Caches have no destructor.
     unsafe { std::alloc::dealloc(base, layout(len)) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Ordering;
+
+    #[test]
+    fn the_caches_of_a_bucket_lie_in_its_allocation_one_after_the_other() {
+        for len in [1, 2, 16, 31, 32, 33, 64, 256] {
+            let layout = layout(len);
+            let extra = if len < LARGE { 0 } else { ALIGN };
+            assert_eq!(layout.size(), len * size_of::<Cache>() + extra);
+            let first = new(len);
+            assert!(first.is_aligned(), "{len}");
+            if len >= LARGE {
+                // SAFETY: in bounds: `new` has stored the base there.
+                let note = unsafe { first.cast::<*mut u8>().sub(1) };
+                // SAFETY: as above.
+                let base = unsafe { note.read() };
+                let offset = first.addr() - base.addr();
+                assert!((size_of::<*mut u8>()..=ALIGN).contains(&offset));
+                assert!(base.addr() % layout.align() == 0);
+            }
+            for index in 0..len {
+                // SAFETY: the bucket has `len` caches.
+                let cache = unsafe { first.add(index) };
+                // SAFETY: as above. All zeros are a vacant cache (I9).
+                let cache = unsafe { &*cache };
+                assert!(!cache.is_occupied() && cache.is_empty());
+                assert!(cache.next_listed.load(Ordering::Relaxed).is_null());
+                cache.next_listed.store(first, Ordering::Relaxed);
+            }
+            // SAFETY: from `new`, with this length.
+            unsafe { free(first, len) };
+        }
+    }
+}

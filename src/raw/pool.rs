@@ -562,3 +562,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
