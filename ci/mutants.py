@@ -47,10 +47,12 @@ pub mod cargo_mutant {{
 FEATURES = ["--features", "diagnostics"]
 # In this order: a program that fails ends the run of a mutant.
 PROGRAMS = ["lib", "it", "buffers", "arenas"]
-# Those that none of these has killed meet the others that look at what the pool does.
+# Those that none of these has killed meet the others that look at what the pool does, unless they are explained.
 MORE = ["miri", "janitor", "buffers_memory", "weights", "switched_off", "diagnostics", "observe", "fork", "alloc",
         "buffers_alloc", "arenas_alloc", "schedules", "replay", "faults", "rss", "ports", "gate", "exit", "environment",
-        "fallback"]
+        "fallback", "depots"]
+# For a mutant that is built alone, each stage is built only if it has survived the one before.
+ALONE = [["lib"], PROGRAMS[1:], MORE]
 
 
 def body_of(text, start, end):
@@ -87,7 +89,7 @@ class Mutant:
         self.body = None
         function = found["function"]
         if not function:
-            self.what += " in " + re.findall(r"\b(?:const|static) (\w+)", text[:self.span[0]])[-1]
+            self.what += " in " + re.findall(r"\b(?:const|static|struct) (\w+)", text[:self.span[0]])[-1]
         else:
             start, end = offset(function["span"]["start"]), offset(function["span"]["end"])
             body = body_of(text, start, end)
@@ -308,7 +310,7 @@ def main():
             files.append(argument)
     tree, target = out / "tree", out / "target"
     mutants, texts = read_mutants(tree, files, pattern)
-    results = {}
+    results, reasons = {}, read_reasons()
     past = out / "results.txt"
     if again and past.exists():
         # Later lines are newer.
@@ -327,6 +329,12 @@ def main():
         print(f"{'killed by ' + by if by != SURVIVED else by}: {mutant.name}", flush=True)
         print(by, mutant.what, sep="\t", file=log, flush=True)
 
+    # For a mutant that is built alone.
+    def write(mutant=None):
+        for file, text in texts.items():
+            changed = mutant is not None and file == mutant.file
+            (tree / file).write_text(mutant.applied(text, 0, len(text)) if changed else text)
+
     # The unit tests of the file find most of them, and take no time.
     built, errors = programs(tree, target, ["lib"])
     if built is None:
@@ -344,6 +352,8 @@ def main():
     seconds = {}
     for names in PROGRAMS, MORE:
         left = [mutant for mutant in left if results.get(mutant, SURVIVED) == SURVIVED]
+        if names is MORE:
+            left = [mutant for mutant in left if mutant.what not in reasons]
         built, errors = programs(tree, target, names) if left else ([], "")
         if built is None:
             sys.exit(errors)
@@ -353,21 +363,29 @@ def main():
         for mutant in left:
             found(mutant, killer(tree, built, seconds, mutant.number, hints[mutant.file]))
     for mutant in alone:
-        for file, text in texts.items():
-            (tree / file).write_text(mutant.applied(text, 0, len(text)) if file == mutant.file else text)
+        write(mutant)
         if cargo(tree, target, "check", "--lib")[0] != 0:
             print(f"does not compile: {mutant.name}", flush=True)
             continue
         by = SURVIVED
-        for names in PROGRAMS, MORE:
-            if by == SURVIVED:
+        for names in ALONE:
+            if by != SURVIVED or (names is MORE and mutant.what in reasons):
+                break
+            if not seconds.keys() >= set(names):
+                write()
                 built, errors = programs(tree, target, names)
-                by = killer(tree, built, seconds, 0, hints[mutant.file]) if built else "the compiler, in the tests"
+                if built is None:
+                    sys.exit(errors)
+                seconds.update((name, baseline(tree, program)) for name, program in built)
+                write(mutant)
+            built, errors = programs(tree, target, names)
+            by = killer(tree, built, seconds, 0, hints[mutant.file]) if built else "the compiler, in the tests"
         found(mutant, by)
-    sys.exit(score(results))
+    sys.exit(score(results, reasons))
 
 
-def score(results):
+def read_reasons():
+    """The mutants that no test finds, each with the reason."""
     reasons = {}
     for line in pathlib.Path("ci/mutants.txt").read_text().splitlines():
         if line and not line.startswith("#"):
@@ -375,6 +393,10 @@ def score(results):
             if not reason:
                 sys.exit(f"no reason: {line}")
             reasons[what.strip()] = reason
+    return reasons
+
+
+def score(results, reasons):
     counts, survivors = collections.defaultdict(collections.Counter), []
     for mutant, by in results.items():
         kind = "killed" if by != SURVIVED else "explained" if mutant.what in reasons else "survived"
