@@ -147,7 +147,16 @@ fn parse(text: &str, limit: impl FnOnce() -> Option<u64>) -> Result<usize, &'sta
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{Budget, parse};
+
+    #[test]
+    fn a_budget_shows_its_limit_and_what_is_charged() {
+        let budget = Budget::new(500);
+        assert_eq!((budget.used(), budget.limit()), (0, 500));
+        assert!(budget.quota().bytes().reserve(20));
+        assert_eq!((budget.used(), budget.clone().used()), (20, 20));
+        assert_eq!(format!("{budget:?}"), "Budget { used: 20, limit: 500 }");
+    }
 
     #[test]
     fn sizes_are_read_as_written() {
@@ -156,7 +165,9 @@ mod tests {
         assert_eq!(parse(" 64MiB ", limit), Ok(64 << 20));
         assert_eq!(parse("3 KiB", limit), Ok(3 << 10));
         assert_eq!(parse("1GiB", limit), Ok(1 << 30));
+        assert_eq!(parse("17B", limit), Ok(17));
         assert_eq!(parse("10%", limit), Ok(100));
+        assert_eq!(parse("100%", limit), Ok(1000));
         assert_eq!(parse("0", limit), Ok(0));
     }
 

@@ -166,7 +166,33 @@ mod tests {
             Level::Normal
         );
         let manual = Pressure::manual();
-        manual.set(Level::Critical);
-        assert_eq!(manual.clone().level(), Level::Critical);
+        assert_eq!(manual.level(), Level::Normal);
+        for level in [Level::Elevated, Level::Critical, Level::Normal] {
+            manual.set(level);
+            assert_eq!(manual.clone().level(), level);
+        }
+        let other = Pressure::from_fn(|| Level::Elevated);
+        other.set(Level::Critical);
+        assert_eq!(other.level(), Level::Elevated, "only a manual one is set");
+    }
+
+    #[test]
+    fn a_source_shows_what_it_is_and_its_level() {
+        let manual = Pressure::manual();
+        manual.set(Level::Elevated);
+        let shown = |source: &Pressure| format!("{source:?}");
+        assert_eq!(
+            shown(&manual),
+            r#"Pressure { source: "manual", level: Elevated }"#
+        );
+        assert_eq!(
+            shown(&Pressure::from_fn(|| Level::Critical)),
+            r#"Pressure { source: "from_fn", level: Critical }"#
+        );
+        assert_eq!(
+            shown(&Pressure::cgroup("/nowhere")),
+            r#"Pressure { source: "cgroup", level: Normal }"#
+        );
+        assert!(shown(&Pressure::system()).starts_with(r#"Pressure { source: "system", "#));
     }
 }
