@@ -2,7 +2,7 @@
 //! long as the pool could reach it. The allocator inspects each block that is freed.
 #![cfg(feature = "zeroize")]
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use repool::{Budget, Buffer, BufferPool, BufferPoolBuilder};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -197,6 +197,130 @@ fn cut_back_and_handed_out_again() {
         // SAFETY: the allocator initialises all memory, and the pool has written zeros to it.
         unsafe { again.set_len(len) };
         assert!(again.iter().all(|&byte| byte == 0));
+    });
+    assert_eq!(leaked, 0);
+}
+
+/// The first requests for 0 bytes, which a pool serves before it has allocated anything.
+#[test]
+fn requests_without_a_size_before_the_pools_first_use() {
+    static POOL: BufferPool = BufferPool::new();
+    let leaked = leaks(|| {
+        for n in 0..20 {
+            let mut buffer = POOL.get(0);
+            buffer.reserve(SIZE);
+            buffer.put_bytes(SECRET, SIZE);
+            match n % 2 {
+                0 => drop(buffer),
+                _ => drop(buffer.freeze()),
+            }
+        }
+        let _ = POOL.clear();
+    });
+    assert_eq!(leaked, 0);
+}
+
+/// Memory that has come back, and been wiped, since the request was made.
+#[test]
+fn requests_without_a_size_that_find_memory_when_they_are_written_to() {
+    for end in 0..3 {
+        let pool = builder().build();
+        drop(pool.get(SIZE));
+        let leaked = leaks(|| {
+            let [mut first, mut second] = [pool.get(0), pool.get(0)];
+            first.reserve(SIZE);
+            first.put_bytes(SECRET, SIZE);
+            drop(first);
+            second.put_bytes(SECRET, SIZE);
+            drop(second.freeze());
+            match end {
+                0 => drop(pool),
+                1 => drop(pool.clear()),
+                _ => pool.set_enabled(false),
+            }
+        });
+        assert_eq!(leaked, 0, "{end}");
+    }
+}
+
+/// The part that was split off holds no secret; the rest of the buffer does, and is dropped first.
+#[test]
+fn the_rest_of_a_buffer_whose_part_lives_on() {
+    let split = |buffer: &mut Buffer, end: usize| match end % 3 {
+        0 => buffer.split_to(SIZE / 2),
+        1 => {
+            buffer[SIZE / 2..].fill(1);
+            buffer[..SIZE / 2].fill(SECRET);
+            buffer.split_off(SIZE / 2)
+        }
+        // It covers nothing of the buffer, and keeps it in use all the same.
+        _ => buffer.split_to(0),
+    };
+    for end in 0..12 {
+        let pool = builder().build();
+        let leaked = leaks(|| {
+            let mut buffer = secret(&pool, SIZE);
+            if end % 3 == 0 {
+                buffer[..SIZE / 2].fill(1);
+            }
+            let part = split(&mut buffer, end);
+            match end / 3 {
+                0 => (0..5).for_each(|_| _ = pool.trim()),
+                1 => drop(pool.clear()),
+                2 => pool.set_enabled(false),
+                _ => {}
+            }
+            drop(buffer);
+            (0..5).for_each(|_| _ = pool.trim());
+            drop(pool);
+            assert!(part.iter().all(|&byte| byte == 1));
+            drop(part);
+        });
+        assert_eq!(leaked, 0, "{end}");
+    }
+}
+
+/// A secret behind the content: the buffer was truncated before it was frozen.
+#[test]
+fn what_lies_behind_a_view_that_outlives_the_wait() {
+    for grown in [false, true] {
+        let pool = builder().build();
+        let leaked = leaks(|| {
+            let mut buffer = pool.get(SIZE);
+            if grown {
+                buffer.reserve(10 * SIZE);
+            }
+            buffer.put_bytes(1, 100);
+            buffer.put_bytes(SECRET, SIZE - 100);
+            buffer.truncate(100);
+            let view = buffer.freeze();
+            (0..5).for_each(|_| _ = pool.trim());
+            drop(pool);
+            drop(view);
+        });
+        assert_eq!(leaked, 0, "{grown}");
+    }
+}
+
+#[test]
+fn what_put_refuses() {
+    let filled = |size: usize| {
+        let mut bytes = BytesMut::with_capacity(size);
+        bytes.put_bytes(SECRET, size);
+        bytes
+    };
+    let pool = builder().max_class(SIZE).build();
+    let leaked = leaks(|| {
+        pool.put(filled(SIZE));
+        pool.put(filled(2 * SIZE));
+        let mut shared = filled(SIZE);
+        shared[..100].fill(1);
+        let part = shared.split_to(100);
+        pool.put(shared);
+        drop(part);
+        pool.set_enabled(false);
+        pool.put(filled(SIZE));
+        drop(pool);
     });
     assert_eq!(leaked, 0);
 }

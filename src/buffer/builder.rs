@@ -102,11 +102,13 @@ impl BufferPoolBuilder {
     /// or frees the memory. Default with the feature `zeroize`: yes.
     ///
     /// The pool wipes all memory that it still controls: a buffer that is dropped, whether the pool
-    /// keeps it, is switched off, or the thread panics; and a frozen or split buffer if its last
+    /// keeps it, is switched off, or the thread panics; what is left of a buffer whose other parts
+    /// are alive; what [`put`](BufferPool::put) refuses; and a frozen or split buffer if its last
     /// view is gone before the pool is. It cannot wipe
     ///
-    /// - a frozen buffer with views that outlive the pool, or a [`clear`](BufferPool::clear) or
-    ///   [`set_enabled(false)`](BufferPool::set_enabled): its last view frees the memory;
+    /// - views and split-off parts that outlive the pool, or a [`clear`](BufferPool::clear) or
+    ///   [`set_enabled(false)`](BufferPool::set_enabled), or, if the buffer had grown or was split,
+    ///   three trim passes: the last one frees the memory;
     /// - the old block that a buffer leaves behind when it grows and the allocator moves it:
     ///   request enough capacity to avoid that;
     /// - memory that the user took out, by [`into_inner`](crate::Buffer::into_inner) and the like.

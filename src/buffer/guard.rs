@@ -125,7 +125,8 @@ impl Buffer {
     ///   a freeze costs an allocation.
     ///
     /// It is not overwritten if the pool was waiting for it and is dropped, cleared or switched off
-    /// before the last view is gone. Nor is the old block that a buffer left behind when it grew.
+    /// before the last view is gone, or if a buffer that had grown or was split has views for longer
+    /// than three trim passes. Nor is the old block that a buffer left behind when it grew.
     ///
     /// # Examples
     /// ```
@@ -153,7 +154,8 @@ impl Buffer {
     pub fn freeze(self) -> Bytes {
         match self.held.into_inner() {
             Held::Pooled(object) => returns::freeze(object),
-            held => held.into_bytes().freeze(),
+            Held::Unpooled(unpooled) => unpooled.freeze(),
+            Held::Empty(_) => Bytes::new(),
         }
     }
 
@@ -179,7 +181,8 @@ impl Buffer {
     }
 }
 
-/// Creates a buffer of no pool, without memory.
+/// Creates a buffer of no pool, without memory. (With the feature `zeroize`, the memory that it gets
+/// later is overwritten when the buffer is dropped.)
 impl Default for Buffer {
     fn default() -> Self {
         Self::empty(None)
@@ -234,11 +237,13 @@ impl Held {
     fn open(pool: Option<Weak<Inner>>) -> Self {
         match pool.and_then(|pool| pool.upgrade()) {
             Some(inner) if inner.pools() => {
-                let object = inner.create_unsized();
+                let mut object = inner.create_unsized();
+                object.goes_out();
                 object.went_out(); // nothing in it to fill
                 Held::Pooled(object)
             }
-            _ => Held::Unpooled(Unpooled::new(BytesMut::new())),
+            Some(_) => Held::Unpooled(Unpooled::new(BytesMut::new())),
+            None => Held::Unpooled(Unpooled::wiped()),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::lent::{self, Ring};
 use super::memory;
 use super::pooled_bytes::{Class, Origin, PooledBytes};
 use super::settings::Settings;
+use super::wipe;
 use crate::object::entry::Entry;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
@@ -288,9 +289,15 @@ impl Inner {
 
     /// Takes a buffer made elsewhere into the pool, if it can serve any request.
     pub(super) fn adopt(&self, mut bytes: BytesMut) {
-        if !memory::regain(&mut bytes) {
+        let wipe = |bytes: &mut BytesMut| {
+            if self.settings.wipes() {
+                wipe::wipe(bytes);
+            }
+        };
+        if !memory::regain(&mut bytes, wipe) {
             return; // there are other handles to it
         }
+        wipe(&mut bytes);
         let capacity = bytes.capacity();
         if capacity > class::size(self.settings.top) {
             return;
@@ -298,7 +305,7 @@ impl Inner {
         if let Some(class) = class::filing(capacity) {
             let Used { pool, class } = self.used(class);
             let mut object = PooledBytes::with(bytes, class);
-            object.wipe();
+            object.is_wiped();
             pool.put(object);
         }
     }

@@ -26,14 +26,16 @@ pub(super) fn allocate(capacity: usize, fallible: bool) -> Option<BytesMut> {
 }
 
 /// Clears a handle and regains its whole allocation; returns `false` while there are other handles
-/// to it. In that case call this again once [`is_unique`] returns `true`.
-pub(super) fn regain(bytes: &mut BytesMut) -> bool {
+/// to it. In that case call this again once [`is_unique`] returns `true`. Until then the handle is
+/// out of reach of the part that it covered: `lose` is called with that part first.
+pub(super) fn regain(bytes: &mut BytesMut, lose: impl FnOnce(&mut BytesMut)) -> bool {
     bytes.clear();
     // The first call may have moved the handle to the start of the allocation, over what was
     // consumed.
     if is_alone(bytes) || is_alone(bytes) {
         return true;
     }
+    lose(bytes);
     let (whole, alone) = match whole(mem::take(bytes)) {
         Ok(whole) => (whole, true),
         Err(end) => (end, false),
@@ -101,6 +103,10 @@ mod tests {
         bytes
     }
 
+    fn regained(bytes: &mut BytesMut) -> bool {
+        regain(bytes, |_| ())
+    }
+
     fn alone(mut bytes: BytesMut) -> bool {
         bytes.clear();
         is_alone(&mut bytes)
@@ -143,24 +149,24 @@ mod tests {
         assert!(!is_unique(&mut rest));
         drop(head);
         assert!(is_unique(&mut rest));
-        assert!(regain(&mut rest));
+        assert!(regained(&mut rest));
         assert_eq!(rest.capacity(), 200);
         // Consumed.
         let mut bytes = filled(200, 150);
         bytes.advance(120);
-        assert!(regain(&mut bytes));
+        assert!(regained(&mut bytes));
         assert_eq!(bytes.capacity(), 200);
         // Like a buffer that grew in place and was cut back.
         let mut bytes = filled(200, 150);
         drop(bytes.split_off(100));
-        assert!(regain(&mut bytes));
+        assert!(regained(&mut bytes));
         assert_eq!(bytes.capacity(), 200);
         // No content left, and another handle to all of it.
         let mut bytes = filled(200, 200);
         let all = bytes.split();
-        assert!(!regain(&mut bytes));
+        assert!(!regained(&mut bytes));
         drop(all);
-        assert!(is_unique(&mut bytes) && regain(&mut bytes));
+        assert!(is_unique(&mut bytes) && regained(&mut bytes));
         assert_eq!(bytes.capacity(), 200);
     }
 

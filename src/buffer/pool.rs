@@ -358,7 +358,8 @@ impl BufferPool {
     /// Returns what the pool has done and what it holds, all classes together.
     ///
     /// Counters never go back, so a Prometheus counter can read them. A request for 0 bytes counts
-    /// when something is written. Lent buffers (frozen, or with parts split off) are `in_use`.
+    /// when something is written (up to eight of them that come before all other requests belong to
+    /// no pool, and do not count). Lent buffers (frozen, or with parts split off) are `in_use`.
     /// Buffers handed out while the pool was switched off count as created and discarded at once.
     ///
     /// # Examples

@@ -148,9 +148,8 @@ impl Drop for PooledBytes {
     /// Overwrites user data before the memory is freed, on every path.
     fn drop(&mut self) {
         if wipe::ON && self.class.wipes && !self.clean {
-            // First what this handle owns, then the whole allocation if there are no other handles.
-            wipe::wipe(&mut self.bytes);
-            if memory::regain(&mut self.bytes) {
+            // The whole allocation, or what this handle covers of it if there are others.
+            if memory::regain(&mut self.bytes, wipe::wipe) {
                 wipe::wipe(&mut self.bytes);
             }
         }
@@ -341,7 +340,13 @@ impl PooledBytes {
         if self.bytes.capacity() < self.full {
             let _ = self.bytes.try_reclaim(self.full);
         }
-        let alone = memory::regain(&mut self.bytes);
+        let wipes = wipe::ON && self.class.wipes;
+        let lose = |part: &mut BytesMut| {
+            if wipes {
+                wipe::wipe(part);
+            }
+        };
+        let alone = memory::regain(&mut self.bytes, lose);
         if alone {
             self.note();
         }
@@ -363,8 +368,21 @@ impl PooledBytes {
     pub(super) fn wipe(&mut self) {
         if wipe::ON && self.class.wipes {
             wipe::wipe(&mut self.bytes);
-            self.clean = true;
+            self.is_wiped();
         }
+    }
+
+    /// Overwrites what the handle covers, which may be a part of the buffer, if the pool wipes its
+    /// buffers.
+    pub(super) fn wipe_part(&mut self) {
+        if wipe::ON && self.class.wipes {
+            wipe::wipe(&mut self.bytes);
+        }
+    }
+
+    /// Notes that the memory holds no user data, if the pool wipes its buffers.
+    pub(super) fn is_wiped(&mut self) {
+        self.clean = self.class.wipes;
     }
 
     /// Counts how much of the buffer was used. 0 is not counted: the content may have been

@@ -76,6 +76,7 @@ pub(super) fn return_lent_slow(mut object: Pooled<PooledBytes>) {
     if !enough && object.regain() {
         finish(object, used);
     } else {
+        object.wipe_part();
         // The last part frees the memory.
         drop(PooledBytes::into_bytes(object));
     }

@@ -9,10 +9,11 @@
 //!
 //! An [`Unpooled`] owns its node; no other thread touches it.
 
+use super::wipe;
 use crate::object::unpooled::UnpooledNode;
 use crate::object::word_copy;
 use crate::raw::node::Link;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -24,6 +25,8 @@ use std::ptr::NonNull;
 struct BytesNode {
     link: Link,
     bytes: BytesMut,
+    /// Whether the memory is overwritten at the end. Written and read with the feature `zeroize` only.
+    wipes: bool,
 }
 
 /// Owns a node with a `BytesMut`.
@@ -37,12 +40,53 @@ unsafe impl Sync for Unpooled {}
 impl Unpooled {
     #[inline(always)]
     pub(super) fn new(bytes: BytesMut) -> Self {
+        Self::of(bytes, false)
+    }
+
+    /// Creates a handle without memory. With the feature `zeroize`, the memory that it gets is
+    /// overwritten at the end, because the request may have been the first one to a pool that wipes
+    /// its buffers.
+    #[cold]
+    pub(super) fn wiped() -> Self {
+        Self::of(BytesMut::new(), true)
+    }
+
+    #[inline(always)]
+    fn of(bytes: BytesMut, wipes: bool) -> Self {
         let node = UnpooledNode::<BytesNode>::take();
         let unpooled = Self(node.into_raw());
         let content = unpooled.content().cast::<MaybeUninit<BytesMut>>();
         // SAFETY: the node is owned here and holds no value.
         word_copy::write(unsafe { &mut *content }, bytes);
+        if wipe::ON {
+            let node = unpooled.0.as_ptr().cast::<BytesNode>();
+            // SAFETY: in bounds of the node.
+            let to = unsafe { &raw mut (*node).wipes };
+            // SAFETY: the node is owned here.
+            unsafe { to.write(wipes) };
+        }
         unpooled
+    }
+
+    /// Whether the memory has to be overwritten.
+    #[inline(always)]
+    fn wipes(&self) -> bool {
+        if !wipe::ON {
+            return false;
+        }
+        let node = self.0.as_ptr().cast::<BytesNode>();
+        // SAFETY: in bounds of the node.
+        let wipes = unsafe { &raw const (*node).wipes };
+        // SAFETY: written by `of`.
+        unsafe { wipes.read() }
+    }
+
+    #[inline(always)]
+    pub(super) fn freeze(self) -> Bytes {
+        if self.wipes() && !self.is_empty() {
+            return wipe::freeze_wiped(self.into_inner());
+        }
+        self.into_inner().freeze()
     }
 
     /// Returns a pointer to the content.
@@ -95,6 +139,9 @@ impl DerefMut for Unpooled {
 impl Drop for Unpooled {
     #[inline(always)]
     fn drop(&mut self) {
+        if self.wipes() {
+            wipe::wipe(self);
+        }
         // SAFETY: dropped once: nothing uses an `Unpooled` that is being dropped.
         unsafe { self.content().drop_in_place() };
         // SAFETY: as above.
