@@ -361,10 +361,20 @@ impl Cache {
     /// The balance of batches, and the number of objects in both lists. While a slow path runs, the first may be too
     /// low and the second too high, but never the other way: the number of objects handed out is never overstated.
     fn moved_and_idle(&self) -> (usize, usize) {
+        self.moved_and_idle_while(|| ())
+    }
+
+    /// [`Cache::moved_and_idle`], with `meanwhile` between its loads. Tests change the lists there.
+    fn moved_and_idle_while(&self, mut meanwhile: impl FnMut()) -> (usize, usize) {
         let (mut moved, mut idle) = (self.shared.moved(), 0);
         for _ in 0..LOOKS {
+            meanwhile();
             let before = self.gate.changes();
-            let now = (self.shared.moved(), self.shared.idle());
+            meanwhile();
+            let moved_now = self.shared.moved();
+            meanwhile();
+            let now = (moved_now, self.shared.idle());
+            meanwhile();
             if before % 2 == 0 && before == self.gate.changes() {
                 return now;
             }
@@ -403,56 +413,4 @@ fn stamp(returned: usize, idle: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Cache;
-    use crate::raw::limits::Limits;
-    use crate::raw::node::{Batch, Link};
-    use std::ptr;
-    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-
-    /// An object that only moves between slot, lists and depot is never counted as handed out: no counter goes back.
-    /// That holds as well on machines (and under Miri) where stores of another thread are seen out of order.
-    #[test]
-    fn no_hit_is_counted_before_it_happens() {
-        const ROUNDS: usize = if cfg!(miri) { 100 } else { 300_000 };
-        let (cache, done) = (Cache::vacant(), AtomicBool::new(false));
-        let limits = Limits::new(usize::MAX, usize::MAX, usize::MAX);
-        let mut batch = Batch::EMPTY;
-        for _ in 0..3 {
-            let link = Box::into_raw(Box::new(Link::new(ptr::null())));
-            // SAFETY: held here.
-            unsafe { batch.push(link) };
-        }
-        // SAFETY: this thread is the only one that touches the lists.
-        unsafe { cache.occupy(&limits, false) };
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(SeqCst) {
-                    let reused = cache.stats().0.reused as isize;
-                    assert!(reused <= 0, "{reused} seem to be in use");
-                }
-            });
-            for _ in 0..ROUNDS {
-                // SAFETY: as above.
-                let back = unsafe { cache.load(batch.take(), &limits, true) };
-                assert!(back.is_empty());
-                // SAFETY: as above.
-                unsafe {
-                    cache.enter(|lists| {
-                        lists.unload_onto_spare();
-                        lists.make_room();
-                        lists.load_spare();
-                    });
-                }
-                // SAFETY: as above.
-                batch = unsafe { cache.hand_over(&limits) }.expect("no visitor");
-            }
-            done.store(true, SeqCst);
-        });
-        assert_eq!((cache.stats().0.reused, batch.len), (0, 3));
-        while !batch.is_empty() {
-            // SAFETY: from `into_raw` above.
-            drop(unsafe { Box::from_raw(batch.pop()) });
-        }
-    }
-}
+mod tests;

@@ -74,7 +74,9 @@ mod tests {
         if !janitor_is_possible() {
             return; // no caches
         }
-        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
+        let pool = Pool::builder(|| Vec::<u8>::with_capacity(100))
+            .trim_manually()
+            .build();
         drop([(); 3].map(|()| pool.get()));
         let core = pool.core();
         assert_eq!(core.outside_caches().idle, 0);
@@ -92,7 +94,8 @@ mod tests {
         assert_eq!(pool.prefill(2), 2);
         assert_eq!(core.announce_exit(cache), 0);
         let outside = core.outside_caches();
-        assert_eq!((outside.idle, outside.reused, outside.returned), (2, 0, 0));
+        assert_eq!((outside.idle, outside.idle_bytes), (2, 200));
+        assert_eq!((outside.reused, outside.returned), (0, 0));
     }
 
     #[test]

@@ -220,6 +220,17 @@ mod tests {
     }
 
     #[test]
+    fn a_weak_reference_is_counted_until_it_is_dropped() {
+        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
+        let weak = || pool.core().weak.load(Ordering::Relaxed);
+        let before = weak();
+        let references = [pool.core(), pool.core()].map(WeakCore::new);
+        assert_eq!(weak(), before + 2);
+        drop(references);
+        assert_eq!(weak(), before);
+    }
+
+    #[test]
     fn a_closed_pool_is_not_asked_any_more() {
         let pool: Pool<Vec<u8>> = Pool::builder(Vec::new)
             .on_pass(|| true)

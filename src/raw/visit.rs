@@ -405,3 +405,6 @@ impl Core {
         unsafe { cache.occupy(&self.limits, self.is_inactive()) };
     }
 }
+
+#[cfg(test)]
+mod tests;
