@@ -54,18 +54,7 @@ impl Core {
         if before == now {
             return true; // another thread has recovered the visits since the caller looked
         }
-        let claimed = before != now | RECOVERING
-            && self
-                .visit_generation
-                // Relaxed: one thread wins, and the lock publishes what it does.
-                .compare_exchange(
-                    before,
-                    now | RECOVERING,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                )
-                .is_ok();
-        if !claimed {
+        if !self.claim_recovery(before, now) {
             return !self.visits_are_lost();
         }
         let held = self.visits.try_lock();
@@ -81,6 +70,17 @@ impl Core {
         }
         self.visit_generation.store(now, Ordering::Relaxed);
         true
+    }
+
+    /// Whether the calling thread is the one that recovers the visits of generation `before`.
+    fn claim_recovery(&self, before: usize, now: usize) -> bool {
+        let claimed = now | RECOVERING;
+        // Relaxed: one thread wins, and the lock publishes what it does.
+        before != claimed
+            && self
+                .visit_generation
+                .compare_exchange(before, claimed, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     // ---------------------------------------------------------------- a visit
