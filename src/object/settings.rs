@@ -8,6 +8,7 @@ use crate::background::worker;
 use crate::budget::Budget;
 use crate::object::diagnostics::settings::{Choice, Diagnostics};
 use crate::raw::limits::{Limits, Quota};
+use crate::raw::node::LIST_BYTES;
 use crate::raw::stats::Reason;
 use crate::sync::rare::Arc;
 use crate::sys::env;
@@ -33,6 +34,15 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// Returns the bytes of a full list, if nothing is limited. Most arenas have the size of the first one, 4 KiB, and
+    /// a full list of them is as long as one of small objects.
+    fn list_bytes(self) -> usize {
+        match self {
+            Self::Arenas => 2 * LIST_BYTES,
+            Self::Whole | Self::Part => LIST_BYTES,
+        }
+    }
+
     /// Returns whether the environment switches off a pool of this name.
     pub(crate) fn is_off(self, name: Option<&str>) -> bool {
         self != Self::Part && env::is_off(name)
@@ -175,6 +185,7 @@ impl Settings {
             .with_min_idle(self.min_idle)
             .with_group(self.group.clone())
             .with_budget(self.effective_budget().map(|budget| budget.quota()))
+            .with_unbounded_list_bytes(self.role.list_bytes())
     }
 
     /// Returns whether the pool drops large objects of which little is used.

@@ -180,6 +180,8 @@ pub(crate) struct Limits {
     bounded: bool,
     /// Whether nothing is known of what objects hold on the heap.
     unweighed: bool,
+    /// The most bytes in a full list of an unbounded pool.
+    unbounded_list_bytes: usize,
     /// The most objects and bytes in a full list.
     list: Charge,
     /// Returns of this pool that a shared quota refused. A statistic.
@@ -200,6 +202,7 @@ impl Limits {
             use_check_log2: StatUsize::new(0),
             bounded: false,
             unweighed: false,
+            unbounded_list_bytes: LIST_BYTES,
             list: Charge::NONE,
             refused: StatUsize::new(0),
             seen: [StatUsize::new(0), StatUsize::new(0)],
@@ -218,6 +221,15 @@ impl Limits {
     pub(crate) fn with_object_bytes(self, object_bytes: usize) -> Self {
         Self {
             object_bytes,
+            ..self
+        }
+        .finished()
+    }
+
+    /// Makes lists longer as long as nothing is bounded.
+    pub(crate) fn with_unbounded_list_bytes(self, unbounded_list_bytes: usize) -> Self {
+        Self {
+            unbounded_list_bytes,
             ..self
         }
         .finished()
@@ -295,7 +307,11 @@ impl Limits {
         self.bounded = self.own.is_bounded() || self.shared().next().is_some();
         self.list = Charge {
             objects: LIST_LEN,
-            bytes: LIST_BYTES,
+            bytes: if self.bounded {
+                LIST_BYTES
+            } else {
+                self.unbounded_list_bytes
+            },
         };
         let part = |limit: usize| (limit / LISTS).max(1);
         let parts = self.quotas().map(|(quota, _)| Charge {

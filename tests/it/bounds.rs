@@ -58,8 +58,13 @@ fn kept_by_one_thread<P: Send + Sync + 'static, G: Send + 'static>(
 /// `own` is the size of an object apart from what it has on the heap.
 #[track_caller]
 fn assert_two_lists(left: Seen, own: usize, heap: usize) {
+    assert_two_lists_of(LIST_BYTES, left, own, heap);
+}
+
+#[track_caller]
+fn assert_two_lists_of(list_bytes: usize, left: Seen, own: usize, heap: usize) {
     let bytes = left.idle_bytes - left.idle * own;
-    let within = left.idle <= 2 * LIST && bytes <= 2 * LIST_BYTES;
+    let within = left.idle <= 2 * LIST && bytes <= 2 * list_bytes;
     assert!(
         within || left.idle <= 2,
         "objects of {heap} bytes: {left:?}"
@@ -118,13 +123,18 @@ fn one_thread_keeps_at_most_two_lists_of_a_class_to_itself() {
     let left = kept_by_one_thread(buffers(), n(20, 4), |pool| pool.get(1 << 20), seen);
     assert_two_lists(left, 0, 1 << 20);
 
-    let arenas = || ArenaPool::builder().trim_manually().build();
     let seen = |pool: &ArenaPool| Seen::of(&pool.stats());
-    assert_two_lists(
-        kept_by_one_thread(arenas(), n(100, 70), ArenaPool::get, seen),
-        0,
-        4 << 10,
-    );
+    for (list_bytes, limit) in [(2 * LIST_BYTES, usize::MAX), (LIST_BYTES, 1 << 30)] {
+        for first in [4 << 10, 16 << 10, 200 << 10] {
+            let arenas = ArenaPool::builder()
+                .first_chunk(first)
+                .max_idle_bytes(limit)
+                .trim_manually()
+                .build();
+            let left = kept_by_one_thread(arenas, n(200, 140), ArenaPool::get, seen);
+            assert_two_lists_of(list_bytes, left, 0, first);
+        }
+    }
 }
 
 #[test]
