@@ -1,8 +1,8 @@
 //! Objects that one thread gets and another drops, in batches over a channel.
 
 use crate::work::{Turn, cores};
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::hint::black_box;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use std::hint::{black_box, spin_loop};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,39 @@ impl<T> Lines<T> {
     }
 }
 
+/// How threads wait for a batch.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// The thread gives its processor up.
+    Sleep,
+    /// It keeps it. Otherwise the system wakes the other thread on the same processor, and nothing crosses.
+    Spin,
+}
+
+impl Wait {
+    /// Waits for a batch. `None` if no more will come.
+    fn next<T>(self, from: &Receiver<T>) -> Option<T> {
+        if let Self::Sleep = self {
+            return from.recv().ok();
+        }
+        loop {
+            match from.try_recv() {
+                Ok(batch) => return Some(batch),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => spin_loop(),
+            }
+        }
+    }
+}
+
+/// Keeps this thread on a processor of its own.
+fn pin(thread: usize) {
+    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.get(thread).copied()) {
+        core_affinity::set_for_current(core);
+    }
+}
+
+/// Threads that find a processor each are pinned there, and spin while they wait.
 pub fn run<T: Send + 'static>(
     getters: usize,
     droppers: usize,
@@ -43,15 +76,27 @@ pub fn run<T: Send + 'static>(
     give: impl Fn(T) + Send + Sync + Copy,
 ) -> Turn {
     let lines = Lines::new(getters.max(droppers));
+    let threads = getters + droppers;
+    let wait = if threads == cores(threads) {
+        Wait::Spin
+    } else {
+        Wait::Sleep
+    };
+    let pin = move |thread| {
+        if let Wait::Spin = wait {
+            pin(thread);
+        }
+    };
     let barrier = Barrier::new(getters + droppers);
     let mut turn = None;
     std::thread::scope(|scope| {
-        for _ in 0..droppers {
+        for thread in 0..droppers {
             let (full, empty) = (lines.full.1.clone(), lines.empty.0.clone());
             let barrier = &barrier;
             scope.spawn(move || {
+                pin(getters + thread);
                 barrier.wait();
-                for mut batch in full {
+                while let Some(mut batch) = wait.next(&full) {
                     batch.drain(..).for_each(give);
                     // Full only if no getter needs it.
                     let _ = empty.try_send(batch);
@@ -59,14 +104,19 @@ pub fn run<T: Send + 'static>(
             });
         }
         let workers: Vec<_> = (0..getters)
-            .map(|_| {
+            .map(|thread| {
                 let (full, empty) = (lines.full.0.clone(), lines.empty.1.clone());
                 let barrier = &barrier;
                 scope.spawn(move || {
+                    pin(thread);
                     barrier.wait();
-                    fill(window / 8, &full, &empty, get);
+                    fill(wait, window / 8, &full, &empty, get);
                     let start = Instant::now();
-                    (fill(window, &full, &empty, get), start, Instant::now())
+                    (
+                        fill(wait, window, &full, &empty, get),
+                        start,
+                        Instant::now(),
+                    )
                 })
             })
             .collect();
@@ -81,7 +131,7 @@ pub fn run<T: Send + 'static>(
         turn = start.zip(end).map(|(start, end)| Turn {
             gets: done.iter().map(|(gets, _, _)| gets).sum(),
             wall: end - start,
-            cores: cores(getters + droppers),
+            cores: cores(threads),
             crossed: None,
         });
     });
@@ -89,6 +139,7 @@ pub fn run<T: Send + 'static>(
 }
 
 fn fill<T>(
+    wait: Wait,
     window: Duration,
     full: &Sender<Vec<T>>,
     empty: &Receiver<Vec<T>>,
@@ -97,7 +148,7 @@ fn fill<T>(
     let start = Instant::now();
     let mut gets = 0;
     while start.elapsed() < window {
-        let mut batch = empty.recv().expect("droppers give them back");
+        let mut batch = wait.next(empty).expect("droppers give them back");
         batch.extend((0..BATCH).map(|_| get()));
         gets += BATCH as u64;
         if full.send(batch).is_err() {
@@ -135,9 +186,9 @@ pub fn pipeline<T: Send + 'static>(
         });
         let (full, empty) = (lines.full.0.clone(), lines.empty.1.clone());
         drop(lines);
-        fill(window / 8, &full, &empty, get);
+        fill(Wait::Sleep, window / 8, &full, &empty, get);
         let start = Instant::now();
-        let gets = fill(window, &full, &empty, get);
+        let gets = fill(Wait::Sleep, window, &full, &empty, get);
         Turn {
             gets,
             wall: start.elapsed(),
