@@ -16,8 +16,8 @@
 
 use super::gate::{DRAIN, Gate, INACTIVE, LISTED, MISSED, OCCUPIED, Shut};
 use super::limits::Limits;
-use super::lists::{Lists, ListsMut};
-use super::node::{Batch, End, Link, OpaqueCache};
+use super::lists::{Leaving, Lists, ListsMut};
+use super::node::{Batch, Link, OpaqueCache};
 use super::shared::Shared;
 use super::stats::PartStats;
 use crate::sync::{AtomicPtr, IN_MODELS, Ordering, StatUsize, UnsafeCell};
@@ -51,12 +51,12 @@ unsafe impl Send for Cache {}
 unsafe impl Sync for Cache {}
 
 /// The outcome of a return on the slow path.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Returned {
-    /// The cache has the object. The batch, if not empty, is a full list that has to go to the depot.
-    Kept((Batch, End)),
-    /// The pool's limits left no room for the object. The batch as above.
-    Refused((Batch, End)),
+    /// The cache has the object.
+    Kept,
+    /// The pool's limits left no room for the object.
+    Refused,
 }
 
 impl Cache {
@@ -206,24 +206,23 @@ impl Cache {
         unsafe { self.as_owner(work) }
     }
 
-    /// Loads a batch from the depot into the empty lists. Returns the batch if it cannot be taken. `keep_charge` is
-    /// that of [`ListsMut::admit_batch`].
+    /// Loads a batch from the depot into the empty lists, or leaves it as it is. `keep_charge` is that of
+    /// [`ListsMut::admit_batch`].
     ///
     /// # Safety
     /// The caller is the owner, and the batch belongs to this core.
-    pub(crate) unsafe fn load(&self, batch: Batch, limits: &Limits, keep_charge: bool) -> Batch {
-        let mut batch = batch;
+    pub(crate) unsafe fn load(&self, batch: &mut Batch, limits: &Limits, keep_charge: bool) {
         let work = |lists: &mut ListsMut<'_>| {
             if lists.idle() == 0 {
-                batch = lists.admit_batch(batch.take(), limits, keep_charge);
+                lists.admit_batch(batch, limits, keep_charge);
             }
         };
         // SAFETY: the caller is the owner.
         let _ = unsafe { self.as_owner(work) };
-        batch
     }
 
-    /// [`Cache::push`] of an object that has been reset, with rotation, weights and limits.
+    /// [`Cache::push`] of an object that has been reset, with rotation, weights and limits. `leaving` is empty, and gets
+    /// the full list that has to go to the depot, if there is one.
     ///
     /// # Safety
     /// As [`Cache::push`], but the caller gives the node up only if this returns `Ok(Kept)`.
@@ -232,20 +231,20 @@ impl Cache {
         link: *mut Link,
         weight: usize,
         limits: &Limits,
+        leaving: &mut Leaving,
     ) -> Result<Returned, Shut> {
         let work = |lists: &mut ListsMut<'_>| {
             lists.restore_room();
-            let mut leaving = (Batch::EMPTY, End::Hot);
-            if lists.admit(weight, limits, &mut leaving).is_err() {
-                return Returned::Refused(leaving);
+            if lists.admit(weight, limits, leaving).is_err() {
+                return Returned::Refused;
             }
             // SAFETY: I2: inside the critical section. The caller holds the node.
             let kept = unsafe { lists.push(link, weight, || ()) };
             debug_assert!(kept, "room was made");
             if kept {
-                Returned::Kept(leaving)
+                Returned::Kept
             } else {
-                Returned::Refused(leaving)
+                Returned::Refused
             }
         };
         // SAFETY: the caller is the owner.

@@ -5,8 +5,8 @@
 //! (I2, I5).
 
 use super::limits::{Charge, Limits};
-use super::lists::ListsMut;
-use super::node::{Batch, End};
+use super::lists::{Leaving, ListsMut};
+use super::node::Batch;
 use super::stats::Reason;
 
 impl ListsMut<'_> {
@@ -15,7 +15,7 @@ impl ListsMut<'_> {
         &mut self,
         weight: usize,
         limits: &Limits,
-        leaving: &mut (Batch, End),
+        leaving: &mut Leaving,
     ) -> Result<(), Reason> {
         self.refresh_use_check(limits);
         if weight >= self.lists.threshold() {
@@ -23,7 +23,7 @@ impl ListsMut<'_> {
         }
         if !self.has_room() {
             if self.space() == 0 {
-                *leaving = self.rotate(limits);
+                self.rotate(limits, leaving);
             } else {
                 self.make_room();
             }
@@ -39,18 +39,12 @@ impl ListsMut<'_> {
         })
     }
 
-    /// Loads a batch, with its charge, into the empty lists. Returns the batch if the limits refuse it. With
+    /// Loads a batch, with its charge, into the empty lists. Leaves it as it is if the limits refuse it. With
     /// `keep_charge` the present charge stays as well, for the objects that this thread has in use.
-    pub(super) fn admit_batch(
-        &mut self,
-        batch: Batch,
-        limits: &Limits,
-        keep_charge: bool,
-    ) -> Batch {
+    pub(super) fn admit_batch(&mut self, batch: &mut Batch, limits: &Limits, keep_charge: bool) {
         let threshold = limits.threshold_for(batch.heaviest);
         if !limits.bounded() && self.lists.threshold() == threshold {
-            self.load_from_depot(batch);
-            return Batch::EMPTY;
+            return self.load_from_depot(batch);
         }
         let with_it = Charge {
             objects: batch.len,
@@ -65,11 +59,9 @@ impl ListsMut<'_> {
         let charged = self
             .recharge(limits, with_it, objects, threshold)
             .or_else(|_| self.recharge(limits, with_it, batch.len, threshold));
-        if charged.is_err() {
-            return batch;
+        if charged.is_ok() {
+            self.load_from_depot(batch);
         }
-        self.load_from_depot(batch);
-        Batch::EMPTY
     }
 
     /// Raises the threshold, so that heavier objects pass, and fewer of them.

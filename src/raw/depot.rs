@@ -8,16 +8,13 @@
 //! The hottest batch is a field beside the stack. So a pool with at most one batch here allocates no memory for the
 //! stack, and touches only the depot's own cache lines.
 //!
-//! `objects` and `bytes` repeat what the stack holds, for readers without the lock. They are written under the lock.
+//! `objects` and `bytes` say what the stack holds. They are written under the lock, and read without it as well.
 
+use super::indexed::IndexedBatch;
 use super::node::{Batch, End, Link};
 use super::stats::Reason;
 use crate::sync::{AtomicUsize, IN_MODELS, Mutex, Ordering, StatUsize, Timeout};
 use std::collections::VecDeque;
-
-/// The batches that were in a depot, the coldest first.
-pub(crate) type Drained =
-    std::iter::Chain<std::collections::vec_deque::IntoIter<Batch>, std::option::IntoIter<Batch>>;
 
 #[derive(Debug)]
 pub(crate) struct Depot {
@@ -29,11 +26,10 @@ pub(crate) struct Depot {
 #[derive(Debug)]
 struct Stack {
     /// The batch at the hot end. May be empty.
-    hottest: Batch,
+    hottest: IndexedBatch,
     /// The other batches, none of which is empty. Front: the cold end. Back: the hot end.
-    batches: VecDeque<Batch>,
+    batches: VecDeque<IndexedBatch>,
     objects: usize,
-    bytes: usize,
     /// The low-water mark: the fewest objects since the last pass.
     low: u32,
     /// The objects that no thread needed in the previous interval.
@@ -42,8 +38,8 @@ struct Stack {
 }
 
 const _: () = assert!(
-    IN_MODELS || size_of::<Depot>() <= 128,
-    "the depot fits into two cache lines"
+    IN_MODELS || size_of::<Depot>() <= 192,
+    "the depot fits into three cache lines"
 );
 
 /// Saturates: only that many objects are tracked.
@@ -71,10 +67,9 @@ impl Depot {
     pub(crate) fn new() -> Self {
         Self {
             stack: Mutex::new(Stack {
-                hottest: Batch::EMPTY,
+                hottest: IndexedBatch::EMPTY,
                 batches: VecDeque::new(),
                 objects: 0,
-                bytes: 0,
                 low: 0,
                 low_before: 0,
                 closed: false,
@@ -86,29 +81,32 @@ impl Depot {
 
     /// Puts a batch at one end.
     pub(crate) fn give(&self, batch: Batch, end: End, timeout: Timeout) -> Result<(), Refused> {
+        self.give_indexed(&mut IndexedBatch::new(batch), end, timeout)
+    }
+
+    /// Puts a batch with its index at one end.
+    pub(crate) fn give_indexed(
+        &self,
+        batch: &mut IndexedBatch,
+        end: End,
+        timeout: Timeout,
+    ) -> Result<(), Refused> {
         if batch.is_empty() {
             return Ok(());
         }
         let Some(mut stack) = self.stack.lock_bounded(timeout) else {
-            return Err(Refused::Contended(batch));
+            return Err(Refused::Contended(batch.batch_mut().take()));
         };
         if stack.closed {
             drop(stack);
-            return Err(Refused::Closed(batch));
-        }
-        if stack.takes_hottest(end) {
-            stack.came(batch.len, batch.bytes);
-            stack.hottest = batch;
-            self.publish(&stack);
-            return Ok(());
+            return Err(Refused::Closed(batch.batch_mut().take()));
         }
         let len = stack.batches.len();
-        if len == stack.batches.capacity() {
+        if !stack.takes_hottest(end) && len == stack.batches.capacity() {
             drop(stack);
             return self.give_to_larger(batch, end, timeout, len);
         }
-        stack.put(batch, end);
-        self.publish(&stack);
+        self.put(&mut stack, batch, end);
         Ok(())
     }
 
@@ -116,7 +114,7 @@ impl Depot {
     #[cold]
     fn give_to_larger(
         &self,
-        batch: Batch,
+        batch: &mut IndexedBatch,
         end: End,
         timeout: Timeout,
         mut len: usize,
@@ -125,11 +123,11 @@ impl Depot {
             // Allocated outside the lock: the allocator may be the user's code.
             let mut larger = VecDeque::with_capacity(2 * len + 4);
             let Some(mut stack) = self.stack.lock_bounded(timeout) else {
-                return Err(Refused::Contended(batch));
+                return Err(Refused::Contended(batch.batch_mut().take()));
             };
             if stack.closed {
                 drop(stack);
-                return Err(Refused::Closed(batch));
+                return Err(Refused::Closed(batch.batch_mut().take()));
             }
             len = stack.batches.len();
             if len == stack.batches.capacity() {
@@ -139,8 +137,7 @@ impl Depot {
                 larger.extend(stack.batches.drain(..));
                 std::mem::swap(&mut stack.batches, &mut larger);
             }
-            stack.put(batch, end);
-            self.publish(&stack);
+            self.put(&mut stack, batch, end);
             drop(stack);
             // Frees the old stack, which is empty, outside the lock.
             drop(larger);
@@ -158,11 +155,10 @@ impl Depot {
         if let Some(mut stack) = self.stack.lock_bounded(Timeout::Short) {
             let closed = stack.closed;
             let open = stack.top().filter(|_| !closed);
-            if let Some(batch) = open.filter(|batch| batch.has_room_for(weight)) {
+            if let Some(top) = open.filter(|top| top.batch().has_room_for(weight)) {
                 // SAFETY: the caller holds the node and gives it up.
-                unsafe { batch.push(link) };
-                stack.came(1, weight);
-                self.publish(&stack);
+                unsafe { top.batch_mut().push(link) };
+                self.came(&mut stack, 1, weight);
                 return Ok(());
             }
         }
@@ -171,13 +167,23 @@ impl Depot {
         self.give(batch, End::Hot, Timeout::Short)
     }
 
-    /// Takes the hottest batch.
-    pub(crate) fn take(&self) -> Option<Batch> {
-        let mut stack = self.nonempty()?.lock_bounded(Timeout::Short)?;
-        let batch = stack.top()?.take();
-        stack.took(batch.len, batch.bytes);
-        self.publish(&stack);
-        Some(batch)
+    /// Takes the hottest batch into `to`, which is empty. `false` if there is none, or the lock could not be taken.
+    pub(crate) fn take(&self, to: &mut IndexedBatch) -> bool {
+        let stack = self
+            .nonempty()
+            .and_then(|stack| stack.lock_bounded(Timeout::Short));
+        let Some(mut stack) = stack else {
+            return false;
+        };
+        if !stack.hottest.is_empty() {
+            stack.hottest.move_to(to);
+        } else if let Some(below) = stack.batches.pop_back() {
+            *to = below;
+        } else {
+            return false;
+        }
+        self.took(&mut stack, to.batch().len, to.batch().bytes);
+        true
     }
 
     /// Takes the hottest node; null if there is none, or the lock could not be taken.
@@ -188,14 +194,14 @@ impl Depot {
         let Some(mut stack) = stack else {
             return std::ptr::null_mut();
         };
-        let Some(batch) = stack.top() else {
+        let Some(top) = stack.top() else {
             return std::ptr::null_mut();
         };
+        let batch = top.batch_mut();
         let before = batch.bytes;
         let link = batch.pop();
         let weight = before.wrapping_sub(batch.bytes);
-        stack.took(1, weight);
-        self.publish(&stack);
+        self.took(&mut stack, 1, weight);
         link
     }
 
@@ -213,6 +219,7 @@ impl Depot {
             hottest, batches, ..
         } = &mut *stack;
         for batch in std::iter::once(hottest).chain(batches.iter_mut().rev()) {
+            let batch = batch.batch_mut();
             let before = batch.bytes;
             let link = batch.take_where(&mut pick);
             if link.is_null() {
@@ -220,28 +227,28 @@ impl Depot {
             }
             let weight = before.wrapping_sub(batch.bytes);
             batches.retain(|batch| !batch.is_empty());
-            stack.took(1, weight);
-            self.publish(&stack);
+            self.took(&mut stack, 1, weight);
             return link;
         }
         std::ptr::null_mut()
     }
 
-    /// Takes everything. With `close`, the depot takes nothing in from then on.
-    pub(crate) fn drain(&self, close: bool) -> Drained {
-        let Some(mut stack) = self.stack.lock_bounded(Timeout::Long) else {
-            // The holder of the lock was lost in a fork. What the lock guards leaks.
-            return VecDeque::new().into_iter().chain(None);
-        };
-        stack.closed |= close;
-        let (objects, bytes) = (stack.objects, stack.bytes);
-        stack.took(objects, bytes);
-        stack.low_before = 0;
-        self.publish(&stack);
-        let hottest = Some(stack.hottest.take());
-        std::mem::take(&mut stack.batches)
+    /// Takes everything, the coldest batch first. With `close`, the depot takes nothing in from then on.
+    pub(crate) fn drain(&self, close: bool) -> impl Iterator<Item = Batch> + use<> {
+        let (mut batches, mut hottest) = (VecDeque::new(), None);
+        // If this fails, the holder of the lock was lost in a fork. What the lock guards leaks.
+        if let Some(mut stack) = self.stack.lock_bounded(Timeout::Long) {
+            stack.closed |= close;
+            let objects = stack.objects;
+            self.took(&mut stack, objects, self.bytes());
+            stack.low_before = 0;
+            hottest = Some(stack.hottest.take());
+            batches = std::mem::take(&mut stack.batches);
+        }
+        batches
             .into_iter()
             .chain(hottest)
+            .map(IndexedBatch::into_batch)
     }
 
     /// At the start of a pass: how many objects no thread needed during the last one or two `intervals`. `None` if the
@@ -305,21 +312,20 @@ impl Depot {
             return None;
         }
         let mut stack = self.nonempty()?.lock_bounded(Timeout::Short)?;
-        let mut batch = stack.coldest()?.take();
+        let mut batch = stack.coldest()?.batch_mut().take();
         // The top of the batch is its hot end. That part goes back.
         let stays = batch.len.saturating_sub(count);
         if stays > 0 {
             let top = batch.split_top(stays);
             if let Some(coldest) = stack.batches.front_mut() {
-                *coldest = top;
+                *coldest = IndexedBatch::new(top);
             } else {
-                stack.hottest = top;
+                stack.hottest = IndexedBatch::new(top);
             }
         } else {
             stack.batches.pop_front();
         }
-        stack.took(batch.len, batch.bytes);
-        self.publish(&stack);
+        self.took(&mut stack, batch.len, batch.bytes);
         Some(batch)
     }
 
@@ -338,11 +344,29 @@ impl Depot {
         (self.objects() != 0).then_some(&self.stack)
     }
 
-    /// Updates the copies for readers without the lock. The caller holds the lock.
-    fn publish(&self, stack: &Stack) {
+    /// Puts a batch at one end of the stack, which has capacity for it, and counts it. The caller holds the lock.
+    fn put(&self, stack: &mut Stack, batch: &mut IndexedBatch, end: End) {
+        self.came(stack, batch.batch().len, batch.batch().bytes);
+        stack.put(batch, end);
+    }
+
+    /// Counts what comes in. The caller holds the lock.
+    fn came(&self, stack: &mut Stack, objects: usize, bytes: usize) {
+        stack.objects += objects;
         // Relaxed: as in `objects`.
         self.objects.store(stack.objects, Ordering::Relaxed);
-        self.bytes.store(stack.bytes, Ordering::Relaxed);
+        self.bytes
+            .store(self.bytes().wrapping_add(bytes), Ordering::Relaxed);
+    }
+
+    /// Counts what was taken. The caller holds the lock.
+    fn took(&self, stack: &mut Stack, objects: usize, bytes: usize) {
+        stack.objects -= objects;
+        stack.low = stack.low.min(in_32_bits(stack.objects));
+        // Relaxed: as in `objects`.
+        self.objects.store(stack.objects, Ordering::Relaxed);
+        self.bytes
+            .store(self.bytes().wrapping_sub(bytes), Ordering::Relaxed);
     }
 }
 
@@ -353,41 +377,27 @@ impl Stack {
     }
 
     /// Puts a batch at one end. The stack has capacity for it.
-    fn put(&mut self, batch: Batch, end: End) {
-        self.came(batch.len, batch.bytes);
-        match end {
-            End::Hot => {
-                let below = std::mem::replace(&mut self.hottest, batch);
-                if !below.is_empty() {
-                    self.batches.push_back(below);
-                }
+    fn put(&mut self, batch: &mut IndexedBatch, end: End) {
+        if !self.takes_hottest(end) {
+            if end == End::Cold {
+                return self.batches.push_front(batch.take());
             }
-            End::Cold => self.batches.push_front(batch),
+            self.batches.push_back(self.hottest.take());
         }
+        batch.move_to(&mut self.hottest);
     }
 
     /// The hottest batch, moved out of the stack.
-    fn top(&mut self) -> Option<&mut Batch> {
+    fn top(&mut self) -> Option<&mut IndexedBatch> {
         if self.hottest.is_empty() {
             self.hottest = self.batches.pop_back()?;
         }
         Some(&mut self.hottest)
     }
 
-    fn coldest(&mut self) -> Option<&mut Batch> {
+    fn coldest(&mut self) -> Option<&mut IndexedBatch> {
         let hottest = Some(&mut self.hottest).filter(|batch| !batch.is_empty());
         self.batches.front_mut().or(hottest)
-    }
-
-    fn came(&mut self, objects: usize, bytes: usize) {
-        self.objects += objects;
-        self.bytes = self.bytes.wrapping_add(bytes);
-    }
-
-    fn took(&mut self, objects: usize, bytes: usize) {
-        self.objects -= objects;
-        self.bytes = self.bytes.wrapping_sub(bytes);
-        self.low = self.low.min(in_32_bits(self.objects));
     }
 }
 

@@ -11,6 +11,7 @@
 //! are not the default.
 
 use super::depot::{Depot, Refused};
+use super::indexed::IndexedBatch;
 use super::node::{Batch, End, Link};
 use super::pool::Core;
 use crate::sync::rare::OnceLock;
@@ -99,6 +100,17 @@ impl<'a> Depots<'a> {
         self.own().give(batch, end, timeout)
     }
 
+    /// The same for a batch with its index.
+    #[inline]
+    pub(crate) fn give_indexed(
+        self,
+        batch: &mut IndexedBatch,
+        end: End,
+        timeout: Timeout,
+    ) -> Result<(), Refused> {
+        self.own().give_indexed(batch, end, timeout)
+    }
+
     /// Puts one node on the hot end of the own depot.
     ///
     /// # Safety
@@ -108,9 +120,10 @@ impl<'a> Depots<'a> {
         unsafe { self.own().give_one(link) }
     }
 
-    /// Takes the hottest batch of the first depot that has one.
-    pub(crate) fn take(self) -> Option<Batch> {
-        self.all().find_map(Depot::take)
+    /// Takes the hottest batch of the first depot that has one into `to`, which is empty. `false` if there is none, or
+    /// no lock could be taken.
+    pub(crate) fn take(self, to: &mut IndexedBatch) -> bool {
+        self.all().any(|depot| depot.take(to))
     }
 
     /// Takes the hottest node of the first depot that has one; null if there is none, or no lock could be taken.

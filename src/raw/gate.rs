@@ -144,23 +144,37 @@ impl Gate {
     /// # Safety
     /// The caller is the owner. `work` does what it may in [`Gate::critical_section`].
     pub(super) unsafe fn as_owner<R>(&self, work: impl FnOnce() -> R) -> Result<R, Shut> {
+        if !self.try_enter() && !self.enter_slow() {
+            return Err(Shut);
+        }
+        let done = work();
+        // Release: pairs with the visitor's Acquire in `owner_is_out`.
+        self.busy.store(false, Ordering::Release); // mutant: owner-leaves-slow
+        // Even without a wait: the visitor that it once waited for has gone.
+        if self.timed_out.load(Ordering::Relaxed) != 0 {
+            self.timed_out.store(0, Ordering::Relaxed);
+        }
+        Ok(done)
+    }
+
+    /// Sets `busy`. Returns whether the gate is open, so that the owner is inside.
+    #[inline(always)]
+    fn try_enter(&self) -> bool {
+        // Relaxed: ordered against the threshold by the fence pair.
+        self.busy.store(true, Ordering::Relaxed);
+        fence::slow();
+        // Acquire: pairs with the Release in `set_reasons`.
+        let threshold = self.threshold.load(Ordering::Acquire); // mutant: owner-gate-slow
+        threshold >= 0
+    }
+
+    /// For an owner that has found the gate shut: waits for a visitor to leave, and enters. `false`, and `busy` is clear
+    /// again, if that takes too long, or the gate is shut for another reason.
+    #[cold]
+    #[inline(never)]
+    fn enter_slow(&self) -> bool {
         let mut wait = None;
         loop {
-            // Relaxed: ordered against the threshold by the fence pair.
-            self.busy.store(true, Ordering::Relaxed);
-            fence::slow();
-            // Acquire: pairs with the Release in `set_reasons`.
-            let threshold = self.threshold.load(Ordering::Acquire); // mutant: owner-gate-slow
-            if threshold >= 0 {
-                let done = work();
-                // Release: pairs with the visitor's Acquire in `owner_is_out`.
-                self.busy.store(false, Ordering::Release); // mutant: owner-leaves-slow
-                // Even without a wait: the visitor that it once waited for has gone.
-                if self.timed_out.load(Ordering::Relaxed) != 0 {
-                    self.timed_out.store(0, Ordering::Relaxed);
-                }
-                return Ok(done);
-            }
             // Release, although this thread touched nothing: a visitor that reads this `false` must see what the owner
             // did earlier.
             self.busy.store(false, Ordering::Release); // mutant: owner-turns-back
@@ -173,7 +187,10 @@ impl Gate {
             });
             if !passing || !wait.again() {
                 self.timed_out.store(u8::from(passing), Ordering::Relaxed);
-                return Err(Shut);
+                return false;
+            }
+            if self.try_enter() {
+                return true;
             }
         }
     }

@@ -22,6 +22,7 @@
 //! stores, and any thread may read it; `shared.rs` says how the orderings pair.
 
 use super::gate::Gate;
+use super::indexed::IndexedBatch;
 use super::limits::Limits;
 use super::node::{Batch, End, Link};
 use super::shared::Shared;
@@ -44,7 +45,6 @@ pub(super) struct Lists {
     threshold: usize,
     /// The other list: a full one, or the one that a pass has aged.
     spare: *mut Link,
-    spare_bytes: usize,
     spare_len: u16,
     /// The length of a full list of objects below `threshold`; 0: not computed yet.
     full: u8,
@@ -55,6 +55,20 @@ pub(super) struct Lists {
     last_pass: LastPass,
     /// `room` plus the length of `loaded`.
     base: i32,
+}
+
+/// What leaves a cache for the depot: a batch, which may be empty, and the end of the depot that it goes to.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    pub(crate) batch: IndexedBatch,
+    pub(crate) end: End,
+}
+
+impl Leaving {
+    pub(crate) const NOTHING: Self = Self {
+        batch: IndexedBatch::EMPTY,
+        end: End::Hot,
+    };
 }
 
 /// What the last pass saw and did, to tell whether the owner has worked since. The counts are truncated: if one wraps
@@ -95,7 +109,6 @@ impl Lists {
             loaded: ptr::null_mut(),
             threshold: 0,
             spare: ptr::null_mut(),
-            spare_bytes: 0,
             spare_len: 0,
             full: 0,
             use_check_log2: 0,
@@ -203,19 +216,13 @@ impl ListsMut<'_> {
         self.loaded_len() + self.lists.spare_len as usize
     }
 
-    /// The weight of both lists. Walks the loaded one.
+    /// The weight of both lists. Walks them.
     pub(super) fn idle_bytes(&self) -> usize {
-        self.lists.spare_bytes.wrapping_add(self.loaded_bytes())
-    }
-
-    fn loaded_bytes(&self) -> usize {
-        let below = (self.lists.base - self.shared.room()) as usize;
-        // SAFETY: I1, I2: the lists hold their nodes, and this thread may touch them.
-        let mut bytes = unsafe { Link::weights(self.lists.loaded, below) };
-        if let Some(top) = self.top() {
-            // SAFETY: as above.
-            bytes = bytes.wrapping_add(unsafe { Link::weight(top) });
-        }
+        let mut bytes = 0_usize;
+        self.each(|link| {
+            // SAFETY: I1, I2: the lists hold their nodes, and this thread may touch them.
+            bytes = bytes.wrapping_add(unsafe { Link::weight(link) });
+        });
         bytes
     }
 
@@ -275,16 +282,16 @@ impl ListsMut<'_> {
     }
 
     /// Loads a batch from the depot into the empty lists, and makes room.
-    pub(super) fn load_from_depot(&mut self, batch: Batch) {
+    pub(super) fn load_from_depot(&mut self, batch: &mut Batch) {
         let len = batch.len;
-        self.load(batch);
+        self.load(batch.take());
         self.make_room();
         self.move_in(len);
     }
 
-    /// Takes the loaded list as a batch. Walks it.
+    /// Takes the loaded list as a batch, which has to be weighed before it leaves the cache.
     fn unload(&mut self) -> Batch {
-        let (len, bytes) = (self.loaded_len(), self.loaded_bytes());
+        let len = self.loaded_len();
         self.lists.base = 0;
         self.shared.room.store(0, Release);
         let mut head = std::mem::replace(&mut self.lists.loaded, ptr::null_mut());
@@ -301,17 +308,18 @@ impl ListsMut<'_> {
         Batch {
             head,
             len,
-            bytes,
+            bytes: 0,
             heaviest: self.lists.threshold.saturating_sub(1),
         }
     }
 
-    /// Takes the spare list as a batch, to change it and put it back with [`ListsMut::put_spare`].
+    /// Takes the spare list as a batch, to change it and put it back with [`ListsMut::put_spare`]. What leaves the cache
+    /// has to be weighed.
     fn spare(&mut self) -> Batch {
         Batch {
             head: std::mem::replace(&mut self.lists.spare, ptr::null_mut()),
             len: std::mem::take(&mut self.lists.spare_len) as usize,
-            bytes: std::mem::take(&mut self.lists.spare_bytes),
+            bytes: 0,
             heaviest: self.lists.threshold.saturating_sub(1),
         }
     }
@@ -319,7 +327,6 @@ impl ListsMut<'_> {
     fn put_spare(&mut self, batch: Batch) {
         self.lists.spare = batch.head;
         self.lists.spare_len = batch.len as u16;
-        self.lists.spare_bytes = batch.bytes;
     }
 
     /// Removes the spare list from the cache.
@@ -336,6 +343,7 @@ impl ListsMut<'_> {
         let mut old = self.spare();
         let top = old.split_top(needed);
         self.put_spare(top);
+        old.sum_weights();
         self.lists.last_pass.old = 0;
         self.move_out(old.len);
         old
@@ -365,25 +373,25 @@ impl ListsMut<'_> {
         self.make_room();
     }
 
-    /// Makes the full loaded list the spare list. The previous spare list leaves. Makes room.
-    pub(super) fn rotate(&mut self, limits: &Limits) -> (Batch, End) {
+    /// Makes the full loaded list the spare list. The previous spare list moves to `leaving`, which is empty. Makes
+    /// room.
+    pub(super) fn rotate(&mut self, limits: &Limits, leaving: &mut Leaving) {
         // If the whole spare list is old, it was not needed since the last pass.
-        let mut end = End::Hot;
         if self.lists.last_pass.old != 0 && self.all_old() {
             if self.idle() < 2 * usize::from(self.lists.full) {
                 // There is space for both. The old objects stay until the next pass, below those that are needed.
                 self.unload_onto_spare();
                 self.make_room();
-                return (Batch::EMPTY, end);
+                return;
             }
-            end = End::Cold;
+            leaving.end = End::Cold;
         }
-        let leaving = self.take_spare();
-        self.shrink_for(limits, &leaving);
+        let spare = self.take_spare();
+        leaving.batch.fill(spare);
+        self.shrink_for(limits, leaving.batch.batch());
         let loaded = self.unload();
         self.put_spare(loaded);
         self.make_room();
-        (leaving, end)
     }
 
     /// Moves the loaded list onto the spare list.
@@ -394,10 +402,11 @@ impl ListsMut<'_> {
         self.put_spare(spare);
     }
 
-    /// Removes everything: the loaded list, and the spare list, which is colder. Leaves no room.
+    /// Removes everything: the loaded list, and the spare list, which is colder. Leaves no room. Walks both.
     pub(crate) fn drain(&mut self, limits: &Limits) -> [Batch; 2] {
-        let spare = self.take_spare();
-        let loaded = self.unload();
+        let (mut spare, mut loaded) = (self.take_spare(), self.unload());
+        spare.sum_weights();
+        loaded.sum_weights();
         self.move_out(loaded.len);
         self.lists.last_pass.moved = self.shared.moved() as u16;
         self.lists.last_pass.idle = 0;
@@ -478,16 +487,19 @@ impl ListsMut<'_> {
     /// slot may be filled.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.shared.top().is_null() && !self.lists.loaded.is_null() {
-            let top = self.lists.loaded;
+        // Each read once, which the compiler cannot do: others read them too.
+        let (mut top, mut room_before) = (self.shared.top(), self.shared.room());
+        if top.is_null() && !self.lists.loaded.is_null() {
+            top = self.lists.loaded;
             self.shared.top.store(top, Release);
             // SAFETY: I1, I2: the list holds its nodes, and this thread may touch them.
             self.lists.loaded = unsafe { Link::next(top) };
+            room_before += 1;
             // Release: a reader that counts one less below the top finds the slot filled.
-            self.shared.room.store(self.shared.room() + 1, Release);
+            self.shared.room.store(room_before, Release);
         }
-        let filled = i32::from(!self.shared.top().is_null());
-        let below = self.lists.base - self.shared.room();
+        let filled = i32::from(!top.is_null());
+        let below = self.lists.base - room_before;
         let (len, spare) = (below + filled, i32::from(self.lists.spare_len));
         let mut more = (i32::from(self.lists.full) - len).max(0);
         if self.lists.last_pass.old != 0 {

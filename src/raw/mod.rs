@@ -13,6 +13,7 @@ pub(crate) mod depots;
 mod empty;
 mod gate;
 pub(crate) mod header;
+pub(crate) mod indexed;
 pub(crate) mod limits;
 pub(crate) mod lists;
 pub(crate) mod node;

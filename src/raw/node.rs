@@ -146,6 +146,18 @@ impl Link {
         unsafe { Link::of(link) }.core
     }
 
+    /// Loads the node's cache line, for the sake of the load.
+    ///
+    /// # Safety
+    /// As [`Link::of`].
+    #[inline(always)]
+    pub(crate) unsafe fn touch(link: *mut Link) {
+        // SAFETY: guaranteed by the caller.
+        let this = unsafe { Link::of(link) };
+        // SAFETY: the caller holds the node. Volatile, so that the compiler keeps it.
+        _ = this.next.with(|field| unsafe { field.read_volatile() });
+    }
+
     /// The sum of the weights of the first `count` nodes of a list.
     ///
     /// # Safety
@@ -303,6 +315,16 @@ impl Batch {
         top
     }
 
+    /// Splits off what is below the top `count` nodes.
+    #[inline]
+    pub(crate) fn split_below(&mut self, count: usize) -> Self {
+        if count >= self.len {
+            return Self::EMPTY;
+        }
+        let top = self.split_top(count);
+        std::mem::replace(self, top)
+    }
+
     /// Splits off the top nodes that make a full list, by count and by bytes; at least one.
     pub(crate) fn split_list(&mut self) -> Self {
         let (mut count, mut bytes) = (0, 0_usize);
@@ -359,6 +381,12 @@ impl Batch {
     /// of it.
     pub(crate) fn is_weighed(&self) -> bool {
         self.bytes > self.len.saturating_mul(self.heaviest) / 2
+    }
+
+    /// Walks the batch to find its `bytes`.
+    pub(crate) fn sum_weights(&mut self) {
+        // SAFETY: I1: the batch holds its nodes, which are so many.
+        self.bytes = unsafe { Link::weights(self.head, self.len) };
     }
 
     /// Walks the batch to find the true `heaviest`.

@@ -9,7 +9,9 @@ use crate::background::manual::ensure_watched;
 use crate::background::worker;
 use crate::raw::cache::{Cache, Returned};
 use crate::raw::depot::Refused;
+use crate::raw::indexed::IndexedBatch;
 use crate::raw::limits::{Charge, FIRST_THRESHOLD};
+use crate::raw::lists::Leaving;
 use crate::raw::node::{Batch, End, LIST_LEN, Link};
 use crate::raw::pool::Core;
 use crate::raw::refs::{DiscardOnDrop, WeakCore};
@@ -84,10 +86,10 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
             // The cache may be charged for more than it holds. And it may hold objects after all: while a visitor is at
             // work, a cache can look empty.
             // SAFETY: the caller is the owner.
-            let (rest, end) = unsafe { hand_over(core, cache) };
+            let rest = unsafe { hand_over(core, cache) };
             if !rest.is_empty() {
                 // SAFETY: the caller borrows the pool, which keeps the core.
-                unsafe { into_depot(core.address(), rest, end) };
+                unsafe { into_depot(core.address(), rest, End::Hot) };
                 link = take_one(core);
             }
         }
@@ -97,10 +99,17 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
         }
         return link;
     }
-    let Some(mut batch) = core.depots().take() else {
+    let mut taken = IndexedBatch::EMPTY;
+    if !core.depots().take(&mut taken) {
         core.note_miss();
         return ptr::null_mut();
-    };
+    }
+    // SAFETY: I1: the batch holds its nodes, and is not empty.
+    let last_owner = unsafe { Link::last_owner(taken.batch().head) };
+    if last_owner != id.as_owner() {
+        taken.fetch();
+    }
+    let batch = taken.batch_mut();
     let bounded = core.limits.bounded();
     let mut full = LIST_LEN;
     if bounded || batch.heaviest >= FIRST_THRESHOLD {
@@ -119,13 +128,14 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     if bounded {
         // So that a return on another thread counts as a crossing.
         // SAFETY: the depot's nodes belong to this core. The cache is the calling thread's.
-        unsafe { core.set_last_cache_of_batch(&batch, cache, id) };
+        unsafe { core.set_last_cache_of_batch(batch, cache, id) };
     }
-    let fits = batch.split_top(full);
+    let below = batch.split_below(full);
     // SAFETY: the caller is the owner, and the batch belongs to this core.
-    let mut back = unsafe { cache.load(fits, &core.limits, true) };
-    back.append_below(batch);
-    if !back.is_empty() {
+    unsafe { cache.load(batch, &core.limits, true) };
+    if !(batch.is_empty() && below.is_empty()) {
+        let mut back = batch.take();
+        back.append_below(below);
         let discard = DiscardOnDrop {
             link,
             reason: Reason::Panic,
@@ -175,9 +185,10 @@ pub(crate) unsafe fn give(core: *const Core, id: Option<ThreadId>, link: *mut Li
     // A thread with a cache here holds a weak reference. A thread without one takes it here: once the node is in the
     // depot, another thread may free the core.
     let keep = cache.is_none().then(|| WeakCore::new(this));
+    let mut leaving = Leaving::NOTHING;
     // SAFETY: guaranteed by the caller, which is the owner of the cache.
-    let (outcome, leaving) = unsafe { into_cache(this, cache.zip(id), link, weight) };
-    if outcome.is_ok() && leaving.0.is_empty() && this.is_watched() {
+    let outcome = unsafe { into_cache(this, cache.zip(id), link, weight, &mut leaving) };
+    if outcome.is_ok() && leaving.batch.is_empty() && this.is_watched() {
         return;
     }
     // User code may run below: destructors of objects that the depot refuses, and passes. If it uses another pool for
@@ -188,10 +199,10 @@ pub(crate) unsafe fn give(core: *const Core, id: Option<ThreadId>, link: *mut Li
         Ok(()) => {
             let _watched = EnsureWatched(this);
             // SAFETY: kept, as above.
-            unsafe { into_depot(core, leaving.0, leaving.1) };
+            unsafe { leave_for_depot(core, &mut leaving) };
         }
         // SAFETY: `into_cache` has not taken the node. The core is kept, as above.
-        Err(reason) => unsafe { past_cache(this, cache, link, weight, leaving, reason) },
+        Err(reason) => unsafe { past_cache(this, cache, link, weight, &mut leaving, reason) },
     }
 }
 
@@ -204,7 +215,8 @@ impl Drop for EnsureWatched<'_> {
     }
 }
 
-/// Puts a node into the calling thread's cache. `Ok` takes the node. The batch, if not empty, has to go to the depot.
+/// Puts a node into the calling thread's cache. `Ok` takes the node. `leaving` is empty, and gets what has to go to the
+/// depot.
 ///
 /// # Safety
 /// As [`give`], and the caller owns the cache. `Err` leaves the node with the caller.
@@ -213,16 +225,16 @@ unsafe fn into_cache(
     cache: Option<(&Cache, ThreadId)>,
     link: *mut Link,
     weight: usize,
-) -> (Result<(), Option<Reason>>, (Batch, End)) {
-    let nothing = (Batch::EMPTY, End::Hot);
+    leaving: &mut Leaving,
+) -> Result<(), Option<Reason>> {
     if let Some(reason) = core.inactive_reason() {
-        return (Err(Some(reason)), nothing);
+        return Err(Some(reason));
     }
     if !core.limits.accepts(weight) {
-        return (Err(Some(Reason::Oversize)), nothing);
+        return Err(Some(Reason::Oversize));
     }
     let Some((cache, id)) = cache else {
-        return (Err(None), nothing);
+        return Err(None);
     };
     // SAFETY: the caller holds the node.
     let last_cache = unsafe { Link::last_cache(link) };
@@ -231,20 +243,23 @@ unsafe fn into_cache(
         core.note_crossing();
         if core.crossings_use_depot() {
             // SAFETY: the caller is the owner.
-            return (Err(None), unsafe { hand_over(core, cache) });
+            let rest = unsafe { hand_over(core, cache) };
+            combine(leaving, rest);
+            return Err(None);
         }
     }
     // SAFETY: the caller holds the node, and owns the cache.
     unsafe { core.set_last_cache(link, cache, id.as_owner()) };
     // SAFETY: the caller owns the cache, and gives the node up.
-    match unsafe { cache.push_slow(link, weight, &core.limits) } {
-        Ok(Returned::Kept(leaving)) => (Ok(()), leaving),
-        Ok(Returned::Refused(leaving)) => {
+    match unsafe { cache.push_slow(link, weight, &core.limits, leaving) } {
+        Ok(Returned::Kept) => Ok(()),
+        Ok(Returned::Refused) => {
             // SAFETY: the caller is the owner.
             let rest = unsafe { hand_over(core, cache) };
-            (Err(None), combine(leaving, rest))
+            combine(leaving, rest);
+            Err(None)
         }
-        Err(_shut) => (Err(None), nothing),
+        Err(_shut) => Err(None),
     }
 }
 
@@ -253,19 +268,18 @@ unsafe fn into_cache(
 ///
 /// # Safety
 /// The caller is the owner.
-unsafe fn hand_over(core: &Core, cache: &Cache) -> (Batch, End) {
+unsafe fn hand_over(core: &Core, cache: &Cache) -> Batch {
     // SAFETY: guaranteed by the caller.
     let all = unsafe { cache.hand_over(&core.limits) };
-    (all.unwrap_or(Batch::EMPTY), End::Hot)
+    all.unwrap_or(Batch::EMPTY)
 }
 
-/// Puts the rest of a cache on top of what leaves it. The end is that of the hotter part.
-pub(super) fn combine(mut leaving: (Batch, End), rest: (Batch, End)) -> (Batch, End) {
-    if !rest.0.is_empty() {
-        leaving.1 = rest.1;
+/// Puts the rest of a cache, which is hot, on top of what leaves it.
+pub(super) fn combine(leaving: &mut Leaving, rest: Batch) {
+    if !rest.is_empty() {
+        leaving.end = End::Hot;
+        leaving.batch.batch_mut().append(rest);
     }
-    leaving.0.append(rest.0);
-    leaving
 }
 
 /// Puts a node that the thread's cache has not taken into the depot, or drops it if there is a `reason` to.
@@ -277,7 +291,7 @@ unsafe fn past_cache(
     cache: Option<&Cache>,
     link: *mut Link,
     weight: usize,
-    leaving: (Batch, End),
+    leaving: &mut Leaving,
     reason: Option<Reason>,
 ) {
     let discard = DiscardOnDrop {
@@ -285,7 +299,7 @@ unsafe fn past_cache(
         reason: reason.unwrap_or(Reason::Panic),
     };
     // SAFETY: the caller keeps the core.
-    unsafe { into_depot(core.address(), leaving.0, leaving.1) };
+    unsafe { leave_for_depot(core.address(), leaving) };
     if let Some(cache) = cache {
         reopen_slow(core, cache);
     }
@@ -389,9 +403,20 @@ fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
 /// # Safety
 /// The batch belongs to this core, and the caller keeps the core's memory until this returns.
 pub(crate) unsafe fn into_depot(core: *const Core, batch: Batch, end: End) {
+    let batch = IndexedBatch::new(batch);
+    // SAFETY: guaranteed by the caller.
+    unsafe { leave_for_depot(core, &mut Leaving { batch, end }) };
+}
+
+/// The same for what has left a cache.
+///
+/// # Safety
+/// As [`into_depot`].
+unsafe fn leave_for_depot(core: *const Core, leaving: &mut Leaving) {
     // SAFETY: guaranteed by the caller.
     let this = unsafe { &*core };
-    if let Err(refused) = this.depots().give(batch, end, Timeout::Short) {
+    let Leaving { batch, end } = leaving;
+    if let Err(refused) = this.depots().give_indexed(batch, *end, Timeout::Short) {
         this.drop_batch(this.count_refused(refused));
     }
 }

@@ -5,6 +5,8 @@ use super::{local, register};
 use crate::budget::Budget;
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
+use crate::raw::indexed::IndexedBatch;
+use crate::raw::lists::Leaving;
 use crate::raw::node::{Batch, End};
 use crate::raw::pool::Core;
 use crate::raw::stats::Reason;
@@ -60,10 +62,18 @@ fn hot_objects_do_not_go_to_the_cold_end_with_cold_ones() {
         (0, 2, End::Hot),
         (2, 3, End::Hot),
     ] {
-        let leaving = (nodes(&pool, cold), End::Cold);
-        let rest = (nodes(&pool, hot), End::Hot);
-        let top = if hot > 0 { rest.0.head } else { leaving.0.head };
-        let (all, end) = combine(leaving, rest);
+        let mut leaving = Leaving {
+            batch: IndexedBatch::new(nodes(&pool, cold)),
+            end: End::Cold,
+        };
+        let rest = nodes(&pool, hot);
+        let top = if hot > 0 {
+            rest.head
+        } else {
+            leaving.batch.batch().head
+        };
+        combine(&mut leaving, rest);
+        let (all, end) = (leaving.batch.into_batch(), leaving.end);
         assert_eq!((all.len, all.head, end), (cold + hot, top, expected));
         pool.core().drop_nodes(all);
     }

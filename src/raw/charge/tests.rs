@@ -253,15 +253,16 @@ proptest! {
                     if unsafe { solo.cache.push(link, weight, || (), || ()) } {
                         inside.insert(link);
                     } else {
+                        let mut leaving = Leaving::NOTHING;
                         // SAFETY: as above.
-                        let done = unsafe { solo.cache.push_slow(link, weight, &solo.limits) };
-                        match done.unwrap() {
-                            Returned::Kept((left, _)) => {
-                                inside.insert(link);
-                                leave(&mut inside, left, &solo);
-                            }
-                            Returned::Refused((left, _)) => leave(&mut inside, left, &solo),
+                        let done = unsafe {
+                            solo.cache
+                                .push_slow(link, weight, &solo.limits, &mut leaving)
+                        };
+                        if done.unwrap() == Returned::Kept {
+                            inside.insert(link);
                         }
+                        leave(&mut inside, leaving.batch.into_batch(), &solo);
                     }
                 }
                 Act::Age => {
@@ -279,15 +280,15 @@ proptest! {
                     solo.limits.release(all_bytes);
                 }
                 Act::Load(len) => {
-                    let batch = solo.nodes.batch_of(len, len);
+                    let mut batch = solo.nodes.batch_of(len, len);
                     let charge = Charge { objects: len, bytes: batch.bytes };
                     if solo.limits.reserve(charge).is_ok() {
                         batch.each(|link| {
                             inside.insert(link);
                         });
                         // SAFETY: as above.
-                        let back = unsafe { solo.cache.load(batch, &solo.limits, len % 2 == 0) };
-                        leave(&mut inside, back, &solo);
+                        unsafe { solo.cache.load(&mut batch, &solo.limits, len % 2 == 0) };
+                        leave(&mut inside, batch, &solo);
                     }
                 }
             }

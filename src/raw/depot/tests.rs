@@ -3,6 +3,7 @@
 #![cfg(not(repool_loom))]
 
 use super::*;
+use crate::raw::indexed::tests::{entries, indexed};
 use crate::raw::node::tests::{Nodes, weights};
 use crate::raw::node::{LIST_BYTES, LIST_LEN};
 
@@ -10,9 +11,14 @@ fn give(depot: &Depot, batch: Batch, end: End) {
     assert!(depot.give(batch, end, Timeout::Long).is_ok());
 }
 
+fn take_batch(depot: &Depot) -> Option<Batch> {
+    let mut taken = IndexedBatch::EMPTY;
+    depot.take(&mut taken).then(|| taken.into_batch())
+}
+
 fn take(depot: &Depot) -> Vec<usize> {
     let before = (depot.objects(), depot.bytes());
-    let batch = depot.take().expect("a batch");
+    let batch = take_batch(depot).expect("a batch");
     let after = (depot.objects(), depot.bytes());
     assert_eq!(before, (after.0 + batch.len, after.1 + batch.bytes));
     weights(&batch)
@@ -53,7 +59,7 @@ fn batches_leave_from_the_hot_end_and_from_the_cold_one() {
     give(&depot, nodes.batch(&[6]), End::Hot);
     assert_eq!([take(&depot), take(&depot), take(&depot)], [[6], [3], [2]]);
     assert_eq!(take_cold(&depot, 9), [1]);
-    assert!(depot.take().is_none() && depot.take_cold(9).is_none());
+    assert!(take_batch(&depot).is_none() && depot.take_cold(9).is_none());
     assert!(depot.take_one().is_null());
 }
 
@@ -288,7 +294,7 @@ fn a_depot_that_is_locked_loses_nothing() {
         // SAFETY: a new node, given once.
         let one = unsafe { depot.give_one(nodes.node(4)) };
         assert!(matches!(one, Err(Refused::Contended(batch)) if weights(&batch) == [4]));
-        assert!(depot.take().is_none() && depot.take_cold(1).is_none());
+        assert!(take_batch(&depot).is_none() && depot.take_cold(1).is_none());
         assert!(depot.take_one().is_null());
         assert!(depot.take_where(|_| true).is_null());
         assert_eq!(
@@ -367,4 +373,25 @@ fn counts_of_objects_saturate() {
     assert_eq!(in_32_bits(7), 7);
     assert_eq!(in_32_bits(u32::MAX as usize), u32::MAX);
     assert_eq!(in_32_bits(usize::MAX), u32::MAX);
+}
+
+/// Whether the batch is the hottest one or below another one, a thread that takes it whole gets its index too.
+#[test]
+fn a_batch_keeps_its_index_until_it_changes() {
+    let mut nodes = Nodes::new();
+    let depot = Depot::new();
+    for end in [End::Hot, End::Hot, End::Cold, End::Hot] {
+        let mut batch = indexed(&mut nodes, 64);
+        assert!(depot.give_indexed(&mut batch, end, Timeout::Long).is_ok());
+        assert!(batch.is_empty());
+    }
+    // The hottest one changes.
+    assert!(!depot.take_one().is_null());
+    for (len, known) in [(63, 0), (64, 7), (64, 7), (64, 7)] {
+        let mut taken = IndexedBatch::EMPTY;
+        assert!(depot.take(&mut taken));
+        assert_eq!((taken.batch().len, entries(&taken)), (len, known));
+        taken.fetch();
+    }
+    assert!(take_batch(&depot).is_none());
 }

@@ -24,6 +24,11 @@ fn seen_from(all: &[CachePadded<Depot>], own: usize) -> Depots<'_> {
     Depots { first, more, own }
 }
 
+fn take(depots: Depots<'_>) -> Option<Batch> {
+    let mut taken = IndexedBatch::EMPTY;
+    depots.take(&mut taken).then(|| taken.into_batch())
+}
+
 #[test]
 fn a_thread_looks_into_its_own_depot_first_and_then_into_each_other_one() {
     let mut nodes = Nodes::new();
@@ -50,9 +55,9 @@ fn what_is_in_any_depot_can_be_taken() {
     assert_eq!(cold(1), Some(vec![300]));
     assert_eq!(cold(LIST_LEN), Some(vec![300]));
     assert_eq!(cold(1), Some(vec![100]));
-    let batch = depots.take().map(|batch| weights(&batch));
+    let batch = take(depots).map(|batch| weights(&batch));
     assert_eq!(batch, Some(vec![100]));
-    assert!(depots.take().is_none() && depots.take_cold(1).is_none());
+    assert!(take(depots).is_none() && depots.take_cold(1).is_none());
     assert!(depots.take_one().is_null());
     assert_eq!((depots.objects(), depots.bytes()), (0, 0));
 }
@@ -72,7 +77,7 @@ fn a_thread_gives_to_its_own_depot() {
     let objects: Vec<_> = all.iter().map(|depot| depot.objects()).collect();
     assert_eq!(objects, [0, 0, 3]);
     // At the hot end.
-    assert_eq!(depots.take().map(|batch| weights(&batch)[0]), Some(5));
+    assert_eq!(take(depots).map(|batch| weights(&batch)[0]), Some(5));
     let _ = depots.own().drain(true);
     assert!(
         depots

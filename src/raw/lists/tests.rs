@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::raw::cache::{Cache, Returned};
+use crate::raw::indexed::tests::entries;
 use crate::raw::node::tests::{Nodes, weights};
 use crate::raw::node::{LIST_BYTES, LIST_LEN};
 
@@ -55,11 +56,14 @@ impl Solo {
         if unsafe { self.cache.push(link, weight, || (), || ()) } {
             return Ok(Put::Hit);
         }
+        let mut leaving = Leaving::NOTHING;
         // SAFETY: as above.
-        match unsafe { self.cache.push_slow(link, weight, &self.limits) } {
-            Ok(Returned::Kept((left, end))) if left.is_empty() => Ok(Put::Slow(Vec::new(), end)),
-            Ok(Returned::Kept((left, end))) => Ok(Put::Slow(weights(&left), end)),
-            Ok(Returned::Refused((left, _))) => Err(left),
+        match unsafe {
+            self.cache
+                .push_slow(link, weight, &self.limits, &mut leaving)
+        } {
+            Ok(Returned::Kept) => Ok(Put::Slow(weights(leaving.batch.batch()), leaving.end)),
+            Ok(Returned::Refused) => Err(leaving.batch.into_batch()),
             Err(shut) => panic!("{shut:?}"),
         }
     }
@@ -107,9 +111,10 @@ impl Solo {
 
     /// Loads a batch, and returns whether the cache has taken it.
     pub(in crate::raw) fn load(&mut self, of: &[usize]) -> bool {
-        let batch = self.nodes.batch(of);
+        let mut batch = self.nodes.batch(of);
         // SAFETY: as in `new`.
-        unsafe { self.cache.load(batch, &self.limits, true) }.is_empty()
+        unsafe { self.cache.load(&mut batch, &self.limits, true) };
+        batch.is_empty()
     }
 
     pub(in crate::raw) fn hand_over(&self) -> Vec<usize> {
@@ -439,4 +444,28 @@ fn large_objects_whose_use_is_checked_take_the_slow_path() {
     assert_eq!(solo.put(2 * LARGE), Put::Hit);
     assert_eq!(solo.get(), Some(2 * LARGE));
     assert_eq!(solo.put(2 * LARGE + 1), slow());
+}
+
+/// A list that leaves because both lists are full has an index, and one that is too short for it leaves without.
+#[test]
+fn a_full_list_leaves_with_an_index() {
+    for (weight, known) in [(1, 7), (LIST_BYTES / 32, 3), (LIST_BYTES / 16, 0)] {
+        let mut solo = Solo::unbounded();
+        let mut left = 0;
+        for _ in 0..5 * LIST_LEN {
+            let link = solo.node(weight);
+            let mut leaving = Leaving::NOTHING;
+            // SAFETY: as in `Solo::new`; the node is new.
+            let done = unsafe {
+                solo.cache
+                    .push_slow(link, weight, &solo.limits, &mut leaving)
+            };
+            assert!(matches!(done, Ok(Returned::Kept)));
+            if !leaving.batch.is_empty() {
+                left += 1;
+                assert_eq!(entries(&leaving.batch), known, "{weight}");
+            }
+        }
+        assert!(left > 0);
+    }
 }

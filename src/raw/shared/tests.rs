@@ -60,9 +60,9 @@ const WORKS: [Work; 8] = [
         solo.lists(|lists| lists.revoke_room());
         _ = solo.return_node(batch.pop(), 1);
     },
-    |solo, batch| {
+    |solo, mut batch| {
         // SAFETY: this thread is the only one, and the nodes are the test's.
-        _ = unsafe { solo.cache.load(batch, &solo.limits, true) };
+        unsafe { solo.cache.load(&mut batch, &solo.limits, true) };
     },
 ];
 
