@@ -60,6 +60,36 @@ unmodelled() {
 }
 report "an ordering without a mutant or a reason" "$(unmodelled "${files[@]}" src/sync/*.rs)"
 
+# outdated FILE ROW PLAIN POOLED: prints the row of a table of instructions if it does not repeat these lines of
+# ci/gates.txt. PLAIN may be `-`, for an empty cell.
+outdated() {
+    awk -v row="| $2 |" -v plain="$3" -v pooled="$4" '
+        FNR == NR { count[$1] = sprintf("%.0f", $2); next }
+        index($0, row) == 1 {
+            found = 1
+            n = split(substr($0, length(row) + 1), cells, "|")
+            ok = n > 1 && cells[1] + 0 == count[plain] + 0 && cells[2] + 0 == count[pooled] && count[pooled] > 0
+            if (!ok) print FILENAME ":" FNR ": not " count[plain] " and " count[pooled] ": " $0
+        }
+        END { if (!found) print FILENAME ": no row " row }
+    ' ci/gates.txt "$1"
+}
+while IFS='~' read -r file row plain pooled; do
+    report "a table that does not repeat ci/gates.txt" "$(outdated "$file" "$row" "$plain" "$pooled")"
+done <<'ROWS'
+README.md~`Vec<u8>`~h1.plain~h1.repool
+README.md~`Vec<u8>`, dropped on another thread~xt.plain~xt.repool
+README.md~`BytesMut`; `Buffer`~h1.plainbuffer~h1.buffer
+README.md~`BytesMut`; `Buffer`, frozen to `Bytes`~h1.plainfreeze~h1.freeze
+src/guide/choose.md~`Vec<u8>`~h1.plain~h1.repool
+src/guide/choose.md~`Vec<u8>`, dropped on another thread~xt.plain~xt.repool
+src/guide/choose.md~`BytesMut` and [`Buffer`](crate::Buffer)~h1.plainbuffer~h1.buffer
+src/guide/choose.md~`BytesMut` and [`Buffer`](crate::Buffer), frozen to `Bytes`~h1.plainfreeze~h1.freeze
+src/guide/choose.md~a type with its own [`Recycle`](crate::Recycle)~-~h1.user
+src/guide/choose.md~a type with a custom `.reset(..)`~-~h1.custom
+src/guide/choose.md~a new `Bump` and an [`Arena`](crate::Arena), one allocation in it~h1.plainarena~h1.arena
+ROWS
+
 # No note of unfinished work is left. The words are split, so that this file does not match itself.
 marks="\\b(TO""DO|FIX""ME|XX""X)\\b|\\b(to""do|unimple""mented)!"
 if git rev-parse --git-dir >/dev/null 2>&1; then
