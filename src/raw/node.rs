@@ -26,7 +26,7 @@ use std::ptr;
 
 /// Objects in a full list, where their weight allows. A cache holds two lists.
 pub(crate) const LIST_LEN: usize = if IN_MODELS { 2 } else { 64 };
-/// Bytes in a full list of more than one object. A cache holds two lists.
+/// Bytes in a full list of more than one object, unless `Limits::with_unbounded_list_bytes`. A cache holds two lists.
 pub(crate) const LIST_BYTES: usize = 128 << 10;
 
 /// An end of the depot.

@@ -3,7 +3,7 @@
 #![cfg(not(repool_loom))]
 
 use super::*;
-use crate::raw::indexed::tests::{entries, indexed};
+use crate::raw::indexed::tests::{check, entries, indexed};
 use crate::raw::node::tests::{Nodes, weights};
 use crate::raw::node::{LIST_BYTES, LIST_LEN};
 
@@ -394,4 +394,81 @@ fn a_batch_keeps_its_index_until_it_changes() {
         taken.fetch();
     }
     assert!(take_batch(&depot).is_none());
+}
+
+/// Whatever happens to batches, an index names the right nodes of its own batch.
+#[test]
+fn an_index_that_is_there_is_right_after_any_operations() {
+    let mut nodes = Nodes::new();
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    let (mut indexes, mut takes) = (0, 0);
+    for _ in 0..if cfg!(miri) { 1 } else { 10 } {
+        let depot = Depot::new();
+        for _ in 0..if cfg!(miri) { 150 } else { 2000 } {
+            let end = if random(3) == 0 { End::Cold } else { End::Hot };
+            match random(12) {
+                0..=2 => {
+                    let len = if random(2) == 0 { 64 } else { random(130) };
+                    let mut batch = indexed(&mut nodes, len);
+                    check(&batch);
+                    assert!(depot.give_indexed(&mut batch, end, Timeout::Long).is_ok());
+                    assert!(batch.is_empty());
+                    check(&batch);
+                }
+                3 => {
+                    let batch = nodes.batch_of(random(70), 1);
+                    give(&depot, batch, end);
+                }
+                4 => {
+                    let node = nodes.node(random(9));
+                    // SAFETY: a new node.
+                    assert!(unsafe { depot.give_one(node) }.is_ok());
+                }
+                5 | 6 | 7 => {
+                    let mut taken = IndexedBatch::EMPTY;
+                    if depot.take(&mut taken) {
+                        takes += 1;
+                        indexes += usize::from(check(&taken) > 0);
+                        taken.fetch();
+                        weights(taken.batch());
+                        if random(2) == 0 {
+                            // What is left goes back with its index, or without.
+                            if random(2) == 0 {
+                                taken.batch_mut().pop();
+                            }
+                            assert!(depot.give_indexed(&mut taken, end, Timeout::Long).is_ok());
+                        }
+                    }
+                }
+                8 => _ = depot.take_one(),
+                9 => {
+                    if let Some(batch) = depot.take_cold(random(40)) {
+                        weights(&batch);
+                    }
+                }
+                10 => {
+                    let mut left = random(90);
+                    _ = depot.take_where(|_| {
+                        left = left.saturating_sub(1);
+                        left == 0
+                    });
+                }
+                _ => match random(10) {
+                    0 => depot.drain(false).for_each(|batch| _ = weights(&batch)),
+                    1 => depot.shrink(),
+                    _ => {}
+                },
+            }
+        }
+    }
+    assert!(
+        cfg!(miri) || (indexes > 100 && takes > indexes),
+        "{indexes} {takes}"
+    );
 }

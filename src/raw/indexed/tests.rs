@@ -89,3 +89,15 @@ fn a_moved_batch_takes_its_index_along() {
     to.fetch();
     from.fetch();
 }
+
+/// Checks each entry that `fetch` uses, and the nodes that it loads from there on. Returns how many there are.
+pub(in crate::raw) fn check(batch: &IndexedBatch) -> usize {
+    let known = entries(batch);
+    let links = links(batch.batch());
+    assert_eq!(links.len(), batch.batch().len);
+    for (at, entry) in batch.index.iter().take(known).enumerate() {
+        assert_eq!(*entry, links[(at + 1) * STEP]);
+        assert!(links.len() >= (at + 2) * STEP);
+    }
+    known
+}

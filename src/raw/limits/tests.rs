@@ -277,3 +277,19 @@ fn limits_know_whether_objects_are_weighed() {
     assert!(limits(1, 1).with_unweighed(true).unweighed());
     assert!(!limits(1, 1).with_unweighed(false).unweighed());
 }
+
+#[test]
+fn lists_are_longer_only_while_nothing_is_limited() {
+    let longer = |limits: Limits| limits.with_unbounded_list_bytes(2 * LIST_BYTES);
+    let unlimited = || limits(UNLIMITED, UNLIMITED);
+    assert_eq!(longer(unlimited()).full_len(4097), 64);
+    let large = Some(quota(UNLIMITED, 1 << 30));
+    for limited in [
+        longer(limits(UNLIMITED, 1 << 30)),
+        longer(limits(1 << 20, UNLIMITED)),
+        longer(unlimited().with_group(large.clone())),
+        longer(unlimited()).with_budget(large),
+    ] {
+        assert_eq!(limited.full_len(4097), 32);
+    }
+}

@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::raw::cache::{Cache, Returned};
-use crate::raw::indexed::tests::entries;
+use crate::raw::indexed::tests::{check, entries};
+use crate::raw::limits::Charge;
 use crate::raw::node::tests::{Nodes, weights};
 use crate::raw::node::{LIST_BYTES, LIST_LEN};
 
@@ -468,4 +469,94 @@ fn a_full_list_leaves_with_an_index() {
         }
         assert!(left > 0);
     }
+}
+
+/// Whatever a cache has been through, the index of what leaves it is right.
+#[test]
+fn what_leaves_has_a_right_index_after_any_operations() {
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    let mut seen = [0_usize; 8];
+    let mut cold_with_index = 0;
+    let mut long = 0;
+    for round in 0..if cfg!(miri) { 4 } else { 20 } {
+        let limits = match round % 4 {
+            0 | 1 => Limits::new(UNLIMITED, UNLIMITED, UNLIMITED),
+            2 => Limits::new(8 * LIST_LEN + random(600), UNLIMITED, UNLIMITED),
+            _ => Limits::new(UNLIMITED, random(400_000) + 1, UNLIMITED),
+        };
+        let limits = if round % 8 == 0 {
+            limits.with_unbounded_list_bytes(2 * LIST_BYTES)
+        } else {
+            limits
+        };
+        let mut solo = Solo::new(limits);
+        let mut out = Vec::new();
+        let heavy = [1, 100, 2048, 4096, 5000, 20_000][random(6)];
+        for _ in 0..if cfg!(miri) { 8 } else { 1000 } {
+            match random(100) {
+                0..=1 => solo.lists(|lists| lists.age(&solo.limits)).each(|_| ()),
+                2 => drop(solo.lists(|lists| lists.drain(&solo.limits))),
+                3..=5 => {
+                    for _ in 0..random(80) {
+                        out.push(solo.pop());
+                    }
+                    out.retain(|link| !link.is_null());
+                }
+                _ => {
+                    for _ in 0..random(60) {
+                        let weight = match random(40) {
+                            0 => random(heavy * 2),
+                            _ => heavy,
+                        };
+                        let link = match out.pop() {
+                            Some(link) => link,
+                            None => solo.node(weight),
+                        };
+                        // SAFETY: as in `Solo::new`.
+                        if unsafe { solo.cache.push(link, weight, || (), || ()) } {
+                            continue;
+                        }
+                        let mut leaving = Leaving::NOTHING;
+                        // SAFETY: as above.
+                        let done = unsafe {
+                            solo.cache
+                                .push_slow(link, weight, &solo.limits, &mut leaving)
+                        }
+                        .unwrap();
+                        let known = check(&leaving.batch);
+                        leaving.batch.fetch();
+                        if leaving.batch.is_empty() {
+                            assert_eq!((known, leaving.end), (0, End::Hot));
+                        } else {
+                            seen[known] += 1;
+                            long = long.max(leaving.batch.batch().len);
+                            cold_with_index += usize::from(known > 0 && leaving.end == End::Cold);
+                        }
+                        if done == Returned::Refused {
+                            // SAFETY: as above.
+                            let rest = unsafe { solo.cache.hand_over(&solo.limits) }.unwrap();
+                            if !rest.is_empty() {
+                                leaving.batch.batch_mut().append(rest);
+                            }
+                            check(&leaving.batch);
+                            out.push(link);
+                        }
+                        let left = leaving.batch.into_batch();
+                        assert_eq!(left.bytes, weights(&left).iter().sum::<usize>());
+                        solo.limits.release(Charge {
+                            objects: left.len,
+                            bytes: left.bytes,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    assert!(cfg!(miri) || (seen[3] > 0 && seen[7] > 0 && cold_with_index > 0 && long > LIST_LEN));
 }
