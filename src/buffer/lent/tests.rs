@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::buffer::class;
+use crate::raw::indexed::IndexedBatch;
 use crate::{BufferPool, BufferPoolBuilder};
 use bytes::Bytes;
 use std::thread;
@@ -518,7 +519,9 @@ fn a_ring_travels_alone() {
         drop(rings.map(|ring| bench.lent().rings.attach(ring)));
     }
     let depots = bench.lent().rings.core().depots();
-    while let Some(batch) = depots.take() {
+    let mut taken = IndexedBatch::EMPTY;
+    while depots.take(&mut taken) {
+        let batch = taken.batch_mut().take();
         assert_eq!(batch.len, 1);
         bench.lent().rings.core().drop_batch(batch);
     }
