@@ -430,7 +430,7 @@ fn an_index_that_is_there_is_right_after_any_operations() {
                     // SAFETY: a new node.
                     assert!(unsafe { depot.give_one(node) }.is_ok());
                 }
-                5 | 6 | 7 => {
+                5..=7 => {
                     let mut taken = IndexedBatch::EMPTY;
                     if depot.take(&mut taken) {
                         takes += 1;
