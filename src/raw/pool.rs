@@ -111,7 +111,7 @@ pub(crate) struct Core {
     /// The lock of visitors, which take turns. Guards the reasons at the gates, and the list of caches.
     pub(super) visits: Mutex<()>,
     /// The fork generation in which `visits` was last locked; see `visit.rs`, "Fork".
-    pub(super) visit_generation: StatUsize,
+    pub(crate) visit_generation: StatUsize,
     /// Whether the last visit that waited for an owner timed out.
     pub(super) visit_timed_out: AtomicBool,
     /// Objects that exiting threads are moving to the depot; see `peaks.rs`.

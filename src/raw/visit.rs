@@ -27,7 +27,7 @@ const SWEEPS: usize = 8;
 /// How often a visitor looks whether the owner has left, before it gives up and opens the gate.
 const LOOKS: usize = if IN_MODELS { 1 } else { 32 };
 /// Set in `visit_generation`, beside the generation, while a thread of that process recovers the visits.
-pub(super) const RECOVERING: usize = 1 << (usize::BITS - 1);
+pub(crate) const RECOVERING: usize = 1 << (usize::BITS - 1);
 
 impl Core {
     // ---------------------------------------------------------------- the visitors' lock

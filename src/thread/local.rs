@@ -102,3 +102,6 @@ impl Drop for Exit {
         IDS.exit(id, self.cores.take());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,6 @@ pub(crate) fn reopen_slow(core: &Core, cache: &Cache) -> bool {
     core.drop_batch(all);
     !core.is_closed()
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,7 @@ fn a_visitor_waits_for_an_owner_that_is_inside_for_a_while() {
     cache.lose_owner_inside(true);
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !cache.gate.has(MISSED) {
+            while !cache.gate.has(MISSED | DRAIN) {
                 thread::yield_now();
             }
             cache.lose_owner_inside(false);
