@@ -47,7 +47,7 @@ pub mod cargo_mutant {{
 FEATURES = ["--features", "diagnostics"]
 # In this order: a program that fails ends the run of a mutant.
 PROGRAMS = ["lib", "it", "buffers", "arenas"]
-# Those that none of these has killed meet the others that look at what the pool does, unless they are explained.
+# Those that none of these has killed meet the others that look at what the pool does.
 MORE = ["miri", "janitor", "buffers_memory", "weights", "switched_off", "diagnostics", "observe", "fork", "alloc",
         "buffers_alloc", "arenas_alloc", "schedules", "replay", "faults", "rss", "ports", "gate", "exit", "environment",
         "fallback", "depots"]
@@ -99,6 +99,11 @@ class Mutant:
 
     def module(self):
         return re.sub(r"^src/|(/mod)?\.rs$", "", self.file).replace("/", "::") + "::"
+
+    def folder(self):
+        """The module of all files in the same folder; that of the file if the folder is src/."""
+        folder = self.module()[:-2].rpartition("::")[0]
+        return f"{folder}::" if folder else self.module()
 
     def applied(self, text, start, end):
         return text[start:self.span[0]] + f" {self.replacement} " + text[self.span[1]:end]
@@ -335,25 +340,29 @@ def main():
             changed = mutant is not None and file == mutant.file
             (tree / file).write_text(mutant.applied(text, 0, len(text)) if changed else text)
 
-    # The unit tests of the file find most of them, and take no time.
+    # The unit tests of the file find most of them, and take no time. Those of its folder find most of the others. What
+    # is explained meets no more tests.
     built, errors = programs(tree, target, ["lib"])
     if built is None:
         sys.exit(errors)
-    left, limits = [], {}
-    for mutant in together:
-        if mutant.file not in limits:
-            limits[mutant.file] = baseline(tree, built[0][1], mutant.module())
-        failed = run(tree, built[0][1], mutant.number, limits[mutant.file], mutant.module(), patience=60)
-        if failed not in (None, "hangs"):
-            found(mutant, f"lib {failed}")
-        else:
-            left.append(mutant)
+    left, limits = together, {}
+    for tests in Mutant.module, Mutant.folder:
+        alive = []
+        for mutant in left:
+            if tests(mutant) not in limits:
+                limits[tests(mutant)] = baseline(tree, built[0][1], tests(mutant))
+            failed = run(tree, built[0][1], mutant.number, limits[tests(mutant)], tests(mutant), patience=60)
+            if failed not in (None, "hangs"):
+                found(mutant, f"lib {failed}")
+            elif failed or mutant.what not in reasons:
+                alive.append(mutant)
+            else:
+                results[mutant] = SURVIVED
+        left = alive
     print("\n".join([f"{len(left)} are left to the other tests:", *(mutant.name for mutant in left)]), flush=True)
     seconds = {}
     for names in PROGRAMS, MORE:
         left = [mutant for mutant in left if results.get(mutant, SURVIVED) == SURVIVED]
-        if names is MORE:
-            left = [mutant for mutant in left if mutant.what not in reasons]
         built, errors = programs(tree, target, names) if left else ([], "")
         if built is None:
             sys.exit(errors)
@@ -369,7 +378,7 @@ def main():
             continue
         by = SURVIVED
         for names in ALONE:
-            if by != SURVIVED or (names is MORE and mutant.what in reasons):
+            if by != SURVIVED or (names != ["lib"] and mutant.what in reasons):
                 break
             if not seconds.keys() >= set(names):
                 write()
