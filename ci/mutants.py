@@ -74,6 +74,17 @@ def body_of(text, start, end):
     sys.exit(f"no body: {text[start:end]}")
 
 
+def return_type(signature):
+    """What follows the parameters. Too much, if generic parameters have parentheses."""
+    depth, at = 0, signature.index("(", signature.index("fn "))
+    while at < len(signature):
+        depth += {"(": 1, ")": -1}.get(signature[at], 0)
+        at += 1
+        if depth == 0:
+            break
+    return signature[at:]
+
+
 class Mutant:
     def __init__(self, number, found, text, starts):
         def offset(place):
@@ -94,7 +105,7 @@ class Mutant:
             start, end = offset(function["span"]["start"]), offset(function["span"]["end"])
             body = body_of(text, start, end)
             signature = text[start:body]
-            if "impl " not in signature.partition("->")[2] and not re.search(r"\bconst (unsafe )?fn\b", signature):
+            if "impl " not in return_type(signature) and not re.search(r"\bconst (unsafe )?fn\b", signature):
                 self.body = body, end - 1
 
     def module(self):
@@ -202,7 +213,7 @@ def programs(tree, target, names):
 
 
 # A type without the trait or the function that the mutant needs: it does not compile alone either.
-NEVER_COMPILES = {"E0061", "E0277", "E0599"}
+NEVER_COMPILES = {"E0061", "E0277", "E0282", "E0283", "E0308", "E0599"}
 
 
 def only_what_compiles(tree, target, texts, mutants):
@@ -372,10 +383,6 @@ def main():
         for mutant in left:
             found(mutant, killer(tree, built, seconds, mutant.number, hints[mutant.file]))
     for mutant in alone:
-        write(mutant)
-        if cargo(tree, target, "check", "--lib")[0] != 0:
-            print(f"does not compile: {mutant.name}", flush=True)
-            continue
         by = SURVIVED
         for names in ALONE:
             if by != SURVIVED or (names != ["lib"] and mutant.what in reasons):
@@ -386,9 +393,17 @@ def main():
                 if built is None:
                     sys.exit(errors)
                 seconds.update((name, baseline(tree, program)) for name, program in built)
-                write(mutant)
+            write(mutant)
             built, errors = programs(tree, target, names)
-            by = killer(tree, built, seconds, 0, hints[mutant.file]) if built else "the compiler, in the tests"
+            if built:
+                by = killer(tree, built, seconds, 0, hints[mutant.file])
+            elif cargo(tree, target, "check", "--lib")[0] == 0:
+                by = "the compiler, in the tests"
+            else:
+                by = None
+        if by is None:
+            print(f"does not compile: {mutant.name}", flush=True)
+            continue
         found(mutant, by)
     sys.exit(score(results, reasons))
 

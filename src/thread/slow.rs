@@ -434,3 +434,6 @@ pub(crate) fn close(core: &Core) {
     core.counters.discarded(Reason::Closed, all.len);
     core.drop_batch(all);
 }
+
+#[cfg(test)]
+mod tests;

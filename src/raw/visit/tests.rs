@@ -309,3 +309,21 @@ fn statistics_visit_caches_only_to_weigh_them() {
     core.counters.returned(5);
     assert_eq!(core.returned(), 9);
 }
+
+#[test]
+fn a_pool_that_is_off_has_every_gate_shut() {
+    let pool = used();
+    let core = pool.core();
+    let all = caches(core, |_| true);
+    let shut = || caches(core, |cache| cache.gate.has(INACTIVE));
+    assert_eq!(shut(), 0);
+    for _ in 0..2 {
+        core.set_enabled(false);
+        assert_eq!((shut(), core.is_enabled()), (all, false));
+    }
+    core.set_enabled(true);
+    assert_eq!((shut(), core.is_enabled()), (0, true));
+    core.set_closed();
+    core.set_enabled(true);
+    assert_eq!(shut(), all, "closed for good");
+}
