@@ -17,7 +17,7 @@ if ! cargo mutants --version >/dev/null 2>&1; then
 fi
 files=(src/arena/sizes.rs src/background/trim.rs src/buffer/class.rs src/buffer/policy.rs src/buffer/queue.rs
     src/buffer/lent.rs src/budget.rs src/pressure.rs src/raw/cache.rs src/raw/cache_table.rs src/raw/charge.rs
-    src/raw/crossings.rs src/raw/depot.rs src/raw/depots.rs src/raw/empty.rs src/raw/gate.rs src/raw/header.rs
+    src/raw/crossings.rs src/raw/depot.rs src/raw/depots.rs src/raw/empty.rs src/raw/gate.rs src/raw/header.rs src/raw/indexed.rs
     src/raw/limits.rs src/raw/lists.rs src/raw/node.rs src/raw/off_counter.rs src/raw/page.rs src/raw/peaks.rs
     src/raw/pool.rs src/raw/refs.rs src/raw/root.rs src/raw/shared.rs src/raw/stats.rs src/raw/store.rs
     src/raw/visit.rs src/thread/exit.rs src/thread/ids.rs src/thread/local.rs src/thread/register.rs src/thread/slow.rs

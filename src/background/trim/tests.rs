@@ -70,6 +70,24 @@ fn passes_that_shut_no_gate_need_no_fence() {
 }
 
 #[test]
+fn pools_share_a_fence_until_they_have_shut_some_dozens_of_gates() {
+    if !janitor_is_possible() {
+        return; // no caches, so no gates
+    }
+    for (count, fences) in [(1, 1), (GATES, 1), (GATES + 1, 2), (2 * GATES + 1, 3)] {
+        let pools: Vec<_> = (0..count).map(|_| builder().build()).collect();
+        for pool in &pools {
+            drop(pool.get());
+        }
+        let mut passes: Vec<_> = pools
+            .iter()
+            .map(|pool| Some(Pass::begin(pool.core(), Level::Normal)))
+            .collect();
+        assert_eq!(visit_all(&mut passes), fences, "{count}");
+    }
+}
+
+#[test]
 fn a_pool_whose_owner_works_is_not_quiescent() {
     if !janitor_is_possible() {
         return;
