@@ -1,6 +1,7 @@
 //! What an operator sees: the list of named pools, the switch in the environment.
 #![cfg(not(target_family = "wasm"))]
 
+#[cfg(not(miri))] // thousands of requests each, and advice only reads figures
 #[path = "observe/advice.rs"]
 mod advice;
 #[cfg(feature = "metrics")]

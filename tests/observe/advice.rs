@@ -301,7 +301,6 @@ fn called_oversize(percent: f64, requests: u64) -> f64 {
 
 /// Why there is no advice before a thousand requests.
 #[test]
-#[cfg_attr(miri, ignore = "statistics of figures, millions of them")]
 fn a_thousand_requests_tell_a_tenth_from_a_fifth_more_or_less() {
     assert!(called_oversize(8.0, 1_000) < 0.05);
     assert!(called_oversize(12.0, 1_000) > 0.95);
@@ -327,7 +326,6 @@ fn called_too_large(content: impl Fn(&mut Dice) -> f64, request: f64) -> f64 {
 /// if a few contents are far larger than most; users who size for more than that usually get it
 /// where it costs much.
 #[test]
-#[cfg_attr(miri, ignore = "statistics of figures, millions of them")]
 fn requests_that_fit_99_of_100_contents_are_not_called_too_large() {
     let exponential = |dice: &mut Dice| -(1.0 - dice.roll()).ln();
     let log_normal = |dice: &mut Dice| dice.normal().exp();

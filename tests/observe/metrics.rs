@@ -23,6 +23,7 @@ fn figure(page: &str, metric: &str) -> f64 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the exporter runs `cpuid`")]
 fn figures_of_a_pool_are_on_the_page() {
     let pool = Pool::builder(|| Vec::<u8>::with_capacity(76))
         .name("scraped")
@@ -78,6 +79,7 @@ fn figures_of_a_pool_are_on_the_page() {
 /// By Prometheus' rules: a prefix, base units, `_total` for counters only, and one description for
 /// each metric.
 #[test]
+#[cfg_attr(miri, ignore = "the exporter runs `cpuid`")]
 fn names_types_and_descriptions_follow_the_rules() {
     let pool = Pool::<String>::builder(String::new).name("rules").build();
     drop(pool.get());
@@ -114,6 +116,7 @@ fn names_types_and_descriptions_follow_the_rules() {
 
 /// The exporter's own naming recommendations, which add what is missing, add nothing.
 #[test]
+#[cfg_attr(miri, ignore = "the exporter runs `cpuid`")]
 fn the_exporters_recommended_names_are_the_same() {
     let names = |recommended: bool| {
         let builder = PrometheusBuilder::new().with_recommended_naming(recommended);
@@ -134,6 +137,7 @@ fn the_exporters_recommended_names_are_the_same() {
 
 /// Two pools of the same name are one line with the sum.
 #[test]
+#[cfg_attr(miri, ignore = "the exporter runs `cpuid`")]
 fn pools_of_one_name_are_added_up() {
     let build = || Pool::<String>::builder(String::new).name("sum").build();
     let (one, two) = (build(), build());
@@ -163,6 +167,7 @@ const OF_A_POOL: [&str; 7] = [
 
 /// A dropped pool does not stay on the dashboard with its last figures, whichever recorder reads.
 #[test]
+#[cfg_attr(miri, ignore = "the exporter runs `cpuid`")]
 fn gauges_of_a_dropped_pool_are_zero() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let scrape = || {
@@ -210,6 +215,7 @@ fn gauges_of_a_dropped_pool_are_zero() {
 
 /// Pools of one name come and go, also between two scrapes: their counters are one sum.
 #[test]
+#[cfg_attr(miri, ignore = "the exporter runs `cpuid`")]
 fn counters_include_dropped_pools_of_the_same_name() {
     let build = || Pool::<String>::builder(String::new).name("turns").build();
     let used = |pool: &Pool<String>, times| (0..times).for_each(|_| drop(pool.get()));
@@ -363,6 +369,7 @@ fn counters_never_go_back_while_pools_come_and_go() {
 
 /// A name may contain anything: labels escape it.
 #[test]
+#[cfg_attr(miri, ignore = "the exporter runs `cpuid`")]
 fn odd_names_are_escaped() {
     let names = [
         "a\"b",

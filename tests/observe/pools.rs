@@ -55,14 +55,15 @@ fn const_pools_can_have_a_name() {
 
 #[test]
 fn a_pool_without_a_name_is_not_listed() {
+    const MANY: usize = n(100, 20);
     let before = pools().len();
     let pool = Pool::<Vec<u8>>::new(Vec::new);
     drop(pool.get());
     assert!(pools().iter().all(|pool| !pool.name.is_empty()));
-    // Other tests come and go meanwhile; none of them can hide one of a hundred pools.
-    let unnamed: Vec<_> = (0..100).map(|_| Pool::<Vec<u8>>::new(Vec::new)).collect();
+    // Other tests come and go meanwhile; none of them can hide one of so many pools.
+    let unnamed: Vec<_> = (0..MANY).map(|_| Pool::<Vec<u8>>::new(Vec::new)).collect();
     unnamed.iter().for_each(|pool| drop(pool.get()));
-    assert!(pools().len() < before + 100);
+    assert!(pools().len() < before + MANY);
 }
 
 #[test]
@@ -206,12 +207,13 @@ fn pools_come_and_go_while_they_are_listed() {
 /// Ten thousand dropped pools leave nothing behind, and the remaining ones are found.
 #[test]
 fn pools_that_have_gone_are_not_kept() {
+    const MANY: usize = n(100, 20);
     for round in 0..n(100, 2) {
-        let pools: Vec<_> = (0..100)
+        let pools: Vec<_> = (0..MANY)
             .map(|_| Pool::builder(Vec::<u8>::new).name("gone").build())
             .collect();
         pools.iter().for_each(|pool| drop(pool.get()));
-        assert_eq!(named("gone").len(), 100, "round {round}");
+        assert_eq!(named("gone").len(), MANY, "round {round}");
     }
     assert_eq!(named("gone"), []);
 }

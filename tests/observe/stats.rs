@@ -92,10 +92,20 @@ fn rising(stats: &Stats) -> Vec<u64> {
     all
 }
 
+/// Sets the flag, also if a check fails: a scope waits for its threads.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Reads the figures repeatedly while `work` runs on three threads.
 fn never_go_back(read: impl Fn() -> Stats, work: impl Fn(usize) + Sync) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stop = StopAtEnd(&stop);
         for me in 0..3 {
             let (work, stop) = (&work, &stop);
             scope.spawn(move || {
@@ -112,7 +122,8 @@ fn never_go_back(read: impl Fn() -> Stats, work: impl Fn(usize) + Sync) {
         let enough = Duration::from_millis(super::n(300, 1) as u64);
         while started.elapsed() < enough || before.reused == 0 || before.trimmed == 0 {
             look += 1;
-            assert!(started.elapsed() < Duration::from_secs(60), "{before:?}");
+            let most = Duration::from_secs(super::n(60, 600) as u64);
+            assert!(started.elapsed() < most, "{before:?}");
             let now = read();
             let pairs = rising(&before).into_iter().zip(rising(&now));
             for (at, (was, is)) in pairs.enumerate() {
@@ -121,7 +132,6 @@ fn never_go_back(read: impl Fn() -> Stats, work: impl Fn(usize) + Sync) {
             assert_eq!(now.discarded, now.discarded_by.total());
             before = now;
         }
-        stop.store(true, SeqCst);
     });
 }
 
@@ -188,10 +198,11 @@ fn counters_of_an_arena_pool_never_go_back_under_load() {
     never_go_back(
         || pool.stats(),
         |round| {
-            let held: Vec<_> = (0..round % 30).map(|_| pool.get()).collect();
+            let many = round % super::n(30, 4);
+            let held: Vec<_> = (0..many).map(|_| pool.get()).collect();
             held.iter()
                 .for_each(|arena| arena.alloc([round; 100])[0] = 1);
-            match round % 31 {
+            match round % super::n(31, 7) {
                 0 => drop(pool.trim_under(repool::Level::Critical)),
                 1 => pool.set_enabled(false),
                 2 => pool.set_enabled(true),
@@ -289,7 +300,7 @@ fn every_way_to_be_discarded_has_its_reason() {
         assert!(panicked.join().is_err());
     });
     of("underused", builder().build(), |pool| {
-        pool.get().resize(1 << 20, 1);
+        pool.get().reserve(1 << 20);
         (0..5).for_each(|_| pool.get().push(1));
     });
     // A dropped pool has no figures of its own; a listed pool has.
