@@ -51,7 +51,7 @@ fn stop_slow() {
 const LEDGER: usize = 7 << 10;
 static ENTRIES: AtomicIsize = AtomicIsize::new(0);
 
-const TIMES: usize = if cfg!(miri) { 50 } else { 10_000 };
+const TIMES: usize = if cfg!(miri) { 30 } else { 10_000 };
 const SIZES: [usize; 5] = [64, 512, 4096, 5000, 64 << 10];
 
 fn pool() -> BufferPool {
@@ -181,7 +181,7 @@ fn get_fill_freeze_clone_drop_eight_in_flight() {
                 flight.push(buffer.freeze());
             }
         };
-        round(100);
+        round(TIMES.min(100));
         assert_eq!(calls(|| round(TIMES)), 0, "{size}");
         let stats = pool.stats();
         assert!(stats.created < 30, "{size}: {stats:?}");
@@ -201,12 +201,16 @@ fn frozen_with_passes_in_between() {
             flight.push(buffer.freeze());
         }
     };
-    round(100);
-    for pass in 0..50 {
+    round(TIMES.min(100));
+    for pass in 0..if cfg!(miri) { 4 } else { 50 } {
         pool.trim();
-        assert_eq!(calls(|| round(50)), 0, "after pass {pass}");
+        assert_eq!(calls(|| round(TIMES.min(50))), 0, "after pass {pass}");
         assert!(pool.class_stats()[0].lent >= 8);
-        assert_eq!(calls(|| round(50)), 0, "after the figures, {pass}");
+        assert_eq!(
+            calls(|| round(TIMES.min(50))),
+            0,
+            "after the figures, {pass}"
+        );
     }
 }
 
@@ -223,7 +227,7 @@ fn parts_split_off() {
             drop((head, rest));
         }
     };
-    round(100);
+    round(TIMES.min(100));
     assert_eq!(calls(|| round(TIMES)), 0);
 }
 
@@ -299,7 +303,7 @@ fn consumers_on_another_thread() {
             })
             .collect();
         drop(warm);
-        round(1000);
+        round(TIMES.min(1000));
         let calls = calls(|| round(TIMES));
         belt.over.store(true, SeqCst);
         belt.moved.notify_all();
