@@ -3,12 +3,15 @@
 //! kernel forbids the barrier. And loads in which threads and pools only come and go.
 //!
 //! One test at a time: most fork, and some count what is allocated.
-#![cfg(all(target_os = "linux", feature = "bumpalo", feature = "bytes", not(miri)))]
+#![cfg(all(target_os = "linux", feature = "bumpalo", feature = "bytes"))]
 
+#[cfg(not(miri))] // children of this process
 #[path = "faults/allocation.rs"]
 mod allocation;
+#[cfg(not(miri))]
 #[path = "faults/child.rs"]
 mod child;
+#[cfg(not(miri))] // children
 #[path = "faults/fork.rs"]
 mod fork;
 #[path = "support/ledger.rs"]
@@ -19,12 +22,18 @@ mod load;
 mod panics;
 #[path = "support/scale.rs"]
 mod scale;
+#[cfg(not(miri))] // filters of the kernel
 #[path = "faults/seccomp.rs"]
 mod seccomp;
 
 use repool::Stats;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// `allocation.rs` has the one that also fails.
+#[cfg(miri)]
+#[global_allocator]
+static ALLOCATOR: ledger::Ledger = ledger::Ledger;
 
 static TURN: Mutex<()> = Mutex::new(());
 

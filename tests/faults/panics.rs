@@ -180,8 +180,10 @@ fn whichever_callback_panics_nothing_is_lost() {
                 .build()
         }),
     ];
-    for (kind, make) in kinds {
-        for faulty in 0.. {
+    for (at, (kind, make)) in kinds.into_iter().enumerate() {
+        // Under Miri some of them, others for each kind.
+        let (first, step) = if cfg!(miri) { (at * 17, 83) } else { (0, 1) };
+        for faulty in (first..).step_by(step) {
             let counts = Arc::new(Counts {
                 faulty,
                 ..Counts::default()
