@@ -25,6 +25,7 @@ extern "C" fn set_depots() {
 #[test]
 fn what_is_in_any_depot_serves_every_thread() {
     static POOL: Pool<Vec<u8>> = Pool::new(|| Vec::with_capacity(100));
+    assert_eq!(std::env::var("REPOOL_DEPOTS").as_deref(), Ok("4"));
     for _ in 0..if cfg!(miri) { 6 } else { 20 } {
         let all_have_one = Arc::new(Barrier::new(8));
         let threads: Vec<_> = (0..8)
