@@ -41,7 +41,7 @@ pub(crate) mod source;
 mod tests;
 #[cfg_attr(any(repool_loom, not(feature = "tracing")), path = "trace_off.rs")]
 mod trace;
-mod trim;
+pub(crate) mod trim;
 pub(crate) mod watch_list;
 pub(crate) mod worker;
 

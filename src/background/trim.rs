@@ -221,7 +221,7 @@ fn others_want_the_room(core: &Core) -> bool {
 
 /// Moves what came from the caches to the cold end of the own depot, list by list. Returns how many objects arrived,
 /// and those that the depot has refused.
-fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
+pub(crate) fn give_to_depot(core: &Core, mut unneeded: Batch) -> (usize, Batch) {
     let mut came_in = 0;
     let mut dropping = Batch::EMPTY;
     while !unneeded.is_empty() {

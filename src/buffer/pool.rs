@@ -34,7 +34,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// then creates a buffer. Requests for 0 bytes have their own class: a new buffer there has no
 /// memory, and one that grew serves the next request for 0 bytes.
 ///
-/// - Each class never has more idle buffers than were in use at once.
+/// - Each class never has more idle buffers than each thread had in use at once, added up over the
+///   threads.
 /// - A buffer of exactly its class size is kept, however little of it is used: a 64 KiB read window
 ///   that sees 20 bytes is still there for the next read.
 /// - A buffer that grew (to more than 1 KiB, and by more than a quarter of its class) is cut back

@@ -83,7 +83,9 @@ impl ListsMut<'_> {
         let (objects, threshold) = (self.lists.charged as usize, self.lists.threshold());
         let full = limits.full_len(threshold);
         let rest = (2 * full).saturating_sub(objects);
-        let more = objects.min(full).min(rest).max(1);
+        // What this thread does not need, others may.
+        let part = if limits.is_tight() { 4 } else { 1 };
+        let more = (objects / part).min(full).min(rest).max(1);
         self.recharge(
             limits,
             Charge::NONE,

@@ -38,9 +38,10 @@ impl Core {
         }
     }
 
-    /// Forgets the crossings of the last interval. For passes.
+    /// Forgets the crossings and the hoards of the last interval. For passes.
     pub(crate) fn forget_crossings(&self) {
         if self.header.bounded {
+            self.forget_hoards();
             self.header.crossing_seen.store(false, Ordering::Relaxed);
             self.header
                 .crossings_use_depot

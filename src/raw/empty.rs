@@ -27,6 +27,7 @@ impl Header {
         bounded: false,
         crossing_seen: AtomicBool::new(false),
         crossings_use_depot: AtomicBool::new(false),
+        returns_use_depot: AtomicBool::new(false),
         cache_table: CacheTable {
             buckets: [const { AtomicPtr::new(ptr::null_mut()) }; BUCKETS + 1],
         },

@@ -23,6 +23,8 @@ pub(crate) struct Header {
     /// In a bounded pool: after a crossing a get has found nothing. So objects that come back on another thread go to
     /// the depot, where all threads find them.
     pub(super) crossings_use_depot: AtomicBool,
+    /// In a bounded pool: limits have refused objects while caches held others. So all objects go to the depot.
+    pub(super) returns_use_depot: AtomicBool,
     pub(crate) cache_table: CacheTable,
 }
 
@@ -41,6 +43,7 @@ impl Header {
             bounded,
             crossing_seen: AtomicBool::new(false),
             crossings_use_depot: AtomicBool::new(false),
+            returns_use_depot: AtomicBool::new(false),
             cache_table: CacheTable::new(),
         }
     }

@@ -32,6 +32,7 @@ use super::header::Header;
 use super::limits::{Charge, Limits};
 use super::node::{Batch, Link, NO_OWNER, OpaqueCore};
 use super::off_counter::OffCounter;
+use super::refusals::Refusals;
 use super::stats::{Counters, Reason};
 use crate::sync::publish::publish;
 use crate::sync::switch::apply_latest;
@@ -110,12 +111,14 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     /// The lock of visitors, which take turns. Guards the reasons at the gates, and the list of caches.
     pub(super) visits: Mutex<()>,
-    /// The fork generation in which `visits` was last locked; see `visit.rs`, "Fork".
-    pub(crate) visit_generation: StatUsize,
     /// Whether the last visit that waited for an owner timed out.
     pub(super) visit_timed_out: AtomicBool,
     /// Objects that exiting threads are moving to the depot; see `peaks.rs`.
     pub(super) exiting: StatU32,
+    /// What limits have refused since a thread last looked for hoards; see `hoards.rs`.
+    pub(super) refusals: Refusals,
+    /// The fork generation in which `visits` was last locked; see `visit.rs`, "Fork".
+    pub(crate) visit_generation: StatUsize,
     /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
     newest: AtomicPtr<Cache>,
     pub(crate) counters: Counters,
@@ -162,6 +165,7 @@ impl Core {
             visit_generation: StatUsize::new(generation()),
             visit_timed_out: AtomicBool::new(false),
             exiting: StatU32::new(0),
+            refusals: Refusals::new(),
             newest: AtomicPtr::new(ptr::null_mut()),
             counters: Counters::new(),
             returned_at_pass: StatUsize::new(0),

@@ -204,7 +204,12 @@ impl Core {
         self.drain(Some(Timeout::Long), close)
     }
 
-    fn drain(&self, timeout: Option<Timeout>, close: bool) -> (Batch, bool) {
+    /// Takes everything out of those caches whose owners are outside. The charge of what they held stays.
+    pub(super) fn drain_caches(&self) -> Batch {
+        self.drain_those(None).0
+    }
+
+    fn drain_those(&self, timeout: Option<Timeout>) -> (Batch, bool) {
         let mut all = Batch::EMPTY;
         let reached = self.visit_those(
             timeout,
@@ -215,6 +220,11 @@ impl Core {
                 }
             },
         );
+        (all, reached)
+    }
+
+    fn drain(&self, timeout: Option<Timeout>, close: bool) -> (Batch, bool) {
+        let (mut all, reached) = self.drain_those(timeout);
         for batch in self.depots().all().flat_map(|depot| depot.drain(close)) {
             all.append(batch);
         }

@@ -6,6 +6,7 @@
 
 use super::register::{self, reopen_slow};
 use crate::background::manual::ensure_watched;
+use crate::background::trim;
 use crate::background::worker;
 use crate::raw::cache::{Cache, Returned};
 use crate::raw::depot::Refused;
@@ -79,7 +80,7 @@ fn take_one(core: &Core) -> *mut Link {
 
 /// Refills the owner's empty lists with a batch from the depot, and takes its top node.
 pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
-    if core.crossings_use_depot() {
+    if core.crossings_use_depot() || core.returns_use_depot() {
         // This cache keeps nothing that other threads may want.
         let mut link = take_one(core);
         if link.is_null() {
@@ -239,14 +240,15 @@ unsafe fn into_cache(
     // SAFETY: the caller holds the node.
     let last_cache = unsafe { Link::last_cache(link) };
     // A node without a last cache was attached before its thread had a cache. It may not have crossed threads.
-    if last_cache != cache.as_opaque() && !last_cache.is_null() {
+    let crosses = last_cache != cache.as_opaque() && !last_cache.is_null();
+    if crosses {
         core.note_crossing();
-        if core.crossings_use_depot() {
-            // SAFETY: the caller is the owner.
-            let rest = unsafe { hand_over(core, cache) };
-            combine(leaving, rest);
-            return Err(None);
-        }
+    }
+    if core.returns_use_depot() || (crosses && core.crossings_use_depot()) {
+        // SAFETY: the caller is the owner.
+        let rest = unsafe { hand_over(core, cache) };
+        combine(leaving, rest);
+        return Err(None);
     }
     // SAFETY: the caller holds the node, and owns the cache.
     unsafe { core.set_last_cache(link, cache, id.as_owner()) };
@@ -365,6 +367,15 @@ fn make_space(core: &Core, weight: usize) -> Result<Batch, Reason> {
         return Ok(evicted);
     };
     if core.limits.could_hold(weight) {
+        let recalled = core.recall_hoards();
+        if !recalled.is_empty() {
+            let (_, refused) = trim::give_to_depot(core, recalled);
+            core.drop_batch(refused);
+            // The caches had more charge than objects, perhaps.
+            if core.limits.reserve(of_one).is_ok() {
+                return Ok(evicted);
+            }
+        }
         while evicted.len < EVICTED {
             let Some(cold) = core.depots().take_cold(1) else {
                 break;

@@ -23,4 +23,5 @@ mod support;
 mod teardown;
 mod threads;
 mod trimming;
+mod turns;
 mod types;

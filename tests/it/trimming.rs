@@ -438,3 +438,24 @@ fn passes_of_many_threads_at_once_count_each_object_once() {
     assert_eq!(stats.trimmed + stats.discarded, census.died() as u64);
     census.agrees_with(&stats, 0);
 }
+
+/// Threads that take turns: each keeps at most what it had, and all of it is gone three passes later.
+#[test]
+fn idle_objects_are_at_most_what_each_thread_had_in_use() {
+    let counts = some([1_usize, 40, 64, 100, 130, 300], 2);
+    let census = Census::new();
+    let pool = Arc::new(manual(census.create()).build());
+    let workers: Vec<_> = counts.iter().map(|_| Worker::new()).collect();
+    for round in 0..n(20, 2) {
+        for (worker, &objects) in workers.iter().zip(&counts) {
+            let pool = pool.clone();
+            worker.run(move || use_at_once(&pool, objects));
+        }
+        let most: usize = counts.iter().sum();
+        assert!(census.alive() <= most, "round {round}: {}", census.alive());
+        trim(&pool);
+    }
+    (0..3).for_each(|_| trim(&pool));
+    assert_eq!(census.alive(), 0);
+    workers.into_iter().for_each(Worker::end);
+}

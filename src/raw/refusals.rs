@@ -1,0 +1,52 @@
+//! [`Refusals`]: counts what the limits of a pool refuse, for `hoards.rs`.
+//!
+//! Any thread may touch all of it. Relaxed: hints, as described there.
+
+use crate::sync::{Ordering, StatU32};
+
+/// What limits have refused since a thread last looked for hoards. In words of 32 bits, which may wrap around: then a
+/// look comes too early, or too late, once.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    /// The number of refusals, and [`THERE_WERE`] if there have been hoards before.
+    count: StatU32,
+    /// The pool's returns at the last look. While all objects go to the depot: the number of returns to the depot at
+    /// which that ends.
+    mark: StatU32,
+}
+
+const THERE_WERE: u32 = 1 << 31;
+
+impl Refusals {
+    pub(super) fn new() -> Self {
+        Self {
+            count: StatU32::new(0),
+            mark: StatU32::new(0),
+        }
+    }
+
+    /// Starts to count again.
+    pub(super) fn start(&self, there_were: bool, returned: usize) {
+        let count = if there_were { THERE_WERE } else { 0 };
+        self.count.store(count, Ordering::Relaxed);
+        self.set_mark(returned);
+    }
+
+    /// Counts one. Returns how many there are, and whether there have been hoards before.
+    pub(super) fn count(&self) -> (usize, bool) {
+        // Not a read-modify-write: if two threads count at once, a look comes later.
+        let before = self.count.load(Ordering::Relaxed);
+        let refused = (before & !THERE_WERE).saturating_add(1).min(!THERE_WERE);
+        let there_were = before & THERE_WERE;
+        self.count.store(there_were | refused, Ordering::Relaxed);
+        (refused as usize, there_were != 0)
+    }
+
+    pub(super) fn set_mark(&self, returns: usize) {
+        self.mark.store(returns as u32, Ordering::Relaxed);
+    }
+
+    pub(super) fn mark(&self) -> u32 {
+        self.mark.load(Ordering::Relaxed)
+    }
+}
