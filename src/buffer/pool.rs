@@ -82,7 +82,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 ///
 /// So after its last view is gone, memory waits for one of these events: with automatic trimming at
 /// most until the next pass, 5 s by default. A thread that keeps many views for a long time creates
-/// fewer extra buffers than the number of views it keeps.
+/// fewer extra buffers than the number of views it keeps. If a large part of those views goes at
+/// once, again and again, up to three extra buffers per view have been seen, until the next pass
+/// finds what has no views.
 ///
 /// Lent buffers count as [in use](Stats::in_use), and not towards limits or a budget;
 /// [`class_stats`](BufferPool::class_stats) has their number. A buffer that is dropped while parts
