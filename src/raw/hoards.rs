@@ -10,7 +10,8 @@
 //! some more returns are refused until a thread sees that: a few in a hundred.
 //!
 //! # Orderings
-//! - `returns_use_depot`, and the counts in `refusals.rs`: Relaxed hints. Either way an object is kept, or dropped and counted.
+//! - `returns_use_depot`, and the counts in `refusals.rs`: Relaxed hints. Either way an object is kept, or dropped and
+//!   counted.
 
 use super::node::Batch;
 use super::pool::Core;

@@ -15,7 +15,7 @@
 use super::node::{Batch, Link};
 use std::ptr;
 
-/// Every so many nodes are in the index.
+/// One in so many nodes is in the index; see [`Link::weights_of_eight`].
 const STEP: usize = 8;
 /// The most entries: the first node of the batch is not among them.
 const ENTRIES: usize = 7;
@@ -63,6 +63,7 @@ impl IndexedBatch {
         &mut self.batch
     }
 
+    #[inline]
     pub(crate) fn take(&mut self) -> Self {
         Self {
             index: self.index,
@@ -73,8 +74,7 @@ impl IndexedBatch {
     /// Moves the batch and its index to `to`, which is empty. Short, because the depot's lock is held.
     #[inline]
     pub(crate) fn move_to(&mut self, to: &mut Self) {
-        to.index = self.index;
-        to.batch = self.batch_mut().take();
+        *to = self.take();
     }
 
     /// Takes a batch in, sums its weights, and makes the index.
@@ -88,21 +88,10 @@ impl IndexedBatch {
         let (mut link, mut bytes) = (batch.head, 0_usize);
         self.index[ENTRIES - 1] = ptr::null_mut();
         for entry in self.index.iter_mut().take(steps) {
-            let mut step = || {
-                // SAFETY: I1: the batch holds its nodes, and has more than this loop goes through.
-                bytes = bytes.wrapping_add(unsafe { Link::weight(link) });
-                // SAFETY: as above.
-                link = unsafe { Link::next(link) };
-            };
-            // Unrolled, as `Link::weights` is.
-            step();
-            step();
-            step();
-            step();
-            step();
-            step();
-            step();
-            step();
+            // SAFETY: I1: the batch holds its nodes, and has more than this loop goes through.
+            let (of_eight, next) = unsafe { Link::weights_of_eight(link) };
+            bytes = bytes.wrapping_add(of_eight);
+            link = next;
             *entry = link;
         }
         // SAFETY: I1: so many nodes are left.

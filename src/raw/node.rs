@@ -163,26 +163,45 @@ impl Link {
     /// # Safety
     /// The caller holds the list that starts at `link`. It has at least `count` nodes.
     pub(crate) unsafe fn weights(mut link: *mut Link, count: usize) -> usize {
-        let mut bytes = 0;
+        let mut bytes = 0_usize;
+        for _ in 0..count / 8 {
+            // SAFETY: guaranteed by the caller.
+            let (of_eight, next) = unsafe { Link::weights_of_eight(link) };
+            bytes = bytes.wrapping_add(of_eight);
+            link = next;
+        }
+        for _ in 0..count % 8 {
+            // SAFETY: the caller holds the list.
+            bytes = bytes.wrapping_add(unsafe { Link::weight(link) });
+            // SAFETY: as above.
+            link = unsafe { Link::next(link) };
+        }
+        bytes
+    }
+
+    /// The sum of the weights of eight nodes, and the node after them. Unrolled: this runs for each list that a thread
+    /// gives to the depot.
+    ///
+    /// # Safety
+    /// The caller holds the list that starts at `link`. It has at least eight nodes.
+    #[inline(always)]
+    pub(super) unsafe fn weights_of_eight(mut link: *mut Link) -> (usize, *mut Link) {
+        let mut bytes = 0_usize;
         let mut step = || {
             // SAFETY: the caller holds the list.
-            bytes = usize::wrapping_add(bytes, unsafe { Link::weight(link) });
+            bytes = bytes.wrapping_add(unsafe { Link::weight(link) });
             // SAFETY: as above.
             link = unsafe { Link::next(link) };
         };
-        // Unrolled: this runs once for each list that a thread gives to the depot.
-        for _ in 0..count / 8 {
-            step();
-            step();
-            step();
-            step();
-            step();
-            step();
-            step();
-            step();
-        }
-        (0..count % 8).for_each(|_| step());
-        bytes
+        step();
+        step();
+        step();
+        step();
+        step();
+        step();
+        step();
+        step();
+        (bytes, link)
     }
 }
 

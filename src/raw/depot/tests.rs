@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::raw::indexed::tests::{check, entries, indexed};
-use crate::raw::node::tests::{Nodes, weights};
+use crate::raw::node::tests::{Nodes, random, weights};
 use crate::raw::node::{LIST_BYTES, LIST_LEN};
 
 fn give(depot: &Depot, batch: Batch, end: End) {
@@ -400,13 +400,7 @@ fn a_batch_keeps_its_index_until_it_changes() {
 #[test]
 fn an_index_that_is_there_is_right_after_any_operations() {
     let mut nodes = Nodes::new();
-    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = move |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        (seed % below as u64) as usize
-    };
+    let mut random = random();
     let (mut indexes, mut takes) = (0, 0);
     for _ in 0..if cfg!(miri) { 1 } else { 10 } {
         let depot = Depot::new();

@@ -6,7 +6,7 @@ use super::*;
 use crate::raw::cache::{Cache, Returned};
 use crate::raw::indexed::tests::{check, entries};
 use crate::raw::limits::Charge;
-use crate::raw::node::tests::{Nodes, weights};
+use crate::raw::node::tests::{Nodes, random, weights};
 use crate::raw::node::{LIST_BYTES, LIST_LEN};
 
 const UNLIMITED: usize = usize::MAX;
@@ -474,13 +474,7 @@ fn a_full_list_leaves_with_an_index() {
 /// Whatever a cache has been through, the index of what leaves it is right.
 #[test]
 fn what_leaves_has_a_right_index_after_any_operations() {
-    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = move |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        (seed % below as u64) as usize
-    };
+    let mut random = random();
     let mut seen = [0_usize; 8];
     let mut cold_with_index = 0;
     let mut long = 0;

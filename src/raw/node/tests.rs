@@ -44,6 +44,17 @@ impl Drop for Nodes {
     }
 }
 
+/// The same numbers in each run (Marsaglia's xorshift). Each is below the argument.
+pub(crate) fn random() -> impl FnMut(usize) -> usize {
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    move |below| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    }
+}
+
 /// The weights of a batch, the topmost first. Checks what the batch says about them.
 pub(crate) fn weights(batch: &Batch) -> Vec<usize> {
     let mut weights = Vec::new();
