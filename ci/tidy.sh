@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks what no compiler checks: only src/sync/ chooses the primitives, and no note of unfinished work is left.
+# Checks what no compiler checks: only src/sync/ chooses the primitives, documents name files and tests that exist, and
+# no note of unfinished work is left.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -89,6 +90,30 @@ src/guide/choose.md~a type with its own [`Recycle`](crate::Recycle)~-~h1.user
 src/guide/choose.md~a type with a custom `.reset(..)`~-~h1.custom
 src/guide/choose.md~a new `Bump` and an [`Arena`](crate::Arena), one allocation in it~h1.plainarena~h1.arena
 ROWS
+
+# unresolved FILE: prints the files and the tests that a document names and that do not exist. A file may be named by
+# the end of its path.
+unresolved() {
+    local line name
+    # shellcheck disable=SC2016 # backticks of Markdown
+    grep -noE '`[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?`' "$1" | tr -d '`' | while IFS=: read -r line name; do
+        case "$name" in
+        *.rs | *.sh | *.py | src/* | tests/* | ci/* | docs/* | fuzz/* | benches/* | examples/*)
+            grep -qE "(^|/)${name%/}(/|\$)" <<<"$all" || echo "$1:$line: no file $name" ;;
+        */*) ;;
+        *_*_*_*)
+            grep -rqE "fn $name\b" src tests examples benches/src fuzz || echo "$1:$line: no test $name" ;;
+        esac
+    done
+}
+if git rev-parse --git-dir >/dev/null 2>&1; then
+    all=$(git ls-files)
+else
+    all=$(find . \( -name target -o -name .git \) -prune -o -type f -print)
+fi
+for document in README.md DESIGN.md docs/verification.md benches/README.md; do
+    report "a document names what does not exist" "$(unresolved "$document")"
+done
 
 # No note of unfinished work is left. The words are split, so that this file does not match itself.
 marks="\\b(TO""DO|FIX""ME|XX""X)\\b|\\b(to""do|unimple""mented)!"
