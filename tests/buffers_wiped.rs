@@ -2,7 +2,7 @@
 //! long as the pool could reach it. The allocator inspects each block that is freed.
 #![cfg(feature = "zeroize")]
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use repool::{Budget, Buffer, BufferPool, BufferPoolBuilder};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -329,4 +329,89 @@ fn what_put_refuses() {
         drop(pool);
     });
     assert_eq!(leaked, 0);
+}
+
+/// What was consumed lies in front of the content. No handle covers it, but the buffer's memory is all its own.
+#[test]
+fn what_was_consumed_before_the_end() {
+    static FIRST_USES: BufferPool = BufferPool::new();
+    // Served before the pool has allocated anything, of no pool, and refused by the pool from the start.
+    type Get = fn() -> Buffer;
+    let kinds: [(&str, Get); 4] = [
+        ("first use", || FIRST_USES.get(0)),
+        ("default", Buffer::default),
+        ("too large", || {
+            builder().max_class(LARGE / 2).build().get(SIZE)
+        }),
+        ("none idle", || builder().max_idle(0).build().get(SIZE)),
+    ];
+    for (name, get) in kinds {
+        for consumed in [1, SIZE / 2, SIZE - 1, SIZE] {
+            for frozen in [false, true] {
+                let leaked = leaks(|| {
+                    let mut buffer = get();
+                    buffer.reserve(SIZE);
+                    buffer.put_bytes(SECRET, SIZE);
+                    buffer.advance(consumed);
+                    match frozen {
+                        false => drop(buffer),
+                        true => assert_eq!(buffer.freeze().len(), SIZE - consumed),
+                    }
+                });
+                assert_eq!(leaked, 0, "{name}, {consumed} consumed, frozen: {frozen}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_cleared_before_a_freeze() {
+    let pool = builder().build();
+    let small = builder().max_class(LARGE / 2).build();
+    for (n, mut buffer) in [pool.get(SIZE), small.get(SIZE), Buffer::default()]
+        .into_iter()
+        .enumerate()
+    {
+        let leaked = leaks(|| {
+            buffer.reserve(SIZE);
+            buffer.put_bytes(SECRET, SIZE);
+            buffer.clear();
+            assert!(buffer.freeze().is_empty());
+        });
+        assert_eq!(leaked, 0, "{n}");
+    }
+    assert_eq!(leaks(|| drop((pool, small))), 0);
+}
+
+/// A copy belongs to no pool if the pool is gone, or if the original belongs to none.
+#[test]
+fn copies() {
+    for frozen in [false, true] {
+        let leaked = leaks(|| {
+            let gone = builder().build();
+            let mut none = Buffer::default();
+            none.reserve(SIZE);
+            none.put_bytes(SECRET, SIZE);
+            for original in [secret(&gone, SIZE), none] {
+                gone.set_enabled(false);
+                let (copy, another) = (original.clone(), original.clone().clone());
+                assert_eq!((&copy[..], &another[..]), (&original[..], &original[..]));
+                drop(original);
+                drop(another);
+                match frozen {
+                    false => drop(copy),
+                    true => drop(copy.freeze()),
+                }
+            }
+            let orphan = secret(&gone, SIZE);
+            drop(gone);
+            let copy = orphan.clone();
+            drop(orphan);
+            match frozen {
+                false => drop(copy),
+                true => drop(copy.freeze()),
+            }
+        });
+        assert_eq!(leaked, 0, "frozen: {frozen}");
+    }
 }

@@ -86,6 +86,17 @@ impl Buffer {
         }
     }
 
+    /// A buffer of no pool with room for the content of this one. A copy of what is wiped is wiped.
+    fn unpooled_copy(&self, wipes: bool) -> Self {
+        let bytes = BytesMut::with_capacity(self.len());
+        if !wipes {
+            return Self::unpooled(bytes);
+        }
+        Self {
+            held: ByValue::new(Held::Unpooled(Unpooled::wiped(bytes))),
+        }
+    }
+
     /// Tells a pool with diagnostics that the buffer goes out. Slow path only.
     #[track_caller]
     pub(super) fn went_out(mut self) -> Self {
@@ -208,11 +219,11 @@ impl Clone for Buffer {
                 let found = origin.and_then(|pool| pool.get(self.len().max(1)));
                 match found {
                     Some(object) => Self::of(object).went_out(),
-                    None => Self::unpooled(BytesMut::with_capacity(self.len())),
+                    None => self.unpooled_copy(object.class.wipes),
                 }
             }
             Held::Empty(pool) => return Self::empty(pool.clone()),
-            Held::Unpooled(_) => Self::unpooled(BytesMut::with_capacity(self.len())),
+            Held::Unpooled(unpooled) => self.unpooled_copy(unpooled.wipes()),
         };
         copy.extend_from_slice(self);
         copy
@@ -243,7 +254,8 @@ impl Held {
                 Held::Pooled(object)
             }
             Some(_) => Held::Unpooled(Unpooled::new(BytesMut::new())),
-            None => Held::Unpooled(Unpooled::wiped()),
+            // It may have been the first request to a pool that wipes its buffers.
+            None => Held::Unpooled(Unpooled::wiped(BytesMut::new())),
         }
     }
 }

@@ -148,10 +148,7 @@ impl Drop for PooledBytes {
     /// Overwrites user data before the memory is freed, on every path.
     fn drop(&mut self) {
         if wipe::ON && self.class.wipes && !self.clean {
-            // The whole allocation, or what this handle covers of it if there are others.
-            if memory::regain(&mut self.bytes, wipe::wipe) {
-                wipe::wipe(&mut self.bytes);
-            }
+            wipe::wipe_all(&mut self.bytes);
         }
     }
 }

@@ -43,12 +43,10 @@ impl Unpooled {
         Self::of(bytes, false)
     }
 
-    /// Creates a handle without memory. With the feature `zeroize`, the memory that it gets is
-    /// overwritten at the end, because the request may have been the first one to a pool that wipes
-    /// its buffers.
+    /// Creates a handle whose memory is overwritten at the end, with the feature `zeroize`.
     #[cold]
-    pub(super) fn wiped() -> Self {
-        Self::of(BytesMut::new(), true)
+    pub(super) fn wiped(bytes: BytesMut) -> Self {
+        Self::of(bytes, true)
     }
 
     #[inline(always)]
@@ -70,7 +68,7 @@ impl Unpooled {
 
     /// Whether the memory has to be overwritten.
     #[inline(always)]
-    fn wipes(&self) -> bool {
+    pub(super) fn wipes(&self) -> bool {
         if !wipe::ON {
             return false;
         }
@@ -83,10 +81,13 @@ impl Unpooled {
 
     #[inline(always)]
     pub(super) fn freeze(self) -> Bytes {
-        if self.wipes() && !self.is_empty() {
-            return wipe::freeze_wiped(self.into_inner());
+        if !self.wipes() {
+            return self.into_inner().freeze();
         }
-        self.into_inner().freeze()
+        if self.is_empty() {
+            return Bytes::new();
+        }
+        wipe::freeze_wiped(self.into_inner())
     }
 
     /// Returns a pointer to the content.
@@ -140,7 +141,7 @@ impl Drop for Unpooled {
     #[inline(always)]
     fn drop(&mut self) {
         if self.wipes() {
-            wipe::wipe(self);
+            wipe::wipe_all(self);
         }
         // SAFETY: dropped once: nothing uses an `Unpooled` that is being dropped.
         unsafe { self.content().drop_in_place() };

@@ -1,5 +1,6 @@
 //! Overwriting buffers with zeros, with the feature `zeroize`.
 
+use super::memory;
 use bytes::{Bytes, BytesMut};
 
 /// Whether buffers can be wiped.
@@ -13,6 +14,14 @@ pub(super) fn wipe(bytes: &mut BytesMut) {
         #[cfg(feature = "zeroize")]
         zeroize::Zeroize::zeroize(bytes.as_mut());
         bytes.clear();
+    }
+}
+
+/// Overwrites the whole allocation, also what was consumed, and clears the handle. If there are other
+/// handles, overwrites what this one covers. Does nothing without the feature.
+pub(super) fn wipe_all(bytes: &mut BytesMut) {
+    if ON && memory::regain(bytes, wipe) {
+        wipe(bytes);
     }
 }
 
@@ -33,6 +42,6 @@ impl AsRef<[u8]> for Wiped {
 
 impl Drop for Wiped {
     fn drop(&mut self) {
-        wipe(&mut self.0);
+        wipe_all(&mut self.0);
     }
 }
