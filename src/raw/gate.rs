@@ -174,6 +174,12 @@ impl Gate {
     #[inline(never)]
     fn enter_slow(&self) -> bool {
         let mut wait = None;
+        self.enter_after(|timeout| wait.get_or_insert_with(|| Wait::new(timeout)).again())
+    }
+
+    /// [`Gate::enter_slow`], with the wait between two tries. Tests open the gate there.
+    #[inline(always)]
+    fn enter_after(&self, mut again: impl FnMut(Timeout) -> bool) -> bool {
         loop {
             // Release, although this thread touched nothing: a visitor that reads this `false` must see what the owner
             // did earlier.
@@ -181,11 +187,9 @@ impl Gate {
             // Only a visitor is worth waiting for.
             let passing = self.reasons() & DECISIVE == OCCUPIED | VISIT;
             // Relaxed: only the owner uses it.
-            let wait = wait.get_or_insert_with(|| {
-                let lost = self.timed_out.load(Ordering::Relaxed) != 0;
-                Wait::new(if lost { Timeout::None } else { Timeout::Short })
-            });
-            if !passing || !wait.again() {
+            let lost = self.timed_out.load(Ordering::Relaxed) != 0;
+            let timeout = if lost { Timeout::None } else { Timeout::Short };
+            if !passing || !again(timeout) {
                 self.timed_out.store(u8::from(passing), Ordering::Relaxed);
                 return false;
             }
@@ -382,5 +386,37 @@ mod tests {
         assert!(!enters() && timed_out());
         gate.end_visit();
         assert!(enters() && !timed_out());
+    }
+
+    /// It does not wait after a wait that timed out, or for anything but a visitor.
+    #[test]
+    fn an_owner_enters_as_soon_as_the_visitor_has_left() {
+        let gate = occupied(0);
+        // Opens the gate in this wait. Returns how the owner fares, and the number of its waits.
+        let owner = |opens: usize| {
+            let mut waits = 0;
+            let entered = gate.enter_after(|timeout| {
+                assert!(gate.owner_is_out(), "while it waits");
+                waits += 1;
+                if waits == opens {
+                    gate.end_visit();
+                }
+                matches!(timeout, Timeout::Short) && waits < 5
+            });
+            assert_eq!(gate.owner_is_out(), !entered);
+            gate.busy.store(false, Ordering::Relaxed);
+            (entered, waits)
+        };
+        for opens in [1, 4] {
+            gate.begin_visit();
+            assert_eq!(owner(opens), (true, opens));
+        }
+        gate.begin_visit();
+        assert_eq!(owner(9), (false, 5));
+        assert_eq!(owner(9), (false, 1), "it does without a wait now");
+        gate.end_visit();
+        gate.timed_out.store(0, Ordering::Relaxed);
+        gate.set(INACTIVE, true);
+        assert_eq!(owner(9), (false, 0));
     }
 }
