@@ -104,8 +104,12 @@ impl Core {
         let missed = visit.enter(passed, timeout.is_some(), &mut work);
         match timeout {
             _ if !missed => true,
-            Some(timeout) if passed => self.visit_missed_slow(timeout, work),
-            _ => false,
+            None => false,
+            Some(timeout) => {
+                // After a refusal the next fences are most likely refused too. The owners get their requests early.
+                let timeout = if passed { timeout } else { Timeout::Short };
+                self.visit_missed_slow(timeout, work)
+            }
         }
     }
 

@@ -153,6 +153,13 @@ fn a_filter_that_forbids_the_barrier_later_leaves_caches_to_their_owners() {
     assert!(cleared <= before);
     // `clear` has left a request at both caches: their owners empty them at their next slow
     // operation.
+    assert!(stats.idle >= 30, "{stats:?}");
+    drop(pool.get());
+    let emptied = pool.stats();
+    assert!(
+        emptied.trimmed > stats.trimmed && emptied.idle < stats.idle,
+        "{emptied:?}"
+    );
     let _ = go_on.send(());
     other.join().expect("no panic");
     use_it(pool);
