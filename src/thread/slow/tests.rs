@@ -8,6 +8,9 @@ use crate::object::pool::Pool;
 use crate::raw::node::LIST_BYTES;
 use crate::sys::process::janitor_is_possible;
 use crate::thread::local;
+use std::time::{Duration, Instant};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 fn pool() -> Pool<Vec<u8>> {
     Pool::builder(Vec::new).trim_manually().build()
@@ -175,4 +178,39 @@ fn closing_drops_what_is_idle_and_counts_it() {
     assert!(core.is_closed());
     let stats = pool.stats();
     assert_eq!((stats.idle, stats.discarded_by.closed), (0, 5));
+}
+
+/// The first return of a thread takes the slow path, and stays in its cache.
+#[test]
+fn the_janitor_watches_a_pool_once_an_object_is_idle() {
+    if !janitor_is_possible() {
+        return;
+    }
+    let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_every(HOUR).build();
+    let core = pool.core();
+    let object = pool.get();
+    assert!(!core.is_watched());
+    drop(object);
+    assert_eq!((in_cache(core), core.is_watched()), (1, true));
+}
+
+#[test]
+fn the_janitor_drops_what_closing_could_not_reach() {
+    if !janitor_is_possible() {
+        return;
+    }
+    let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_every(HOUR).build();
+    let core = pool.core();
+    drop([pool.get(), pool.get()]);
+    let cache = mine(core);
+    cache.lose_owner_inside(true);
+    close(core);
+    assert_eq!((in_cache(core), pool.stats().discarded_by.closed), (2, 0));
+    cache.lose_owner_inside(false);
+    let start = Instant::now();
+    while pool.stats().discarded_by.closed < 2 {
+        assert!(start.elapsed() < Duration::from_secs(20), "never dropped");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(in_cache(core), 0);
 }
