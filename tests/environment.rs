@@ -212,3 +212,58 @@ fn without_a_janitor_passes_ride_on_returns() {
     let left: usize = left.expect("the child's line").parse().unwrap();
     assert!(left <= 10, "{left} of 500 are left");
 }
+
+/// Four threads make an idle object each, in turn, and then get one. Two of them have one that another thread made if
+/// there is one depot, in whatever order it hands objects out.
+#[test]
+#[ignore = "run by the one below, as a child"]
+fn depots_child() {
+    use std::cell::Cell;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    thread_local!(static ME: Cell<u64> = const { Cell::new(0) });
+    let pool = Pool::builder(|| vec![ME.get()])
+        .reset(|_| true)
+        .trim_manually()
+        .build();
+    let (turn, own) = (Barrier::new(4), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for me in 0..4 {
+            let (pool, turn, own) = (&pool, &turn, &own);
+            scope.spawn(move || {
+                ME.set(me);
+                for now in 0..4 {
+                    if now == me {
+                        assert_eq!(pool.prefill(1), 1);
+                    }
+                    turn.wait();
+                }
+                for now in [1, 0, 3, 2] {
+                    if now == me && pool.get()[0] == me {
+                        own.fetch_add(1, Ordering::Relaxed);
+                    }
+                    turn.wait();
+                }
+            });
+        }
+    });
+    println!("created {} own {own:?}", pool.stats().created);
+}
+
+/// A thread gives to its own depot, and takes from it first.
+#[test]
+fn a_pool_has_as_many_depots_as_the_environment_says() {
+    for (depots, own) in [("1", false), ("4", true), ("16", true), ("many", false)] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["depots_child", "--exact", "--ignored", "--nocapture"])
+            .env("REPOOL_DEPOTS", depots)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let found = said(&output, "created 4 own 4\n");
+        assert_eq!(found, own, "{depots} {output:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let refused = words.contains("REPOOL_DEPOTS");
+        assert_eq!(refused, depots == "many", "{words}");
+    }
+}
