@@ -188,7 +188,14 @@ def weave(tree, texts, mutants):
     return lines
 
 
+def wait_while_paused(target):
+    """Waits while there is a file `pause` beside the target directory."""
+    while (target.parent / "pause").exists():
+        time.sleep(1)
+
+
 def cargo(tree, target, *arguments):
+    wait_while_paused(target)
     environment = dict(os.environ, CARGO_TARGET_DIR=str(target), RUSTFLAGS="-A warnings", CARGO_INCREMENTAL="1",
                        CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="1")
     done = subprocess.run(["cargo", *arguments, *FEATURES, "--message-format=json"], cwd=tree, env=environment,
@@ -253,6 +260,7 @@ def run(tree, program, number, seconds, *arguments, patience=900):
         resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
+    wait_while_paused(tree)
     process = subprocess.Popen([program, *arguments], cwd=tree, env=dict(os.environ, **{CHOICE: str(number)}), text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
                                preexec_fn=limited)
