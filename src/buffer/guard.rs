@@ -80,21 +80,18 @@ impl Buffer {
     }
 
     #[inline(always)]
-    pub(super) fn unpooled(bytes: BytesMut) -> Self {
+    pub(super) fn unpooled(held: Unpooled) -> Self {
         Self {
-            held: ByValue::new(Held::Unpooled(Unpooled::new(bytes))),
+            held: ByValue::new(Held::Unpooled(held)),
         }
     }
 
     /// A buffer of no pool with room for the content of this one. A copy of what is wiped is wiped.
     fn unpooled_copy(&self, wipes: bool) -> Self {
-        let bytes = BytesMut::with_capacity(self.len());
         if !wipes {
-            return Self::unpooled(bytes);
+            return Self::unpooled(Unpooled::with_capacity(self.len()));
         }
-        Self {
-            held: ByValue::new(Held::Unpooled(Unpooled::wiped(bytes))),
-        }
+        Self::unpooled(Unpooled::wiped(BytesMut::with_capacity(self.len())))
     }
 
     /// Tells a pool with diagnostics that the buffer goes out. Slow path only.
@@ -204,7 +201,7 @@ impl Default for Buffer {
 /// [`BufferPool::put`](crate::BufferPool::put).
 impl From<BytesMut> for Buffer {
     fn from(bytes: BytesMut) -> Self {
-        Self::unpooled(bytes)
+        Self::unpooled(Unpooled::new(bytes))
     }
 }
 

@@ -7,6 +7,7 @@ use super::inner::{Inner, Used};
 use super::memory;
 use super::settings::Settings;
 use super::stats::{self, ClassStats};
+use super::unpooled::Unpooled;
 use crate::background::hook;
 use crate::object::settings::Role;
 use crate::object::unpooled;
@@ -290,11 +291,18 @@ impl BufferPool {
     fn get_slow(&self, min_capacity: usize) -> Buffer {
         if let Some(off) = self.inner.get().and_then(Inner::off) {
             if min_capacity <= isize::MAX as usize {
-                let buffer = Buffer::unpooled(BytesMut::with_capacity(min_capacity));
+                let buffer = Buffer::unpooled(Unpooled::with_capacity(min_capacity));
                 unpooled::count_off(off);
                 return buffer;
             }
         }
+        self.get_slower(min_capacity)
+    }
+
+    /// The rest of [`get_slow`](Self::get_slow), for a pool that is on.
+    #[inline(never)]
+    #[track_caller]
+    fn get_slower(&self, min_capacity: usize) -> Buffer {
         match self.find(min_capacity, false) {
             Ok(buffer) => buffer.went_out(),
             Err(_) => panic!("capacity overflow: no buffer can hold {min_capacity} bytes"),
@@ -307,7 +315,7 @@ impl BufferPool {
             let memory = memory::allocate(min_capacity, fallible);
             let memory = memory.ok_or_else(|| CapacityError::of(min_capacity))?;
             unpooled::count_off(off);
-            return Ok(Buffer::unpooled(memory));
+            return Ok(Buffer::unpooled(Unpooled::new(memory)));
         }
         if min_capacity == 0 {
             return Ok(self.find_unsized());

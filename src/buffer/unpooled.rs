@@ -14,7 +14,7 @@ use crate::object::unpooled::UnpooledNode;
 use crate::object::word_copy;
 use crate::raw::node::Link;
 use bytes::{Bytes, BytesMut};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -40,22 +40,32 @@ unsafe impl Sync for Unpooled {}
 impl Unpooled {
     #[inline(always)]
     pub(super) fn new(bytes: BytesMut) -> Self {
-        Self::of(bytes, false)
+        Self::of(|| bytes, false)
+    }
+
+    /// Creates a handle to a new buffer of this capacity.
+    #[inline(always)]
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self::of(|| BytesMut::with_capacity(bytes), false)
     }
 
     /// Creates a handle whose memory is overwritten at the end, with the feature `zeroize`.
     #[cold]
     pub(super) fn wiped(bytes: BytesMut) -> Self {
-        Self::of(bytes, true)
+        Self::of(|| bytes, true)
     }
 
+    /// `make` may panic.
     #[inline(always)]
-    fn of(bytes: BytesMut, wipes: bool) -> Self {
+    fn of(make: impl FnOnce() -> BytesMut, wipes: bool) -> Self {
+        // Before the value, which then stays in registers until it is written.
         let node = UnpooledNode::<BytesNode>::take();
-        let unpooled = Self(node.into_raw());
-        let content = unpooled.content().cast::<MaybeUninit<BytesMut>>();
+        // SAFETY: in bounds of the node.
+        let content = unsafe { &raw mut (*node.node()).bytes };
+        let bytes = make();
         // SAFETY: the node is owned here and holds no value.
-        word_copy::write(unsafe { &mut *content }, bytes);
+        unsafe { content.write(bytes) };
+        let unpooled = Self(node.into_raw());
         if wipe::ON {
             let node = unpooled.0.as_ptr().cast::<BytesNode>();
             // SAFETY: in bounds of the node.
