@@ -111,6 +111,8 @@ impl ArenaPoolBuilder {
 
     /// Builds the pool.
     pub fn build(self) -> ArenaPool {
-        ArenaPool::of(factory::pool(self.settings, self.first_chunk).build())
+        let limit = self.settings.largest_kept();
+        let pool = factory::pool(self.settings, self.first_chunk).build();
+        ArenaPool::of(pool, self.first_chunk, limit)
     }
 }

@@ -16,11 +16,10 @@ pub(super) fn pool(mut settings: Settings, first_chunk: usize) -> Builder<Pooled
     settings.set_max_object_bytes(limit);
     settings.set_role(Role::Arenas, None);
     let sizes = Arc::new(Sizes::new(first_chunk, limit));
-    let [of_arenas, of_others] = [(); 2].map(|()| Arc::clone(&sizes));
+    let of_arenas = Arc::clone(&sizes);
     Pool::builder(move || PooledBump::new(Arc::clone(&of_arenas)))
         .settings(settings)
         .heap_only()
-        .create_off(Box::new(move |slot| PooledBump::unpooled(slot, &of_others)))
         .on_pass(move || {
             sizes.pass();
             false

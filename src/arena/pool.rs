@@ -7,6 +7,7 @@
 use super::factory;
 use super::pooled_bump::PooledBump;
 use super::registry;
+use super::sizes::FIRST;
 use crate::object::by_value::{ByValue, Leave};
 use crate::object::guard::Pooled;
 use crate::object::pool::Pool;
@@ -16,6 +17,7 @@ use crate::sync::{AtomicBool, Ordering};
 use crate::sys::memory::Level;
 use bumpalo::Bump;
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 
 /// Bump arenas, one per request, for everything that a request builds and throws away together.
@@ -152,6 +154,9 @@ use std::ops::Deref;
 /// reset it: nothing is cheaper, but it has no limits and no passes.
 pub struct ArenaPool {
     pool: Pool<PooledBump>,
+    /// The bytes of an arena's first chunk, and the most that it may have, while the pool is off.
+    first_chunk: usize,
+    limit: usize,
     /// Whether the pool is in the registry of named pools, if it has a name.
     registered: AtomicBool,
 }
@@ -184,9 +189,12 @@ impl ArenaPool {
         Self::of_name(Some(name))
     }
 
-    pub(super) fn of(pool: Pool<PooledBump>) -> Self {
+    /// `first_chunk` and `limit` are those of the pool's settings.
+    pub(super) fn of(pool: Pool<PooledBump>, first_chunk: usize, limit: usize) -> Self {
         Self {
             pool,
+            first_chunk,
+            limit,
             registered: AtomicBool::new(false),
         }
     }
@@ -215,6 +223,8 @@ impl ArenaPool {
         Self {
             // The arenas of a pool share a `Sizes`, which the first use creates.
             pool: Pool::deferred(name, Role::Arenas, factory::default),
+            first_chunk: FIRST,
+            limit: usize::MAX,
             registered: AtomicBool::new(false),
         }
     }
@@ -252,6 +262,12 @@ impl ArenaPool {
     #[track_caller]
     fn get_slow(&self) -> Arena {
         self.register();
+        let unpooled =
+            |slot: &mut MaybeUninit<_>| PooledBump::unpooled(slot, self.first_chunk, self.limit);
+        // SAFETY: `unpooled` writes a value.
+        if let Some(object) = unsafe { self.pool.get_if_off(unpooled) } {
+            return Arena(ByValue::new(object));
+        }
         let mut object = self.pool.get_slow();
         if object.went_out() {
             object.poison();
@@ -482,7 +498,7 @@ impl Leave for Pooled<PooledBump> {
         self.end();
         match self.settled() {
             Some(weight) => Pooled::give_back_clean(self, weight),
-            None => drop(self),
+            None => Pooled::give_back_slow(self),
         }
     }
 }

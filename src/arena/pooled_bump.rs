@@ -38,7 +38,7 @@ use crate::sync::rare::Arc;
 use bumpalo::Bump;
 use std::alloc::Layout;
 use std::cell::Cell;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{self, MaybeUninit};
 
 pub(crate) struct PooledBump {
     pub(super) bump: Bump,
@@ -68,24 +68,24 @@ impl PooledBump {
     /// Writes the object of a pool that is switched off in place, field by field: as a whole it
     /// would be built elsewhere and then copied.
     #[inline]
-    pub(super) fn unpooled(slot: &mut MaybeUninit<Self>, sizes: &Sizes) {
-        let made = match sizes.limit() {
-            usize::MAX => Bump::try_with_capacity(sizes.first()),
-            limit => Ok(bump_of(sizes.first(), limit)),
+    ///
+    /// Its first chunk has `first` bytes, and never more than `limit`.
+    pub(super) fn unpooled(slot: &mut MaybeUninit<Self>, first: usize, limit: usize) {
+        let made = match limit {
+            usize::MAX => Bump::try_with_capacity(first),
+            limit => Ok(bump_of(first, limit)),
         };
-        // Moved from here to its place, and nowhere in between.
-        let mut made = ManuallyDrop::new(made);
-        if made.is_err() {
-            *made = Ok(Bump::new());
-        }
         let object = slot.as_mut_ptr();
         // SAFETY: in bounds of the slot; the same holds for the pointers below.
         let to = unsafe { &raw mut (*object).bump };
-        if let Ok(bump) = &*made {
+        match &made {
             // SAFETY: the slot is empty, as for the fields below. The value is not used again at
             // its old place.
-            unsafe { word_copy::copy(bump, to) };
+            Ok(bump) => unsafe { word_copy::copy(bump, to) },
+            // SAFETY: as above.
+            Err(_) => unsafe { to.write(Bump::new()) },
         }
+        mem::forget(made); // moved, without a third place in between
         // SAFETY: as above.
         let size = unsafe { &raw mut (*object).size };
         // SAFETY: as above.

@@ -2,7 +2,7 @@
 
 use crate::budget::Budget;
 use crate::object::diagnostics::settings::Choice;
-use crate::object::factory::{Factory, Fill};
+use crate::object::factory::Factory;
 use crate::object::pool::Pool;
 use crate::object::recycle::Recycle;
 use crate::object::settings::Settings;
@@ -164,12 +164,6 @@ impl<T: Send + 'static, R> Builder<T, R> {
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn without_diagnostics(self) -> Self {
         self.set(|settings| settings.set_diagnostics(Choice::NEVER))
-    }
-
-    /// Sets how objects are created while the pool is switched off.
-    #[allow(dead_code, reason = "for arenas, which are a feature")]
-    pub(crate) fn create_off(self, create: Fill<T>) -> Self {
-        self.change(|factory| factory.set_create_off(create))
     }
 
     /// See [`Factory::set_heap_only`].

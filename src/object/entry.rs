@@ -34,6 +34,12 @@ impl<T> Entry<T> {
         self.root.core()
     }
 
+    /// Returns the core, or what `make` returns if there is none yet.
+    #[inline]
+    pub(crate) fn core_or<'a>(&'a self, make: impl FnOnce() -> &'a Core) -> &'a Core {
+        self.root.core_or(make)
+    }
+
     /// Sets the core and returns it. If the entry already has one, releases `fresh` and returns the
     /// existing core as the error.
     ///

@@ -50,18 +50,11 @@ pub(crate) struct Factory<T> {
     weigh: Weigh<T>,
     /// How much of an object is used; [`known_use`] if this is `None`.
     used: Option<fn(&T) -> usize>,
-    /// Present in few pools only.
-    extras: Option<Box<Extras<T>>>,
+    /// Boxed twice, because it is present in few pools only.
+    on_pass: Option<Box<OnPass>>,
     /// What an object takes besides what it holds on the heap, in bytes.
     object_bytes: usize,
     pub(crate) settings: Settings,
-}
-
-/// What pools made of pools have in addition.
-struct Extras<T> {
-    on_pass: Option<OnPass>,
-    /// Creates an object while the pool is switched off; `create` if this is `None`.
-    create_off: Option<Fill<T>>,
 }
 
 impl<T: 'static> Factory<T> {
@@ -77,7 +70,7 @@ impl<T: 'static> Factory<T> {
             closure: None,
             weigh: Weigh::Unsaid,
             used: None,
-            extras: None,
+            on_pass: None,
             object_bytes: size_of::<T>(),
             settings: Settings::default(),
         }
@@ -135,21 +128,7 @@ impl<T: 'static> Factory<T> {
 
     #[allow(dead_code, reason = "for buffers, which are a feature")]
     pub(crate) fn set_on_pass(&mut self, on_pass: impl Fn() -> bool + Send + Sync + 'static) {
-        self.extras().on_pass = Some(Box::new(on_pass));
-    }
-
-    fn extras(&mut self) -> &mut Extras<T> {
-        self.extras.get_or_insert_with(|| {
-            Box::new(Extras {
-                on_pass: None,
-                create_off: None,
-            })
-        })
-    }
-
-    #[allow(dead_code, reason = "for arenas, which are a feature")]
-    pub(crate) fn set_create_off(&mut self, create: Fill<T>) {
-        self.extras().create_off = Some(create);
+        self.on_pass = Some(Box::new(Box::new(on_pass)));
     }
 
     /// For pools made of pools, which manage sizes themselves: objects weigh what they hold on the
@@ -177,19 +156,6 @@ impl<T: 'static> Factory<T> {
     #[inline]
     pub(crate) fn create(&self, slot: &mut MaybeUninit<T>) {
         (self.create)(slot);
-    }
-
-    /// Creates an object that the pool does not keep. Like [`Factory::create`].
-    #[inline]
-    pub(crate) fn create_off(&self, slot: &mut MaybeUninit<T>) {
-        match self
-            .extras
-            .as_ref()
-            .and_then(|extras| extras.create_off.as_ref())
-        {
-            None => self.create(slot),
-            Some(create) => create(slot),
-        }
     }
 
     pub(crate) fn reset(&self) -> Reset<T> {
@@ -241,11 +207,7 @@ impl<T: 'static> Factory<T> {
 
     /// Runs the pool's own work at the start of a pass. User code.
     pub(crate) fn on_pass(&self) -> bool {
-        let on_pass = self
-            .extras
-            .as_ref()
-            .and_then(|extras| extras.on_pass.as_ref());
-        on_pass.is_some_and(|on_pass| on_pass())
+        self.on_pass.as_ref().is_some_and(|on_pass| on_pass())
     }
 }
 
@@ -319,6 +281,22 @@ impl<T: 'static> Source<T> {
             Self::Functions { name, .. } => Role::Whole.is_off(*name),
             Self::Deferred { name, role, .. } => role.is_off(*name),
             Self::Built(factory) => factory.settings.is_off(),
+        }
+    }
+
+    /// Creates an object without the detour over the core's factory, if it is small and made by a
+    /// function. User code: writes a value, or panics.
+    #[inline(always)]
+    pub(crate) fn create<'a>(
+        &self,
+        of_core: impl FnOnce() -> &'a Factory<T>,
+        slot: &mut MaybeUninit<T>,
+    ) {
+        match self {
+            Self::Functions { create, .. } if word_copy::is_small::<T>() => {
+                word_copy::write(slot, create());
+            }
+            _ => of_core().create(slot),
         }
     }
 

@@ -284,6 +284,14 @@ impl<T: Send> Pooled<T> {
         }
     }
 
+    /// Returns an object that still has to be reset, or that belongs to no pool.
+    #[inline(always)]
+    pub(crate) fn give_back_slow(this: Self) {
+        let link = Self::into_link(this).as_ptr();
+        // SAFETY: the guard held the node, and is gone without having given it back.
+        unsafe { give_back_missed::<T>(link) };
+    }
+
     /// Gives an object that is ready for its next user to the depot instead of the calling thread's
     /// cache, so that every thread can get it.
     pub(crate) fn give_to_all(this: Self)

@@ -17,6 +17,7 @@ use crate::sync::rare::Arc;
 use crate::sys::memory::Level;
 use crate::thread::{local, slow};
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
@@ -439,13 +440,26 @@ impl<T: Send + 'static> Pool<T> {
         let core = self.core();
         if let Some(off) = off(core) {
             // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
-            let factory = unsafe { TypedCore::<T>::factory(core.address()) };
+            let factory = || unsafe { TypedCore::<T>::factory(core.address()) };
             // SAFETY: a value is written.
-            let guard = unsafe { Pooled::unpooled(|slot| factory.create_off(slot)) };
-            unpooled::count_off(off);
-            return guard;
+            return unsafe { get_off(off, |slot| self.source.create(factory, slot)) };
         }
         self.get_from(core)
+    }
+
+    /// If the pool is switched off, returns an object of no pool, which `fill` creates.
+    ///
+    /// # Safety
+    /// `fill` writes a value, or panics.
+    #[allow(dead_code, reason = "for arenas, which are a feature")]
+    #[inline(always)]
+    pub(crate) unsafe fn get_if_off(
+        &self,
+        fill: impl FnOnce(&mut MaybeUninit<T>),
+    ) -> Option<Pooled<T>> {
+        let off = off(self.core())?;
+        // SAFETY: guaranteed by the caller.
+        Some(unsafe { get_off(off, fill) })
     }
 
     /// Like [`Pool::get`], but the object belongs to the pool even while the pool is off: it is
@@ -488,9 +502,7 @@ impl<T: Send + 'static> Pool<T> {
         let core = self.core();
         if let Some(off) = off(core) {
             // SAFETY: a value is written.
-            let guard = unsafe { Pooled::unpooled(|slot| _ = slot.write(create())) };
-            unpooled::count_off(off);
-            return guard;
+            return unsafe { get_off(off, |slot| _ = slot.write(create())) };
         }
         // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
         let guard = unsafe { Pooled::hold(core, create) };
@@ -513,10 +525,7 @@ impl<T: Send + 'static> Pool<T> {
     }
 
     pub(crate) fn core(&self) -> &Core {
-        match self.core_if_used() {
-            Some(core) => core,
-            None => self.core_slow(),
-        }
+        self.entry.core_or(|| self.core_slow())
     }
 
     #[cold]
@@ -550,6 +559,21 @@ fn off(core: &Core) -> Option<&OffCounter> {
         slow::drain_slow(core, local::thread_id());
     }
     Some(off)
+}
+
+/// Returns an object of no pool, and counts it.
+///
+/// # Safety
+/// `fill` writes a value, or panics.
+#[inline(always)]
+unsafe fn get_off<T: Send + 'static>(
+    off: &OffCounter,
+    fill: impl FnOnce(&mut MaybeUninit<T>),
+) -> Pooled<T> {
+    // SAFETY: guaranteed by the caller.
+    let object = unsafe { Pooled::unpooled(fill) };
+    unpooled::count_off(off);
+    object
 }
 
 impl<T: Send + 'static> Drop for Pool<T> {

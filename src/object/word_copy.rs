@@ -12,19 +12,24 @@ const FEW: usize = 8;
 
 type Word = MaybeUninit<*mut ()>;
 
+/// Returns whether values of this type are copied word by word.
+pub(crate) const fn is_small<T>() -> bool {
+    size_of::<T>() % size_of::<Word>() == 0
+        && size_of::<T>() / size_of::<Word>() <= FEW
+        && align_of::<T>() >= align_of::<Word>()
+}
+
 /// Like [`ptr::copy_nonoverlapping`] of one value: afterwards the value is at both places.
 ///
 /// # Safety
 /// As for that function.
 #[inline(always)]
 pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
-    let words = size_of::<T>() / size_of::<Word>();
-    let fits = size_of::<T>() % size_of::<Word>() == 0 && align_of::<T>() >= align_of::<Word>();
-    if !fits || words > FEW {
+    if !is_small::<T>() {
         // SAFETY: guaranteed by the caller.
         return unsafe { ptr::copy_nonoverlapping(from, to, 1) };
     }
-    for at in 0..words {
+    for at in 0..size_of::<T>() / size_of::<Word>() {
         // SAFETY: in bounds of what is read.
         let from = unsafe { from.cast::<Word>().add(at) };
         // SAFETY: in bounds of what is written.
@@ -40,9 +45,10 @@ pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
 /// Moves a value into a slot.
 #[inline(always)]
 pub(crate) fn write<T>(slot: &mut MaybeUninit<T>, value: T) {
-    let value = MaybeUninit::new(value);
     // SAFETY: two places of one value; the first is not dropped.
-    unsafe { copy(value.as_ptr(), slot.as_mut_ptr()) };
+    unsafe { copy(&raw const value, slot.as_mut_ptr()) };
+    // After the copy: a `MaybeUninit` or `ManuallyDrop` around the value would be one more place.
+    std::mem::forget(value);
 }
 
 /// Moves a value out.

@@ -25,10 +25,26 @@ impl Root {
     /// The core, if there is one yet.
     #[inline]
     pub(crate) fn core(&self) -> Option<&Core> {
-        // Acquire: pairs with the Release in `init` and `set`.
-        let core = self.0.load(Ordering::Acquire); // mutant: read-root
+        let core = self.load();
         // SAFETY: not the empty header, so a core, which the caller of `init` or `set` keeps alive.
         (core != empty()).then(|| unsafe { &*core })
+    }
+
+    /// The core, or what `make` returns if there is none yet. One test less than [`Root::core`].
+    #[inline]
+    pub(crate) fn core_or<'a>(&'a self, make: impl FnOnce() -> &'a Core) -> &'a Core {
+        let core = self.load();
+        if core == empty() {
+            return make();
+        }
+        // SAFETY: as in `core`.
+        unsafe { &*core }
+    }
+
+    #[inline(always)]
+    fn load(&self) -> *mut Core {
+        // Acquire: pairs with the Release in `init` and `set`.
+        self.0.load(Ordering::Acquire) // mutant: read-root
     }
 
     /// The header of the core, or an empty one.
