@@ -378,7 +378,7 @@ impl<T: Send + 'static> Pool<T> {
     /// An object handed out while the pool is off belongs to no pool. It counts as created and
     /// discarded at once, is never `in_use`, and is dropped with its guard even if the pool is on
     /// again by then. The allocator is called exactly as often as by code without a pool, also
-    /// where one thread gets and another drops. A get and drop takes about 6 ns longer than such
+    /// where one thread gets and another drops. A get and drop takes about 5 ns longer than such
     /// code.
     ///
     /// `REPOOL=off` in the environment does the same without changing the program: it switches
