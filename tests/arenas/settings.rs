@@ -228,6 +228,27 @@ fn an_unused_pool_can_be_switched_off() {
 }
 
 #[test]
+fn a_new_arena_is_as_large_while_pooling_is_off_as_while_it_is_on() {
+    let of = |first, limit: Option<usize>| {
+        let pool = ArenaPool::builder().first_chunk(first).trim_manually();
+        let pool = match limit {
+            Some(limit) => pool.max_object_bytes(limit).build(),
+            None => pool.build(),
+        };
+        let on = pool.get().allocated_bytes();
+        pool.set_enabled(false);
+        (on, pool.get().allocated_bytes())
+    };
+    for first in [0, 1, 400, 4_096, 100_000] {
+        for limit in [None, Some(1), Some(400), Some(5_000), Some(200_000)] {
+            let (on, off) = of(first, limit);
+            assert_eq!(on, off, "{first}, {limit:?}");
+            assert!(off <= limit.unwrap_or(usize::MAX), "{first}, {limit:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_idle_when_pooling_is_switched_off_stays_until_clear() {
     let pool = manual();
     burst(&pool, 3, 100);
