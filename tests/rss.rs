@@ -7,11 +7,15 @@ use repool::Pool;
 use std::process::Command;
 use std::sync::{Barrier, Mutex};
 
-/// Returns the resident bytes of this process.
+/// Returns the resident bytes of this process, without those of files: how much of the code is
+/// mapped depends on what the kernel has in memory.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
-    let pages = statm.split(' ').nth(1).expect("the second field");
-    pages.parse::<usize>().expect("a number") * 4096
+    let pages = |at| {
+        let field = statm.split(' ').nth(at).expect("it has seven fields");
+        field.parse::<usize>().expect("a number")
+    };
+    (pages(1) - pages(2)) * 4096
 }
 
 /// The number of objects, and the bytes of each.
