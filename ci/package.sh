@@ -63,7 +63,7 @@ stand_in=(--config "patch.crates-io.repool-derive.path=\"$elsewhere/repool-deriv
 # tests/ui.rs runs cargo below the target directory, where only a file tells it.
 mkdir -p "$work/.cargo"
 printf '[patch.crates-io]\nrepool-derive.path = "%s"\n' "$elsewhere/repool-derive-$version" >"$work/.cargo/config.toml"
-cargo test --quiet "${stand_in[@]}" --all-features "$@"
+cargo test --quiet --no-fail-fast "${stand_in[@]}" --all-features "$@"
 cargo run --quiet "${stand_in[@]}" --example arena_request
 echo "packaged, unpacked and tested: repool $version"
 exit "$failed"
