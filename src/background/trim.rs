@@ -94,7 +94,7 @@ impl<'a> Pass<'a> {
     pub(super) fn begin(core: &'a Core, level: Level) -> Self {
         core.sample_peaks();
         let more_to_come = core.on_pass();
-        core.forget_crossings();
+        core.age_crossings();
         let wanted = others_want_the_room(core);
         Self {
             core,
@@ -214,9 +214,9 @@ impl<'a> Pass<'a> {
 /// back. Then the objects that this pool keeps are colder than those that the others had to drop.
 fn others_want_the_room(core: &Core) -> bool {
     let wanted = core.limits.wanted_by_others();
-    let returned = core.returned();
+    let returned = core.returned() as u32;
     let before = core.returned_at_pass.swap(returned, Ordering::Relaxed);
-    wanted > returned.wrapping_sub(before)
+    wanted > returned.wrapping_sub(before) as usize
 }
 
 /// Moves what came from the caches to the cold end of the own depot, list by list. Returns how many objects arrived,

@@ -18,8 +18,9 @@ pub(crate) struct Header {
     pub(super) slow_returns: bool,
     /// Whether the pool has a limit, so that caches and batches are charged.
     pub(super) bounded: bool,
-    /// In a bounded pool: an object has come back on a thread other than the one that got it.
-    pub(super) crossing_seen: AtomicBool,
+    /// In a bounded pool: for how many passes it counts that an object has come back on a thread other than the one that
+    /// got it.
+    pub(super) crossing_seen: AtomicU8,
     /// In a bounded pool: after a crossing a get has found nothing. So objects that come back on another thread go to
     /// the depot, where all threads find them.
     pub(super) crossings_use_depot: AtomicBool,
@@ -41,7 +42,7 @@ impl Header {
             state: AtomicU8::new(0),
             slow_returns,
             bounded,
-            crossing_seen: AtomicBool::new(false),
+            crossing_seen: AtomicU8::new(0),
             crossings_use_depot: AtomicBool::new(false),
             returns_use_depot: AtomicBool::new(false),
             cache_table: CacheTable::new(),

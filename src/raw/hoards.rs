@@ -7,7 +7,8 @@
 //!
 //! That costs a lock for each get and each return. So it is done only if a good part of the returns was refused and a
 //! good part of the pool's objects is idle in caches, and it ends after a number of returns. If there are hoards again,
-//! some more returns are refused until a thread sees that: a few in a hundred.
+//! some more returns are refused until a thread sees that: a few in a hundred. Passes do not end it: of a load that
+//! returns only some objects in each interval, most would be refused.
 //!
 //! # Orderings
 //! - `returns_use_depot`, and the counts in `refusals.rs`: Relaxed hints. Either way an object is kept, or dropped and
@@ -48,7 +49,10 @@ impl Core {
             .wrapping_sub(self.counters.returned_directly() as u32);
         let ends = left as i32 <= 0;
         if ends {
-            self.forget_hoards();
+            self.header
+                .returns_use_depot
+                .store(false, Ordering::Relaxed);
+            self.refusals.start(true, self.returned());
         }
         !ends
     }
@@ -75,16 +79,6 @@ impl Core {
         self.refusals.set_mark(until);
         self.header.returns_use_depot.store(true, Ordering::Relaxed);
         self.drain_caches()
-    }
-
-    /// Lets threads use their caches again.
-    pub(super) fn forget_hoards(&self) {
-        if self.header.returns_use_depot.load(Ordering::Relaxed) {
-            self.header
-                .returns_use_depot
-                .store(false, Ordering::Relaxed);
-            self.refusals.start(true, self.returned());
-        }
     }
 }
 

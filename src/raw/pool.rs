@@ -115,6 +115,10 @@ pub(crate) struct Core {
     pub(super) visit_timed_out: AtomicBool,
     /// Objects that exiting threads are moving to the depot; see `peaks.rs`.
     pub(super) exiting: StatU32,
+    /// The number of returns to the depot before which crossings go there; see `crossings.rs`.
+    pub(super) crossings_until: StatU32,
+    /// The number of returns at the last pass. Only differences count, and those fit into 32 bits.
+    pub(crate) returned_at_pass: StatU32,
     /// What limits have refused since a thread last looked for hoards; see `hoards.rs`.
     pub(super) refusals: Refusals,
     /// The fork generation in which `visits` was last locked; see `visit.rs`, "Fork".
@@ -122,8 +126,6 @@ pub(crate) struct Core {
     /// The caches that ever had an owner, newest first. They stay on the list when they become vacant.
     newest: AtomicPtr<Cache>,
     pub(crate) counters: Counters,
-    /// The number of returns at the last pass.
-    pub(crate) returned_at_pass: StatUsize,
     /// The fork generation of the janitor while it watches this pool, or else [`UNWATCHED`]. Always [`MANUAL`] if the
     /// user runs the passes.
     watched: AtomicUsize,
@@ -165,10 +167,11 @@ impl Core {
             visit_generation: StatUsize::new(generation()),
             visit_timed_out: AtomicBool::new(false),
             exiting: StatU32::new(0),
+            crossings_until: StatU32::new(0),
+            returned_at_pass: StatU32::new(0),
             refusals: Refusals::new(),
             newest: AtomicPtr::new(ptr::null_mut()),
             counters: Counters::new(),
-            returned_at_pass: StatUsize::new(0),
             watched: AtomicUsize::new(if interval.is_some() {
                 UNWATCHED
             } else {

@@ -1,6 +1,6 @@
 //! Objects that one thread gets and another drops, with and without limits.
 
-use super::support::{Census, Tag, manual, n};
+use super::support::{Census, Tag, Worker, manual, n};
 use repool::{Budget, BufferPool, Builder, Pool};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -164,6 +164,41 @@ fn a_limit_as_large_as_what_crosses_at_once_is_enough_between_passes_too() {
     for _ in 0..20 {
         crosses("between passes", &pool, &census, 1, 10);
         let _ = pool.trim();
+    }
+}
+
+/// One thread gets objects, `droppers` others drop them in turn, with a pass every `interval` gets.
+fn slow_crossing(droppers: usize, in_flight: usize, limit: usize, interval: usize) {
+    let (pool, census) = tags(|builder| builder.max_idle(limit));
+    let workers: Vec<_> = (0..droppers).map(|_| Worker::new()).collect();
+    let mut held = VecDeque::new();
+    let gets = 2_000;
+    for get in 0..gets {
+        held.push_back(pool.get());
+        if held.len() == in_flight {
+            let oldest = held.pop_front();
+            workers[get % droppers].run(move || drop(oldest));
+        }
+        if get % interval == 0 {
+            let _ = pool.trim();
+        }
+    }
+    let rate = 1.0 - census.born() as f64 / gets as f64;
+    let what =
+        format!("max_idle({limit}), {droppers} droppers, {in_flight} in flight, every {interval}");
+    assert_crosses(&what, rate);
+    workers.into_iter().for_each(Worker::end);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of objects, one at a time")]
+fn a_limit_is_enough_for_a_load_that_gets_few_objects_between_two_passes() {
+    for (in_flight, limit) in [(1, 1), (1, 4), (4, 4), (10, 10), (10, 16)] {
+        for droppers in [1, 3] {
+            for interval in [1, 3, 10] {
+                slow_crossing(droppers, in_flight, limit, interval);
+            }
+        }
     }
 }
 

@@ -151,26 +151,41 @@ fn limits_of_buffers_and_arenas_are_enough_for_threads_that_take_turns() {
     }
 }
 
-/// After each pass threads use their caches again; soon after the next refusals they no longer do.
-#[test]
-#[cfg_attr(miri, ignore = "thousands of objects")]
-fn passes_in_between_do_not_bring_the_starvation_back() {
+/// Threads take turns with `at_once` objects under a limit of as many, and there is a pass every `interval` turns.
+fn turns_with_passes(threads: usize, at_once: usize, interval: usize) {
     let census = Census::new();
-    let pool = Arc::new(manual(census.create()).max_idle(16).build());
-    let workers: Vec<_> = (0..8).map(|_| Worker::new()).collect();
-    for turn in 0..4_000 {
+    let pool = Arc::new(manual(census.create()).max_idle(at_once).build());
+    let workers: Vec<_> = (0..threads).map(|_| Worker::new()).collect();
+    let turns = 2_000;
+    let mut random = 1_u32;
+    for turn in 0..turns {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let pool = pool.clone();
         let work = {
             let pool = pool.clone();
-            move || drop((0..16).map(|_| pool.get()).collect::<Vec<_>>())
+            move || drop((0..at_once).map(|_| pool.get()).collect::<Vec<_>>())
         };
-        workers[turn % 8].run(work);
-        if turn % 50 == 0 {
+        workers[(random >> 16) as usize % threads].run(work);
+        if turn % interval == 0 {
             let _ = pool.trim();
         }
     }
-    let rate = 1.0 - census.born() as f64 / (4_000 * 16) as f64;
-    assert!(rate >= 0.95, "{:.1} % hits", 100.0 * rate);
-    assert!(census.alive() <= 16, "{}", census.alive());
+    let rate = 1.0 - census.born() as f64 / (turns * at_once) as f64;
+    assert!(
+        rate >= 0.95,
+        "{threads} threads, {at_once} objects, a pass every {interval} turns: {:.1} % hits",
+        100.0 * rate
+    );
+    assert!(census.alive() <= at_once, "{}", census.alive());
     workers.into_iter().for_each(Worker::end);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of objects")]
+fn passes_in_between_do_not_bring_the_starvation_back() {
+    for (threads, at_once) in [(2, 1), (3, 4), (8, 16), (17, 1)] {
+        for interval in [1, 3, 10] {
+            turns_with_passes(threads, at_once, interval);
+        }
+    }
 }
