@@ -75,13 +75,37 @@ impl<T: Send + 'static> Node<T> {
     /// As [`Node::unpooled_node`].
     #[inline(always)]
     pub(crate) unsafe fn drop_unpooled(link: *mut Link) {
-        // Freed even if the destructor panics.
         // SAFETY: guaranteed by the caller.
         let unpooled = unsafe { Self::unpooled_node(link) };
+        // A value that is dropped elsewhere leaves its bytes in the node. Those of the inlined types are no secret.
+        if !is_inlined::<T>() {
+            return Self::drop_in_place(unpooled);
+        }
+        if !UnpooledNode::<Self>::has_room() {
+            return Self::drop_in_place_slow(unpooled);
+        }
+        // The node goes first, so that the last thing to do is a jump to the destructor.
+        // SAFETY: in bounds of the node.
+        let value = unsafe { &raw const (*unpooled.node()).value };
+        // SAFETY: the value is there, and the node is empty from here on.
+        let value = unsafe { value.read() };
+        drop(unpooled);
+        drop(value);
+    }
+
+    /// Drops the value of an unpooled node, and then the node, also if the destructor panics.
+    #[inline(always)]
+    fn drop_in_place(unpooled: UnpooledNode<Self>) {
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw mut (*unpooled.node()).value };
         // SAFETY: the value is there, and no other thread has the node.
         unsafe { ptr::drop_in_place(value) };
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drop_in_place_slow(unpooled: UnpooledNode<Self>) {
+        Self::drop_in_place(unpooled);
     }
 
     /// # Safety
@@ -322,5 +346,35 @@ impl<T: Send + 'static> TypedCore<T> {
         let mut typed = unsafe { Box::from_raw(core.cast_mut().cast::<Self>()) };
         // SAFETY: no thread uses the caches any more.
         unsafe { typed.core.free_caches() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Overwrites itself at its end.
+    struct Secret([u8; 32]);
+
+    impl Drop for Secret {
+        fn drop(&mut self) {
+            self.0 = [0; 32];
+        }
+    }
+
+    #[test]
+    fn a_value_that_wipes_itself_leaves_nothing_in_an_unpooled_node() {
+        for _ in 0..3 {
+            // SAFETY: a value is written.
+            let link = unsafe { Node::unpooled(|slot| _ = slot.write(Secret([7; 32]))) };
+            // SAFETY: from the line above, and given up.
+            unsafe { Node::<Secret>::drop_unpooled(link.as_ptr()) };
+            let again = UnpooledNode::<Node<Secret>>::take();
+            assert_eq!(again.node().cast(), link.as_ptr(), "the same node");
+            // SAFETY: in bounds of the node.
+            let bytes = unsafe { &raw const (*again.node()).value.0 };
+            // SAFETY: the bytes of the value that was there are still there.
+            assert_eq!(unsafe { bytes.read() }, [0; 32]);
+        }
     }
 }

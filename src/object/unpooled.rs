@@ -178,6 +178,15 @@ impl<N> UnpooledNode<N> {
     pub(crate) fn node(&self) -> *mut N {
         self.link.as_ptr().cast()
     }
+
+    /// Returns whether the thread's stack has room for a node.
+    #[inline(always)]
+    pub(crate) fn has_room() -> bool {
+        match Self::CLASS {
+            CLASSES => false,
+            class => FREE.with(|own| own.0[class].room.get() != 0),
+        }
+    }
 }
 
 impl<N> Drop for UnpooledNode<N> {
