@@ -8,6 +8,7 @@ use crate::object::pool::Pool;
 use crate::raw::node::LIST_BYTES;
 use crate::sys::process::janitor_is_possible;
 use crate::thread::local;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -178,6 +179,62 @@ fn closing_drops_what_is_idle_and_counts_it() {
     assert!(core.is_closed());
     let stats = pool.stats();
     assert_eq!((stats.idle, stats.discarded_by.closed), (0, 5));
+}
+
+/// What limits refuse here is in the cache of another thread.
+#[test]
+fn a_hoard_is_in_the_depot_once_it_was_recalled() {
+    if !janitor_is_possible() {
+        return;
+    }
+    let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(1).trim_manually().build();
+    let core = pool.core();
+    let both = Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            drop(pool.get());
+            both.wait();
+            both.wait();
+        });
+        both.wait();
+        for _ in 0..1_000 {
+            if core.returns_use_depot() {
+                break;
+            }
+            drop(pool.get());
+        }
+        assert_eq!((core.depots().objects(), core.limits.charged()), (1, 1));
+        let stats = pool.stats();
+        assert_eq!((stats.idle, stats.in_use), (1, 0));
+        both.wait();
+    });
+}
+
+/// Or its return would count as one on another thread.
+#[test]
+fn an_object_from_the_depot_gets_the_cache_of_the_thread_that_has_taken_it() {
+    if !janitor_is_possible() {
+        return;
+    }
+    for objects_are_shared in [false, true] {
+        let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(2).trim_manually().build();
+        let core = pool.core();
+        assert_eq!(pool.prefill(2), 2);
+        if objects_are_shared {
+            core.note_crossing();
+            core.note_miss();
+        }
+        assert_eq!(core.crossings_use_depot(), objects_are_shared);
+        for _ in 0..2 {
+            let link = take(core, Some(my_id()));
+            assert!(!link.is_null());
+            // SAFETY: the get gave it to the caller.
+            let last_cache = unsafe { Link::last_cache(link) };
+            assert_eq!(last_cache, mine(core).as_opaque());
+            discard(link);
+        }
+        assert!(take(core, Some(my_id())).is_null());
+    }
 }
 
 /// The first return of a thread takes the slow path, and stays in its cache.
