@@ -322,7 +322,7 @@ def killer(tree, built, seconds, number, hints):
 
 
 def main():
-    out, files, pattern, again = pathlib.Path(sys.argv[1]), [], "", False
+    out, files, pattern, again, unit = pathlib.Path(sys.argv[1]), [], "", False, False
     arguments = sys.argv[2:]
     while arguments:
         argument = arguments.pop(0)
@@ -330,6 +330,8 @@ def main():
             pattern = arguments.pop(0)
         elif argument == "--again":
             again = True
+        elif argument == "--unit":
+            unit = True
         else:
             files.append(argument)
     tree, target = out / "tree", out / "target"
@@ -365,13 +367,15 @@ def main():
     built, errors = programs(tree, target, ["lib"])
     if built is None:
         sys.exit(errors)
+    lib_program = built[0][1]
     left, limits = together, {}
     for tests in Mutant.module, Mutant.folder:
+        for mutant in mutants:
+            if tests(mutant) not in limits:
+                limits[tests(mutant)] = baseline(tree, lib_program, tests(mutant))
         alive = []
         for mutant in left:
-            if tests(mutant) not in limits:
-                limits[tests(mutant)] = baseline(tree, built[0][1], tests(mutant))
-            failed = run(tree, built[0][1], mutant.number, limits[tests(mutant)], tests(mutant), patience=60)
+            failed = run(tree, lib_program, mutant.number, limits[tests(mutant)], tests(mutant), patience=60)
             if failed not in (None, "hangs"):
                 found(mutant, f"lib {failed}")
             elif failed or mutant.what not in reasons:
@@ -379,7 +383,34 @@ def main():
             else:
                 results[mutant] = SURVIVED
         left = alive
-    print("\n".join([f"{len(left)} are left to the other tests:", *(mutant.name for mutant in left)]), flush=True)
+    left_alone = []
+    for mutant in alone:
+        write(mutant)
+        built, errors = programs(tree, target, ["lib"])
+        if not built:
+            by = "the compiler, in the tests" if cargo(tree, target, "check", "--lib")[0] == 0 else None
+            if by:
+                found(mutant, by)
+            else:
+                print(f"does not compile: {mutant.name}", flush=True)
+            continue
+        for tests in mutant.module(), mutant.folder():
+            failed = run(tree, built[0][1], 0, limits[tests], tests, patience=60)
+            if failed not in (None, "hangs"):
+                found(mutant, f"lib {failed}")
+                break
+        else:
+            if not failed and mutant.what in reasons:
+                results[mutant] = SURVIVED
+            else:
+                left_alone.append(mutant)
+    names = [mutant.name for mutant in [*left, *left_alone]]
+    print("\n".join([f"{len(names)} are left to the other tests:", *names]), flush=True)
+    if unit:
+        results.update((mutant, SURVIVED) for mutant in [*left, *left_alone])
+        sys.exit(score(results, reasons))
+    if left:
+        weave(tree, texts, together)
     seconds = {}
     for names in PROGRAMS, MORE:
         left = [mutant for mutant in left if results.get(mutant, SURVIVED) == SURVIVED]
@@ -391,10 +422,10 @@ def main():
             seconds[name] = baseline(tree, program)
         for mutant in left:
             found(mutant, killer(tree, built, seconds, mutant.number, hints[mutant.file]))
-    for mutant in alone:
+    for mutant in left_alone:
         by = SURVIVED
         for names in ALONE:
-            if by != SURVIVED or (names != ["lib"] and mutant.what in reasons):
+            if by != SURVIVED:
                 break
             if not seconds.keys() >= set(names):
                 write()
@@ -404,15 +435,7 @@ def main():
                 seconds.update((name, baseline(tree, program)) for name, program in built)
             write(mutant)
             built, errors = programs(tree, target, names)
-            if built:
-                by = killer(tree, built, seconds, 0, hints[mutant.file])
-            elif cargo(tree, target, "check", "--lib")[0] == 0:
-                by = "the compiler, in the tests"
-            else:
-                by = None
-        if by is None:
-            print(f"does not compile: {mutant.name}", flush=True)
-            continue
+            by = killer(tree, built, seconds, 0, hints[mutant.file]) if built else "the compiler, in the tests"
         found(mutant, by)
     sys.exit(score(results, reasons))
 
