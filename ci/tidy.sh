@@ -54,7 +54,7 @@ unmodelled() {
         }
         { comment = 0 }
         tests || file || /\/\/ mutant: / { next }
-        /Ordering::(Acquire|Release|AcqRel)|[^_]fence\(Ordering::SeqCst\)/ && !excused { print FILENAME ":" FNR ":" $0 }
+        /Ordering::(Acquire|Release|AcqRel)|[(, ](Acquire|Release|AcqRel)\)|[^_]fence\(Ordering::SeqCst\)/ && !excused { print FILENAME ":" FNR ":" $0 }
         # A comment is about the statement below it.
         /;[ \t]*$/ { excused = 0 }
     ' "$@"

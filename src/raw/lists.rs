@@ -19,7 +19,7 @@
 //!
 //! # Who may touch what
 //! [`Lists`]: the thread inside the critical section (I2). [`Shared`]: the same thread writes it with plain loads and
-//! stores, and any thread may read it; `shared.rs` says how the orderings pair.
+//! stores, and any thread may read it; `shared.rs` says how the orderings pair. No mutants: as there.
 
 use super::gate::Gate;
 use super::indexed::IndexedBatch;

@@ -8,6 +8,9 @@
 //! paths, and of `returned` on a hit, are Release. They pair with the readers' Acquire loads: a reader that sees one of
 //! these stores sees the earlier ones. On x86-64 both are plain moves. The other stores of a hit, and the owner's own
 //! loads, are Relaxed: a reader that misses one still counts an object that has just left, or counts a return late.
+//!
+//! No mutants: loom leaves statistics to std. Miri runs `no_hit_is_counted_before_it_happens` (`cache/tests.rs`), which
+//! needs these orderings.
 
 use super::node::Link;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
