@@ -510,6 +510,45 @@ fn with_a_limit_all_rings_are_looked_at_more_often_the_more_that_finds() {
     assert_eq!((bench.totals().0, due()), (0, apart));
 }
 
+/// As nearly all frozen buffers do.
+#[test]
+fn a_buffer_is_pushed_onto_its_threads_ring_and_taken_from_it_in_place() {
+    let bench = Bench::new();
+    let lent = bench.lent();
+    let (object, view) = bench.handle();
+    let object = Lent::push(object).expect_err("the thread has no ring yet");
+    assert!(!lent.entered.load(Ordering::Relaxed));
+    Lent::push_slow(object);
+    assert!(lent.entered.load(Ordering::Relaxed));
+    if lent.rings.top().is_none() {
+        return; // no caches
+    }
+    let pop = || pop(lent.rings.top().expect("as above"));
+    let (object, other) = bench.handle();
+    assert!(Lent::push(object).is_ok());
+    assert_eq!(bench.totals(), (2, 0));
+    drop(other);
+    assert!(pop().is_none(), "the oldest one has a view");
+    drop(view);
+    let found = pop();
+    assert!(found.is_some());
+    let hit = bench.pool.inner().hit(class::slot(SIZE));
+    assert!(hit.is_some(), "the buffers' own table leads to the ring");
+    assert_eq!((bench.totals(), rings(&bench)), ((0, 2), (1, 1, 0)));
+    assert!(pop().is_none());
+    drop((found, hit));
+    // One that has to be checked becomes idle, and waits no longer.
+    let (mut object, view) = bench.handle();
+    object.wait(1);
+    assert!(Lent::push(object).is_ok());
+    drop(view);
+    let idle = bench.idle();
+    assert!(pop().is_none());
+    assert_eq!((bench.idle(), bench.totals()), (idle + 1, (0, 2)));
+    let object = bench.pool.inner().get(SIZE, false).expect("memory");
+    assert_eq!((bench.idle(), object.used_before()), (idle, object.full()));
+}
+
 #[test]
 fn a_ring_travels_alone() {
     let bench = Bench::new();
