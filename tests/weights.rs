@@ -8,7 +8,7 @@ mod counting;
 use counting::Counting;
 use repool::Recycle;
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -107,6 +107,12 @@ fn other_collections_say_what_they_hold() {
         || [const { Vec::<u8>::new() }; 3],
         |a| a[1].extend([0; 99]),
     );
+    right(
+        "boxed slice",
+        || vec![Vec::<u8>::new(); 3].into_boxed_slice(),
+        |b| b[1].extend([0; 99]),
+    );
+    right("list", LinkedList::<u8>::new, |l| l.extend([1, 2]));
     right("option", || Some(vec![0_u8; 100]), |_| ());
     right("rows", Vec::<Vec<u8>>::new, |v| v.push(vec![0; 1_000]));
 }

@@ -3,9 +3,11 @@
 
 use crate::object::tables::{self, table_bytes};
 use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Types that can be made ready for the next user without giving up their allocation.
 ///
@@ -17,8 +19,8 @@ use std::path::PathBuf;
 /// It is implemented for
 /// - std's collections, strings and paths, which are cleared and keep their capacity;
 /// - `Option`, which becomes `None`;
-/// - boxes, tuples and arrays of these;
-/// - plain numbers, `bool` and `char`, which become zero, `false` and NUL;
+/// - boxes, cells, tuples, arrays and slices of these;
+/// - plain numbers, `bool`, `char` and `Duration`, which become zero, `false` and NUL;
 /// - `BytesMut` and `Bump` behind the features `bytes` and `bumpalo`, and the vectors, maps and sets
 ///   of `hashbrown`, `indexmap` and `smallvec` behind features of these names.
 ///
@@ -280,6 +282,19 @@ impl<T> Recycle for BTreeSet<T> {
     }
 }
 
+/// Like `BTreeMap`, keeps nothing.
+impl<T> Recycle for LinkedList<T> {
+    #[inline]
+    fn recycle(&mut self) {
+        self.clear();
+    }
+
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        0
+    }
+}
+
 /// Recycles the content and keeps the box.
 impl<T: Recycle + ?Sized> Recycle for Box<T> {
     #[inline]
@@ -312,7 +327,8 @@ impl<T> Recycle for Option<T> {
     }
 }
 
-impl<T: Recycle, const N: usize> Recycle for [T; N] {
+/// Recycles each value: the cost depends on the length.
+impl<T: Recycle> Recycle for [T] {
     #[inline]
     fn recycle(&mut self) {
         for value in self {
@@ -328,6 +344,37 @@ impl<T: Recycle, const N: usize> Recycle for [T; N] {
     #[inline]
     fn used_bytes(&self) -> usize {
         sum(self.iter().map(T::used_bytes))
+    }
+}
+
+/// As a slice.
+impl<T: Recycle, const N: usize> Recycle for [T; N] {
+    #[inline]
+    fn recycle(&mut self) {
+        self.as_mut_slice().recycle();
+    }
+
+    #[inline]
+    fn retained_bytes(&self) -> usize {
+        self.as_slice().retained_bytes()
+    }
+
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        self.as_slice().used_bytes()
+    }
+}
+
+/// Becomes a cell with its default, because what is in a cell cannot be weighed.
+impl<T: Default> Recycle for Cell<T> {
+    #[inline]
+    fn recycle(&mut self) {
+        self.set(T::default());
+    }
+
+    #[inline]
+    fn used_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -356,7 +403,7 @@ macro_rules! plain {
     )*};
 }
 
-plain!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 bool char);
+plain!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 bool char Duration);
 plain!([](), ());
 plain!([T: ?Sized] std::marker::PhantomData<T>, std::marker::PhantomData);
 

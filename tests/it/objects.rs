@@ -2,9 +2,11 @@
 
 use super::support::{Census, Tag, balanced, manual, n, panics};
 use repool::{Pool, Pooled};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 #[test]
 fn an_empty_pool_creates() {
@@ -158,6 +160,13 @@ fn every_standard_container_keeps_its_memory_and_loses_its_content() {
         |m: &mut BTreeSet<u8>| assert!(m.insert(1)),
         false
     );
+    check!(
+        LinkedList<u8>,
+        |l: &mut LinkedList<u8>| l.push_back(1),
+        false
+    );
+    check!(Cell<u8>, |c: &mut Cell<u8>| c.set(1), false);
+    check!(Duration, |d: &mut Duration| *d = Duration::MAX, false);
     check!(Box<Vec<u8>>, |b: &mut Box<Vec<u8>>| b.push(1), true);
     check!(Option<Vec<u8>>, |_: &mut Option<Vec<u8>>| (), false);
     check!([Vec<u8>; 2], |a: &mut [Vec<u8>; 2]| a[1].push(1), true);
@@ -167,6 +176,16 @@ fn every_standard_container_keeps_its_memory_and_loses_its_content() {
         true
     );
 
+    let slices: Pool<Box<[u8]>> = manual(|| Box::from([0; 100])).build();
+    slices.get()[99] = 1;
+    assert_eq!(
+        (&**slices.get(), slices.stats().created),
+        (&[0; 100][..], 1)
+    );
+    assert_eq!(
+        slices.stats().idle_bytes as usize,
+        100 + size_of::<Box<[u8]>>()
+    );
     let heaps: Pool<BinaryHeap<u8>> = manual(BinaryHeap::new).build();
     heaps.get().push(1);
     assert!(heaps.get().is_empty() && heaps.get().capacity() > 0);
