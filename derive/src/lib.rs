@@ -3,6 +3,7 @@
 use proc_macro::TokenStream;
 use proc_macro2::{Span, TokenStream as Tokens, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Data, DeriveInput, Error, Field, GenericParam, Ident, Index, Member, Path, Type,
@@ -75,9 +76,9 @@ impl Wishes {
                 } else if meta.path.is_ident("keep") {
                     Way::Keep
                 } else if meta.path.is_ident("with") {
-                    Way::With(meta.value()?.parse()?)
+                    Way::With(function(&meta)?)
                 } else if meta.path.is_ident("bytes") {
-                    bytes = Some((meta.value()?.parse()?, span));
+                    bytes = Some((function(&meta)?, span));
                     return Ok(());
                 } else {
                     return Err(meta.error(
@@ -102,6 +103,15 @@ impl Wishes {
             }),
         }
     }
+}
+
+/// Parses the function of `with = path` or `bytes = path`.
+fn function(meta: &ParseNestedMeta) -> syn::Result<Path> {
+    let value = meta.value()?;
+    value.parse().map_err(|error| {
+        let message = "expected the path of a function, such as `module::reset`";
+        Error::new(error.span(), message)
+    })
 }
 
 /// The parts of an implementation that one field contributes.

@@ -15,6 +15,10 @@ struct Scratch {
     weighed: Vec<u8>,
     #[recycle(with)]
     without: Vec<u8>,
+    #[recycle(with = |bytes: &mut Vec<u8>| bytes.clear())]
+    closure: Vec<u8>,
+    #[recycle(skip, bytes = 5)]
+    number: Vec<u8>,
 }
 
 #[derive(Recycle)]
