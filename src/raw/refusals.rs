@@ -50,3 +50,31 @@ impl Refusals {
         self.mark.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_up_to_the_most_that_fit() {
+        for there_were in [false, true] {
+            let refusals = Refusals::new();
+            refusals.start(there_were, 7);
+            assert_eq!(refusals.mark(), 7);
+            for count in [1, 2, 3] {
+                assert_eq!(refusals.count(), (count, there_were));
+            }
+            let (most, bit) = (
+                u32::MAX >> 1,
+                refusals.count.load(Ordering::Relaxed) & THERE_WERE,
+            );
+            refusals.count.store((most - 1) | bit, Ordering::Relaxed);
+            for _ in 0..3 {
+                assert_eq!(refusals.count(), (most as usize, there_were));
+            }
+            refusals.start(!there_were, usize::MAX);
+            assert_eq!(refusals.mark(), u32::MAX);
+            assert_eq!(refusals.count(), (1, !there_were));
+        }
+    }
+}

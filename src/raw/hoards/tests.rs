@@ -110,12 +110,14 @@ fn rare_refusals_recall_nothing() {
 
 #[test]
 fn what_is_in_use_is_no_hoard() {
-    with_a_hoard(|pool| {
-        let core = pool.core();
-        // One idle object among 32.
-        let held: Vec<_> = (0..31).map(|_| pool.get()).collect();
-        turns(pool, 200);
-        assert!(!core.returns_use_depot());
-        drop(held);
-    });
+    // One idle object among 31, or 32, with the one that takes turns.
+    for (in_use, recalls) in [(29, true), (30, false)] {
+        with_a_hoard(|pool| {
+            let core = pool.core();
+            let held: Vec<_> = (0..in_use).map(|_| pool.get()).collect();
+            turns(pool, 200);
+            assert_eq!(core.returns_use_depot(), recalls, "{in_use}");
+            drop(held);
+        });
+    }
 }

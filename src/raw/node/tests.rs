@@ -134,6 +134,18 @@ fn a_top_is_split_off_in_its_order() {
 }
 
 #[test]
+fn what_is_below_the_top_is_split_off_in_its_order() {
+    let mut nodes = Nodes::new();
+    for count in 0..=4 {
+        let mut batch = nodes.batch(&[1, 2, 3]);
+        let below = batch.split_below(count);
+        let all: Vec<_> = weights(&batch).into_iter().chain(weights(&below)).collect();
+        assert_eq!((batch.len, all), (count.min(3), vec![1, 2, 3]));
+        assert_eq!((below.len, below.is_empty()), (3 - batch.len, count >= 3));
+    }
+}
+
+#[test]
 fn a_list_is_split_off_by_count_and_by_bytes() {
     let mut nodes = Nodes::new();
     let mut split = |weights: &[usize]| nodes.batch(weights).split_list().len;

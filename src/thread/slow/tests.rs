@@ -190,7 +190,7 @@ fn a_hoard_is_in_the_depot_once_it_was_recalled() {
     let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(1).trim_manually().build();
     let core = pool.core();
     let both = Barrier::new(2);
-    std::thread::scope(|scope| {
+    let found = std::thread::scope(|scope| {
         scope.spawn(|| {
             drop(pool.get());
             both.wait();
@@ -203,11 +203,11 @@ fn a_hoard_is_in_the_depot_once_it_was_recalled() {
             }
             drop(pool.get());
         }
-        assert_eq!((core.depots().objects(), core.limits.charged()), (1, 1));
-        let stats = pool.stats();
-        assert_eq!((stats.idle, stats.in_use), (1, 0));
+        let (stats, objects) = (pool.stats(), core.depots().objects());
         both.wait();
+        (objects, core.limits.charged(), stats.idle, stats.in_use)
     });
+    assert_eq!(found, (1, 1, 1, 0));
 }
 
 /// Or its return would count as one on another thread.
