@@ -94,8 +94,11 @@ impl<'a> Pass<'a> {
     pub(super) fn begin(core: &'a Core, level: Level) -> Self {
         core.sample_peaks();
         let more_to_come = core.on_pass();
-        core.age_crossings();
-        let wanted = others_want_the_room(core);
+        let returned = returned_since_the_last_pass(core);
+        core.age_crossings(returned);
+        // If the pools that share a limit with this one had more returns refused than this one took back, the objects
+        // that this pool keeps are colder than those that the others had to drop.
+        let wanted = core.limits.wanted_by_others() > returned;
         Self {
             core,
             level,
@@ -210,13 +213,11 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Whether, since the last pass, the pools that share a limit with this one had more returns refused than this one took
-/// back. Then the objects that this pool keeps are colder than those that the others had to drop.
-fn others_want_the_room(core: &Core) -> bool {
-    let wanted = core.limits.wanted_by_others();
+/// The number of returns since the last pass.
+fn returned_since_the_last_pass(core: &Core) -> usize {
     let returned = core.returned() as u32;
     let before = core.returned_at_pass.swap(returned, Ordering::Relaxed);
-    wanted > returned.wrapping_sub(before) as usize
+    returned.wrapping_sub(before) as usize
 }
 
 /// Moves what came from the caches to the cold end of the own depot, list by list. Returns how many objects arrived,

@@ -1,23 +1,32 @@
 //! Crossings: objects that come back on a thread other than the one that got them.
 //!
 //! In a bounded pool, a thread that drops what other threads get would soon hold everything that the limit allows. So
-//! once a crossing was seen, and then a get has found nothing, crossings go to the depot. There all threads find them.
+//! once a crossing was seen, and then a get has found nothing, crossings go to the depot. There all threads find them,
+//! one at a time.
 //!
-//! A crossing counts until the second pass after it, since the get may come in the next interval. Crossings use the
-//! depot until a pass has seen none for that long, or has seen a number of returns to the depot. After that, a get has
-//! to find nothing again. So few gets find nothing, also of a load that gets only some objects in each interval.
+//! In an unbounded pool, an object that crosses takes up to two intervals from the cache of the thread that drops it to
+//! the depot. There a thread that needs one object takes a whole list, and keeps it for as long. If threads get only few
+//! objects in an interval, a pool would need many times the objects that are in use, and passes would drop some of them
+//! again and again. So the same is done in an unbounded pool that is *slow*: if its last interval had few returns.
+//!
+//! It costs a lock for each get and each return of such an object. So it ends at the end of an interval with many
+//! returns. It also ends at a pass that has seen no crossing for some intervals, and in an unbounded pool after many
+//! returns to the depot.
 //!
 //! # Orderings
-//! - `crossing_seen`, `crossings_use_depot`, `crossings_until`: Relaxed hints. Either way an object is kept.
+//! - `notes_crossings`, `crossing_seen`, `crossings_use_depot`, `crossings_until`: Relaxed hints. Either way an object is
+//!   kept.
 
 use super::pool::Core;
 use crate::sync::Ordering;
 
-/// A crossing counts for this many passes.
-const SEEN: u8 = 2;
-/// Crossings use the depot for this many returns to it for each object of the pool, while there are crossings.
+/// A crossing counts until this many passes after it, since the get that finds nothing may come in a later interval.
+const SEEN: u8 = 3;
+/// So many returns in an interval are many, for each object of a bounded pool. There the end costs objects again.
 const RETURNS: usize = 64;
-/// For at least this many.
+/// The same for an unbounded pool.
+const UNBOUNDED_RETURNS: usize = 4;
+/// Fewer returns than this are never many.
 const LEAST_RETURNS: usize = 1024;
 
 impl Core {
@@ -27,10 +36,36 @@ impl Core {
         self.header.crossings_use_depot.load(Ordering::Relaxed)
     }
 
-    /// Notes that an object has come back on a thread other than the one that got it.
-    #[inline]
+    /// The same for a return that crosses. In an unbounded pool, the last one ends it.
+    pub(crate) fn crossing_uses_depot(&self) -> bool {
+        if !self.crossings_use_depot() {
+            return false;
+        }
+        let until = self.crossings_until.load(Ordering::Relaxed);
+        let left = until.wrapping_sub(self.counters.returned_directly() as u32) as i32;
+        if left <= 0 && !self.header.bounded {
+            self.use_caches();
+        }
+        self.crossings_use_depot()
+    }
+
+    /// Whether the pool notes crossings.
+    #[inline(always)]
+    pub(crate) fn notes_crossings(&self) -> bool {
+        self.header.notes_crossings.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an object has come back on a thread other than the one that got it, if the pool notes crossings.
     pub(crate) fn note_crossing(&self) {
-        if self.header.bounded && self.header.crossing_seen.load(Ordering::Relaxed) != SEEN {
+        if self.notes_crossings() {
+            self.mark_crossing();
+        }
+    }
+
+    /// The same for a caller that knows that the pool notes crossings.
+    #[inline]
+    pub(super) fn mark_crossing(&self) {
+        if self.header.crossing_seen.load(Ordering::Relaxed) != SEEN {
             self.header.crossing_seen.store(SEEN, Ordering::Relaxed);
         }
     }
@@ -40,34 +75,59 @@ impl Core {
     pub(crate) fn note_miss(&self) {
         if self.header.crossing_seen.load(Ordering::Relaxed) != 0
             && !self.crossings_use_depot()
-            && self.limits.is_tight()
+            && (!self.header.bounded || self.limits.is_tight())
         {
-            let returns = RETURNS.saturating_mul(self.nodes()).max(LEAST_RETURNS);
-            let returns = returns.min(i32::MAX as usize);
-            let until = self.counters.returned_directly().wrapping_add(returns);
-            self.crossings_until.store(until as u32, Ordering::Relaxed);
+            self.start_returns();
             self.header
                 .crossings_use_depot
                 .store(true, Ordering::Relaxed);
         }
     }
 
-    /// Ages what is known of crossings. For passes.
-    pub(crate) fn age_crossings(&self) {
-        if !self.header.bounded {
-            return;
-        }
+    /// Ages what is known of crossings. For passes; `returned` is the number of returns since the last one.
+    pub(crate) fn age_crossings(&self, returned: usize) {
         // A crossing or a miss at the same moment may be forgotten. The next one counts.
         let seen = self.header.crossing_seen.load(Ordering::Relaxed);
         let seen = seen.saturating_sub(1);
         self.header.crossing_seen.store(seen, Ordering::Relaxed);
-        let until = self.crossings_until.load(Ordering::Relaxed);
-        let left = until.wrapping_sub(self.counters.returned_directly() as u32) as i32;
-        if seen == 0 || left <= 0 {
-            self.header
-                .crossings_use_depot
-                .store(false, Ordering::Relaxed);
+        let is_slow = returned < self.many_returns();
+        if seen == 0 || !is_slow {
+            self.use_caches();
         }
+        if is_slow {
+            self.header.notes_crossings.store(true, Ordering::Relaxed);
+        }
+        self.start_returns();
+    }
+
+    /// Lets crossings use caches.
+    fn use_caches(&self) {
+        let notes = self.header.bounded;
+        self.header.notes_crossings.store(notes, Ordering::Relaxed);
+        self.header
+            .crossings_use_depot
+            .store(false, Ordering::Relaxed);
+        if !notes {
+            self.header.crossing_seen.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the returns to the depot from now on.
+    fn start_returns(&self) {
+        let returned = self.counters.returned_directly();
+        let until = returned.wrapping_add(self.many_returns());
+        self.crossings_until.store(until as u32, Ordering::Relaxed);
+    }
+
+    /// How many returns in an interval are many.
+    fn many_returns(&self) -> usize {
+        let each = if self.header.bounded {
+            RETURNS
+        } else {
+            UNBOUNDED_RETURNS
+        };
+        let returns = each.saturating_mul(self.nodes()).max(LEAST_RETURNS);
+        returns.min(i32::MAX as usize)
     }
 }
 

@@ -25,6 +25,7 @@ impl Header {
         state: AtomicU8::new(0),
         slow_returns: false,
         bounded: false,
+        notes_crossings: AtomicBool::new(false),
         crossing_seen: AtomicU8::new(0),
         crossings_use_depot: AtomicBool::new(false),
         returns_use_depot: AtomicBool::new(false),

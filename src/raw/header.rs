@@ -18,10 +18,11 @@ pub(crate) struct Header {
     pub(super) slow_returns: bool,
     /// Whether the pool has a limit, so that caches and batches are charged.
     pub(super) bounded: bool,
-    /// In a bounded pool: for how many passes it counts that an object has come back on a thread other than the one that
-    /// got it.
+    /// Whether the pool notes crossings: always in a bounded pool, and in a slow one; see `crossings.rs`.
+    pub(super) notes_crossings: AtomicBool,
+    /// For how many more passes it counts that an object has come back on a thread other than the one that got it.
     pub(super) crossing_seen: AtomicU8,
-    /// In a bounded pool: after a crossing a get has found nothing. So objects that come back on another thread go to
+    /// After a crossing a get has found nothing. So objects that come back on another thread go to
     /// the depot, where all threads find them.
     pub(super) crossings_use_depot: AtomicBool,
     /// In a bounded pool: limits have refused objects while caches held others. So all objects go to the depot.
@@ -42,6 +43,7 @@ impl Header {
             state: AtomicU8::new(0),
             slow_returns,
             bounded,
+            notes_crossings: AtomicBool::new(bounded),
             crossing_seen: AtomicU8::new(0),
             crossings_use_depot: AtomicBool::new(false),
             returns_use_depot: AtomicBool::new(false),

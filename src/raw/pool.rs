@@ -283,8 +283,8 @@ impl Core {
         // SAFETY: caches live as long as their core.
         let cache = unsafe { look(&core.header.cache_table).as_ref() }?;
         if last_cache != cache.as_opaque() {
-            if core.header.bounded && !last_cache.is_null() {
-                core.note_crossing();
+            if core.notes_crossings() && !last_cache.is_null() {
+                core.mark_crossing();
                 if core.crossings_use_depot() {
                     return None; // to the depot
                 }

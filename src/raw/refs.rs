@@ -23,7 +23,8 @@ impl Core {
     /// The number of nodes. The caller holds the pool's handle.
     pub(super) fn nodes(&self) -> usize {
         // Relaxed: a node's reference is counted before another thread can see the node.
-        self.strong.load(Ordering::Relaxed) - 1
+        // There is none at the very end.
+        self.strong.load(Ordering::Relaxed).saturating_sub(1)
     }
 
     /// Whether the last strong reference is gone: neither the pool nor a node is left.

@@ -126,7 +126,7 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     handed_out(core, link);
     // SAFETY: I1: the node was taken from the batch. The cache is the calling thread's.
     unsafe { core.set_last_cache(link, cache, id.as_owner()) };
-    if bounded {
+    if core.notes_crossings() {
         // So that a return on another thread counts as a crossing.
         // SAFETY: the depot's nodes belong to this core. The cache is the calling thread's.
         unsafe { core.set_last_cache_of_batch(batch, cache, id) };
@@ -244,7 +244,7 @@ unsafe fn into_cache(
     if crosses {
         core.note_crossing();
     }
-    if core.returns_use_depot() || (crosses && core.crossings_use_depot()) {
+    if core.returns_use_depot() || (crosses && core.crossing_uses_depot()) {
         // SAFETY: the caller is the owner.
         let rest = unsafe { hand_over(core, cache) };
         combine(leaving, rest);

@@ -97,7 +97,7 @@ fn an_object_that_comes_back_to_the_thread_that_attached_it_does_not_cross_threa
     }
 }
 
-/// What the pool has learned about crossings lasts for two intervals without any.
+/// What the pool has learned about crossings lasts for three intervals without any.
 #[test]
 fn passes_forget_that_objects_crossed_threads() {
     let pool: Pool<Vec<u8>> = Pool::builder(Vec::new).max_idle(1).trim_manually().build();
@@ -106,7 +106,7 @@ fn passes_forget_that_objects_crossed_threads() {
     core.note_crossing();
     core.note_miss();
     assert!(core.crossings_use_depot());
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert!(core.crossings_use_depot());
         let _ = pool.trim();
     }

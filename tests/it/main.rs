@@ -11,6 +11,7 @@ mod crossing;
 #[cfg(feature = "derive")]
 mod derive;
 mod limits;
+mod loads;
 mod objects;
 #[cfg(not(miri))] // fills megabytes
 mod outliers;

@@ -4,7 +4,6 @@
 
 use super::*;
 use crate::object::pool::Pool;
-use crate::raw::limits::Charge;
 
 fn bounded() -> Pool<Vec<u8>> {
     Pool::builder(Vec::new).max_idle(4).trim_manually().build()
@@ -58,59 +57,94 @@ fn tight() -> Pool<Vec<u8>> {
 }
 
 #[test]
-fn a_crossing_counts_until_the_second_pass() {
-    for (passes, counts) in [(0, true), (1, true), (2, false), (3, false)] {
+fn a_crossing_counts_until_the_third_pass() {
+    for (passes, counts) in [(0, true), (2, true), (3, false), (4, false)] {
         let pool = tight();
         let core = pool.core();
         core.note_crossing();
-        (0..passes).for_each(|_| core.age_crossings());
+        (0..passes).for_each(|_| core.age_crossings(1));
         core.note_miss();
         assert_eq!(core.crossings_use_depot(), counts, "{passes} passes");
         assert_eq!(seen(core), counts, "{passes} passes");
     }
 }
 
-#[test]
-fn crossings_use_the_depot_while_there_are_any() {
-    let pool = tight();
-    let core = pool.core();
-    core.note_crossing();
-    core.note_miss();
-    for _ in 0..100 {
-        core.age_crossings();
-        assert!(core.crossings_use_depot());
-        core.note_crossing();
-    }
-    core.age_crossings();
-    assert!(core.crossings_use_depot());
-    core.age_crossings();
-    assert!(!core.crossings_use_depot());
-}
-
-#[test]
-fn crossings_use_the_depot_until_a_pass_after_a_number_of_returns_to_it() {
-    let pool = Pool::builder(Vec::<u8>::new).max_idle(100);
-    let pool = pool.trim_manually().build();
-    let core = pool.core();
-    // Also if the counter wraps around meanwhile.
-    core.counters.returned(usize::MAX - 10);
-    for (objects, expected) in [(60, 64 * 60), (1, 1024)] {
-        let _ = pool.clear();
+/// A tight bounded pool, and a slow unbounded one, in which crossings use the depot.
+fn with_crossings(objects: usize) -> [(Pool<Vec<u8>>, usize); 2] {
+    [(2 * objects, 64), (usize::MAX, 4)].map(|(limit, each)| {
+        let pool = Pool::builder(Vec::new).max_idle(limit);
+        let pool: Pool<Vec<u8>> = pool.trim_manually().build();
         assert_eq!(pool.prefill(objects), objects);
-        let rest = Charge {
-            objects: 100 - objects,
-            bytes: 0,
-        };
-        core.limits.reserve(rest).expect("100 fit");
+        let core = pool.core();
+        core.age_crossings(1);
         core.note_crossing();
         core.note_miss();
         assert!(core.crossings_use_depot());
-        for (returns, still) in [(0, true), (expected - 1, true), (1, false)] {
-            core.counters.returned(returns);
+        (pool, 1024.max(each * objects))
+    })
+}
+
+#[test]
+fn crossings_use_the_depot_while_there_are_any() {
+    for (pool, _) in with_crossings(1) {
+        let core = pool.core();
+        for _ in 0..100 {
+            core.age_crossings(1);
+            assert!(core.crossings_use_depot());
             core.note_crossing();
-            core.age_crossings();
-            assert_eq!(core.crossings_use_depot(), still, "{objects}, {returns}");
         }
-        core.limits.release(rest);
+        for still in [true, true, false] {
+            core.age_crossings(1);
+            assert_eq!(core.crossings_use_depot(), still);
+        }
+    }
+}
+
+#[test]
+fn crossings_use_the_depot_until_an_interval_has_many_returns() {
+    for objects in [1, 500] {
+        for (pool, many) in with_crossings(objects) {
+            let core = pool.core();
+            core.age_crossings(many - 1);
+            assert!(core.crossings_use_depot() && core.notes_crossings());
+            core.age_crossings(many);
+            assert!(!core.crossings_use_depot());
+            let bounded = core.limits.bounded();
+            assert_eq!(core.notes_crossings(), bounded);
+            core.age_crossings(many - 1);
+            assert!(core.notes_crossings());
+        }
+    }
+}
+
+#[test]
+fn in_an_unbounded_pool_crossings_use_the_depot_for_some_returns_to_it_at_most() {
+    for objects in [1, 500] {
+        for (pool, many) in with_crossings(objects) {
+            let core = pool.core();
+            // Also if the counter wraps around meanwhile.
+            core.counters.returned(usize::MAX - 10);
+            core.age_crossings(1);
+            core.note_crossing();
+            for (returns, left) in [(0, true), (many - 1, true), (1, false)] {
+                core.counters.returned(returns);
+                let still = left || core.limits.bounded();
+                assert_eq!(core.crossing_uses_depot(), still, "{objects}");
+                assert_eq!(core.notes_crossings(), still);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unbounded_pool_notes_crossings_only_after_an_interval_with_few_returns() {
+    let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
+    let core = pool.core();
+    for (returned, notes) in [(1024, false), (0, true), (1023, true), (1024, false)] {
+        core.age_crossings(returned);
+        core.note_crossing();
+        assert_eq!((core.notes_crossings(), seen(core)), (notes, notes));
+        core.note_miss();
+        assert_eq!(core.crossings_use_depot(), notes);
     }
 }
