@@ -78,8 +78,9 @@ tests() {
         MIRIFLAGS="$strict -Zmiri-disable-isolation"
         [ "$model" = stacked ] || MIRIFLAGS+=" -Zmiri-tree-borrows"
         export MIRIFLAGS
-        for file in lib tests/*.rs; do
-            name=${file##*/}
+        for file in lib tests/*.rs tests/*/main.rs; do
+            name=${file%/main.rs}
+            name=${name##*/}
             name=${name%.rs}
             [ -z "${REPOOL_MIRI_ONLY:-}" ] || [[ " $REPOOL_MIRI_ONLY " == *" $name "* ]] || continue
             start=$SECONDS

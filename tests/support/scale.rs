@@ -14,6 +14,7 @@ pub(crate) fn some<T>(all: impl IntoIterator<Item = T>, miri: usize) -> Vec<T> {
 
 /// Returns a number of repetitions: `full` times `REPOOL_TEST_SCALE` (default 1); `miri` under
 /// Miri.
+#[allow(dead_code, reason = "not every test repeats something")]
 pub(crate) fn n(full: usize, miri: usize) -> usize {
     if cfg!(miri) {
         return miri;
