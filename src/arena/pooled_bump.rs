@@ -66,10 +66,9 @@ impl PooledBump {
     }
 
     /// Writes the object of a pool that is switched off in place, field by field: as a whole it
-    /// would be built elsewhere and then copied.
+    /// would be built elsewhere and then copied. Its first chunk has `first` bytes, and never more
+    /// than `limit`.
     #[inline]
-    ///
-    /// Its first chunk has `first` bytes, and never more than `limit`.
     pub(super) fn unpooled(slot: &mut MaybeUninit<Self>, first: usize, limit: usize) {
         let made = match limit {
             usize::MAX => Bump::try_with_capacity(first),

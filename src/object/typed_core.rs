@@ -79,10 +79,12 @@ impl<T: Send + 'static> Node<T> {
         let unpooled = unsafe { Self::unpooled_node(link) };
         // A value that is dropped elsewhere leaves its bytes in the node. Those of the inlined types are no secret.
         if !is_inlined::<T>() {
-            return Self::drop_in_place(unpooled);
+            // SAFETY: the value is there.
+            return unsafe { Self::drop_in_place(unpooled) };
         }
         if !UnpooledNode::<Self>::has_room() {
-            return Self::drop_in_place_slow(unpooled);
+            // SAFETY: as above.
+            return unsafe { Self::drop_in_place_slow(unpooled) };
         }
         // The node goes first, so that the last thing to do is a jump to the destructor.
         // SAFETY: in bounds of the node.
@@ -94,18 +96,24 @@ impl<T: Send + 'static> Node<T> {
     }
 
     /// Drops the value of an unpooled node, and then the node, also if the destructor panics.
+    ///
+    /// # Safety
+    /// The node holds a value.
     #[inline(always)]
-    fn drop_in_place(unpooled: UnpooledNode<Self>) {
+    unsafe fn drop_in_place(unpooled: UnpooledNode<Self>) {
         // SAFETY: in bounds of the node.
         let value = unsafe { &raw mut (*unpooled.node()).value };
-        // SAFETY: the value is there, and no other thread has the node.
+        // SAFETY: guaranteed by the caller, and no other thread has the node.
         unsafe { ptr::drop_in_place(value) };
     }
 
+    /// # Safety
+    /// As [`Node::drop_in_place`].
     #[cold]
     #[inline(never)]
-    fn drop_in_place_slow(unpooled: UnpooledNode<Self>) {
-        Self::drop_in_place(unpooled);
+    unsafe fn drop_in_place_slow(unpooled: UnpooledNode<Self>) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { Self::drop_in_place(unpooled) };
     }
 
     /// # Safety
