@@ -46,13 +46,15 @@ pub mod cargo_mutant {{
 """
 FEATURES = ["--features", "diagnostics"]
 # In this order: a program that fails ends the run of a mutant.
+# What the environment and the program set for the whole process.
+PROCESS = ["environment", "janitor"]
 PROGRAMS = ["lib", "it", "buffers", "arenas"]
 # Those that none of these has killed meet the others that look at what the pool does.
-MORE = ["miri", "janitor", "buffers_memory", "weights", "switched_off", "diagnostics", "observe", "fork", "alloc",
-        "buffers_alloc", "arenas_alloc", "schedules", "replay", "faults", "rss", "ports", "gate", "exit", "environment",
-        "fallback", "depots"]
+MORE = ["miri", "buffers_memory", "weights", "switched_off", "diagnostics", "observe", "fork", "alloc",
+        "buffers_alloc", "arenas_alloc", "schedules", "replay", "faults", "rss", "ports", "gate", "exit", "fallback",
+        "depots"]
 # For a mutant that is built alone, each stage is built only if it has survived the one before.
-ALONE = [["lib"], PROGRAMS[1:], MORE]
+ALONE = [["lib"], PROCESS, PROGRAMS[1:], MORE]
 
 
 def body_of(text, start, end):
@@ -412,7 +414,7 @@ def main():
     if left:
         weave(tree, texts, together)
     seconds = {}
-    for names in PROGRAMS, MORE:
+    for names in PROCESS, PROGRAMS, MORE:
         left = [mutant for mutant in left if results.get(mutant, SURVIVED) == SURVIVED]
         built, errors = programs(tree, target, names) if left else ([], "")
         if built is None:

@@ -2,9 +2,9 @@
 # Runs cargo-mutants' mutants of the code that calculates or moves pointers, and expects a test to fail for each.
 #
 # A mutant that no test finds is an error, unless ci/mutants.txt has it with a reason. cargo-mutants lists the mutants;
-# ci/mutants.py builds them into one program and runs them. The unit tests and tests/{it,buffers,arenas} come first,
-# then the other test programs. Orderings have no mutants here; ci/loom-mutants.sh weakens them. Prints which test killed
-# each mutant, and the score of each file.
+# ci/mutants.py builds them into one program and runs them. The unit tests come first, then the programs in tests/.
+# Orderings have no mutants here; ci/loom-mutants.sh weakens them. Prints which test killed each mutant, and the score
+# of each file.
 # Usage: ci/mutants.sh [--again] [--unit] [--re REGEX] [FILE ...]
 #   --again     only those that survived the last run
 #   --unit      only the unit tests of the file and of its folder
