@@ -22,12 +22,10 @@ use crate::sync::Ordering;
 
 /// A crossing counts until this many passes after it, since the get that finds nothing may come in a later interval.
 const SEEN: u8 = 3;
-/// So many returns in an interval are many, for each object of a bounded pool. There the end costs objects again.
-const RETURNS: usize = 64;
-/// The same for an unbounded pool.
-const UNBOUNDED_RETURNS: usize = 4;
-/// Fewer returns than this are never many.
-const LEAST_RETURNS: usize = 1024;
+/// So many returns in an interval are many.
+const RETURNS: usize = 1024;
+/// In a bounded pool, more are needed for each object of the pool: the end costs objects again, which caches keep then.
+const BOUNDED_RETURNS: usize = 64;
 
 impl Core {
     /// Whether an object that comes back on a thread other than the one that got it goes to the depot.
@@ -122,11 +120,11 @@ impl Core {
     /// How many returns in an interval are many.
     fn many_returns(&self) -> usize {
         let each = if self.header.bounded {
-            RETURNS
+            BOUNDED_RETURNS
         } else {
-            UNBOUNDED_RETURNS
+            0
         };
-        let returns = each.saturating_mul(self.nodes()).max(LEAST_RETURNS);
+        let returns = each.saturating_mul(self.nodes()).max(RETURNS);
         returns.min(i32::MAX as usize)
     }
 }
