@@ -7,8 +7,9 @@
 //!
 //! That costs a lock for each get and each return. So it is done only if a good part of the returns was refused and a
 //! good part of the pool's objects is idle in caches, and it ends after a number of returns. If there are hoards again,
-//! some more returns are refused until a thread sees that: a few in a hundred. Passes do not end it: of a load that
-//! returns only some objects in each interval, most would be refused.
+//! some more returns are refused until a thread sees that: a few in a hundred. A look reads every cache, so after each
+//! one in vain the next one comes later. Passes do not end it: of a load that returns only some objects in each interval,
+//! most would be refused.
 //!
 //! # Orderings
 //! - `returns_use_depot`, and the counts in `refusals.rs`: Relaxed hints. Either way an object is kept, or dropped and
@@ -64,12 +65,13 @@ impl Core {
         let objects = self.nodes();
         let look_at = REFUSALS.saturating_mul(objects).max(LEAST_REFUSALS);
         let sooner = if there_were { SOON } else { 1 };
-        if refused < look_at / sooner || self.returns_use_depot() {
+        let later = 1 << self.refusals.in_vain();
+        if refused < (look_at / sooner).saturating_mul(later) || self.returns_use_depot() {
             return Batch::EMPTY;
         }
         let (caches, returned) = (self.read_caches().0, self.returned());
         let since = (returned as u32).wrapping_sub(self.refusals.mark()) as usize;
-        self.refusals.start(false, returned);
+        self.refusals.start_later(returned);
         let are_few = since > OF_RETURNS.saturating_mul(refused);
         if are_few || caches.idle == 0 || caches.idle < objects / OF_OBJECTS {
             return Batch::EMPTY;

@@ -8,7 +8,8 @@ use crate::sync::{Ordering, StatU32};
 /// look comes too early, or too late, once.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    /// The number of refusals, and [`THERE_WERE`] if there have been hoards before.
+    /// The number of refusals; above it, how many looks in a row were in vain; and [`THERE_WERE`] if there have been
+    /// hoards before.
     count: StatU32,
     /// The pool's returns at the last look. While all objects go to the depot: the number of returns to the depot at
     /// which that ends.
@@ -16,6 +17,9 @@ pub(super) struct Refusals {
 }
 
 const THERE_WERE: u32 = 1 << 31;
+const ONE_IN_VAIN: u32 = 1 << 28;
+const MOST_IN_VAIN: u32 = 4;
+const NUMBER: u32 = ONE_IN_VAIN - 1;
 
 impl Refusals {
     pub(super) fn new() -> Self {
@@ -32,14 +36,26 @@ impl Refusals {
         self.set_mark(returned);
     }
 
+    /// Starts to count again after a look in vain.
+    pub(super) fn start_later(&self, returned: usize) {
+        let in_vain = (self.in_vain() + 1).min(MOST_IN_VAIN);
+        self.count.store(in_vain * ONE_IN_VAIN, Ordering::Relaxed);
+        self.set_mark(returned);
+    }
+
+    /// How many looks in a row were in vain, up to a few.
+    pub(super) fn in_vain(&self) -> u32 {
+        (self.count.load(Ordering::Relaxed) & !THERE_WERE) / ONE_IN_VAIN
+    }
+
     /// Counts one. Returns how many there are, and whether there have been hoards before.
     pub(super) fn count(&self) -> (usize, bool) {
         // Not a read-modify-write: if two threads count at once, a look comes later.
         let before = self.count.load(Ordering::Relaxed);
-        let refused = (before & !THERE_WERE).saturating_add(1).min(!THERE_WERE);
-        let there_were = before & THERE_WERE;
-        self.count.store(there_were | refused, Ordering::Relaxed);
-        (refused as usize, there_were != 0)
+        let refused = ((before & NUMBER) + 1).min(NUMBER);
+        self.count
+            .store((before & !NUMBER) | refused, Ordering::Relaxed);
+        (refused as usize, before & THERE_WERE != 0)
     }
 
     pub(super) fn set_mark(&self, returns: usize) {
@@ -65,13 +81,14 @@ mod tests {
                 assert_eq!(refusals.count(), (count, there_were));
             }
             let (most, bit) = (
-                u32::MAX >> 1,
+                u32::MAX >> 4,
                 refusals.count.load(Ordering::Relaxed) & THERE_WERE,
             );
             refusals.count.store((most - 1) | bit, Ordering::Relaxed);
             for _ in 0..3 {
                 assert_eq!(refusals.count(), (most as usize, there_were));
             }
+            assert_eq!(refusals.in_vain(), 0);
             refusals.start(!there_were, usize::MAX);
             assert_eq!(refusals.mark(), u32::MAX);
             assert_eq!(refusals.count(), (1, !there_were));
