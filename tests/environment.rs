@@ -193,6 +193,32 @@ fn riding_child() {
     println!("left {} running {}", pool.stats().idle, janitor.running);
 }
 
+/// The child prints whether its returns have run passes.
+#[test]
+#[ignore = "run by the one below, as a child"]
+fn passing_child() {
+    use std::time::{Duration, Instant};
+    let pool = Pool::builder(|| Vec::<u8>::with_capacity(100))
+        .trim_every(Duration::from_millis(1))
+        .build();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(200) {
+        drop(pool.get());
+    }
+    println!("passes {}", repool::janitor_stats().passes > 0);
+}
+
+/// Also those that find room in the cache of their thread, which would be hits if there were a janitor.
+#[test]
+fn without_a_janitor_any_return_may_run_a_pass() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["passing_child", "--exact", "--ignored", "--nocapture"])
+        .env("REPOOL_JANITOR", "off")
+        .output()
+        .unwrap();
+    assert!(said(&output, "passes true"), "{output:?}");
+}
+
 #[test]
 fn without_a_janitor_passes_ride_on_returns() {
     let output = Command::new(std::env::current_exe().unwrap())
