@@ -222,7 +222,7 @@ def programs(tree, target, names):
 
 
 # A type without the trait or the function that the mutant needs: it does not compile alone either.
-NEVER_COMPILES = {"E0061", "E0277", "E0282", "E0283", "E0308", "E0599"}
+NEVER_COMPILES = {"E0004", "E0061", "E0277", "E0282", "E0283", "E0308", "E0599"}
 
 
 def only_what_compiles(tree, target, texts, mutants):
