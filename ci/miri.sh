@@ -69,7 +69,7 @@ targets() {
 # The crate's own tests, one file at a time, each with a time limit. The files leave out what cannot run, with a reason:
 # child processes, signals, the janitor's thread, failing allocations, loads of megabytes.
 tests() {
-    local model limit="${REPOOL_MIRI_LIMIT:-1800}" file name start failed=0
+    local model limit="${REPOOL_MIRI_LIMIT:-1800}" file name start failed=0 ran=0
     # Not zeroize, whose writes are of single bytes: only the test that is about it.
     local features=bytes,bumpalo,derive,diagnostics,hashbrown,indexmap,metrics,serde,smallvec,tokio,tracing
     local what=(--quiet --locked --no-default-features --features)
@@ -83,7 +83,7 @@ tests() {
             name=${name##*/}
             name=${name%.rs}
             [ -z "${REPOOL_MIRI_ONLY:-}" ] || [[ " $REPOOL_MIRI_ONLY " == *" $name "* ]] || continue
-            start=$SECONDS
+            start=$SECONDS ran=1
             case "$name" in
             lib) timeout "$limit" cargo +nightly miri test "${what[@]}" "$features" --lib ;;
             buffers_wiped) timeout "$limit" cargo +nightly miri test "${what[@]}" "$features,zeroize" --test "$name" ;;
@@ -95,6 +95,10 @@ tests() {
             echo "-- $model borrows, $name: $((SECONDS - start)) s"
         done
     done
+    [ "$ran" -eq 1 ] || {
+        echo "no such file of tests: ${REPOOL_MIRI_ONLY:-}"
+        return 1
+    }
     return "$failed"
 }
 
