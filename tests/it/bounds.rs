@@ -131,7 +131,8 @@ fn one_thread_keeps_at_most_two_lists_of_a_class_to_itself() {
                 .max_idle_bytes(limit)
                 .trim_manually()
                 .build();
-            let left = kept_by_one_thread(arenas, n(200, 140), ArenaPool::get, seen);
+            let many = n(200, 2 * list_bytes / first + 12);
+            let left = kept_by_one_thread(arenas, many, ArenaPool::get, seen);
             assert_two_lists_of(list_bytes, left, 0, first);
         }
     }
