@@ -9,8 +9,8 @@
 //! these stores sees the earlier ones. On x86-64 both are plain moves. The other stores of a hit, and the owner's own
 //! loads, are Relaxed: a reader that misses one still counts an object that has just left, or counts a return late.
 //!
-//! No mutants: loom leaves statistics to std. Miri runs `no_hit_is_counted_before_it_happens` (`cache/tests.rs`), which
-//! needs these orderings.
+//! No mutants: loom leaves statistics to std. Miri, where a reader may see Relaxed stores out of order, runs
+//! `no_hit_is_counted_before_it_happens` (`cache/tests.rs`).
 
 use super::node::Link;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
