@@ -7,11 +7,12 @@
 //! In an unbounded pool, an object that crosses takes up to two intervals from the cache of the thread that drops it to
 //! the depot. There a thread that needs one object takes a whole list, and keeps it for as long. If threads get only few
 //! objects in an interval, a pool would need many times the objects that are in use, and passes would drop some of them
-//! again and again. So the same is done in an unbounded pool that is *slow*: if its last interval had few returns.
+//! again and again. So the same is done in an unbounded pool that is *slow*: if its last interval had few returns. It
+//! starts after a crossing at a get that finds nothing, as in a bounded pool, or at the next pass.
 //!
 //! It costs a lock for each get and each return of such an object. So it ends at the end of an interval with many
 //! returns. It also ends at a pass that has seen no crossing for some intervals, and in an unbounded pool after many
-//! returns to the depot.
+//! returns to the depot. An unbounded pool also stops to look for crossings after many objects, before a pass comes.
 //!
 //! # Orderings
 //! - `notes_crossings`, `crossing_seen`, `crossings_use_depot`, `crossings_until`: Relaxed hints. Either way an object is
@@ -39,12 +40,29 @@ impl Core {
         if !self.crossings_use_depot() {
             return false;
         }
-        let until = self.crossings_until.load(Ordering::Relaxed);
-        let left = until.wrapping_sub(self.counters.returned_directly() as u32) as i32;
-        if left <= 0 && !self.header.bounded {
-            self.use_caches();
+        if !self.header.bounded && !self.has_returns_left() {
+            self.use_caches(false);
         }
         self.crossings_use_depot()
+    }
+
+    /// Whether a refill of so many objects has to make the calling thread their last owner, so that a return on another
+    /// thread counts as a crossing.
+    pub(crate) fn notes_refill(&self, objects: usize) -> bool {
+        if !self.notes_crossings() {
+            return false;
+        }
+        if !self.header.bounded && !self.crossings_use_depot() {
+            // Meanwhile, what counts is the objects that threads take.
+            let until = self.crossings_until.load(Ordering::Relaxed);
+            let until = until.wrapping_sub(objects as u32);
+            self.crossings_until.store(until, Ordering::Relaxed);
+            if !self.has_returns_left() {
+                self.use_caches(false);
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether the pool notes crossings.
@@ -68,8 +86,8 @@ impl Core {
         }
     }
 
-    /// Notes that a get has found nothing idle. After a crossing, and with a limit that is half used, the reason may be
-    /// that the threads that drop objects hold what the limit allows: from now on crossings go to the depot.
+    /// Notes that a get has found nothing idle. After a crossing, the reason may be that the threads that drop objects
+    /// hold what there is, or what a limit that is half used allows: from now on crossings go to the depot.
     pub(crate) fn note_miss(&self) {
         if self.header.crossing_seen.load(Ordering::Relaxed) != 0
             && !self.crossings_use_depot()
@@ -90,17 +108,19 @@ impl Core {
         self.header.crossing_seen.store(seen, Ordering::Relaxed);
         let is_slow = returned < self.many_returns();
         if seen == 0 || !is_slow {
-            self.use_caches();
-        }
-        if is_slow {
-            self.header.notes_crossings.store(true, Ordering::Relaxed);
+            self.use_caches(is_slow);
+        } else if !self.header.bounded {
+            // Not only after a get that finds nothing: no get does while the caches hold whole lists.
+            self.header
+                .crossings_use_depot
+                .store(true, Ordering::Relaxed);
         }
         self.start_returns();
     }
 
-    /// Lets crossings use caches.
-    fn use_caches(&self) {
-        let notes = self.header.bounded;
+    /// Lets crossings use caches. `notes` says whether an unbounded pool still looks for crossings.
+    fn use_caches(&self, notes: bool) {
+        let notes = notes || self.header.bounded;
         self.header.notes_crossings.store(notes, Ordering::Relaxed);
         self.header
             .crossings_use_depot
@@ -115,6 +135,13 @@ impl Core {
         let returned = self.counters.returned_directly();
         let until = returned.wrapping_add(self.many_returns());
         self.crossings_until.store(until as u32, Ordering::Relaxed);
+    }
+
+    /// Whether there were fewer since then than are many.
+    fn has_returns_left(&self) -> bool {
+        let until = self.crossings_until.load(Ordering::Relaxed);
+        let returned = self.counters.returned_directly() as u32;
+        until.wrapping_sub(returned) as i32 > 0
     }
 
     /// How many returns in an interval are many.

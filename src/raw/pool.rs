@@ -16,8 +16,8 @@
 //!
 //! # Cache lines
 //! Every hit, and every return from another thread, reads the header and the fields after it. They are written only
-//! when a pool is set up, switched, or changes its mode. The fields that slow paths write follow on other cache lines
-//! (I10).
+//! when a pool is set up, switched, or changes its mode, and by passes. The fields that slow paths write follow on other
+//! cache lines (I10).
 //!
 //! # Orderings
 //! - `state`, `drain_requested`, `visit_timed_out`: Relaxed hints on slow paths. The gate and the depot's lock decide.
@@ -117,7 +117,8 @@ pub(crate) struct Core {
     pub(super) exiting: StatU32,
     /// The number of returns to the depot before which crossings go there; see `crossings.rs`.
     pub(super) crossings_until: StatU32,
-    /// The number of returns at the last pass. Only differences count, and those fit into 32 bits.
+    /// The number of returns at the last pass. Only differences count. One of more than 32 bits is
+    /// taken for less, which changes what one pass does.
     pub(crate) returned_at_pass: StatU32,
     /// What limits have refused since a thread last looked for hoards; see `hoards.rs`.
     pub(super) refusals: Refusals,

@@ -20,7 +20,7 @@ impl Core {
         }
     }
 
-    /// The number of nodes. The caller holds the pool's handle.
+    /// The number of nodes, about; 0 if the pool is gone.
     pub(super) fn nodes(&self) -> usize {
         // Relaxed: a node's reference is counted before another thread can see the node.
         // There is none at the very end.

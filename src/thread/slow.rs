@@ -126,8 +126,7 @@ pub(super) fn refill(core: &Core, cache: &Cache, id: ThreadId) -> *mut Link {
     handed_out(core, link);
     // SAFETY: I1: the node was taken from the batch. The cache is the calling thread's.
     unsafe { core.set_last_cache(link, cache, id.as_owner()) };
-    if core.notes_crossings() {
-        // So that a return on another thread counts as a crossing.
+    if core.notes_refill(batch.len) {
         // SAFETY: the depot's nodes belong to this core. The cache is the calling thread's.
         unsafe { core.set_last_cache_of_batch(batch, cache, id) };
     }

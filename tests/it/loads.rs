@@ -158,7 +158,7 @@ fn hardly_any_steady_load_creates() {
             created > 0
         });
     let creating: Vec<_> = creating.collect();
-    assert!(creating.len() <= loads / 20, "{creating:?}");
+    assert!(creating.len() <= loads / 10, "{creating:?}");
 }
 
 #[test]
@@ -185,6 +185,36 @@ fn a_burst_beside_a_load_that_crosses_threads_does_not_stay() {
             "{after}, {before} before: {:?}",
             running.streams
         );
+        running.end();
+    }
+}
+
+#[test]
+fn a_slow_load_keeps_twice_what_it_uses_at_most_also_if_no_get_finds_nothing() {
+    // Once the caches held whole lists, 900 of 20 kept 156, and a burst of 200 was kept for ever.
+    if std::env::var_os("REPOOL_DEPOTS").is_some() {
+        return; // as above
+    }
+    for (objects, in_flight, burst) in [
+        (900, 20, 0),
+        (900, 20, 200),
+        (500, 20, 1_100),
+        (10, 2, 1_100),
+    ] {
+        let mut running = Running::new(vec![Stream {
+            from: 0,
+            to: 1,
+            objects,
+            in_flight,
+            every: 1,
+            first: 0,
+        }]);
+        running.intervals(n(30, 2));
+        let burst = running.get(0, burst);
+        running.workers[1].run(move || drop(burst));
+        running.intervals(6);
+        let alive = running.census.alive();
+        assert!(alive <= 2 * in_flight, "{alive} for {in_flight}");
         running.end();
     }
 }

@@ -140,11 +140,47 @@ fn in_an_unbounded_pool_crossings_use_the_depot_for_some_returns_to_it_at_most()
 fn an_unbounded_pool_notes_crossings_only_after_an_interval_with_few_returns() {
     let pool: Pool<Vec<u8>> = Pool::new(Vec::new);
     let core = pool.core();
-    for (returned, notes) in [(1024, false), (0, true), (1023, true), (1024, false)] {
+    for (returned, notes) in [(1024, false), (0, true), (1024, false), (1023, true)] {
         core.age_crossings(returned);
         core.note_crossing();
         assert_eq!((core.notes_crossings(), seen(core)), (notes, notes));
         core.note_miss();
         assert_eq!(core.crossings_use_depot(), notes);
+    }
+}
+
+#[test]
+fn in_a_slow_unbounded_pool_crossings_use_the_depot_without_a_miss() {
+    for (limit, uses) in [(4, false), (usize::MAX, true)] {
+        let pool = Pool::builder(Vec::new).max_idle(limit);
+        let pool: Pool<Vec<u8>> = pool.trim_manually().build();
+        assert_eq!(pool.prefill(2), 2);
+        let core = pool.core();
+        core.age_crossings(1);
+        core.note_crossing();
+        assert!(!core.crossings_use_depot());
+        core.age_crossings(1);
+        assert_eq!(core.crossings_use_depot(), uses, "{limit}");
+        core.age_crossings(1024);
+        assert!(!core.crossings_use_depot());
+    }
+}
+
+#[test]
+fn an_unbounded_pool_stops_to_note_crossings_when_threads_take_many_objects() {
+    for (limit, stops) in [(4, false), (usize::MAX, true)] {
+        let pool = Pool::builder(Vec::new).max_idle(limit);
+        let pool: Pool<Vec<u8>> = pool.trim_manually().build();
+        let core = pool.core();
+        core.age_crossings(1);
+        core.note_crossing();
+        for _ in 0..15 {
+            assert!(core.notes_refill(64));
+        }
+        assert!(core.notes_refill(63) && seen(core));
+        assert_eq!(core.notes_refill(1), !stops);
+        assert_eq!((core.notes_crossings(), seen(core)), (!stops, !stops));
+        core.age_crossings(1);
+        assert!(core.notes_refill(1), "the next interval");
     }
 }
