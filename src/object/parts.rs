@@ -6,13 +6,14 @@ use crate::object::diagnostics::steps;
 use crate::object::entry::{Entry, Top};
 use crate::object::factory::{Factory, Source};
 use crate::object::guard::Pooled;
-use crate::object::pool::Pool;
+use crate::object::pool::{Pool, get_off, off};
 use crate::object::recycle::Recycle;
 use crate::object::settings::Role;
 use crate::raw::refs::WeakCore;
 use crate::sync::Timeout;
 use crate::sync::rare::Arc;
 use crate::thread::slow;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 impl<T: Send + 'static> Pool<T> {
@@ -20,6 +21,30 @@ impl<T: Send + 'static> Pool<T> {
     #[inline(always)]
     pub(crate) fn try_get_fast(&self) -> Option<Pooled<T>> {
         self.entry.hit()
+    }
+
+    /// If the pool is switched off, returns an object of no pool, which `fill` creates.
+    ///
+    /// # Safety
+    /// `fill` writes a value, or panics.
+    #[inline(always)]
+    pub(crate) unsafe fn get_if_off(
+        &self,
+        fill: impl FnOnce(&mut MaybeUninit<T>),
+    ) -> Option<Pooled<T>> {
+        let off = off(self.core())?;
+        // SAFETY: guaranteed by the caller.
+        Some(unsafe { get_off(off, fill) })
+    }
+
+    /// Like [`Pool::get`], but the object belongs to the pool even while the pool is off: it is
+    /// counted, and its return checks whether the pool is on again.
+    #[track_caller]
+    pub(crate) fn get_pooled(&self) -> Pooled<T> {
+        match self.entry.hit() {
+            Some(object) => object,
+            None => self.get_from(self.core()),
+        }
     }
 
     /// Points `entry` at this pool's caches. This saves one load for a caller with many pools.

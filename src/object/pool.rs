@@ -447,34 +447,8 @@ impl<T: Send + 'static> Pool<T> {
         self.get_from(core)
     }
 
-    /// If the pool is switched off, returns an object of no pool, which `fill` creates.
-    ///
-    /// # Safety
-    /// `fill` writes a value, or panics.
-    #[allow(dead_code, reason = "for arenas, which are a feature")]
-    #[inline(always)]
-    pub(crate) unsafe fn get_if_off(
-        &self,
-        fill: impl FnOnce(&mut MaybeUninit<T>),
-    ) -> Option<Pooled<T>> {
-        let off = off(self.core())?;
-        // SAFETY: guaranteed by the caller.
-        Some(unsafe { get_off(off, fill) })
-    }
-
-    /// Like [`Pool::get`], but the object belongs to the pool even while the pool is off: it is
-    /// counted, and its return checks whether the pool is on again.
-    #[allow(dead_code, reason = "for buffers, which are a feature")]
     #[track_caller]
-    pub(crate) fn get_pooled(&self) -> Pooled<T> {
-        match self.entry.hit() {
-            Some(object) => object,
-            None => self.get_from(self.core()),
-        }
-    }
-
-    #[track_caller]
-    fn get_from(&self, core: &Core) -> Pooled<T> {
+    pub(super) fn get_from(&self, core: &Core) -> Pooled<T> {
         let object = match self.take(core) {
             Some(object) => object,
             // SAFETY: the core of this pool is the head of a `TypedCore<T>`.
@@ -551,7 +525,7 @@ impl<T: Send + 'static> Pool<T> {
 
 /// Returns the counter for objects handed out while the pool is off; `None` if the pool is on.
 #[inline]
-fn off(core: &Core) -> Option<&OffCounter> {
+pub(super) fn off(core: &Core) -> Option<&OffCounter> {
     let off = core
         .off_counter()
         .filter(|_| !steps::has_diagnostics(core))?;
@@ -566,7 +540,7 @@ fn off(core: &Core) -> Option<&OffCounter> {
 /// # Safety
 /// `fill` writes a value, or panics.
 #[inline(always)]
-unsafe fn get_off<T: Send + 'static>(
+pub(super) unsafe fn get_off<T: Send + 'static>(
     off: &OffCounter,
     fill: impl FnOnce(&mut MaybeUninit<T>),
 ) -> Pooled<T> {
