@@ -8,8 +8,8 @@
 //! That costs a lock for each get and each return. So it is done only if a good part of the returns was refused and a
 //! good part of the pool's objects is idle in caches, and it ends after a number of returns. If there are hoards again,
 //! some more returns are refused until a thread sees that: a few in a hundred. A look reads every cache, so after each
-//! one in vain the next one comes later. Passes do not end it: of a load that returns only some objects in each interval,
-//! most would be refused.
+//! one that finds no hoard the next one comes later. Passes do not end it: of a load that returns only some objects in
+//! each interval, most would be refused.
 //!
 //! # Orderings
 //! - `returns_use_depot`, and the counts in `refusals.rs`: Relaxed hints. Either way an object is kept, or dropped and
@@ -65,7 +65,7 @@ impl Core {
         let objects = self.nodes();
         let look_at = REFUSALS.saturating_mul(objects).max(LEAST_REFUSALS);
         let sooner = if there_were { SOON } else { 1 };
-        let later = 1 << self.refusals.in_vain();
+        let later = 1 << self.refusals.failed_looks();
         if refused < (look_at / sooner).saturating_mul(later) || self.returns_use_depot() {
             return Batch::EMPTY;
         }

@@ -8,7 +8,7 @@ use crate::sync::{Ordering, StatU32};
 /// look comes too early, or too late, once.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    /// The number of refusals; above it, how many looks in a row were in vain; and [`THERE_WERE`] if there have been
+    /// The number of refusals; above it, how many looks in a row found no hoard; and [`THERE_WERE`] if there have been
     /// hoards before.
     count: StatU32,
     /// The pool's returns at the last look. While all objects go to the depot: the number of returns to the depot at
@@ -17,9 +17,9 @@ pub(super) struct Refusals {
 }
 
 const THERE_WERE: u32 = 1 << 31;
-const ONE_IN_VAIN: u32 = 1 << 28;
-const MOST_IN_VAIN: u32 = 4;
-const NUMBER: u32 = ONE_IN_VAIN - 1;
+const ONE_FAILED: u32 = 1 << 28;
+const MOST_FAILED: u32 = 4;
+const NUMBER: u32 = ONE_FAILED - 1;
 
 impl Refusals {
     pub(super) fn new() -> Self {
@@ -36,16 +36,17 @@ impl Refusals {
         self.set_mark(returned);
     }
 
-    /// Starts to count again after a look in vain.
+    /// Starts to count again after a look. Until a look finds a hoard, the next one comes later.
     pub(super) fn start_later(&self, returned: usize) {
-        let in_vain = (self.in_vain() + 1).min(MOST_IN_VAIN);
-        self.count.store(in_vain * ONE_IN_VAIN, Ordering::Relaxed);
+        let failed_looks = (self.failed_looks() + 1).min(MOST_FAILED);
+        self.count
+            .store(failed_looks * ONE_FAILED, Ordering::Relaxed);
         self.set_mark(returned);
     }
 
-    /// How many looks in a row were in vain, up to a few.
-    pub(super) fn in_vain(&self) -> u32 {
-        (self.count.load(Ordering::Relaxed) & !THERE_WERE) / ONE_IN_VAIN
+    /// How many looks in a row found no hoard, up to [`MOST_FAILED`].
+    pub(super) fn failed_looks(&self) -> u32 {
+        (self.count.load(Ordering::Relaxed) & !THERE_WERE) / ONE_FAILED
     }
 
     /// Counts one. Returns how many there are, and whether there have been hoards before.
@@ -88,7 +89,7 @@ mod tests {
             for _ in 0..3 {
                 assert_eq!(refusals.count(), (most as usize, there_were));
             }
-            assert_eq!(refusals.in_vain(), 0);
+            assert_eq!(refusals.failed_looks(), 0);
             refusals.start(!there_were, usize::MAX);
             assert_eq!(refusals.mark(), u32::MAX);
             assert_eq!(refusals.count(), (1, !there_were));

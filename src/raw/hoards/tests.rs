@@ -123,17 +123,17 @@ fn what_is_in_use_is_no_hoard() {
 }
 
 #[test]
-fn after_looks_in_vain_the_next_ones_come_later() {
+fn after_looks_that_find_none_the_next_ones_come_later() {
     with_a_hoard(|pool| {
         let refusals = &pool.core().refusals;
-        for in_vain in [1, 2, 3, 4, 4] {
+        for failed in [1, 2, 3, 4, 4] {
             refusals.start_later(7);
-            assert_eq!((refusals.in_vain(), refusals.mark()), (in_vain, 7));
+            assert_eq!((refusals.failed_looks(), refusals.mark()), (failed, 7));
             assert_eq!(refusals.count(), (1, false));
-            assert_eq!(refusals.in_vain(), in_vain);
+            assert_eq!(refusals.failed_looks(), failed);
         }
         refusals.start(true, pool.core().returned());
-        assert_eq!((refusals.in_vain(), refusals.count()), (0, (1, true)));
+        assert_eq!((refusals.failed_looks(), refusals.count()), (0, (1, true)));
         refusals.start_later(pool.core().returned());
         let later = 2 * LEAST_REFUSALS;
         assert_eq!(turns(pool, later - 1), later as u64 - 1);
