@@ -146,13 +146,11 @@ impl Core {
 
     /// How many returns in an interval are many.
     fn many_returns(&self) -> usize {
-        let each = if self.header.bounded {
-            BOUNDED_RETURNS
-        } else {
-            0
-        };
-        let returns = each.saturating_mul(self.nodes()).max(RETURNS);
-        returns.min(i32::MAX as usize)
+        if !self.header.bounded {
+            return RETURNS;
+        }
+        let returns = BOUNDED_RETURNS.saturating_mul(self.nodes());
+        returns.clamp(RETURNS, i32::MAX as usize)
     }
 }
 

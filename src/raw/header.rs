@@ -22,8 +22,7 @@ pub(crate) struct Header {
     pub(super) notes_crossings: AtomicBool,
     /// For how many more passes it counts that an object has come back on a thread other than the one that got it.
     pub(super) crossing_seen: AtomicU8,
-    /// After a crossing a get has found nothing. So objects that come back on another thread go to
-    /// the depot, where all threads find them.
+    /// Objects that come back on another thread go to the depot, where all threads find them; see `crossings.rs`.
     pub(super) crossings_use_depot: AtomicBool,
     /// In a bounded pool: limits have refused objects while caches held others. So all objects go to the depot.
     pub(super) returns_use_depot: AtomicBool,

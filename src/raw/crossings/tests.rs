@@ -14,7 +14,7 @@ fn seen(core: &Core) -> bool {
 }
 
 #[test]
-fn only_bounded_pools_note_crossings() {
+fn before_a_pass_only_bounded_pools_note_crossings() {
     let unbounded: Pool<Vec<u8>> = Pool::builder(Vec::new).trim_manually().build();
     unbounded.core().note_crossing();
     assert!(!seen(unbounded.core()));
