@@ -218,3 +218,28 @@ fn a_slow_load_keeps_twice_what_it_uses_at_most_also_if_no_get_finds_nothing() {
         running.end();
     }
 }
+
+#[test]
+fn what_a_crossing_return_hands_over_is_gone_by_the_fourth_pass() {
+    if std::env::var_os("REPOOL_DEPOTS").is_some() {
+        return; // as above
+    }
+    for objects in [20, 100] {
+        let mut running = Running::new(vec![Stream {
+            from: 0,
+            to: 1,
+            objects: 1,
+            in_flight: 1,
+            every: 2,
+            first: 0,
+        }]);
+        running.intervals(7);
+        let unused = running.get(1, objects);
+        running.workers[1].run(move || drop(unused));
+        // In the second interval from here, one object crosses to the thread that holds the others.
+        running.intervals(4);
+        let alive = running.census.alive();
+        assert!(alive <= 2, "{alive} of {objects}");
+        running.end();
+    }
+}
